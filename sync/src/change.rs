@@ -1,0 +1,79 @@
+//! What a commit is made of: the only way anything becomes durable.
+
+use alloc::vec::Vec;
+
+use crate::{Lane, Record};
+
+/// One durable change. Changes of one commit become durable together or not at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Appends a record to a lane; the log gives it the lane's next offset.
+    Append {
+        /// Where it goes.
+        lane: Lane,
+        /// What is kept.
+        record: Record,
+    },
+    /// Sets a key of a state table. Last one wins, so replaying it is harmless.
+    Put {
+        /// The table.
+        table: Table,
+        /// At most 65,535 bytes.
+        key: Vec<u8>,
+        /// The owner's own format, versioned by its owner.
+        value: Vec<u8>,
+    },
+    /// Removes a key of a state table; removing a missing one is harmless.
+    Delete {
+        /// The table.
+        table: Table,
+        /// At most 65,535 bytes.
+        key: Vec<u8>,
+    },
+}
+
+/// The tables of `state.redb`. The number is the one in journal frames and never changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Table {
+    /// The log's own facts: format version, identity, epoch, journal position.
+    Meta = 0,
+    /// One CBOR value a client identifier.
+    Sessions = 1,
+    /// Key: client identifier, one zero byte, topic filter.
+    Subscriptions = 2,
+    /// Reader name to encoded cursors.
+    Cursors = 3,
+    /// Unfinished QoS 2 exchanges: client identifier, one zero byte, four bytes of the view's own.
+    Handshakes = 4,
+    /// Topic name to record.
+    Retained = 5,
+    /// Dropped ranges, written by the log alone.
+    Gaps = 6,
+    /// Origin to watermark.
+    Watermarks = 7,
+}
+
+impl Table {
+    /// All tables in the order of their numbers.
+    pub const ALL: [Self; 8] = [
+        Self::Meta,
+        Self::Sessions,
+        Self::Subscriptions,
+        Self::Cursors,
+        Self::Handshakes,
+        Self::Retained,
+        Self::Gaps,
+        Self::Watermarks,
+    ];
+
+    /// Finds the table with a stored number; `None` for one that this version does not know.
+    #[must_use]
+    pub const fn from_number(number: u8) -> Option<Self> {
+        if (number as usize) < Self::ALL.len() {
+            Some(Self::ALL[number as usize])
+        } else {
+            None
+        }
+    }
+}

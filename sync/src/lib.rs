@@ -1,0 +1,19 @@
+//! Positions and store-and-forward: what has been stored, what has been sent, what has been
+//! acknowledged, and what to do next.
+//!
+//! The crate promises that a record handed to it is either acknowledged by its reader or written
+//! down as a gap, in the order of its lane and topic, whatever links and power do. It never opens
+//! a file, a socket or a clock: it is told facts and the time, and it answers with intentions.
+#![no_std]
+
+extern crate alloc;
+
+mod change;
+mod cursor;
+mod record;
+mod time;
+
+pub use change::{Change, Table};
+pub use cursor::Cursor;
+pub use record::{Epoch, Lane, Offset, PerLane, Record, RecordError, RecordParts, topic_hash};
+pub use time::{Instant, Now, WallTime};
