@@ -1,1 +1,1 @@
-//! Placeholder.
+//! Not yet written.

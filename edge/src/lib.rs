@@ -1,1 +1,16 @@
-//! Placeholder.
+//! The gateway: MQTT views over one embedded log, and the drivers that connect them to sockets,
+//! disk and cloud.
+//!
+//! Layers, top to bottom: drivers (`gateway`, `serve`, `uplink`) wait, feed, drain and obey; the
+//! views (`mqtt`) and the `broker` think, without clocks, sockets or files; `log` makes durable;
+//! `link` carries bytes. `tests/architecture.rs` holds the imports to that.
+
+pub mod broker;
+pub mod config;
+pub mod gateway;
+pub mod limits;
+pub mod link;
+pub mod log;
+pub mod mqtt;
+pub mod serve;
+pub mod uplink;

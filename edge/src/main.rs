@@ -1,1 +1,3 @@
+//! The program `robustmq-edge`.
+
 fn main() {}

@@ -1,1 +1,2 @@
-//! Placeholder.
+//! Not yet written.
+#![no_std]
