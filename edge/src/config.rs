@@ -1,1 +1,486 @@
-//! Not yet written.
+//! The configuration file as it is written: TOML, units in the key names, unknown keys refused.
+//!
+//! No file at all is a good start: loopback listener, `./data`, no cloud. What the values mean
+//! together, and whether they fit, is decided in [`crate::limits`].
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use sync::Lane;
+
+/// The whole file.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Who this gateway is and where it keeps its data.
+    pub gateway: Gateway,
+    /// Where devices connect; none written means one on 127.0.0.1:1883.
+    pub listener: Vec<Listener>,
+    /// The cluster; absent means that nothing goes up.
+    pub cloud: Option<Cloud>,
+    /// Which topics are more important than others.
+    pub lanes: Lanes,
+    /// How much of each lane is kept.
+    pub retention: Retention,
+    /// When a commit is written.
+    pub durability: Durability,
+    /// How records go up and commands come down.
+    pub sync: Sync,
+    /// Bounds of everything that could grow.
+    pub limits: LimitsSection,
+    /// What is said on standard error.
+    pub log: Logging,
+}
+
+/// `[gateway]`
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Gateway {
+    /// Names this gateway to the cloud: 1 to 18 of `A-Z a-z 0-9 _ -`, unique in the fleet. Needed
+    /// once there is a `[cloud]`.
+    pub id: Option<String>,
+    /// The folder that holds everything; made if it is missing.
+    pub data: PathBuf,
+}
+
+/// `[[listener]]`
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Listener {
+    /// Address and port; port 0 takes a free one and says which.
+    #[serde(deserialize_with = "socket_address")]
+    pub address: SocketAddr,
+    /// Has to be written out for an address beyond loopback, as long as there are no users.
+    #[serde(default)]
+    pub allow_anonymous: Option<bool>,
+}
+
+/// `[cloud]`
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Cloud {
+    /// `mqtt://host:port` or `mqtts://host:port`, tried in this order.
+    pub endpoints: Vec<String>,
+    /// Topic filters of what goes up.
+    #[serde(default)]
+    pub uplink: Vec<String>,
+    /// Topic filters subscribed to in the cloud.
+    #[serde(default)]
+    pub downlink: Vec<String>,
+    /// Put before each topic on its way up.
+    #[serde(default)]
+    pub topic_prefix: String,
+    /// User name at the cluster.
+    pub username: Option<String>,
+    /// File with the password, one line.
+    pub password_file: Option<PathBuf>,
+    /// Certificates that sign the cluster's; needed for `mqtts`.
+    pub ca_file: Option<PathBuf>,
+    /// This gateway's own certificate chain, PEM.
+    pub certificate_file: Option<PathBuf>,
+    /// The key of `certificate_file`, PEM.
+    pub key_file: Option<PathBuf>,
+    /// The name in the cluster's certificate, if it is not the host of the endpoint.
+    pub server_name: Option<String>,
+    /// Parallel connections; a topic always takes the same one.
+    #[serde(default = "default_connections")]
+    pub connections: usize,
+    /// Unacknowledged records a connection.
+    #[serde(default = "default_window_count")]
+    pub window_count: u16,
+    /// Seconds between pings.
+    #[serde(default = "default_keep_alive_seconds")]
+    pub keep_alive_seconds: u16,
+    /// Largest packet sent up; RobustMQ goes silent above 1,000,000.
+    #[serde(default = "default_packet_bytes")]
+    pub packet_bytes: u32,
+    /// Expiry of records that name none of their own.
+    #[serde(default = "default_message_expiry_seconds")]
+    pub message_expiry_seconds: u32,
+}
+
+/// `[lanes]`: filters of the lanes above `normal`.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Lanes {
+    /// Alarms.
+    pub critical: Vec<String>,
+    /// Between alarms and telemetry.
+    pub urgent: Vec<String>,
+}
+
+/// `[retention]`: one table a lane.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retention {
+    /// Of the lane `critical`.
+    pub critical: LaneRetention,
+    /// Of the lane `urgent`.
+    pub urgent: LaneRetention,
+    /// Of the lane `normal`.
+    pub normal: LaneRetention,
+}
+
+impl Retention {
+    /// Finds the table of a lane.
+    #[must_use]
+    pub const fn lane(&self, lane: Lane) -> &LaneRetention {
+        match lane {
+            Lane::Critical => &self.critical,
+            Lane::Urgent => &self.urgent,
+            Lane::Normal => &self.normal,
+        }
+    }
+}
+
+/// `[retention.LANE]`
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct LaneRetention {
+    /// Above this the oldest segment goes, and a gap record says what was in it.
+    pub max_bytes: u64,
+    /// Older records go the same way; absent means that age is no reason.
+    pub max_age_seconds: Option<u64>,
+}
+
+/// `[durability]`
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Durability {
+    /// How long a group of commits may wait for company, in milliseconds.
+    pub linger_ms: u64,
+    /// How long QoS 0 records for the cloud may wait, in milliseconds.
+    pub relaxed_commit_ms: u64,
+    /// Size of the journal; half of it is the most that waits for redb.
+    pub journal_bytes: u64,
+    /// Size at which a lane begins a new file.
+    pub segment_bytes: u64,
+}
+
+/// `[sync]`
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Sync {
+    /// How long records stay after the cloud's acknowledgement, so that they can be replayed.
+    pub hold_seconds: u64,
+    /// How long an acknowledgement may take before the connection is given up.
+    pub acknowledge_timeout_seconds: u64,
+    /// The longest wait between two tries to connect.
+    pub backoff_max_seconds: u64,
+}
+
+/// `[limits]`
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsSection {
+    /// What the process may use; caches and buffers are shares of it.
+    pub memory_bytes: u64,
+    /// Connections of devices; one more is refused.
+    pub connections: usize,
+    /// The largest packet a device may send or is sent.
+    pub packet_bytes: u32,
+    /// Seconds until a connection has to have sent its CONNECT.
+    pub connect_timeout_seconds: u64,
+    /// Unacknowledged messages a client, either way.
+    pub inflight_count: u16,
+    /// Sessions, connected or kept.
+    pub sessions: usize,
+    /// Subscriptions a session.
+    pub subscriptions_per_session: usize,
+    /// The longest a session is kept after its client left.
+    pub session_expiry_seconds: u32,
+    /// Retained messages.
+    pub retained_count: usize,
+    /// Bytes of all retained messages.
+    pub retained_bytes: u64,
+}
+
+/// `[log]`
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Logging {
+    /// `error`, `warn`, `info`, `debug` (or `off`).
+    pub level: Level,
+    /// Levels of single modules, such as `"edge::broker" = "debug"`.
+    pub modules: std::collections::BTreeMap<String, Level>,
+}
+
+/// How much is said.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Nothing.
+    Off,
+    /// What an operator has to act on.
+    Error,
+    /// What will need acting on if it goes on.
+    Warn,
+    /// Starts, stops, links up and down.
+    #[default]
+    Info,
+    /// Connections and refusals, one by one.
+    Debug,
+}
+
+impl Default for Gateway {
+    fn default() -> Self {
+        Self {
+            id: None,
+            data: PathBuf::from("./data"),
+        }
+    }
+}
+
+impl Default for LaneRetention {
+    fn default() -> Self {
+        Self {
+            max_bytes: 1 << 30,
+            max_age_seconds: None,
+        }
+    }
+}
+
+impl Default for Durability {
+    fn default() -> Self {
+        Self {
+            linger_ms: 0,
+            relaxed_commit_ms: 200,
+            journal_bytes: 8 << 20,
+            segment_bytes: 64 << 20,
+        }
+    }
+}
+
+impl Default for Sync {
+    fn default() -> Self {
+        Self {
+            hold_seconds: 120,
+            acknowledge_timeout_seconds: 30,
+            backoff_max_seconds: 60,
+        }
+    }
+}
+
+impl Default for LimitsSection {
+    fn default() -> Self {
+        Self {
+            memory_bytes: 64 << 20,
+            connections: 1024,
+            packet_bytes: 1 << 20,
+            connect_timeout_seconds: 10,
+            inflight_count: 100,
+            sessions: 10_000,
+            subscriptions_per_session: 1000,
+            session_expiry_seconds: 30 * 86_400,
+            retained_count: 10_000,
+            retained_bytes: 8 << 20,
+        }
+    }
+}
+
+impl Default for Logging {
+    fn default() -> Self {
+        Self {
+            level: Level::Info,
+            modules: std::collections::BTreeMap::new(),
+        }
+    }
+}
+
+fn socket_address<'de, D: serde::Deserializer<'de>>(value: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(value)?;
+    text.parse().map_err(|_| {
+        serde::de::Error::custom(format!(
+            "\"{text}\", expected an IP address and port such as 127.0.0.1:1883"
+        ))
+    })
+}
+
+const fn default_connections() -> usize {
+    2
+}
+
+const fn default_window_count() -> u16 {
+    50
+}
+
+const fn default_keep_alive_seconds() -> u16 {
+    12
+}
+
+const fn default_packet_bytes() -> u32 {
+    990_000
+}
+
+const fn default_message_expiry_seconds() -> u32 {
+    7 * 86_400
+}
+
+impl Config {
+    /// Reads a file, or gives the defaults for none.
+    ///
+    /// # Errors
+    /// When the file can't be read, is not TOML, has a key that does not exist, or a value of
+    /// another kind.
+    pub fn read(file: Option<&Path>) -> Result<Self, ConfigError> {
+        let Some(path) = file else {
+            return Ok(Self::default());
+        };
+        let text = std::fs::read_to_string(path).map_err(|error| ConfigError {
+            file: path.to_owned(),
+            line: None,
+            key: String::new(),
+            found: error.to_string(),
+            allowed: "a file that can be read".to_owned(),
+        })?;
+        Self::parse(&text, path)
+    }
+
+    /// Reads text as the file `path` would hold it.
+    ///
+    /// # Errors
+    /// As [`Config::read`].
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        toml::from_str(text).map_err(|error| ConfigError::from_toml(&error, text, path))
+    }
+}
+
+/// A configuration that can't be used. The program ends with exit code 2.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// The file it was read from.
+    pub file: PathBuf,
+    /// The line, counted from 1, where one is to blame.
+    pub line: Option<usize>,
+    /// The key, with the section before it.
+    pub key: String,
+    /// What is there.
+    pub found: String,
+    /// What could be there.
+    pub allowed: String,
+}
+
+impl ConfigError {
+    fn from_toml(error: &toml::de::Error, text: &str, path: &Path) -> Self {
+        let message = error.message().lines().next().unwrap_or_default();
+        let (found, allowed) = message
+            .split_once(", expected ")
+            .unwrap_or((message, "TOML"));
+        let place = error.span().map(|span| Place::of(text, span.start));
+        Self {
+            file: path.to_owned(),
+            line: place.as_ref().map(|place| place.line),
+            key: place.map_or_else(String::new, |place| place.key),
+            found: found.to_owned(),
+            allowed: allowed.to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file.display())?;
+        if let Some(line) = self.line {
+            write!(f, ":{line}")?;
+        }
+        if !self.key.is_empty() {
+            write!(f, ": {}", self.key)?;
+        }
+        write!(f, ": found {}, allowed is {}", self.found, self.allowed)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// Where in the file a value stands.
+struct Place {
+    line: usize,
+    key: String,
+}
+
+impl Place {
+    fn of(text: &str, at: usize) -> Self {
+        let before = &text[..at.min(text.len())];
+        let line = before.matches('\n').count() + 1;
+        let section = before
+            .lines()
+            .rev()
+            .skip(usize::from(!before.ends_with('\n') && !before.is_empty()))
+            .find(|line| line.trim_start().starts_with('['))
+            .map_or("", |line| {
+                line.trim().trim_start_matches('[').trim_end_matches(']')
+            });
+        let own = text.lines().nth(line - 1).unwrap_or_default();
+        let name = own.split('=').next().unwrap_or_default().trim();
+        let key = match (section, name) {
+            (_, header) if header.starts_with('[') => header.trim_matches(['[', ']']).to_owned(),
+            ("", name) => name.to_owned(),
+            (section, name) => format!("{section}.{name}"),
+        };
+        Self { line, key }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> String {
+        Config::parse(text, Path::new("edge.toml"))
+            .expect_err("refused")
+            .to_string()
+    }
+
+    #[test]
+    fn an_empty_file_is_the_default() {
+        assert_eq!(Config::parse("", Path::new("x")), Ok(Config::default()));
+    }
+
+    #[test]
+    fn every_section_is_read() {
+        let text = include_str!("../../targets/example.toml");
+        let config = Config::parse(text, Path::new("example.toml")).expect("the example is valid");
+        assert_eq!(config.listener.len(), 1);
+        assert!(config.cloud.is_some());
+    }
+
+    #[test]
+    fn errors_name_file_line_key_found_and_allowed() {
+        let table = [
+            (
+                "[sync]\nhold_secs = 3\n",
+                "edge.toml:2: sync.hold_secs: found unknown field `hold_secs`, allowed is one of \
+                 `hold_seconds`, `acknowledge_timeout_seconds`, `backoff_max_seconds`",
+            ),
+            (
+                "[sync]\nhold_seconds = \"2m\"\n",
+                "edge.toml:2: sync.hold_seconds: found invalid type: string \"2m\", allowed is u64",
+            ),
+            (
+                "\n[limits]\nmemory_bytes = -1\n",
+                "edge.toml:3: limits.memory_bytes: found invalid value: integer `-1`, allowed is u64",
+            ),
+            (
+                "[[listener]]\naddress = \"localhost\"\n",
+                "edge.toml:2: listener.address: found \"localhost\", allowed is an IP \
+                 address and port such as 127.0.0.1:1883",
+            ),
+        ];
+        for (text, expected) in table {
+            assert_eq!(error(text), expected);
+        }
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let error = Config::read(Some(Path::new("/nonexistent/edge.toml"))).expect_err("refused");
+        assert!(
+            error
+                .to_string()
+                .starts_with("/nonexistent/edge.toml: found No such file"),
+            "{error}"
+        );
+    }
+}
