@@ -1,0 +1,71 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use sync::Lane;
+
+/// MQTT gateway that stores what it acknowledges and replicates it to RobustMQ.
+#[derive(Debug, Parser)]
+#[command(name = "robustmq-edge", version, arg_required_else_help = true)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// One command a use.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve devices until SIGTERM or SIGINT
+    Run(ConfigFile),
+    /// Read a configuration, print what it means, and end: 0 if it can be used, 2 if not
+    Check(ConfigFile),
+    /// Send records to the cloud again that it acknowledged and may have lost
+    Replay(Replay),
+    /// Show a gateway surviving a cut link and a kill, with nothing else installed
+    Demo,
+}
+
+/// Which configuration.
+#[derive(Debug, clap::Args)]
+pub struct ConfigFile {
+    /// TOML file; without one: 127.0.0.1:1883, ./data, no cloud
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// What to send again.
+#[derive(Debug, clap::Args)]
+pub struct Replay {
+    /// The configuration of the running gateway
+    #[command(flatten)]
+    pub file: ConfigFile,
+    /// Only this lane
+    #[arg(long, value_enum, value_name = "LANE")]
+    pub lane: Option<LaneName>,
+    /// First offset; without one: everything that is still held
+    #[arg(long, value_name = "OFFSET", default_value_t = 0)]
+    pub from: u64,
+}
+
+/// A lane, as typed.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum LaneName {
+    /// Alarms
+    Critical,
+    /// Between alarms and telemetry
+    Urgent,
+    /// Telemetry
+    Normal,
+}
+
+impl From<LaneName> for Lane {
+    fn from(name: LaneName) -> Self {
+        match name {
+            LaneName::Critical => Self::Critical,
+            LaneName::Urgent => Self::Urgent,
+            LaneName::Normal => Self::Normal,
+        }
+    }
+}
