@@ -440,7 +440,7 @@ mod tests {
 
     #[test]
     fn every_section_is_read() {
-        let text = include_str!("../../targets/example.toml");
+        let text = include_str!("../../examples/gateway.toml");
         let config = Config::parse(text, Path::new("example.toml")).expect("the example is valid");
         assert_eq!(config.listener.len(), 1);
         assert!(config.cloud.is_some());

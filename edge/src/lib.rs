@@ -5,12 +5,16 @@
 //! views (`mqtt`) and the `broker` think, without clocks, sockets or files; `log` makes durable;
 //! `link` carries bytes. `tests/architecture.rs` holds the imports to that.
 
+pub mod admin;
+pub mod args;
 pub mod broker;
 pub mod config;
+pub mod demo;
 pub mod gateway;
 pub mod limits;
 pub mod link;
 pub mod log;
+pub mod logging;
 pub mod mqtt;
 pub mod serve;
 pub mod uplink;

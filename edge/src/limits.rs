@@ -1,1 +1,344 @@
-//! Not yet written.
+//! What the configuration means: every value checked, every bound derived, and the most memory
+//! and disk that can come of it.
+//!
+//! Memory has one ceiling, `limits.memory_bytes`. What must be there is counted first; what is
+//! left is shared out between buffers that make things faster. A configuration whose sum is over
+//! the ceiling is refused here and never starts.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sync::{Lane, PerLane};
+
+use crate::config::{Cloud, Config, ConfigError, LaneRetention, Listener, Logging};
+
+/// A configuration that can be used.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Names this gateway to the cloud.
+    pub edge_id: String,
+    /// The folder that holds everything.
+    pub data: PathBuf,
+    /// Where devices connect; at least one.
+    pub listeners: Vec<SocketAddr>,
+    /// The cluster, with its secrets still in their files.
+    pub cloud: Option<Cloud>,
+    /// Filters of the lanes above normal.
+    pub lane_filters: Vec<(String, Lane)>,
+    /// How much of each lane is kept.
+    pub retention: PerLane<LaneRetention>,
+    /// How long a group of commits may wait for company.
+    pub linger: Duration,
+    /// How long QoS 0 records for the cloud may wait.
+    pub relaxed_commit: Duration,
+    /// Size of the journal file.
+    pub journal_bytes: u64,
+    /// Size at which a lane begins a new file.
+    pub segment_bytes: u64,
+    /// Records in memory that are committed and not yet in redb.
+    pub flush_bytes: u64,
+    /// Cache of each open redb file.
+    pub cache_bytes: u64,
+    /// Records that may wait for the commit in progress; above it, links are not read.
+    pub waiting_bytes: u64,
+    /// What may wait for one connection's socket.
+    pub outbound_bytes: usize,
+    /// What may wait for all sockets together.
+    pub outbound_total_bytes: usize,
+    /// Packets that have arrived in part, of all connections together.
+    pub inbound_total_bytes: usize,
+    /// Records read ahead for the uplink.
+    pub read_ahead_bytes: usize,
+    /// How long records stay after the cloud's acknowledgement.
+    pub hold: Duration,
+    /// How long the cloud may take to acknowledge.
+    pub acknowledge_timeout: Duration,
+    /// The longest wait between two tries to connect.
+    pub backoff_max: Duration,
+    /// The section as written.
+    pub section: crate::config::LimitsSection,
+    /// What is said on standard error.
+    pub log: Logging,
+    /// The most memory, part by part, in bytes.
+    pub memory: Vec<(&'static str, u64)>,
+    /// The most disk, part by part, in bytes.
+    pub disk: Vec<(&'static str, u64)>,
+}
+
+/// The program without any load: code that was touched, stacks, runtime. Measured: 4 to 6 MiB.
+const PROGRAM_BYTES: u64 = 6 << 20;
+/// TLS sessions, rumqttc and its runtime, a connection. Measured: 96 KiB and its buffers.
+const BRIDGE_CONNECTION_BYTES: u64 = 256 << 10;
+/// A connection's task, packet state and socket bookkeeping in this process.
+const CONNECTION_BYTES: u64 = 2 << 10;
+/// A session's entry with one subscription.
+const SESSION_BYTES: u64 = 1 << 10;
+/// A retained message's entry, without its record.
+const RETAINED_ENTRY_BYTES: u64 = 256;
+/// Open redb files at once: state, the last segment of each lane, two closed ones.
+const OPEN_FILES: u64 = 6;
+/// What redb takes beside its cache, each file.
+const REDB_FILE_BYTES: u64 = 300 << 10;
+/// Handed back to redb and the kernel at a full disk.
+const RESERVE_BYTES: u64 = 1 << 20;
+/// Sessions, retained messages and gaps on disk, and redb's own pages.
+const STATE_FILE_BYTES: u64 = 32 << 20;
+
+impl Limits {
+    /// Checks a configuration and derives what it means. `file` is for the error only.
+    ///
+    /// # Errors
+    /// When a value is outside its range or the parts do not fit together; the error names the
+    /// first such key.
+    pub fn resolve(config: &Config, file: &Path) -> Result<Self, ConfigError> {
+        let check = Check { file };
+        check.ranges(config)?;
+        let section = config.limits.clone();
+        let memory_bytes = section.memory_bytes;
+        let share = |divisor: u64, least: u64, most: u64| (memory_bytes / divisor).clamp(least, most);
+        let flush_bytes = share(64, 128 << 10, 1 << 20);
+        let mut limits = Self {
+            edge_id: config.gateway.id.clone().unwrap_or_else(|| "edge".to_owned()),
+            data: config.gateway.data.clone(),
+            listeners: check.listeners(&config.listener)?,
+            cloud: config.cloud.clone(),
+            lane_filters: check.lane_filters(config)?,
+            retention: PerLane::from_fn(|lane| config.retention.lane(lane).clone()),
+            linger: Duration::from_millis(config.durability.linger_ms),
+            relaxed_commit: Duration::from_millis(config.durability.relaxed_commit_ms),
+            journal_bytes: config.durability.journal_bytes,
+            segment_bytes: config.durability.segment_bytes,
+            flush_bytes,
+            cache_bytes: share(32, 512 << 10, 4 << 20),
+            waiting_bytes: share(32, 256 << 10, 4 << 20).max(u64::from(section.packet_bytes)),
+            outbound_bytes: usize_of(share(128, 64 << 10, 1 << 20)),
+            outbound_total_bytes: usize_of(share(10, 512 << 10, 64 << 20)),
+            inbound_total_bytes: usize_of(share(16, 256 << 10, 64 << 20)),
+            read_ahead_bytes: usize_of(share(64, 256 << 10, 4 << 20)),
+            hold: Duration::from_secs(config.sync.hold_seconds),
+            acknowledge_timeout: Duration::from_secs(config.sync.acknowledge_timeout_seconds),
+            backoff_max: Duration::from_secs(config.sync.backoff_max_seconds),
+            section,
+            log: config.log.clone(),
+            memory: Vec::new(),
+            disk: Vec::new(),
+        };
+        limits.memory = limits.worst_memory();
+        limits.disk = limits.worst_disk();
+        check.memory(&limits)?;
+        Ok(limits)
+    }
+
+    /// Adds up [`Limits::memory`] or [`Limits::disk`].
+    #[must_use]
+    pub fn sum(parts: &[(&'static str, u64)]) -> u64 {
+        parts.iter().map(|(_, bytes)| bytes).sum()
+    }
+
+    fn worst_memory(&self) -> Vec<(&'static str, u64)> {
+        let section = &self.section;
+        let packet_bytes = u64::from(section.packet_bytes);
+        let bridge = self.cloud.as_ref().map_or(0, |cloud| cloud.connections as u64);
+        vec![
+            ("program", PROGRAM_BYTES),
+            ("connections", section.connections as u64 * CONNECTION_BYTES),
+            ("sessions", section.sessions as u64 * SESSION_BYTES),
+            (
+                "retained messages",
+                section.retained_bytes + section.retained_count as u64 * RETAINED_ENTRY_BYTES,
+            ),
+            ("packets arriving", self.inbound_total_bytes as u64 + packet_bytes),
+            ("packets leaving", self.outbound_total_bytes as u64 + packet_bytes),
+            ("waiting for a commit", 2 * self.waiting_bytes),
+            ("committed, not yet in redb", self.flush_bytes + self.waiting_bytes),
+            ("redb", OPEN_FILES * (self.cache_bytes + REDB_FILE_BYTES)),
+            ("cloud", bridge * BRIDGE_CONNECTION_BYTES + bridge.min(1) * self.read_ahead_bytes as u64),
+        ]
+    }
+
+    fn worst_disk(&self) -> Vec<(&'static str, u64)> {
+        let lanes: u64 = self.retention.iter().map(|(_, lane)| lane.max_bytes + self.segment_bytes).sum();
+        vec![
+            ("journal", self.journal_bytes),
+            ("lanes, with one segment each on top", lanes),
+            ("state", STATE_FILE_BYTES),
+            ("reserve", RESERVE_BYTES),
+        ]
+    }
+}
+
+/// What `robustmq-edge check` prints: resolved values, worst-case memory, worst-case disk.
+impl fmt::Display for Limits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "gateway.id = {}", self.edge_id)?;
+        writeln!(f, "gateway.data = {}", self.data.display())?;
+        for listener in &self.listeners {
+            writeln!(f, "listener.address = {listener}")?;
+        }
+        match &self.cloud {
+            None => writeln!(f, "cloud = none")?,
+            Some(cloud) => {
+                writeln!(f, "cloud.endpoints = {}", cloud.endpoints.join(" "))?;
+                writeln!(f, "cloud.uplink = {}", cloud.uplink.join(" "))?;
+                writeln!(f, "cloud.downlink = {}", cloud.downlink.join(" "))?;
+                writeln!(f, "cloud.connections = {}, window_count = {}", cloud.connections, cloud.window_count)?;
+            }
+        }
+        for (filter, lane) in &self.lane_filters {
+            writeln!(f, "lanes.{lane} = {filter}")?;
+        }
+        for (lane, kept) in self.retention.iter() {
+            let age = kept.max_age_seconds.map_or_else(|| "any age".to_owned(), |age| format!("{age} s"));
+            writeln!(f, "retention.{lane} = {} bytes, {age}, then drop-oldest", kept.max_bytes)?;
+        }
+        writeln!(f, "durability.linger = {:?}, relaxed_commit = {:?}", self.linger, self.relaxed_commit)?;
+        writeln!(f, "durability.journal_bytes = {}", self.journal_bytes)?;
+        writeln!(f, "durability.segment_bytes = {}", self.segment_bytes)?;
+        writeln!(f, "sync.hold = {:?}, acknowledge_timeout = {:?}", self.hold, self.acknowledge_timeout)?;
+        writeln!(f, "limits.connections = {}", self.section.connections)?;
+        writeln!(f, "limits.sessions = {}", self.section.sessions)?;
+        writeln!(f, "limits.packet_bytes = {}", self.section.packet_bytes)?;
+        writeln!(f, "limits.inflight_count = {}", self.section.inflight_count)?;
+        for (what, limit, parts) in
+            [("memory", Some(self.section.memory_bytes), &self.memory), ("disk", None, &self.disk)]
+        {
+            let limit = limit.map_or_else(String::new, |limit| format!(" of {limit} allowed"));
+            writeln!(f, "\nworst case {what}: {} bytes{limit}", Self::sum(parts))?;
+            for (part, bytes) in parts {
+                writeln!(f, "{bytes:>14}  {part}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn usize_of(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+/// The rules, each with the words of its refusal.
+struct Check<'a> {
+    file: &'a Path,
+}
+
+impl Check<'_> {
+    fn refuse<T>(&self, key: &str, found: impl ToString, allowed: impl ToString) -> Result<T, ConfigError> {
+        Err(ConfigError {
+            file: self.file.to_owned(),
+            line: None,
+            key: key.to_owned(),
+            found: found.to_string(),
+            allowed: allowed.to_string(),
+        })
+    }
+
+    fn within(&self, key: &str, found: u64, least: u64, most: u64) -> Result<(), ConfigError> {
+        if (least..=most).contains(&found) {
+            return Ok(());
+        }
+        self.refuse(key, found, format!("{least} to {most}"))
+    }
+
+    fn ranges(&self, config: &Config) -> Result<(), ConfigError> {
+        let (limits, durability) = (&config.limits, &config.durability);
+        let table = [
+            ("limits.memory_bytes", limits.memory_bytes, 16 << 20, 1 << 40),
+            ("limits.connections", limits.connections as u64, 1, 1_000_000),
+            ("limits.packet_bytes", u64::from(limits.packet_bytes), 1024, 4 << 20),
+            ("limits.connect_timeout_seconds", limits.connect_timeout_seconds, 1, 600),
+            ("limits.inflight_count", u64::from(limits.inflight_count), 1, 10_000),
+            ("limits.sessions", limits.sessions as u64, 1, 10_000_000),
+            ("limits.subscriptions_per_session", limits.subscriptions_per_session as u64, 1, 100_000),
+            ("durability.linger_ms", durability.linger_ms, 0, 1000),
+            ("durability.relaxed_commit_ms", durability.relaxed_commit_ms, 0, 60_000),
+            ("durability.journal_bytes", durability.journal_bytes, 256 << 10, 1 << 30),
+            ("durability.segment_bytes", durability.segment_bytes, 1 << 20, 4 << 30),
+            ("sync.hold_seconds", config.sync.hold_seconds, 0, 30 * 86_400),
+            ("sync.acknowledge_timeout_seconds", config.sync.acknowledge_timeout_seconds, 2, 600),
+            ("sync.backoff_max_seconds", config.sync.backoff_max_seconds, 1, 3600),
+        ];
+        for (key, found, least, most) in table {
+            self.within(key, found, least, most)?;
+        }
+        // A frame of the journal holds at least the largest packet.
+        let frame = 4 * u64::from(limits.packet_bytes);
+        if durability.journal_bytes < frame {
+            let allowed = format!("at least {frame}, 4 times limits.packet_bytes");
+            return self.refuse("durability.journal_bytes", durability.journal_bytes, allowed);
+        }
+        for lane in Lane::ALL {
+            let key = format!("retention.{lane}.max_bytes");
+            let most = u64::MAX / 8;
+            self.within(&key, config.retention.lane(lane).max_bytes, 4 * durability.segment_bytes, most)?;
+        }
+        config.cloud.as_ref().map_or(Ok(()), |cloud| self.cloud(config, cloud))
+    }
+
+    fn cloud(&self, config: &Config, cloud: &Cloud) -> Result<(), ConfigError> {
+        let named = |id: &str| {
+            (1..=18).contains(&id.len())
+                && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+        };
+        let allowed = "1 to 18 of A-Z a-z 0-9 _ -, unique in the fleet";
+        match &config.gateway.id {
+            None => return self.refuse("gateway.id", "nothing, though there is a [cloud]", allowed),
+            Some(id) if !named(id) => return self.refuse("gateway.id", format!("\"{id}\""), allowed),
+            Some(_) => {}
+        }
+        if cloud.endpoints.is_empty() {
+            return self.refuse("cloud.endpoints", "an empty list", "at least one mqtt:// or mqtts:// address");
+        }
+        self.within("cloud.connections", cloud.connections as u64, 1, 8)?;
+        self.within("cloud.window_count", u64::from(cloud.window_count), 1, 1000)?;
+        self.within("cloud.keep_alive_seconds", u64::from(cloud.keep_alive_seconds), 2, 600)?;
+        self.within("cloud.packet_bytes", u64::from(cloud.packet_bytes), 1024, 256 << 20)?;
+        for (key, filters) in [("cloud.uplink", &cloud.uplink), ("cloud.downlink", &cloud.downlink)] {
+            self.filters(key, filters)?;
+        }
+        Ok(())
+    }
+
+    fn filters(&self, key: &str, filters: &[String]) -> Result<(), ConfigError> {
+        for filter in filters {
+            if wire::topic::TopicFilter::new(filter).is_err() {
+                return self.refuse(key, format!("\"{filter}\""), "topic filters, such as plant/+/temp or plant/#");
+            }
+        }
+        Ok(())
+    }
+
+    fn lane_filters(&self, config: &Config) -> Result<Vec<(String, Lane)>, ConfigError> {
+        let lanes = &config.lanes;
+        self.filters("lanes.critical", &lanes.critical)?;
+        self.filters("lanes.urgent", &lanes.urgent)?;
+        let of = |filters: &[String], lane| filters.iter().map(move |filter| (filter.clone(), lane)).collect::<Vec<_>>();
+        Ok([of(&lanes.critical, Lane::Critical), of(&lanes.urgent, Lane::Urgent)].concat())
+    }
+
+    fn listeners(&self, listeners: &[Listener]) -> Result<Vec<SocketAddr>, ConfigError> {
+        if listeners.is_empty() {
+            return Ok(vec![SocketAddr::from(([127, 0, 0, 1], 1883))]);
+        }
+        for listener in listeners {
+            if !listener.address.ip().is_loopback() && listener.allow_anonymous != Some(true) {
+                return self.refuse(
+                    "listener.allow_anonymous",
+                    format!("nothing for {}, which others can reach", listener.address),
+                    "true, written out",
+                );
+            }
+        }
+        Ok(listeners.iter().map(|listener| listener.address).collect())
+    }
+
+    fn memory(&self, limits: &Limits) -> Result<(), ConfigError> {
+        let (found, needed) = (limits.section.memory_bytes, Limits::sum(&limits.memory));
+        if needed <= found {
+            return Ok(());
+        }
+        let allowed = format!("at least {needed} for the other limits, or smaller ones (see `robustmq-edge check`)");
+        self.refuse("limits.memory_bytes", found, allowed)
+    }
+}

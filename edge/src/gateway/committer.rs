@@ -1,0 +1,217 @@
+//! Group commit: whatever waits while one group is being written becomes the next group.
+//!
+//! Promises that commits reach the log in the order in which they were added, whole, and that at
+//! most one group is on its way. Never acknowledges anything: it only remembers whom to tell.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use sync::{Change, Instant};
+
+use crate::broker::{Ticket, Urgency};
+use crate::log::Batch;
+
+/// Who is told when a commit is durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// The broker, by its ticket.
+    Broker(Ticket),
+    /// The uplink's checkpoint.
+    Uplink,
+}
+
+/// Commits that travel together: one write, one sync.
+#[derive(Debug, Default)]
+pub(crate) struct Group {
+    /// All their changes in order.
+    pub(crate) batch: Batch,
+    /// Whose they are, and how many changes each has.
+    pub(crate) owners: Vec<(Owner, usize)>,
+}
+
+/// Bounds of a group.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    /// How long a group waits for company although the disk is free.
+    pub(crate) linger: Duration,
+    /// How long commits that nobody waits for may wait.
+    pub(crate) relaxed: Duration,
+    /// A group closes before it is larger, but for a single commit.
+    pub(crate) group_bytes: usize,
+    /// Links are not read while more waits.
+    pub(crate) waiting_bytes: usize,
+}
+
+/// Collects commits and closes groups.
+#[derive(Debug)]
+pub(crate) struct Committer {
+    settings: Settings,
+    waiting: VecDeque<Waiting>,
+    waiting_bytes: usize,
+    due: Option<Instant>,
+    is_busy: bool,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    owner: Owner,
+    changes: Vec<Change>,
+    bytes: usize,
+}
+
+impl Committer {
+    pub(crate) const fn new(settings: Settings) -> Self {
+        Self { settings, waiting: VecDeque::new(), waiting_bytes: 0, due: None, is_busy: false }
+    }
+
+    /// Adds a commit; it is written with the next group that has room for it.
+    pub(crate) fn add(&mut self, now: Instant, owner: Owner, changes: Vec<Change>, urgency: Urgency) {
+        let wait = match urgency {
+            Urgency::Immediate => self.settings.linger,
+            Urgency::Relaxed => self.settings.relaxed,
+        };
+        let due = now + wait;
+        self.due = Some(self.due.map_or(due, |earlier| earlier.min(due)));
+        let bytes = changes.iter().map(change_bytes).sum();
+        self.waiting_bytes += bytes;
+        self.waiting.push_back(Waiting { owner, changes, bytes });
+    }
+
+    /// Closes a group if one is due and the disk is free; then it is busy until
+    /// [`Committer::answered`].
+    pub(crate) fn take(&mut self, now: Instant) -> Option<Group> {
+        let is_due = self.due.is_some_and(|due| due <= now || self.is_full());
+        if self.is_busy || !is_due {
+            return None;
+        }
+        let mut group = Group::default();
+        let mut bytes = 0;
+        while let Some(next) = self.waiting.front() {
+            if bytes > 0 && bytes + next.bytes > self.settings.group_bytes {
+                break;
+            }
+            bytes += next.bytes;
+            let next = self.waiting.pop_front().expect("the front was just seen");
+            group.owners.push((next.owner, next.changes.len()));
+            group.batch.changes.extend(next.changes);
+        }
+        self.waiting_bytes -= bytes;
+        self.due = (!self.waiting.is_empty()).then_some(now);
+        self.is_busy = true;
+        Some(group)
+    }
+
+    /// Notes that the group on its way was answered, well or not.
+    pub(crate) const fn answered(&mut self) {
+        self.is_busy = false;
+    }
+
+    /// When [`Committer::take`] will give a group; `None` while it waits for an answer or has
+    /// nothing. Stale after any other call.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.due.filter(|_| !self.is_busy)
+    }
+
+    /// Whether so much waits that links must not be read.
+    pub(crate) const fn is_full(&self) -> bool {
+        self.waiting_bytes >= self.settings.waiting_bytes
+    }
+
+    /// Whether nothing waits and nothing is on its way.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && !self.is_busy
+    }
+
+    /// What waits is written now, whatever it was promised.
+    pub(crate) fn hurry(&mut self, now: Instant) {
+        self.due = self.due.map(|_| now);
+    }
+}
+
+/// About what a change takes in memory and in the journal.
+fn change_bytes(change: &Change) -> usize {
+    const OVERHEAD: usize = 64;
+    OVERHEAD
+        + match change {
+            Change::Append { record, .. } => record.as_bytes().len(),
+            Change::Put { key, value, .. } => key.len() + value.len(),
+            Change::Delete { key, .. } => key.len(),
+        }
+}
+
+#[cfg(test)]
+mod tests {
+    use sync::Table;
+
+    use super::*;
+
+    const SETTINGS: Settings = Settings {
+        linger: Duration::from_millis(2),
+        relaxed: Duration::from_millis(200),
+        group_bytes: 1000,
+        waiting_bytes: 2000,
+    };
+
+    fn at(millis: u64) -> Instant {
+        Instant::from_micros(millis * 1000)
+    }
+
+    fn put(bytes: usize) -> Vec<Change> {
+        vec![Change::Put { table: Table::Sessions, key: vec![0; 10], value: vec![0; bytes] }]
+    }
+
+    fn tickets(group: &Group) -> Vec<u64> {
+        let ticket = |(owner, _): &(Owner, usize)| match owner {
+            Owner::Broker(ticket) => ticket.0,
+            Owner::Uplink => 0,
+        };
+        group.owners.iter().map(ticket).collect()
+    }
+
+    #[test]
+    fn a_group_lingers_for_company() {
+        let mut committer = Committer::new(SETTINGS);
+        committer.add(at(0), Owner::Broker(Ticket(1)), put(1), Urgency::Immediate);
+        assert!(committer.take(at(1)).is_none());
+        committer.add(at(1), Owner::Broker(Ticket(2)), put(1), Urgency::Immediate);
+        assert_eq!(committer.poll_timeout(), Some(at(2)));
+        assert_eq!(tickets(&committer.take(at(2)).expect("due")), [1, 2]);
+    }
+
+    #[test]
+    fn what_waits_for_the_disk_is_the_next_group() {
+        let mut committer = Committer::new(Settings { linger: Duration::ZERO, ..SETTINGS });
+        committer.add(at(0), Owner::Broker(Ticket(1)), put(1), Urgency::Immediate);
+        assert_eq!(tickets(&committer.take(at(0)).expect("due")), [1]);
+        committer.add(at(0), Owner::Broker(Ticket(2)), put(1), Urgency::Immediate);
+        committer.add(at(0), Owner::Uplink, put(1), Urgency::Relaxed);
+        assert!(committer.take(at(5)).is_none(), "the disk is busy");
+        assert_eq!(committer.poll_timeout(), None);
+        committer.answered();
+        assert_eq!(tickets(&committer.take(at(5)).expect("due")), [2, 0]);
+    }
+
+    #[test]
+    fn a_relaxed_commit_waits_and_rides_along() {
+        let mut committer = Committer::new(SETTINGS);
+        committer.add(at(0), Owner::Broker(Ticket(1)), put(1), Urgency::Relaxed);
+        assert_eq!(committer.poll_timeout(), Some(at(200)));
+        committer.add(at(10), Owner::Broker(Ticket(2)), put(1), Urgency::Immediate);
+        assert_eq!(tickets(&committer.take(at(12)).expect("due")), [1, 2]);
+    }
+
+    #[test]
+    fn groups_are_bounded_and_a_full_committer_says_so() {
+        let mut committer = Committer::new(SETTINGS);
+        for ticket in 1..=3 {
+            committer.add(at(0), Owner::Broker(Ticket(ticket)), put(600), Urgency::Relaxed);
+        }
+        assert!(committer.is_full());
+        for ticket in 1..=3 {
+            let group = committer.take(at(0)).expect("full is due");
+            assert_eq!(tickets(&group), [ticket]);
+            committer.answered();
+        }
+        assert!(committer.is_idle());
+    }
+}

@@ -1,0 +1,106 @@
+//! The writer thread: the only place that waits for a disk sync.
+
+use std::io;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use async_channel::{Receiver, Sender};
+use sync::{Offset, PerLane, WallTime};
+
+use super::committer::Group;
+use super::wall_time;
+use crate::log::{Committed, Event, Gap, LogError, Writer};
+
+/// What the core asks of the writer.
+pub(crate) enum Request {
+    /// Make it durable.
+    Commit(Group),
+    /// The lowest offsets that anybody still wants.
+    Release(PerLane<Offset>),
+    /// Write down a gap that a reader found or the cloud made.
+    NoteGap(Gap),
+    /// Nothing new: retention and what failed before.
+    Maintain,
+}
+
+/// What the writer tells the core, in the order in which it happened.
+pub(crate) enum Answer {
+    /// A group is durable, or was refused as a whole.
+    Committed { group: Group, result: Result<Committed, LogError> },
+    /// Files changed.
+    Event(Event),
+}
+
+/// The core's end of the writer thread.
+pub(crate) struct Disk {
+    pub(crate) requests: Sender<Request>,
+    pub(crate) answers: Receiver<Answer>,
+    thread: thread::JoinHandle<Result<(), LogError>>,
+}
+
+/// Requests that may wait: one group, and some notes.
+const REQUESTS: usize = 16;
+/// Answers that may wait; the core always takes them, so this is only a smoothing.
+const ANSWERS: usize = 64;
+/// What a write on a hung disk may hold up the stop of the program.
+const CLOSE_PATIENCE: Duration = Duration::from_millis(900);
+
+impl Disk {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub(crate) fn start(writer: Writer) -> io::Result<Self> {
+        let (requests, inbox) = async_channel::bounded(REQUESTS);
+        let (outbox, answers) = async_channel::bounded(ANSWERS);
+        let thread = thread::Builder::new()
+            .name("log-writer".to_owned())
+            .stack_size(512 << 10)
+            .spawn(move || write(writer, &inbox, &outbox))?;
+        Ok(Self { requests, answers, thread })
+    }
+
+    /// Ends the thread: the journal is emptied and the files are closed, if the disk lets it
+    /// happen in time. If not, the next start does the same from the journal.
+    pub(crate) fn close(self) -> Result<(), LogError> {
+        self.requests.close();
+        self.answers.close();
+        let deadline = now() + CLOSE_PATIENCE;
+        while !self.thread.is_finished() {
+            if now() >= deadline {
+                return Ok(());
+            }
+            thread::park_timeout(Duration::from_millis(2));
+        }
+        self.thread.join().unwrap_or(Ok(()))
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the stop of the program has a deadline")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+fn write(mut writer: Writer, inbox: &Receiver<Request>, outbox: &Sender<Answer>) -> Result<(), LogError> {
+    while let Ok(request) = inbox.recv_blocking() {
+        let wall = wall_time();
+        match request {
+            Request::Commit(group) => {
+                let result = writer.commit(&group.batch, wall);
+                // A closed channel means that the core has gone; what is durable stays so.
+                let _ = outbox.send_blocking(Answer::Committed { group, result });
+            }
+            Request::Release(floors) => writer.release(floors),
+            Request::NoteGap(gap) => writer.note_gap(gap),
+            Request::Maintain => {}
+        }
+        maintain(&mut writer, wall, outbox);
+    }
+    writer.close(wall_time())
+}
+
+fn maintain(writer: &mut Writer, wall: WallTime, outbox: &Sender<Answer>) {
+    for event in writer.maintain(wall) {
+        let _ = outbox.send_blocking(Answer::Event(event));
+    }
+}
