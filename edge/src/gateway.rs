@@ -1,1 +1,281 @@
-//! Not yet written.
+//! The gateway: opens the log, starts the threads and tasks, and stops them again.
+//!
+//! Three threads work: this one (links, broker, engine, on one executor, without locks), the log
+//! writer, and the bridge. They talk through bounded channels. The gateway promises to be gone two
+//! seconds after SIGTERM, whatever the disk and the cloud do.
+
+mod committer;
+mod core;
+mod disk;
+mod error;
+mod peers;
+mod quiet;
+mod signal;
+mod start;
+mod status;
+
+use std::cell::RefCell;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::{Duration, SystemTime};
+
+use async_signal::{Signal as OsSignal, Signals as OsSignals};
+use cloud_bridge::{Bridge, Command};
+use smol::future::FutureExt as _;
+use smol::stream::StreamExt as _;
+use smol::{LocalExecutor, Timer};
+use sync::{Instant, Now, WallTime};
+use tracing::{info, warn};
+
+use self::core::{Core, Wakes};
+use self::disk::{Answer, Disk, Request};
+pub use self::error::GatewayError;
+pub(crate) use self::peers::Signals;
+use crate::admin;
+use crate::limits::Limits;
+use crate::link::{ReadBuffer, tcp};
+use crate::serve::serve;
+
+/// What all tasks of the core thread share.
+pub(crate) struct Shared {
+    pub(crate) core: RefCell<Core>,
+    wakes: Rc<Wakes>,
+    start: std::time::Instant,
+}
+
+/// The most that one read of a link brings, in bytes.
+const READ_BYTES: usize = 64 << 10;
+/// Between two looks at all connections.
+const SWEEP: Duration = Duration::from_secs(1);
+/// How long clients have to take the goodbye, and the disk and the cloud to take theirs.
+const GOODBYE: Duration = Duration::from_millis(700);
+/// After a failed accept (no file descriptors left), before the next.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Runs a gateway until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When it can't start: the data folder, a port, or the cloud's files. Afterwards nothing ends it
+/// but a signal.
+pub fn run(limits: Limits) -> Result<(), GatewayError> {
+    let executor = LocalExecutor::new();
+    smol::block_on(executor.run(serve_until_told(&executor, limits)))
+}
+
+async fn serve_until_told(executor: &LocalExecutor<'_>, limits: Limits) -> Result<(), GatewayError> {
+    let mut signals = OsSignals::new([OsSignal::Term, OsSignal::Int]).map_err(GatewayError::Signals)?;
+    let started = start::start(&limits)?;
+    let listeners = start::listen(&limits.listeners)?;
+    let control = admin::listen(&limits.data).map_err(|source| GatewayError::Control { source })?;
+    let shared = Rc::new(Shared {
+        wakes: started.core.wakes.clone(),
+        core: RefCell::new(started.core),
+        start: read_clock(),
+    });
+    let disk = Rc::new(started.disk);
+    let bridge = started.bridge.map(Rc::new);
+
+    let mut tasks = Vec::new();
+    tasks.push(executor.spawn(write_groups(shared.clone(), disk.clone())));
+    tasks.push(executor.spawn(take_answers(shared.clone(), disk.clone())));
+    tasks.push(executor.spawn(fetch(shared.clone())));
+    tasks.push(executor.spawn(watch_clock(shared.clone())));
+    tasks.push(executor.spawn(sweep(shared.clone())));
+    tasks.push(executor.spawn(answer_operator(shared.clone(), control)));
+    if let Some(bridge) = &bridge {
+        tasks.push(executor.spawn(command_bridge(shared.clone(), bridge.clone())));
+        tasks.push(executor.spawn(hear_bridge(shared.clone(), bridge.clone())));
+    }
+    let clients = Rc::new(LocalExecutor::new());
+    let accepting: Vec<_> = listeners
+        .into_iter()
+        .map(|listener| executor.spawn(accept(shared.clone(), clients.clone(), listener)))
+        .collect();
+    let serving = executor.spawn({
+        let clients = clients.clone();
+        async move { clients.run(std::future::pending::<()>()).await }
+    });
+
+    let signal = signals.next().await;
+    info!("stopping: {signal:?}");
+    drop(accepting);
+    shared.core.borrow_mut().shut_down(shared.now());
+    say_goodbye(&shared).await;
+    if let Some(bridge) = &bridge {
+        // A full channel means that the bridge is busy; it ends with its channel.
+        let _ = bridge.commands().try_send(Command::Stop);
+    }
+    drop((serving, clients, tasks, shared, bridge));
+    let disk = Rc::into_inner(disk).expect("all tasks that used the disk are gone");
+    disk.close().map_err(|source| GatewayError::Close { source })
+}
+
+impl Shared {
+    /// Reads both clocks.
+    pub(crate) fn now(&self) -> Now {
+        let since = read_clock().duration_since(self.start);
+        let micros = u64::try_from(since.as_micros()).unwrap_or(u64::MAX);
+        Now { instant: Instant::from_micros(micros), wall: wall_time() }
+    }
+
+    fn at(&self, instant: Instant) -> Timer {
+        Timer::at(self.start + Duration::from_micros(instant.as_micros()))
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the driver is where clocks are read")]
+fn read_clock() -> std::time::Instant {
+    std::time::Instant::now()
+}
+
+/// The device's clock; 1970 when it is set to before that.
+#[expect(clippy::disallowed_methods, reason = "the driver is where clocks are read")]
+pub(crate) fn wall_time() -> WallTime {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    WallTime(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// Accepts links for as long as the gateway runs, whatever single accepts say.
+async fn accept(shared: Rc<Shared>, clients: Rc<LocalExecutor<'static>>, listener: tcp::Listener) {
+    let buffer = ReadBuffer::new(READ_BYTES);
+    let mut was_failing = false;
+    loop {
+        let (reader, writer, peer) = match listener.accept(&buffer).await {
+            Ok(link) => link,
+            Err(error) => {
+                if !std::mem::replace(&mut was_failing, true) {
+                    warn!("can't accept connections: {error}");
+                }
+                Timer::after(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        was_failing = false;
+        let place = shared.core.borrow_mut().accept(shared.now());
+        if let Some(place) = place {
+            clients.spawn(serve(shared.clone(), place, (reader, writer), peer)).detach();
+        }
+    }
+}
+
+/// Hands groups to the writer thread when they are due, and notes in between.
+async fn write_groups(shared: Rc<Shared>, disk: Rc<Disk>) {
+    loop {
+        let now = shared.now();
+        let (note, group, due) = {
+            let mut core = shared.core.borrow_mut();
+            let note = core.notes.pop_front();
+            let group = core.committer.take(now.instant);
+            (note, group, core.committer.poll_timeout())
+        };
+        let is_idle = note.is_none() && group.is_none();
+        for request in note.into_iter().chain(group.map(Request::Commit)) {
+            // The writer only goes when this task has gone.
+            let _ = disk.requests.send(request).await;
+        }
+        if is_idle {
+            let until_due = async {
+                match due {
+                    Some(due) => drop(shared.at(due).await),
+                    None => std::future::pending().await,
+                }
+            };
+            shared.wakes.commit.wait().or(until_due).await;
+        }
+    }
+}
+
+async fn take_answers(shared: Rc<Shared>, disk: Rc<Disk>) {
+    while let Ok(answer) = disk.answers.recv().await {
+        let mut core = shared.core.borrow_mut();
+        match answer {
+            Answer::Committed { group, result } => core.committed(shared.now(), &group, result),
+            Answer::Event(event) => core.log_changed(shared.now(), &event),
+        }
+    }
+}
+
+/// Reads the log for those who are behind, one bounded read a turn.
+async fn fetch(shared: Rc<Shared>) {
+    loop {
+        while shared.core.borrow_mut().fetch_one(shared.now()) {
+            smol::future::yield_now().await;
+        }
+        shared.wakes.fetch.wait().await;
+    }
+}
+
+async fn watch_clock(shared: Rc<Shared>) {
+    loop {
+        let due = shared.core.borrow_mut().handle_timeout(shared.now());
+        let until_due = async {
+            match due {
+                Some(due) => drop(shared.at(due).await),
+                None => std::future::pending().await,
+            }
+        };
+        until_due.or(shared.wakes.clock.wait()).await;
+    }
+}
+
+async fn sweep(shared: Rc<Shared>) {
+    loop {
+        Timer::after(SWEEP).await;
+        shared.core.borrow_mut().sweep(shared.now());
+    }
+}
+
+async fn command_bridge(shared: Rc<Shared>, bridge: Rc<Bridge>) {
+    loop {
+        let command = shared.core.borrow_mut().next_command();
+        match command {
+            // A closed channel means that the bridge has ended, which only happens at a stop.
+            Some(command) => drop(bridge.commands().send(command).await),
+            None => shared.wakes.bridge.wait().await,
+        }
+    }
+}
+
+async fn hear_bridge(shared: Rc<Shared>, bridge: Rc<Bridge>) {
+    while let Ok(event) = bridge.events().recv().await {
+        shared.core.borrow_mut().bridge_said(shared.now(), event);
+        shared.wakes.clock.raise();
+    }
+}
+
+async fn answer_operator(shared: Rc<Shared>, control: smol::Async<std::os::unix::net::UnixListener>) {
+    loop {
+        let Ok((stream, _)) = control.accept().await else {
+            Timer::after(ACCEPT_PAUSE).await;
+            continue;
+        };
+        let reply = |request| shared.core.borrow_mut().reply(shared.now(), request);
+        // An operator who went away needs no answer.
+        let _ = admin::answer(stream, reply).await;
+    }
+}
+
+/// Waits until the last commits are durable and the clients have gone, but not for long.
+async fn say_goodbye(shared: &Shared) {
+    let all_gone = async {
+        loop {
+            let is_done = {
+                let core = shared.core.borrow();
+                core.committer.is_idle() && core.connection_count() == 0 && core.has_left_cloud()
+            };
+            if is_done {
+                return;
+            }
+            Timer::after(Duration::from_millis(5)).await;
+        }
+    };
+    let patience = async {
+        Timer::after(GOODBYE).await;
+    };
+    all_gone.or(patience).await;
+}
+
+/// Whether a path is on a file system at all; used by messages only.
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}

@@ -1,1 +1,81 @@
-//! Not yet written.
+//! Serves one link: bytes to the core, bytes from the core, until either side ends it.
+//!
+//! Reads only while the core has room, so that a full disk or a slow one holds the sender up and
+//! not memory. Decides nothing: what bytes mean is the connection's business.
+
+use std::fmt::Display;
+use std::rc::Rc;
+
+use embedded_io_async::{BufRead, Write};
+use smol::future::FutureExt as _;
+
+use crate::broker::ConnectionId;
+use crate::gateway::{Shared, Signals};
+
+/// A written buffer that is larger is given back instead of kept for the next write, so that a
+/// burst does not stay in memory.
+const SPARE_BYTES: usize = 16 << 10;
+
+/// Serves a link whose connection has a place in the core, and gives the place back.
+pub(crate) async fn serve<R: BufRead, W: Write<Error = R::Error>>(
+    gateway: Rc<Shared>,
+    (id, signals): (ConnectionId, Rc<Signals>),
+    (mut reader, mut writer): (R, W),
+    name: impl Display,
+) where
+    R::Error: Display,
+{
+    let read = read(&gateway, id, &signals, &mut reader);
+    let write = write(&gateway, id, &signals, &mut writer);
+    let abandon = async {
+        signals.abandon.wait().await;
+        Ok(())
+    };
+    if let Err(error) = write.or(read).or(abandon).await {
+        tracing::debug!("{name}: {error}");
+    }
+    gateway.core.borrow_mut().lost(gateway.now(), id, &name);
+}
+
+async fn read<R: BufRead>(
+    gateway: &Shared,
+    id: ConnectionId,
+    signals: &Signals,
+    reader: &mut R,
+) -> Result<(), R::Error> {
+    loop {
+        while !gateway.core.borrow_mut().may_read(id) {
+            signals.read.wait().await;
+        }
+        let bytes = reader.fill_buf().await?;
+        let count = bytes.len();
+        if count == 0 {
+            return Ok(());
+        }
+        gateway.core.borrow_mut().received(gateway.now(), id, bytes);
+        reader.consume(count);
+        // One buffer a turn: others are served in between, and answers gather.
+        smol::future::yield_now().await;
+    }
+}
+
+async fn write<W: Write>(
+    gateway: &Shared,
+    id: ConnectionId,
+    signals: &Signals,
+    writer: &mut W,
+) -> Result<(), W::Error> {
+    let mut spare = Vec::new();
+    loop {
+        let taken = gateway.core.borrow_mut().take_outbound(gateway.now(), id, spare);
+        let Some(mut bytes) = taken else { return Ok(()) };
+        if bytes.is_empty() {
+            spare = bytes;
+            signals.write.wait().await;
+            continue;
+        }
+        writer.write_all(&bytes).await?;
+        bytes.clear();
+        spare = if bytes.capacity() <= SPARE_BYTES { bytes } else { Vec::new() };
+    }
+}

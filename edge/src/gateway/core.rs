@@ -1,0 +1,464 @@
+//! Everything that thinks, joined: connections, broker, committer, log reader and uplink.
+//!
+//! The core is called with a fact and leaves nothing undone: each entry ends with a pump that
+//! carries answers to and fro until nobody has anything left to say. It never waits; what has to
+//! wait (sockets, the disk, the cloud) belongs to the tasks around it.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use sync::{Change, Instant, Lane, Now, Offset, PerLane};
+use tracing::{debug, error, info, warn};
+
+use super::committer::{Committer, Group, Owner};
+use super::disk::Request;
+use super::peers::{Peer, Peers, Signals};
+use super::quiet::Quiet;
+use super::signal::Signal;
+use crate::broker::{Broker, ConnectionId, Event, Input, Output, Refusal, SessionId};
+use crate::log::{Budget, Committed, Event as LogEvent, LogError, Reader};
+use crate::mqtt::{self, Connection};
+use crate::uplink::{Uplink, Wish};
+
+/// Wakes the tasks around the core.
+#[derive(Debug, Default)]
+pub(crate) struct Wakes {
+    /// A group may be due.
+    pub(crate) commit: Signal,
+    /// A reader wants records.
+    pub(crate) fetch: Signal,
+    /// The bridge has something to do.
+    pub(crate) bridge: Signal,
+    /// A time-out may have come nearer.
+    pub(crate) clock: Signal,
+}
+
+/// The parts, and what connects them.
+pub(crate) struct Core {
+    pub(crate) broker: Broker,
+    pub(crate) committer: Committer,
+    pub(crate) reader: Reader,
+    pub(crate) uplink: Option<Uplink>,
+    /// Requests for the writer thread that are not commits.
+    pub(crate) notes: VecDeque<Request>,
+    pub(crate) wakes: Rc<Wakes>,
+    peers: Peers,
+    mqtt: Rc<mqtt::Settings>,
+    connection_limit: usize,
+    fetches: VecDeque<Fetch>,
+    touched: Vec<ConnectionId>,
+    held_back: Vec<ConnectionId>,
+    released: PerLane<Offset>,
+    is_refusing: bool,
+    quiet: Quiet,
+}
+
+/// Somebody wants records of the log.
+enum Fetch {
+    Session { session: SessionId, lane: Lane, from: Offset, budget: Budget },
+    Uplink { lane: Lane, from: Offset, budget: Budget },
+}
+
+/// A client whose connection we ended has this long to take the last bytes.
+const CLOSING: std::time::Duration = std::time::Duration::from_secs(2);
+
+impl Core {
+    pub(crate) fn new(
+        broker: Broker,
+        committer: Committer,
+        reader: Reader,
+        uplink: Option<Uplink>,
+        mqtt: mqtt::Settings,
+        connection_limit: usize,
+    ) -> Self {
+        Self {
+            broker,
+            committer,
+            reader,
+            uplink,
+            notes: VecDeque::new(),
+            wakes: Rc::default(),
+            peers: Peers::default(),
+            mqtt: Rc::new(mqtt),
+            connection_limit,
+            fetches: VecDeque::new(),
+            touched: Vec::new(),
+            held_back: Vec::new(),
+            released: PerLane::default(),
+            is_refusing: false,
+            quiet: Quiet::default(),
+        }
+    }
+
+    /// A link was accepted. `None` when there is no place left: drop the link.
+    pub(crate) fn accept(&mut self, now: Now) -> Option<(ConnectionId, Rc<Signals>)> {
+        if self.peers.count() >= self.connection_limit {
+            if let Some(times) = self.quiet.may_say(now.instant, "connections") {
+                warn!("connection refused: all {} are in use{times}", self.connection_limit);
+            }
+            return None;
+        }
+        let settings = self.mqtt.clone();
+        Some(self.peers.insert(|id| Connection::new(id, settings, now)))
+    }
+
+    /// Bytes came from a client.
+    pub(crate) fn received(&mut self, now: Now, id: ConnectionId, bytes: &[u8]) {
+        if let Some(peer) = self.peers.find(id) {
+            peer.connection.handle_bytes(now, bytes);
+            self.hear(now, id);
+            self.pump(now);
+        }
+    }
+
+    /// Takes what is to be written to a client, leaving an empty buffer in its place. `None` when
+    /// everything was written and the connection is over.
+    pub(crate) fn take_outbound(&mut self, now: Now, id: ConnectionId, empty: Vec<u8>) -> Option<Vec<u8>> {
+        let peer = self.peers.find(id)?;
+        let bytes = peer.connection.take_outbound(empty);
+        let is_over = bytes.is_empty() && peer.connection.is_closed();
+        self.hear(now, id);
+        self.pump(now);
+        (!is_over).then_some(bytes)
+    }
+
+    /// Whether a client's link may be read now; if not, its `read` signal tells when to ask again.
+    pub(crate) fn may_read(&mut self, id: ConnectionId) -> bool {
+        if self.committer.is_full() {
+            self.held_back.push(id);
+            return false;
+        }
+        self.peers.find(id).is_some_and(|peer| peer.connection.wants_more())
+    }
+
+    /// A link is gone, from either side.
+    pub(crate) fn lost(&mut self, now: Now, id: ConnectionId, name: &dyn std::fmt::Display) {
+        let Some(peer) = self.peers.find(id) else { return };
+        if let Some(error) = peer.connection.peer_error() {
+            let kind = error.kind();
+            if let Some(times) = self.quiet.may_say(now.instant, kind) {
+                warn!("{name} was disconnected: {error}{times}");
+            }
+        }
+        peer.connection.handle_lost();
+        self.hear(now, id);
+        self.peers.remove(id);
+        self.pump(now);
+    }
+
+    /// A group was answered by the writer.
+    pub(crate) fn committed(&mut self, now: Now, group: &Group, result: Result<Committed, LogError>) {
+        self.committer.answered();
+        match result {
+            Ok(committed) => self.spread(now, group, &committed),
+            Err(error) => self.refuse(now, group, &error),
+        }
+        self.read_on();
+        self.pump(now);
+    }
+
+    /// A file of the log changed.
+    pub(crate) fn log_changed(&mut self, now: Now, event: &LogEvent) {
+        self.reader.apply(event);
+        match event {
+            LogEvent::Trimmed { lane, first, gap } => {
+                if let Some(gap) = gap {
+                    warn!(
+                        "dropped {} records of lane {lane}, {} to {}: {:?}",
+                        gap.count, gap.first, gap.last, gap.reason
+                    );
+                }
+                self.broker.handle(now, Input::Trimmed { lane: *lane, first: *first });
+                if let Some(uplink) = &mut self.uplink {
+                    uplink.trimmed(now.instant, *lane, *first);
+                }
+            }
+            LogEvent::Failed { error } => {
+                if let Some(times) = self.quiet.may_say(now.instant, "log") {
+                    error!("the log can't be written, the journal still holds everything: {error}{times}");
+                }
+            }
+            LogEvent::Recovered => info!("the log can be written again"),
+            event => debug!("log: {event:?}"),
+        }
+        self.pump(now);
+    }
+
+    /// Answers the request for records that has waited longest. False when there was none.
+    pub(crate) fn fetch_one(&mut self, now: Now) -> bool {
+        match self.fetches.pop_front() {
+            None => return false,
+            Some(Fetch::Session { session, lane, from, budget }) => {
+                let (records, next) = self.read(now, lane, from, budget).unwrap_or((Vec::new(), from));
+                self.broker.handle(now, Input::Fetched { session, lane, from, records, next });
+            }
+            Some(Fetch::Uplink { lane, from, budget }) => {
+                let read = self.read(now, lane, from, budget);
+                if let Some(uplink) = &mut self.uplink {
+                    uplink.fetched(now.instant, lane, read);
+                }
+            }
+        }
+        self.pump(now);
+        true
+    }
+
+    /// Does what is due and says when to come back.
+    pub(crate) fn handle_timeout(&mut self, now: Now) -> Option<Instant> {
+        self.broker.handle_timeout(now);
+        if let Some(uplink) = &mut self.uplink {
+            uplink.engine.handle_timeout(now.instant);
+        }
+        self.pump(now);
+        self.poll_timeout()
+    }
+
+    /// When [`Core::handle_timeout`] is due.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let uplink = self.uplink.as_ref().and_then(|uplink| uplink.engine.poll_timeout());
+        [self.broker.poll_timeout(), uplink].into_iter().flatten().min()
+    }
+
+    /// Looks at every connection, and tells the writer what may go. Called once a second.
+    pub(crate) fn sweep(&mut self, now: Now) {
+        for id in self.peers.ids() {
+            let Some(peer) = self.peers.find(id) else { continue };
+            peer.connection.handle_timeout(now);
+            peer.abandon_if_late(now.instant);
+            self.hear(now, id);
+        }
+        self.release();
+        self.notes.push_back(Request::Maintain);
+        self.wakes.commit.raise();
+        self.pump(now);
+    }
+
+    /// Says goodbye to every client; their sessions and wills stay as they are.
+    pub(crate) fn shut_down(&mut self, now: Now) {
+        for id in self.peers.ids() {
+            if let Some(peer) = self.peers.find(id) {
+                peer.connection.handle_shutdown();
+                peer.signals.write.raise();
+            }
+        }
+        if let Some(uplink) = &mut self.uplink {
+            uplink.stop(now.instant);
+        }
+        self.committer.hurry(now.instant);
+        self.pump(now);
+    }
+
+    /// How many clients are connected.
+    pub(crate) const fn connection_count(&self) -> usize {
+        self.peers.count()
+    }
+
+    /// Carries answers between the parts until all are quiet.
+    pub(crate) fn pump(&mut self, now: Now) {
+        loop {
+            if let Some(output) = self.broker.poll() {
+                self.obey(now, output);
+            } else if let Some(wish) = self.uplink.as_mut().and_then(Uplink::poll) {
+                self.grant(now, wish);
+            } else {
+                break;
+            }
+        }
+        for id in self.touched.drain(..) {
+            if let Some(peer) = self.peers.find(id) {
+                peer.is_touched = false;
+                peer.tell();
+            }
+        }
+        if self.committer.poll_timeout().is_some() {
+            self.wakes.commit.raise();
+        }
+    }
+
+    /// Carries out what the broker wants.
+    fn obey(&mut self, now: Now, output: Output) {
+        match output {
+            Output::Commit { ticket, changes, urgency } => {
+                self.committer.add(now.instant, Owner::Broker(ticket), changes, urgency);
+            }
+            Output::Fetch { session, lane, from, maximum_count, maximum_bytes } => {
+                let budget = Budget { records: maximum_count, bytes: maximum_bytes };
+                self.fetches.push_back(Fetch::Session { session, lane, from, budget });
+                self.wakes.fetch.raise();
+            }
+            Output::ToConnection { connection, event } => self.deliver(now, connection, event),
+            Output::FromCloudStored { token, outcome } => {
+                if let Some(uplink) = &mut self.uplink {
+                    uplink.stored(now.instant, token, outcome);
+                }
+            }
+        }
+    }
+
+    /// Carries out what the uplink wants.
+    fn grant(&mut self, now: Now, wish: Wish) {
+        match wish {
+            Wish::Fetch { lane, from, budget } => {
+                self.fetches.push_back(Fetch::Uplink { lane, from, budget });
+                self.wakes.fetch.raise();
+            }
+            Wish::Commit(changes, urgency) => {
+                self.committer.add(now.instant, Owner::Uplink, changes, urgency);
+            }
+            Wish::NoteGap(gap) => {
+                warn!("gave up {} of lane {} for the cloud: {:?}", gap.first, gap.lane, gap.reason);
+                self.notes.push_back(Request::NoteGap(gap));
+                self.wakes.commit.raise();
+            }
+            Wish::Store { record, token } => {
+                self.broker.handle(now, Input::FromCloud { record, token, changes: Vec::new() });
+            }
+            Wish::Bridge => self.wakes.bridge.raise(),
+        }
+    }
+
+    fn deliver(&mut self, now: Now, id: ConnectionId, event: Event) {
+        if let Some(peer) = self.peers.find(id) {
+            peer.connection.handle_event(now, event);
+            self.hear(now, id);
+        }
+    }
+
+    /// Gives the broker what a connection has to say, and marks the connection as touched.
+    fn hear(&mut self, now: Now, id: ConnectionId) {
+        let Some(peer) = self.peers.find(id) else { return };
+        if !peer.is_touched {
+            peer.is_touched = true;
+            self.touched.push(id);
+        }
+        while let Some(input) = self.peers.find(id).and_then(|peer| peer.connection.poll()) {
+            self.broker.handle(now, input);
+        }
+    }
+
+    /// Tells everybody where their commits of a durable group went.
+    fn spread(&mut self, now: Now, group: &Group, committed: &Committed) {
+        if std::mem::take(&mut self.is_refusing) {
+            info!("publishes are accepted again");
+        }
+        self.reader.committed(&group.batch, committed);
+        let mut next = committed.first;
+        let mut changes = group.batch.changes.iter();
+        for (owner, count) in &group.owners {
+            let mut place = None;
+            for change in changes.by_ref().take(*count) {
+                if let Change::Append { lane, .. } = change {
+                    place = Some((*lane, next[*lane]));
+                    next[*lane] = next[*lane].next();
+                }
+            }
+            match owner {
+                Owner::Broker(ticket) => {
+                    self.broker.handle(now, Input::Committed { ticket: *ticket, place });
+                }
+                Owner::Uplink => self.uplink_answered(now, true),
+            }
+        }
+        for lane in Lane::ALL {
+            if next[lane] != committed.first[lane]
+                && let Some(uplink) = &mut self.uplink
+            {
+                uplink.appended(now.instant, lane, next[lane]);
+            }
+        }
+    }
+
+    fn refuse(&mut self, now: Now, group: &Group, error: &LogError) {
+        if !std::mem::replace(&mut self.is_refusing, true) {
+            error!("publishes are refused until there is room: {error}");
+        }
+        let refusal = match error {
+            LogError::Full { .. } | LogError::TooLarge { .. } => Refusal::LogFull,
+            _ => Refusal::LogFailed,
+        };
+        for (owner, _) in &group.owners {
+            match owner {
+                Owner::Broker(ticket) => {
+                    self.broker.handle(now, Input::CommitFailed { ticket: *ticket, refusal });
+                }
+                Owner::Uplink => self.uplink_answered(now, false),
+            }
+        }
+    }
+
+    fn uplink_answered(&mut self, now: Now, is_durable: bool) {
+        if let Some(uplink) = &mut self.uplink {
+            uplink.checkpointed(now.instant, is_durable);
+        }
+    }
+
+    fn read(
+        &mut self,
+        now: Now,
+        lane: Lane,
+        from: Offset,
+        budget: Budget,
+    ) -> Option<(Vec<(Offset, sync::Record)>, Offset)> {
+        match self.reader.read(lane, from, budget) {
+            Ok(chunk) => {
+                if let Some(gap) = chunk.damaged {
+                    error!("lane {lane}: records {} to {} are damaged", gap.first, gap.last);
+                    self.notes.push_back(Request::NoteGap(gap));
+                    self.wakes.commit.raise();
+                }
+                Some((chunk.records, chunk.next))
+            }
+            Err(error) => {
+                if let Some(times) = self.quiet.may_say(now.instant, "read") {
+                    warn!("lane {lane} can't be read at {from} for now: {error}{times}");
+                }
+                None
+            }
+        }
+    }
+
+    /// Lets retention pass what neither a session nor the uplink wants any more.
+    fn release(&mut self) {
+        let floors = PerLane::from_fn(|lane| {
+            let sessions = self.broker.release_floor(lane);
+            let uplink = self.uplink.as_ref().map(|uplink| uplink.engine.release_floor(lane));
+            uplink.map_or(sessions, |floor| floor.min(sessions))
+        });
+        if floors != self.released {
+            self.released = floors;
+            self.notes.push_back(Request::Release(floors));
+        }
+    }
+
+    /// Lets links be read again after the disk has caught up.
+    fn read_on(&mut self) {
+        if !self.committer.is_full() {
+            for id in std::mem::take(&mut self.held_back) {
+                if let Some(peer) = self.peers.find(id) {
+                    peer.signals.read.raise();
+                }
+            }
+        }
+    }
+}
+
+impl Peer {
+    /// Wakes the connection's task for what concerns it.
+    fn tell(&self) {
+        if self.connection.outbound_bytes() > 0 || self.connection.is_closed() {
+            self.signals.write.raise();
+        }
+        if self.connection.wants_more() {
+            self.signals.read.raise();
+        }
+    }
+
+    fn abandon_if_late(&mut self, now: Instant) {
+        if self.connection.is_closed() {
+            let since = *self.closing_since.get_or_insert(now);
+            if now - since >= CLOSING {
+                self.signals.abandon.raise();
+            }
+        }
+    }
+}

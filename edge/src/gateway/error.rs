@@ -1,0 +1,83 @@
+//! Why a gateway did not start, or did not end well.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+
+use crate::log::LogError;
+
+/// What went wrong, for the one line that the operator sees.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum GatewayError {
+    /// The data folder can't be used.
+    Log {
+        /// The folder, as configured.
+        folder: String,
+        /// What the log said.
+        source: LogError,
+    },
+    /// A listener's port can't be opened.
+    Listen {
+        /// As configured.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The operator's socket can't be made.
+    Control {
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A thread can't be started.
+    Thread(io::Error),
+    /// Signals can't be caught.
+    Signals(io::Error),
+    /// The file with the cloud's password can't be read.
+    Password {
+        /// As configured.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The cloud's part of the configuration can't be used.
+    Bridge(cloud_bridge::BridgeError),
+    /// The uplink's settings do not fit together.
+    Uplink(sync::StartError),
+    /// The log was not closed; the next start reads its journal instead.
+    Close {
+        /// What the log said.
+        source: LogError,
+    },
+}
+
+impl fmt::Display for GatewayError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Log { folder, source } => write!(f, "data folder {folder}: {source}"),
+            Self::Listen { address, source } => write!(f, "listener {address}: {source}"),
+            Self::Control { source } => write!(f, "control socket in the data folder: {source}"),
+            Self::Thread(source) => write!(f, "can't start a thread: {source}"),
+            Self::Signals(source) => write!(f, "can't catch signals: {source}"),
+            Self::Password { path, source } => write!(f, "cloud.password_file {path}: {source}"),
+            Self::Bridge(source) => write!(f, "cloud: {source}"),
+            Self::Uplink(source) => write!(f, "cloud: {source}"),
+            Self::Close { source } => write!(f, "the log was not closed, which loses nothing: {source}"),
+        }
+    }
+}
+
+impl std::error::Error for GatewayError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Log { source, .. } | Self::Close { source } => Some(source),
+            Self::Listen { source, .. }
+            | Self::Control { source }
+            | Self::Password { source, .. }
+            | Self::Thread(source)
+            | Self::Signals(source) => Some(source),
+            Self::Bridge(source) => Some(source),
+            Self::Uplink(source) => Some(source),
+        }
+    }
+}

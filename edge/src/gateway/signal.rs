@@ -1,0 +1,70 @@
+//! A flag that one task of the core thread waits for and any other raises.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::task::{Poll, Waker};
+
+/// Raised any number of times, noticed once. One task may wait at a time; a second one would take
+/// the first one's place.
+#[derive(Debug, Default)]
+pub(crate) struct Signal {
+    is_raised: Cell<bool>,
+    waiting: RefCell<Option<Waker>>,
+}
+
+impl Signal {
+    /// Lets the waiting task, or the next one to wait, go on.
+    pub(crate) fn raise(&self) {
+        self.is_raised.set(true);
+        if let Some(waker) = self.waiting.take() {
+            waker.wake();
+        }
+    }
+
+    /// Waits until the flag is raised, and lowers it.
+    pub(crate) async fn wait(&self) {
+        poll_fn(|context| {
+            if self.is_raised.take() {
+                return Poll::Ready(());
+            }
+            let mut waiting = self.waiting.borrow_mut();
+            match waiting.as_mut() {
+                Some(waker) => waker.clone_from(context.waker()),
+                None => *waiting = Some(context.waker().clone()),
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::*;
+
+    #[test]
+    fn a_signal_raised_before_the_wait_is_not_lost() {
+        let signal = Signal::default();
+        signal.raise();
+        signal.raise();
+        smol::block_on(signal.wait());
+        assert!(smol::block_on(smol::future::poll_once(signal.wait())).is_none(), "noticed once");
+    }
+
+    #[test]
+    fn a_waiting_task_is_woken() {
+        let executor = smol::LocalExecutor::new();
+        let signal = Rc::new(Signal::default());
+        let waiting = executor.spawn({
+            let signal = signal.clone();
+            async move { signal.wait().await }
+        });
+        smol::block_on(executor.run(async {
+            smol::future::yield_now().await;
+            signal.raise();
+            waiting.await;
+        }));
+    }
+}

@@ -1,0 +1,93 @@
+//! What the operator hears: one fact a line, a name and a number or word.
+
+use std::fmt::Write as _;
+
+use cloud_bridge::{Command, Event};
+use sync::{ConnectionId, Lane, Now};
+
+use super::core::Core;
+use crate::admin::Request;
+
+impl Core {
+    /// Answers one request of the operator.
+    pub(super) fn reply(&mut self, now: Now, request: Option<Request>) -> String {
+        match request {
+            Some(Request::Status) => self.status(),
+            Some(Request::Replay { lane, from }) => {
+                let Some(uplink) = &mut self.uplink else {
+                    return "nothing to replay: there is no [cloud]\n".to_owned();
+                };
+                let before = uplink.engine.counters().replayed;
+                uplink.replay(now.instant, lane, from);
+                let count = uplink.engine.counters().replayed - before;
+                self.pump(now);
+                self.wakes.clock.raise();
+                format!("{lane}: {count} records are sent again\n")
+            }
+            None => "unknown request, allowed are: status, replay LANE OFFSET\n".to_owned(),
+        }
+    }
+
+    /// Takes the next command for the bridge.
+    pub(super) fn next_command(&mut self) -> Option<Command> {
+        self.uplink.as_mut()?.commands.pop_front()
+    }
+
+    /// Takes what the bridge says.
+    pub(super) fn bridge_said(&mut self, now: Now, event: Event) {
+        if let Some(uplink) = &mut self.uplink {
+            uplink.bridge_said(now, event);
+            self.pump(now);
+        }
+    }
+
+    /// Whether the uplink needs no more time at a stop.
+    pub(super) fn has_left_cloud(&self) -> bool {
+        self.uplink.as_ref().is_none_or(|uplink| uplink.engine.is_stopped())
+    }
+
+    fn status(&self) -> String {
+        let mut text = String::new();
+        let mut say = |name: &str, value: u64| {
+            // Writing to a string does not fail.
+            let _ = writeln!(text, "{name} {value}");
+        };
+        say("connections", self.connection_count() as u64);
+        say("sessions", self.broker.session_count() as u64);
+        say("retained", self.broker.retained_count() as u64);
+        let counters = self.broker.counters();
+        say("published", counters.published);
+        say("delivered", counters.delivered);
+        say("refused", counters.refused);
+        say("missed", counters.missed);
+        for lane in Lane::ALL {
+            say(&format!("{lane}.first"), self.reader.first(lane).0);
+            say(&format!("{lane}.head"), self.reader.head(lane).0);
+        }
+        let gaps = self.reader.gaps(0).unwrap_or_default();
+        say("gaps", gaps.iter().map(|(_, gap)| gap.count).sum());
+        if let Some(uplink) = &self.uplink {
+            let counters = uplink.engine.counters();
+            say("cloud.sent", counters.sent);
+            say("cloud.resent", counters.resent);
+            say("cloud.accepted", counters.accepted);
+            say("cloud.refused", counters.refused);
+            say("cloud.rejected", counters.rejected);
+            say("cloud.replayed", counters.replayed);
+            for lane in Lane::ALL {
+                let status = uplink.engine.lane(lane);
+                say(&format!("cloud.{lane}.acknowledged"), status.ack_floor.0);
+                say(&format!("cloud.{lane}.released"), status.release_floor.0);
+                say(&format!("cloud.{lane}.backlog"), status.backlog_count);
+            }
+            for number in 0..8 {
+                if let Some(status) = uplink.engine.connection(ConnectionId(number)) {
+                    let is_up = u64::from(status.phase == sync::ConnectionPhase::Up);
+                    say(&format!("cloud.connection.{number}.up"), is_up);
+                    say(&format!("cloud.connection.{number}.in_flight"), status.in_flight_count as u64);
+                }
+            }
+        }
+        text
+    }
+}
