@@ -104,8 +104,8 @@ impl<'a> Reader<'a> {
     }
 
     #[inline]
-    pub(super) const fn take_rest(&mut self) -> &'a [u8] {
-        core::mem::replace(&mut self.rest, &[])
+    pub(super) fn take_rest(&mut self) -> &'a [u8] {
+        core::mem::take(&mut self.rest)
     }
 
     /// Gives the bytes that were read since `self` was `later`'s copy.
