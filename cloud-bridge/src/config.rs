@@ -1,13 +1,13 @@
 //! The bridge's settings, their defaults, and what they may hold.
 
 use core::fmt;
-use core::str::FromStr;
-use std::net::Ipv6Addr;
+use core::ops::RangeInclusive;
 use std::time::Duration;
 
+use rumqttc::v5::mqttbytes::valid_filter;
 use sync::Record;
 
-use crate::{ConfigError, ConnectionId, Tls};
+use crate::{ConfigError, ConnectionId, Endpoint, Scheme, Tls};
 
 /// Everything that decides how the bridge behaves. [`Config::new`] gives the defaults named here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +74,113 @@ impl Config {
             patience: Duration::from_secs(25),
         }
     }
+
+    /// Holds every setting against what it may be. [`crate::Bridge::start`] does this too.
+    ///
+    /// # Errors
+    /// The first setting that is not allowed.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        self.validate_server()?;
+        self.validate_limits()?;
+        self.validate_texts()
+    }
+
+    /// Tells whether a connection carries the downlink: the first, if there are filters at all.
+    pub(crate) fn carries_downlink(&self, connection: ConnectionId) -> bool {
+        connection == ConnectionId(0) && !self.downlink_filters.is_empty()
+    }
+
+    fn validate_server(&self) -> Result<(), ConfigError> {
+        let key = "endpoints";
+        range(key, self.endpoints.len() as u64, 1..=16, "1 to 16")?;
+        let secured = self
+            .endpoints
+            .iter()
+            .find(|endpoint| endpoint.scheme == Scheme::Mqtts);
+        match (secured, &self.tls) {
+            (Some(_), None) => refuse("tls", "none", "a CA file, which mqtts endpoints need"),
+            _ => Ok(()),
+        }
+    }
+
+    fn validate_limits(&self) -> Result<(), ConfigError> {
+        let seconds =
+            |key, time: Duration, allowed, text| range(key, time.as_secs(), allowed, text);
+        let ages = 1..=u64::from(u32::MAX);
+        range("connections", self.connections.into(), 1..=16, "1 to 16")?;
+        range("window", self.window.into(), 1..=1000, "1 to 1000")?;
+        range(
+            "downlink_window",
+            self.downlink_window.into(),
+            1..=1000,
+            "1 to 1000",
+        )?;
+        let packet_bytes = self.maximum_packet_bytes.into();
+        range(
+            "maximum_packet_bytes",
+            packet_bytes,
+            1024..=1_000_000,
+            "1024 to 1000000",
+        )?;
+        seconds("keep_alive", self.keep_alive, 5..=60, "5 to 60 s")?;
+        seconds(
+            "session_expiry",
+            self.session_expiry,
+            ages.clone(),
+            "1 to 4294967295 s",
+        )?;
+        seconds(
+            "message_expiry",
+            self.message_expiry,
+            ages,
+            "1 to 4294967295 s",
+        )?;
+        seconds(
+            "connect_timeout",
+            self.connect_timeout,
+            1..=300,
+            "1 to 300 s",
+        )?;
+        seconds("patience", self.patience, 1..=300, "1 to 300 s")
+    }
+
+    fn validate_texts(&self) -> Result<(), ConfigError> {
+        let prefix = &self.client_id_prefix;
+        if prefix.len() > PREFIX_BYTES || !prefix.bytes().all(is_client_id_byte) {
+            return refuse("client_id_prefix", prefix, "up to 6 of A-Z a-z 0-9 - _");
+        }
+        if self.topic_prefix.len() > TOPIC_PREFIX_BYTES
+            || self.topic_prefix.contains(['+', '#', '\0'])
+        {
+            let allowed = "up to 1024 bytes without + # or NUL";
+            return refuse("topic_prefix", &self.topic_prefix, allowed);
+        }
+        if let Some(Credentials {
+            user_name,
+            password,
+        }) = &self.credentials
+        {
+            let allowed = "up to 65535 bytes, a password not without a user name";
+            let is_orphan = user_name.is_empty() && !password.is_empty();
+            if is_orphan || user_name.len().max(password.len()) > usize::from(u16::MAX) {
+                return refuse("credentials", user_name, allowed);
+            }
+        }
+        range(
+            "downlink_filters",
+            self.downlink_filters.len() as u64,
+            0..=64,
+            "up to 64 filters",
+        )?;
+        match self
+            .downlink_filters
+            .iter()
+            .find(|filter| !is_filter(filter))
+        {
+            Some(filter) => refuse("downlink_filters", filter, "MQTT topic filters"),
+            None => Ok(()),
+        }
+    }
 }
 
 /// User name and password of the CONNECT packet.
@@ -88,88 +195,6 @@ pub struct Credentials {
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Credentials({:?})", self.user_name)
-    }
-}
-
-/// A server: `mqtt://host:port` or `mqtts://host:port`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint {
-    /// Plain or secured.
-    pub scheme: Scheme,
-    /// Name or address; an IPv6 address without its brackets.
-    pub host: String,
-    /// TCP port; 1883 or 8883 where the URL names none.
-    pub port: u16,
-}
-
-impl FromStr for Endpoint {
-    type Err = ConfigError;
-
-    fn from_str(url: &str) -> Result<Self, ConfigError> {
-        let error = || ConfigError {
-            key: "endpoints",
-            found: url.to_owned(),
-            allowed: Self::ALLOWED,
-        };
-        let (scheme, rest) = url.split_once("://").ok_or_else(error)?;
-        let scheme = match scheme {
-            "mqtt" => Scheme::Mqtt,
-            "mqtts" => Scheme::Mqtts,
-            _ => return Err(error()),
-        };
-        let (host, port) = split_host(rest).ok_or_else(error)?;
-        let port = match port {
-            Some(digits) => parse_port(digits).ok_or_else(error)?,
-            None => scheme.default_port(),
-        };
-        Ok(Self {
-            scheme,
-            host: host.to_owned(),
-            port,
-        })
-    }
-}
-
-impl fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { scheme, host, port } = self;
-        if host.contains(':') {
-            write!(f, "{}://[{host}]:{port}", scheme.name())
-        } else {
-            write!(f, "{}://{host}:{port}", scheme.name())
-        }
-    }
-}
-
-/// How bytes travel to an endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scheme {
-    /// As they are.
-    Mqtt,
-    /// Through TLS.
-    Mqtts,
-}
-
-impl Endpoint {
-    const ALLOWED: &str = "mqtt://host:port or mqtts://host:port";
-}
-
-impl Scheme {
-    /// Names the scheme as URLs do.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Mqtt => "mqtt",
-            Self::Mqtts => "mqtts",
-        }
-    }
-
-    /// The port that IANA assigned.
-    const fn default_port(self) -> u16 {
-        match self {
-            Self::Mqtt => 1883,
-            Self::Mqtts => 8883,
-        }
     }
 }
 
@@ -196,41 +221,129 @@ const CLIENT_ID_BYTES: usize = 23;
 /// 64 bits in digits of five.
 const HASH_DIGITS: usize = 13;
 const PREFIX_BYTES: usize = 6;
+/// Leaves a topic name most of its 65,535 bytes.
+const TOPIC_PREFIX_BYTES: usize = 1024;
 
 const _: () = assert!(
     PREFIX_BYTES + HASH_DIGITS + "-15".len() <= CLIENT_ID_BYTES,
     "a hashed edge id always fits"
 );
 
+fn range(
+    key: &'static str,
+    found: u64,
+    range: RangeInclusive<u64>,
+    allowed: &'static str,
+) -> Result<(), ConfigError> {
+    if range.contains(&found) {
+        Ok(())
+    } else {
+        refuse(key, &found.to_string(), allowed)
+    }
+}
+
+fn refuse(key: &'static str, found: &str, allowed: &'static str) -> Result<(), ConfigError> {
+    Err(ConfigError {
+        key,
+        found: found.to_owned(),
+        allowed,
+    })
+}
+
+/// Asks rumqttc, since it refuses to send what it does not take for a filter.
+fn is_filter(filter: &str) -> bool {
+    filter.len() <= usize::from(u16::MAX) && !filter.contains('\0') && valid_filter(filter)
+}
+
 const fn is_client_id_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
 }
 
-/// Splits `host`, `host:port`, `[v6]` or `[v6]:port`.
-fn split_host(rest: &str) -> Option<(&str, Option<&str>)> {
-    let (host, tail) = match rest.strip_prefix('[') {
-        Some(bracketed) => {
-            let (host, tail) = bracketed.split_once(']')?;
-            host.parse::<Ipv6Addr>().ok()?;
-            (host, tail)
-        }
-        None => match rest.find(':') {
-            Some(colon) => rest.split_at(colon),
-            None => (rest, ""),
-        },
-    };
-    let is_host_byte =
-        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':');
-    if host.is_empty() || !host.bytes().all(is_host_byte) {
-        return None;
-    }
-    match tail.strip_prefix(':') {
-        Some(port) => Some((host, Some(port))),
-        None => tail.is_empty().then_some((host, None)),
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn parse_port(digits: &str) -> Option<u16> {
-    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-    digits.parse().ok().filter(|port| is_number && *port != 0)
+    fn config() -> Config {
+        Config::new(vec!["mqtt://localhost".parse().unwrap()])
+    }
+
+    #[test]
+    fn the_defaults_are_allowed() {
+        assert_eq!(config().validate(), Ok(()));
+    }
+
+    #[test]
+    fn every_limit_is_held() {
+        type Change = fn(&mut Config);
+        let table: [(&str, Change); 16] = [
+            ("endpoints", |c| c.endpoints.clear()),
+            ("tls", |c| c.endpoints[0].scheme = Scheme::Mqtts),
+            ("connections", |c| c.connections = 17),
+            ("window", |c| c.window = 0),
+            ("downlink_window", |c| c.downlink_window = 1001),
+            ("maximum_packet_bytes", |c| {
+                c.maximum_packet_bytes = 1_000_001
+            }),
+            ("keep_alive", |c| c.keep_alive = Duration::from_secs(4)),
+            ("session_expiry", |c| c.session_expiry = Duration::ZERO),
+            ("message_expiry", |c| c.message_expiry = Duration::MAX),
+            ("connect_timeout", |c| c.connect_timeout = Duration::ZERO),
+            ("patience", |c| c.patience = Duration::from_secs(301)),
+            ("client_id_prefix", |c| c.client_id_prefix = "a@b".into()),
+            ("topic_prefix", |c| c.topic_prefix = "a/+/".into()),
+            ("credentials", |c| {
+                c.credentials = Some(Credentials {
+                    user_name: String::new(),
+                    password: "p".into(),
+                });
+            }),
+            ("downlink_filters", |c| {
+                c.downlink_filters = vec!["a#".into()]
+            }),
+            ("downlink_filters", |c| {
+                c.downlink_filters = vec!["a".into(); 65]
+            }),
+        ];
+        for (key, change) in table {
+            let mut config = config();
+            change(&mut config);
+            assert_eq!(config.validate().unwrap_err().key, key);
+        }
+    }
+
+    #[test]
+    fn errors_name_what_was_found_and_what_is_allowed() {
+        let mut config = config();
+        config.window = 0;
+        let text = config.validate().unwrap_err().to_string();
+        assert_eq!(text, "window is \"0\", allowed is 1 to 1000");
+    }
+
+    #[test]
+    fn passwords_are_never_shown() {
+        let credentials = Credentials {
+            user_name: "admin".into(),
+            password: "secret".into(),
+        };
+        assert!(!format!("{credentials:?}").contains("secret"));
+    }
+
+    #[test]
+    fn client_ids_fit_every_server() {
+        assert_eq!(
+            client_id("edge-", "plant-7", ConnectionId(0)),
+            "edge-plant-7-0"
+        );
+        let long = "3e5c1f0a-6a3e-4b6f-9df5-2f1f5b8f9a10";
+        for edge_id in [long, "plant@7", "", "\u{fc}ber"] {
+            for connection in [0, 15] {
+                let id = client_id("abcdef", edge_id, ConnectionId(connection));
+                assert!(id.len() <= CLIENT_ID_BYTES, "{id}");
+                assert!(id.bytes().all(is_client_id_byte), "{id}");
+            }
+        }
+        let other = "3e5c1f0a-6a3e-4b6f-9df5-2f1f5b8f9a11";
+        let ids = [long, other].map(|edge_id| client_id("edge-", edge_id, ConnectionId(0)));
+        assert_ne!(ids[0], ids[1]);
+    }
 }

@@ -28,17 +28,29 @@
 //! ```
 
 mod bridge;
+mod clock;
 mod command;
 mod config;
+mod connection;
+mod downlink;
+mod endpoint;
 mod error;
+mod failure;
+mod inflight;
+mod life;
+mod property;
+mod publication;
 mod reason;
+mod session;
+mod settings;
 mod tls;
 
 pub use bridge::Bridge;
 pub use command::{
     Command, ConnectionId, Downlink, Event, PublishCommand, Rejection, SessionState, Token,
 };
-pub use config::{Config, Credentials, Endpoint, Scheme, client_id};
+pub use config::{Config, Credentials, client_id};
+pub use endpoint::{Endpoint, Scheme};
 pub use error::{BridgeError, ConfigError, PemProblem};
 pub use reason::{Verdict, verdict};
 pub use tls::{Identity, Tls};
