@@ -10,10 +10,22 @@ extern crate alloc;
 
 mod change;
 mod cursor;
+mod engine;
+mod error;
+mod event;
+mod limits;
+mod origin;
 mod record;
+mod status;
 mod time;
 
 pub use change::{Change, Table};
 pub use cursor::Cursor;
+pub use engine::Engine;
+pub use error::{CheckpointError, PlaceError, SettingsError, StartError};
+pub use event::{ConnectionId, GapReason, Input, LaneExtent, Output, Start, Token};
+pub use limits::{Order, Pace, Settings};
+pub use origin::{Origin, Place, property};
 pub use record::{Epoch, Lane, Offset, PerLane, Record, RecordError, RecordParts, topic_hash};
+pub use status::{ConnectionPhase, ConnectionStatus, Counters, LaneStatus};
 pub use time::{Instant, Now, WallTime};
