@@ -1,0 +1,150 @@
+//! The bridge's thread, and the two channels that lead to it.
+
+use std::io;
+use std::rc::Rc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use async_channel::{Receiver, Sender};
+use embedded_io::ErrorKind;
+use sync::Epoch;
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::{LocalSet, spawn_local};
+use tokio::time::timeout;
+
+use crate::connection;
+use crate::settings::Settings;
+use crate::{BridgeError, Command, Config, ConnectionId, Event};
+
+/// A running bridge. Dropping it, with every clone of its command sender, stops it too, without
+/// waiting.
+#[derive(Debug)]
+pub struct Bridge {
+    commands: Sender<Command>,
+    events: Receiver<Event>,
+    thread: JoinHandle<()>,
+}
+
+impl Bridge {
+    /// Checks the settings, reads the certificates and starts the thread. Connects nowhere yet.
+    ///
+    /// # Errors
+    /// When a setting is not allowed, a file of certificates is unusable, or the operating system
+    /// gives no thread.
+    pub fn start(config: Config, edge_id: &str, epoch: Epoch) -> Result<Self, BridgeError> {
+        let settings = Settings::new(config, edge_id, epoch)?;
+        let runtime = runtime(&settings).map_err(BridgeError::Thread)?;
+        let (command_sender, command_receiver) = async_channel::bounded(settings.capacity());
+        let (event_sender, event_receiver) = async_channel::bounded(settings.capacity());
+        let thread = thread::Builder::new()
+            .name("bridge".to_owned())
+            .stack_size(STACK_BYTES)
+            .spawn(move || run(runtime, settings, command_receiver, event_sender))
+            .map_err(BridgeError::Thread)?;
+        Ok(Self {
+            commands: command_sender,
+            events: event_receiver,
+            thread,
+        })
+    }
+
+    /// Gives the way to the bridge. Holds as many commands as all windows together; full means
+    /// that the bridge has not kept up: wait, but go on reading events meanwhile.
+    #[must_use]
+    pub const fn commands(&self) -> &Sender<Command> {
+        &self.commands
+    }
+
+    /// Gives the way from the bridge. Read it always: while it is full, connections stand still.
+    #[must_use]
+    pub const fn events(&self) -> &Receiver<Event> {
+        &self.events
+    }
+
+    /// Stops the bridge and waits for its thread: at most 1.5 s, whatever the cloud does. Blocks,
+    /// and discards the events that nobody has taken.
+    pub fn stop(self) {
+        self.commands.close();
+        self.events.close();
+        // A panic of the thread has been reported on its way up.
+        let _ = self.thread.join();
+    }
+}
+
+fn runtime(settings: &Settings) -> io::Result<Runtime> {
+    Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        // For looking up names, one a connection.
+        .max_blocking_threads(settings.config.connections.into())
+        .thread_keep_alive(RESOLVER_KEEP_ALIVE)
+        .thread_stack_size(STACK_BYTES)
+        .build()
+}
+
+fn run(runtime: Runtime, settings: Settings, commands: Receiver<Command>, events: Sender<Event>) {
+    let tasks = LocalSet::new();
+    tasks.block_on(&runtime, dispatch(Rc::new(settings), commands, events));
+    drop(tasks);
+    // A name that is still being looked up is left behind.
+    runtime.shutdown_background();
+}
+
+/// Leads each command to its connection until the stop, and then gives the connections a second
+/// to take their leave.
+async fn dispatch(settings: Rc<Settings>, commands: Receiver<Command>, events: Sender<Event>) {
+    let mut mailboxes = Vec::new();
+    let mut connections = Vec::new();
+    for index in 0..settings.config.connections {
+        let (mailbox, orders) = async_channel::bounded(settings.connection_capacity());
+        let connection = ConnectionId(index);
+        let serving = connection::serve(settings.clone(), connection, orders, events.clone());
+        connections.push(spawn_local(serving));
+        mailboxes.push(mailbox);
+    }
+
+    while let Ok(command) = commands.recv().await {
+        let Some(connection) = addressee(&command) else {
+            break;
+        };
+        if let Some(mailbox) = mailboxes.get(usize::from(connection.0)) {
+            // Closed only by a panic, which its tasks' `Down` has told.
+            let _ = mailbox.send(command).await;
+        } else if let Command::Connect { .. } = command {
+            let count = mailboxes.len();
+            let down = Event::Down {
+                connection,
+                kind: ErrorKind::InvalidInput,
+                text: format!("there is no connection {connection}, only {count} from 0 on"),
+            };
+            let _ = events.send(down).await;
+        }
+    }
+
+    for mailbox in &mailboxes {
+        mailbox.close();
+    }
+    let leave = async {
+        for connection in connections {
+            let _ = connection.await;
+        }
+        let _ = events.send(Event::Stopped).await;
+    };
+    let _ = timeout(LEAVE, leave).await;
+}
+
+/// Finds the connection that a command is for; `None` for the stop, which is for all.
+const fn addressee(command: &Command) -> Option<ConnectionId> {
+    match command {
+        Command::Connect { connection } | Command::Disconnect { connection } => Some(*connection),
+        Command::Publish(publish) => Some(publish.connection),
+        Command::Confirm { token } => Some(token.connection),
+        Command::Stop => None,
+    }
+}
+
+/// Longer than any farewell takes, shorter than a service manager's or an operator's patience.
+const LEAVE: Duration = Duration::from_millis(1200);
+/// Enough for TLS handshakes and the system's resolver; only touched pages are memory.
+const STACK_BYTES: usize = 1024 * 1024;
+const RESOLVER_KEEP_ALIVE: Duration = Duration::from_secs(1);

@@ -1,0 +1,110 @@
+//! From a record to the PUBLISH that carries it upward.
+
+use bytes::Bytes;
+use rumqttc::v5::mqttbytes::QoS;
+use rumqttc::v5::mqttbytes::v5::{Publish, PublishProperties};
+use sync::{Epoch, Record, WallTime};
+
+use crate::inflight::Place;
+use crate::{Rejection, property};
+
+/// User properties by which a record is recognised, wherever and however often it arrives. What a
+/// publisher wrote under these names is left out, so that each stands once and can be believed.
+pub(crate) const EDGE_ID: &str = "edge-id";
+pub(crate) const EDGE_EPOCH: &str = "edge-epoch";
+pub(crate) const EDGE_LANE: &str = "edge-lane";
+pub(crate) const EDGE_OFFSET: &str = "edge-offset";
+pub(crate) const EDGE_TIME: &str = "edge-time";
+
+/// What every record of this gateway has in common on its way up.
+#[derive(Clone, Debug)]
+pub(crate) struct Stamp {
+    pub(crate) edge_id: String,
+    pub(crate) epoch: Epoch,
+    pub(crate) topic_prefix: String,
+    /// Of records without their own.
+    pub(crate) expiry_seconds: u32,
+}
+
+/// A PUBLISH as rumqttc takes it: QoS 1, and never with RETAIN, since a retained message holds
+/// RobustMQ's subscribers up for 20 s.
+#[derive(Debug)]
+pub(crate) struct Publication {
+    pub(crate) topic: String,
+    pub(crate) payload: Bytes,
+    pub(crate) properties: PublishProperties,
+}
+
+impl Stamp {
+    /// Makes the PUBLISH of a record, if it can be sent at all.
+    pub(crate) fn publication(
+        &self,
+        place: Place,
+        record: &Record,
+        now: WallTime,
+        maximum_packet_bytes: u32,
+    ) -> Result<Publication, Rejection> {
+        let expiry_seconds = self.remaining_seconds(record, now)?;
+        let topic = self.topic(record)?;
+        let shared = record.as_bytes().slice_ref(record.properties());
+        let mut properties = property::decode(&shared).map_err(|_| Rejection::Properties)?;
+        properties.message_expiry_interval = Some(expiry_seconds);
+        self.identify(place, record, &mut properties.user_properties);
+
+        // What rumqttc itself counts: the topic is given to it only to be measured.
+        let measured = Publish {
+            qos: QoS::AtLeastOnce,
+            topic: Bytes::copy_from_slice(topic.as_bytes()),
+            pkid: 1,
+            payload: record.payload_shared(),
+            properties: Some(properties),
+            ..Publish::default()
+        };
+        let found = measured.size() as u64;
+        if found > u64::from(maximum_packet_bytes) {
+            return Err(Rejection::TooLarge {
+                found,
+                allowed: maximum_packet_bytes,
+            });
+        }
+        Ok(Publication {
+            topic,
+            payload: measured.payload,
+            properties: measured.properties.unwrap_or_default(),
+        })
+    }
+
+    /// Counts the seconds that a record has left; a clock that was set back takes nothing away.
+    fn remaining_seconds(&self, record: &Record, now: WallTime) -> Result<u32, Rejection> {
+        let Some(expiry) = record.expiry_seconds() else {
+            return Ok(self.expiry_seconds);
+        };
+        let age = now.seconds_since(record.time());
+        let left = u64::from(expiry).saturating_sub(age);
+        match u32::try_from(left) {
+            Ok(left) if left > 0 => Ok(left),
+            _ => Err(Rejection::Expired),
+        }
+    }
+
+    fn topic(&self, record: &Record) -> Result<String, Rejection> {
+        let name = record.topic();
+        let length = self.topic_prefix.len() + name.len();
+        if name.is_empty() || length > usize::from(u16::MAX) || name.contains(['+', '#', '\0']) {
+            return Err(Rejection::Topic);
+        }
+        Ok([&self.topic_prefix, name].concat())
+    }
+
+    fn identify(&self, place: Place, record: &Record, pairs: &mut Vec<(String, String)>) {
+        let own = [
+            (EDGE_ID, self.edge_id.clone()),
+            (EDGE_EPOCH, self.epoch.0.to_string()),
+            (EDGE_LANE, place.lane.name().to_owned()),
+            (EDGE_OFFSET, place.offset.to_string()),
+            (EDGE_TIME, record.time().0.to_string()),
+        ];
+        pairs.retain(|(name, _)| own.iter().all(|(reserved, _)| name != reserved));
+        pairs.extend(own.map(|(name, value)| (name.to_owned(), value)));
+    }
+}

@@ -1,0 +1,295 @@
+//! One life of a connection, from CONNACK to its end, as pure bookkeeping.
+//!
+//! It is told what rumqttc sent and received and says what that means: which record is answered,
+//! which message came down, what the server must not have done, and when waiting has been long
+//! enough. It promises one answer for each record and that nothing comes down twice under one
+//! packet identifier before it is confirmed. It never touches a socket or a clock.
+
+use core::time::Duration;
+use std::collections::{BTreeSet, VecDeque};
+
+use rumqttc::Outgoing;
+use rumqttc::v5::mqttbytes::QoS;
+use rumqttc::v5::mqttbytes::v5::{Packet, PubAck, Publish, SubAck};
+use sync::Instant;
+
+use crate::downlink::{self, Message};
+use crate::failure::Failure;
+use crate::inflight::{Inflight, Place};
+use crate::reason::{self, Verdict, verdict};
+use crate::{ConnectionId, Event, Rejection, Token};
+
+/// What a session was agreed to be, by configuration and CONNACK.
+#[derive(Clone, Debug)]
+pub(crate) struct Terms {
+    pub(crate) connection: ConnectionId,
+    /// Counts the lives of this connection, so that a token of another is recognised.
+    pub(crate) life: u32,
+    /// Publishes that may be unanswered.
+    pub(crate) window: u16,
+    pub(crate) maximum_packet_bytes: u32,
+    /// Messages that may be unconfirmed.
+    pub(crate) downlink_window: u16,
+    pub(crate) patience: Duration,
+    /// Empty on connections that carry no downlink.
+    pub(crate) filters: Vec<String>,
+}
+
+/// The state of one life.
+#[derive(Debug)]
+pub(crate) struct Session {
+    terms: Terms,
+    inflight: Inflight,
+    unconfirmed: BTreeSet<u16>,
+    subscription: Subscription,
+    /// Since when something is unanswered and nothing has been heard.
+    silent_since: Option<Instant>,
+    output: VecDeque<Output>,
+}
+
+/// What to do about what happened.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Output {
+    /// Tell the gateway.
+    Say(Event),
+    /// Acknowledge a message that nobody can be given.
+    Acknowledge(u16),
+}
+
+/// ```text
+/// Idle --SUBSCRIBE asked for--> Requested --written--> Sent --SUBACK--> Idle
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Subscription {
+    Idle,
+    Requested {
+        since: Instant,
+    },
+    Sent {
+        packet_identifier: u16,
+        since: Instant,
+    },
+}
+
+impl Session {
+    /// Begins after a CONNACK; `now` starts the patience for the SUBACK, if there will be one.
+    pub(crate) fn new(terms: Terms, now: Instant) -> Self {
+        let subscription = if terms.filters.is_empty() {
+            Subscription::Idle
+        } else {
+            Subscription::Requested { since: now }
+        };
+        Self {
+            terms,
+            inflight: Inflight::default(),
+            unconfirmed: BTreeSet::new(),
+            subscription,
+            silent_since: None,
+            output: VecDeque::new(),
+        }
+    }
+
+    /// A publish was handed to rumqttc.
+    pub(crate) fn handle_submitted(&mut self, place: Place, now: Instant) {
+        self.inflight.submit(place);
+        self.silent_since.get_or_insert(now);
+    }
+
+    /// The gateway stored a message. Gives the identifier to acknowledge, if it still waits.
+    pub(crate) fn handle_confirm(&mut self, token: Token) -> Option<u16> {
+        let is_ours = token.connection == self.terms.connection && token.life == self.terms.life;
+        let identifier = token.packet_identifier;
+        (is_ours && self.unconfirmed.remove(&identifier)).then_some(identifier)
+    }
+
+    /// rumqttc wrote a packet.
+    pub(crate) fn handle_outgoing(
+        &mut self,
+        outgoing: &Outgoing,
+        now: Instant,
+    ) -> Result<(), Failure> {
+        let is_known = match (outgoing, self.subscription) {
+            (Outgoing::Publish(identifier), _) => self.inflight.send(*identifier),
+            (Outgoing::AwaitAck(_), _) => self.inflight.park(),
+            (Outgoing::Subscribe(identifier), Subscription::Requested { since }) => {
+                self.subscription = Subscription::Sent {
+                    packet_identifier: *identifier,
+                    since,
+                };
+                true
+            }
+            (Outgoing::PingReq, _) => {
+                self.silent_since.get_or_insert(now);
+                true
+            }
+            _ => true,
+        };
+        if is_known {
+            Ok(())
+        } else {
+            Err(Failure::violation("packet identifiers are out of step"))
+        }
+    }
+
+    /// The server sent a packet.
+    pub(crate) fn handle_incoming(&mut self, packet: Packet, now: Instant) -> Result<(), Failure> {
+        match packet {
+            Packet::PubAck(acknowledgement) => self.handle_puback(&acknowledgement)?,
+            Packet::Publish(publish) => self.handle_publish(publish)?,
+            Packet::SubAck(acknowledgement) => self.handle_suback(&acknowledgement)?,
+            // A DISCONNECT comes back as an error with its reason.
+            Packet::PingResp(_) | Packet::Disconnect(_) => {}
+            _ => return Err(Failure::violation("the server sent a packet out of place")),
+        }
+        let is_waiting = self.inflight.count() > 0 || self.subscription != Subscription::Idle;
+        self.silent_since = is_waiting.then_some(now);
+        Ok(())
+    }
+
+    /// Time has passed. Fails when something was waited for longer than patience allows.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) -> Result<(), Failure> {
+        let patience = self.terms.patience;
+        let is_over = |since: Instant| since + patience <= now;
+        if self.subscribing_since().is_some_and(is_over) {
+            self.output.push_back(Output::Say(Event::SubscribeFailed {
+                connection: self.terms.connection,
+                filter: self.terms.filters[0].clone(),
+                reason: None,
+            }));
+            return Err(Failure::late("no SUBACK", patience));
+        }
+        if self.silent_since.is_some_and(is_over) {
+            return Err(Failure::late("no answer", patience));
+        }
+        Ok(())
+    }
+
+    /// Takes the next thing to do, until there is none.
+    pub(crate) fn poll(&mut self) -> Option<Output> {
+        self.output.pop_front()
+    }
+
+    /// When [`Session::handle_timeout`] is due; every packet may move it.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let since = [self.silent_since, self.subscribing_since()];
+        let earliest = since.into_iter().flatten().min();
+        earliest.map(|since| since + self.terms.patience)
+    }
+
+    /// Whether one more publish fits the window.
+    pub(crate) fn has_room(&self) -> bool {
+        self.inflight.count() < usize::from(self.terms.window)
+    }
+
+    /// The largest packet that may be sent.
+    pub(crate) const fn maximum_packet_bytes(&self) -> u32 {
+        self.terms.maximum_packet_bytes
+    }
+
+    fn handle_puback(&mut self, acknowledgement: &PubAck) -> Result<(), Failure> {
+        let identifier = acknowledgement.pkid;
+        let Some(Place { lane, offset }) = self.inflight.acknowledge(identifier) else {
+            return Err(Failure::violation(format!(
+                "the server acknowledges packet identifier {identifier}, which is not in flight"
+            )));
+        };
+        let connection = self.terms.connection;
+        let reason = reason::of_puback(acknowledgement.reason);
+        let event = match verdict(reason) {
+            Verdict::Accepted => Event::Accepted {
+                connection,
+                lane,
+                offset,
+                server_offset: server_offset(acknowledgement),
+            },
+            Verdict::Refused => Event::Refused {
+                connection,
+                lane,
+                offset,
+                reason,
+            },
+            Verdict::Rejected => Event::Rejected {
+                connection,
+                lane,
+                offset,
+                reason: Rejection::Server { reason },
+            },
+        };
+        self.output.push_back(Output::Say(event));
+        Ok(())
+    }
+
+    fn handle_publish(&mut self, publish: Publish) -> Result<(), Failure> {
+        let packet_identifier = publish.pkid;
+        if publish.qos == QoS::AtLeastOnce && !self.unconfirmed.insert(packet_identifier) {
+            // The server sent it again while the gateway is still storing it.
+            return Ok(());
+        }
+        if self.unconfirmed.len() > usize::from(self.terms.downlink_window) {
+            return Err(Failure::violation("the server exceeds the receive maximum"));
+        }
+        match downlink::read(publish)? {
+            Message::Usable(message) => {
+                let token = Token {
+                    connection: self.terms.connection,
+                    life: self.terms.life,
+                    packet_identifier,
+                };
+                let event = Event::Received { token, message };
+                self.output.push_back(Output::Say(event));
+            }
+            Message::Unusable => {
+                self.unconfirmed.remove(&packet_identifier);
+                self.output
+                    .push_back(Output::Acknowledge(packet_identifier));
+            }
+        }
+        Ok(())
+    }
+
+    fn handle_suback(&mut self, acknowledgement: &SubAck) -> Result<(), Failure> {
+        let codes = &acknowledgement.return_codes;
+        let is_ours = matches!(
+            self.subscription,
+            Subscription::Sent { packet_identifier, .. } if packet_identifier == acknowledgement.pkid
+        );
+        if !is_ours || codes.len() != self.terms.filters.len() {
+            return Err(Failure::violation(
+                "the SUBACK does not belong to the SUBSCRIBE",
+            ));
+        }
+        self.subscription = Subscription::Idle;
+        let connection = self.terms.connection;
+        let before = self.output.len();
+        for (filter, code) in self.terms.filters.iter().zip(codes) {
+            let reason = reason::of_suback(code);
+            if reason >= 0x80 {
+                self.output.push_back(Output::Say(Event::SubscribeFailed {
+                    connection,
+                    filter: filter.clone(),
+                    reason: Some(reason),
+                }));
+            }
+        }
+        if self.output.len() == before {
+            let event = Event::Subscribed { connection };
+            self.output.push_back(Output::Say(event));
+        }
+        Ok(())
+    }
+
+    const fn subscribing_since(&self) -> Option<Instant> {
+        match self.subscription {
+            Subscription::Idle => None,
+            Subscription::Requested { since } | Subscription::Sent { since, .. } => Some(since),
+        }
+    }
+}
+
+/// Reads RobustMQ's user property `offset`, which holds `Some("[7]")`.
+fn server_offset(acknowledgement: &PubAck) -> Option<u64> {
+    let pairs = &acknowledgement.properties.as_ref()?.user_properties;
+    let (_, value) = pairs.iter().find(|(name, _)| name == "offset")?;
+    let digits = value.trim_matches(|character: char| !character.is_ascii_digit());
+    digits.parse().ok()
+}

@@ -1,0 +1,66 @@
+//! What every connection of one bridge shares.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ClientConfig;
+use sync::Epoch;
+
+use crate::clock::Clock;
+use crate::publication::Stamp;
+use crate::{BridgeError, Config, ConfigError};
+
+/// Checked settings, with files read and names derived.
+pub(crate) struct Settings {
+    pub(crate) config: Config,
+    pub(crate) stamp: Stamp,
+    pub(crate) tls: Option<Arc<ClientConfig>>,
+    pub(crate) clock: Clock,
+}
+
+impl Settings {
+    pub(crate) fn new(config: Config, edge_id: &str, epoch: Epoch) -> Result<Self, BridgeError> {
+        config.validate()?;
+        if edge_id.is_empty() || edge_id.len() > EDGE_ID_BYTES || edge_id.contains('\0') {
+            return Err(BridgeError::Config(ConfigError {
+                key: "edge_id",
+                found: edge_id.to_owned(),
+                allowed: "1 to 256 bytes without NUL",
+            }));
+        }
+        let tls = config.tls.as_ref().map(crate::Tls::client_config);
+        let stamp = Stamp {
+            edge_id: edge_id.to_owned(),
+            epoch,
+            topic_prefix: config.topic_prefix.clone(),
+            expiry_seconds: whole_seconds(config.message_expiry),
+        };
+        Ok(Self {
+            tls: tls.transpose()?,
+            stamp,
+            clock: Clock::start(),
+            config,
+        })
+    }
+
+    /// Commands, or events, that one connection can have waiting while the gateway keeps to its
+    /// windows: every publish, every message, and a few words about the connection itself.
+    pub(crate) fn connection_capacity(&self) -> usize {
+        usize::from(self.config.window) + usize::from(self.config.downlink_window) + SPARE
+    }
+
+    /// The same for all connections together.
+    pub(crate) fn capacity(&self) -> usize {
+        usize::from(self.config.connections) * self.connection_capacity()
+    }
+}
+
+/// Counts whole seconds as MQTT does, in 32 bits.
+pub(crate) fn whole_seconds(time: Duration) -> u32 {
+    u32::try_from(time.as_secs()).unwrap_or(u32::MAX)
+}
+
+/// It travels with every record.
+const EDGE_ID_BYTES: usize = 256;
+/// Connect, Disconnect, Up, Down, Subscribed and the like.
+const SPARE: usize = 8;
