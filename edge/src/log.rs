@@ -1,1 +1,76 @@
-//! Not yet written.
+//! The durable log: three lanes of records and a few state tables, written by one thread and read
+//! by another.
+//!
+//! It promises that what [`Writer::commit`] answered is on stable storage: a group of changes is
+//! one write and one sync into a prewritten circular [`journal`], and survives a power cut at any
+//! point, recovery included. Later, by size and never by the clock, [`Writer::maintain`] empties
+//! the journal into redb: lanes into chains of segment files, state into `state.redb`. A record is
+//! read back with its offset until retention removes it, and what retention removes while somebody
+//! still wants it is written down as a [`Gap`] before it goes.
+//!
+//! It never reads a clock, never logs, never decides what is wanted, and never starts a thread:
+//! facts come back as values and [`Event`]s, and times come in as arguments.
+//!
+//! ```text
+//!  driver --- Batch ---> Writer --- one frame, one sync ---> journal
+//!    ^                     | maintain                          | flush, by size
+//!    |  Committed, Events  v                                   v
+//!  Reader <-------- shared handles ------ {lane}-{first}.redb, state.redb
+//! ```
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `lock` | held by the one process that has the folder open |
+//! | `journal` | the commit point, see [`journal`] |
+//! | `state.redb` | the tables of [`Table`](sync::Table), see [`state`] |
+//! | `{lane}-{first offset, 20 digits}.redb` | a segment, see [`segment`] |
+//! | `reserve` | 1 MiB that is given back to get out of a full disk |
+//! | `*.new` | a file being made; removed at the next start |
+//! | `*.damaged-N` | a file that could not be opened; never looked at again |
+
+pub mod directory;
+pub mod simulated;
+
+mod backend;
+mod block;
+mod error;
+mod event;
+mod folder;
+mod frame;
+mod gap;
+mod journal;
+mod reader;
+mod recovery;
+mod retention;
+mod segment;
+mod settings;
+mod state;
+mod writer;
+
+pub use error::LogError;
+pub use event::Event;
+pub use folder::Folder;
+pub use gap::{Gap, Reason};
+pub use reader::{Budget, Chunk, Reader};
+pub use recovery::{Opened, Report, open};
+pub use segment::SharedSegment;
+pub use settings::{LaneLimits, Overflow, Settings};
+pub use writer::Writer;
+
+use sync::{Change, Offset, PerLane};
+
+/// One group of changes: durable together in one journal frame, or not at all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// In the order in which they take effect.
+    pub changes: Vec<Change>,
+}
+
+/// What a commit answers. Offsets are dense: the second append of the batch to a lane has the
+/// offset after [`Committed::first`] of that lane, and so on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Committed {
+    /// The offset of the batch's first append to each lane; the lane's next offset where the batch
+    /// has none.
+    pub first: PerLane<Offset>,
+}

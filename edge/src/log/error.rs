@@ -1,0 +1,133 @@
+//! What can go wrong between the log and its disk.
+
+use std::fmt;
+use std::io;
+
+/// Why the log could not do what it was asked. A failed call has changed nothing that was
+/// acknowledged.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum LogError {
+    /// Another process has the folder open.
+    InUse {
+        /// The lock file.
+        path: String,
+    },
+    /// An operation on a file of the folder failed.
+    File {
+        /// What was being done, as an infinitive: `open`, `write`, `sync`.
+        action: &'static str,
+        /// The file, or the folder itself.
+        path: String,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// redb failed on a file of the folder.
+    Database {
+        /// The file.
+        path: String,
+        /// What redb said.
+        source: Box<redb::Error>,
+    },
+    /// A batch is larger than the whole journal; it can never be stored.
+    TooLarge {
+        /// Bytes of the batch as a frame.
+        found: u64,
+        /// Bytes that the journal has for frames.
+        allowed: u64,
+    },
+    /// A state key is longer than a frame can say.
+    KeyTooLong {
+        /// Bytes of the key; at most 65,535 are allowed.
+        found: usize,
+    },
+    /// The journal is full and could not be emptied, because the disk is full or failing. It goes
+    /// on by itself when [`Writer::maintain`](super::Writer::maintain) succeeds again.
+    Full {
+        /// Bytes of the batch as a frame.
+        found: u64,
+        /// Bytes that are free in the journal.
+        free: u64,
+    },
+    /// A segment can't be read at the moment because the writer is re-opening it after an error.
+    Unavailable {
+        /// The segment's file.
+        path: String,
+    },
+    /// A stored structure does not say what it must.
+    Corrupt {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        what: String,
+    },
+}
+
+impl fmt::Display for LogError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InUse { path } => {
+                write!(
+                    f,
+                    "{path} is locked by another process; one gateway a folder is allowed"
+                )
+            }
+            Self::File {
+                action,
+                path,
+                source,
+            } => write!(f, "can't {action} {path}: {source}"),
+            Self::Database { path, source } => write!(f, "redb failed on {path}: {source}"),
+            Self::TooLarge { found, allowed } => {
+                write!(f, "batch of {found} bytes exceeds the journal's {allowed}")
+            }
+            Self::KeyTooLong { found } => {
+                write!(f, "state key of {found} bytes exceeds the limit of 65535")
+            }
+            Self::Full { found, free } => write!(
+                f,
+                "batch of {found} bytes does not fit the journal's free {free}, and the journal \
+                 could not be emptied"
+            ),
+            Self::Unavailable { path } => write!(f, "{path} is being re-opened after an error"),
+            Self::Corrupt { path, what } => write!(f, "{path} is damaged: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for LogError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::File { source, .. } => Some(source),
+            Self::Database { source, .. } => Some(source.as_ref()),
+            _ => None,
+        }
+    }
+}
+
+impl LogError {
+    /// Names the action and the file of an input or output error.
+    pub(super) fn file(action: &'static str, path: &str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::File {
+            action,
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    /// Names the file of a redb error.
+    pub(super) fn database<E: Into<redb::Error>>(path: &str) -> impl Fn(E) -> Self {
+        move |source| Self::Database {
+            path: path.to_owned(),
+            source: Box::new(source.into()),
+        }
+    }
+
+    /// Says what is wrong with a file.
+    pub(super) fn corrupt(path: &str, what: impl Into<String>) -> Self {
+        Self::Corrupt {
+            path: path.to_owned(),
+            what: what.into(),
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! What the writer tells the reader and the driver.
+
+use sync::{Lane, Offset};
+
+use super::{Gap, LogError, SharedSegment};
+
+/// A fact about the log's files. The driver hands every event to
+/// [`Reader::apply`](super::Reader::apply), in order and after the commits that came before it,
+/// and logs or counts what it likes.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// Everything of the lane below `up_to` is in segments; the reader lets its copies go.
+    Flushed {
+        /// The lane.
+        lane: Lane,
+        /// The first offset that is not yet in a segment.
+        up_to: Offset,
+    },
+    /// A segment is open for writing; also sent when it was re-opened after an error.
+    SegmentOpened {
+        /// The lane.
+        lane: Lane,
+        /// Its first offset.
+        first: Offset,
+        /// The handle that writer and reader share.
+        segment: SharedSegment,
+    },
+    /// A segment is complete and closed; the reader opens it for itself when needed.
+    SegmentSealed {
+        /// The lane.
+        lane: Lane,
+        /// Its first offset.
+        first: Offset,
+        /// The offset after its last.
+        next: Offset,
+    },
+    /// A segment's file is gone. A [`Event::Trimmed`] came before.
+    SegmentRemoved {
+        /// The lane.
+        lane: Lane,
+        /// Its first offset.
+        first: Offset,
+    },
+    /// The lane begins later than before. Readers below `first` jump there
+    /// ([`Cursor::skip_gap`](sync::Cursor::skip_gap)).
+    Trimmed {
+        /// The lane.
+        lane: Lane,
+        /// The first offset that can still be read.
+        first: Offset,
+        /// What was dropped although wanted; `None` when everything was released.
+        gap: Option<Gap>,
+    },
+    /// Flushing or retention failed. Nothing acknowledged is lost: the journal still holds it, and
+    /// the writer tries again with a later [`Writer::maintain`](super::Writer::maintain).
+    Failed {
+        /// What went wrong.
+        error: LogError,
+    },
+    /// Flushing works again after [`Event::Failed`].
+    Recovered,
+}

@@ -1,0 +1,81 @@
+//! The limits of the log, and what happens at each of them.
+
+use std::time::Duration;
+
+use sync::PerLane;
+
+/// How large the log's files and memory may grow. All sizes in bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Size of the journal file, rounded down to whole 4 KiB pages, at least 16 of them. The
+    /// largest batch fits once; when half of it is used the journal is emptied into redb.
+    pub journal_bytes: u64,
+    /// The journal is emptied into redb when it holds this much of records and state. What waits
+    /// is also in memory, twice counted but once kept: writer and reader share the records.
+    pub flush_bytes: usize,
+    /// A segment that holds this much is sealed and a new one begins. Effective at most a quarter
+    /// of the lane's `max_bytes`, so that small limits hold too.
+    pub segment_bytes: u64,
+    /// Page cache of each file that is open for writing (three segments and the state). Flushes
+    /// are cut into transactions of at most half of it, because a transaction that outgrows half
+    /// of its cache is written twice.
+    pub cache_bytes: usize,
+    /// Decoded blocks that the reader keeps, for readers that come back for the next few records.
+    pub read_cache_bytes: usize,
+    /// Sealed segments that the reader keeps open; the least recently used is closed.
+    pub open_segments: usize,
+    /// Gaps kept one by one; beyond it the oldest two of a lane become one.
+    pub gap_count: usize,
+    /// How much each lane may keep.
+    pub lanes: PerLane<LaneLimits>,
+    /// A number that nobody outside knows, fresh at each start. A journal made in this run is
+    /// marked with it, so that no payload can be crafted to look like one of its frames.
+    pub salt: u64,
+}
+
+/// How much one lane may keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LaneLimits {
+    /// Bytes of all segments of the lane together.
+    pub max_bytes: u64,
+    /// Age of the newest record of a segment at which the segment goes; `None` keeps it. Measured
+    /// with the device's clock, so it is as good as that clock.
+    pub max_age: Option<Duration>,
+    /// What gives way at the limit.
+    pub overflow: Overflow,
+}
+
+/// What gives way when a lane is at its limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Overflow {
+    /// The oldest segment goes, wanted or not; what was still wanted becomes a gap.
+    #[default]
+    DropOldest,
+}
+
+impl Default for LaneLimits {
+    fn default() -> Self {
+        Self {
+            max_bytes: 1 << 30,
+            max_age: None,
+            overflow: Overflow::DropOldest,
+        }
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            journal_bytes: 8 << 20,
+            flush_bytes: 1 << 20,
+            segment_bytes: 64 << 20,
+            cache_bytes: 4 << 20,
+            read_cache_bytes: 512 << 10,
+            open_segments: 4,
+            gap_count: 1024,
+            lanes: PerLane::from_fn(|_| LaneLimits::default()),
+            salt: 0,
+        }
+    }
+}
