@@ -1,0 +1,199 @@
+//! Topic names and topic filters: what they may be, and which filter matches which name.
+//!
+//! A [`TopicName`] or [`TopicFilter`] that exists obeys the specification's rules, so that nobody
+//! behind the decoder checks again. Nothing is normalised: two topics are equal when their bytes
+//! are. Whether a client may use a topic is not decided here.
+
+use core::fmt;
+use core::str::Split;
+
+use crate::TopicError;
+
+/// Separates the levels of a topic.
+const SEPARATOR: char = '/';
+/// Begins the filter of a shared subscription.
+const SHARE_PREFIX: &str = "$share/";
+/// The longest string that a two-byte length can announce.
+const MAXIMUM_TOPIC_BYTES: usize = u16::MAX as usize;
+
+/// A topic to publish to: 1 to 65,535 bytes, no wildcard, no null character.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TopicName<'a>(&'a str);
+
+impl<'a> TopicName<'a> {
+    /// Checks a topic name.
+    ///
+    /// # Errors
+    ///
+    /// If it is empty, too long, or holds `+`, `#` or the null character.
+    #[inline]
+    pub fn new(text: &'a str) -> Result<Self, TopicError> {
+        check_length(text)?;
+        // Without an early exit the loop works on whole vectors.
+        let is_suspicious = text.bytes().fold(false, |found, byte| {
+            found | (byte == b'+') | (byte == b'#') | (byte == 0)
+        });
+        match is_suspicious {
+            false => Ok(Self(text)),
+            true if text.contains('\0') => Err(TopicError::NullCharacter),
+            // [MQTT-4.7.1-1], [MQTT-3.3.2-2]
+            true => Err(TopicError::Wildcard),
+        }
+    }
+
+    /// Gives the text.
+    #[must_use]
+    pub const fn as_str(self) -> &'a str {
+        self.0
+    }
+
+    /// Walks the levels; there is at least one, and any may be empty.
+    pub fn levels(self) -> Split<'a, char> {
+        self.0.split(SEPARATOR)
+    }
+
+    /// Says whether the first character is `$`, which a leading wildcard does not match.
+    #[must_use]
+    pub fn is_reserved(self) -> bool {
+        self.0.starts_with('$')
+    }
+}
+
+impl fmt::Display for TopicName<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+/// A topic filter: 1 to 65,535 bytes, wildcards at their places, with a share name or without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TopicFilter<'a> {
+    text: &'a str,
+    /// Bytes before the part that is matched: `$share/{group}/`, or none.
+    prefix_bytes: usize,
+}
+
+impl<'a> TopicFilter<'a> {
+    /// Checks a topic filter. `$share/{group}/{filter}` is a shared one in every version.
+    ///
+    /// # Errors
+    ///
+    /// If it is empty, too long, holds the null character, has a wildcard out of place, or begins
+    /// with `$share/` without naming a group and a filter.
+    pub fn new(text: &'a str) -> Result<Self, TopicError> {
+        check_length(text)?;
+        if text.bytes().any(|byte| byte == 0) {
+            return Err(TopicError::NullCharacter);
+        }
+        let prefix_bytes = share_prefix_bytes(text)?;
+        let pattern = &text[prefix_bytes..];
+        // [MQTT-4.7.3-1]
+        if pattern.is_empty() {
+            return Err(TopicError::Empty);
+        }
+        check_wildcards(pattern)?;
+        Ok(Self { text, prefix_bytes })
+    }
+
+    /// Gives the whole text, `$share/{group}/` included: what identifies the subscription.
+    #[must_use]
+    pub const fn as_str(self) -> &'a str {
+        self.text
+    }
+
+    /// Gives the part that is matched against names.
+    #[must_use]
+    pub fn pattern(self) -> &'a str {
+        &self.text[self.prefix_bytes..]
+    }
+
+    /// Names the group of a shared subscription.
+    #[must_use]
+    pub fn group(self) -> Option<&'a str> {
+        self.text
+            .get(SHARE_PREFIX.len()..self.prefix_bytes.checked_sub(1)?)
+    }
+
+    /// Says whether the subscription is a shared one.
+    #[must_use]
+    pub const fn is_shared(self) -> bool {
+        self.prefix_bytes > 0
+    }
+
+    /// Says whether `+` or `#` is in the part that is matched.
+    #[must_use]
+    pub fn has_wildcard(self) -> bool {
+        self.pattern().contains(['+', '#'])
+    }
+
+    /// Walks the levels of the part that is matched.
+    pub fn levels(self) -> Split<'a, char> {
+        self.pattern().split(SEPARATOR)
+    }
+
+    /// Says whether a message published to `name` belongs to this filter.
+    #[must_use]
+    pub fn matches(self, name: TopicName<'_>) -> bool {
+        let pattern = self.pattern();
+        // [MQTT-4.7.2-1]
+        if name.is_reserved() && pattern.starts_with(['+', '#']) {
+            return false;
+        }
+        let mut names = name.levels();
+        for level in self.levels() {
+            if level == "#" {
+                return true;
+            }
+            match names.next() {
+                Some(found) if level == "+" || level == found => {}
+                // `a/#` also matches its parent `a`, and there only `#` is left.
+                _ => return false,
+            }
+        }
+        names.next().is_none()
+    }
+}
+
+impl fmt::Display for TopicFilter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text)
+    }
+}
+
+fn check_length(text: &str) -> Result<(), TopicError> {
+    match text.len() {
+        0 => Err(TopicError::Empty),
+        // [MQTT-4.7.3-3]
+        bytes if bytes > MAXIMUM_TOPIC_BYTES => Err(TopicError::TooLong { bytes }),
+        _ => Ok(()),
+    }
+}
+
+fn share_prefix_bytes(text: &str) -> Result<usize, TopicError> {
+    let Some(rest) = text.strip_prefix(SHARE_PREFIX) else {
+        return Ok(0);
+    };
+    // [MQTT-4.8.2-1], [MQTT-4.8.2-2]
+    match rest.split_once(SEPARATOR) {
+        Some((group, _)) if !group.is_empty() && !group.contains(['+', '#']) => {
+            Ok(SHARE_PREFIX.len() + group.len() + 1)
+        }
+        _ => Err(TopicError::ShareName),
+    }
+}
+
+fn check_wildcards(pattern: &str) -> Result<(), TopicError> {
+    let mut levels = pattern.split(SEPARATOR).peekable();
+    while let Some(level) = levels.next() {
+        let is_right = match level {
+            "+" => true,
+            "#" => levels.peek().is_none(),
+            _ => !level.contains(['+', '#']),
+        };
+        // [MQTT-4.7.1-1], [MQTT-4.7.1-2]
+        if !is_right {
+            return Err(TopicError::WildcardPlace);
+        }
+    }
+    Ok(())
+}
