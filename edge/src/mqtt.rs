@@ -1,1 +1,13 @@
-//! Not yet written.
+//! The MQTT view: bytes of one connection to inputs of the broker, events of the broker to bytes.
+//! MQTT 3.1.1 and 5; the version is a parameter, not a second implementation.
+//!
+//! It promises that an acknowledgement leaves only after the broker said so, in the order of the
+//! packets it answers, and that whatever a peer sends costs at most one packet of memory. It never
+//! touches a socket or a clock and keeps nothing durable: what must survive is a note in the
+//! broker's session.
+
+mod connection;
+mod error;
+
+pub use connection::{Connection, Settings};
+pub use error::PeerError;

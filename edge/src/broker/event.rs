@@ -1,0 +1,531 @@
+//! What the broker is told and what it answers: plain values, no behaviour.
+//!
+//! Every [`Input`] that names a connection comes from that connection's view. Every
+//! [`Output::Commit`] is answered by exactly one [`Input::Committed`] or [`Input::CommitFailed`],
+//! in the order of the commits; every [`Output::Fetch`] by one [`Input::Fetched`].
+
+use std::fmt;
+
+use bytes::Bytes;
+use sync::{Change, Lane, Offset, Record};
+
+/// A connection's place in the driver's slab. A place that is used again has a new generation, so
+/// that late words of the former holder are recognised and ignored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId {
+    /// The place; small, the broker keeps a table of this length.
+    pub index: u32,
+    /// How often the place was used before.
+    pub generation: u32,
+}
+
+/// A session's place in the broker's slab; the generation tells successors apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId {
+    pub(super) index: u32,
+    pub(super) generation: u32,
+}
+
+/// Names a commit until it is answered. Grows by one with each commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// Names a view's request until it is answered; the broker only gives it back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token(pub u64);
+
+/// Names an unacknowledged delivery within its session: 1 to 65,535, free for another delivery
+/// once acknowledged. It survives the connection, so that a view may use it as its protocol's
+/// packet identifier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DeliveryId(pub u16);
+
+/// A fact that the broker is told.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A client wants its session. Answered by [`Event::Connected`] or [`Event::Refused`].
+    Connect(Box<Connect>),
+    /// A client publishes. Answered by [`Event::Published`], unless its QoS is 0.
+    Publish {
+        /// Whose.
+        connection: ConnectionId,
+        /// The message; its `publisher` is the hash of the session's client identifier.
+        record: Record,
+        /// Given back with the answer.
+        token: Token,
+        /// A note to keep in the same commit, for exactly once.
+        note: Option<Note>,
+    },
+    /// A client subscribes. Answered by [`Event::Subscribed`].
+    Subscribe {
+        /// Whose.
+        connection: ConnectionId,
+        /// Given back with the answer.
+        token: Token,
+        /// Filters with options, in the order of the answer's codes.
+        filters: Vec<SubscribeFilter>,
+    },
+    /// A client unsubscribes. Answered by [`Event::Unsubscribed`].
+    Unsubscribe {
+        /// Whose.
+        connection: ConnectionId,
+        /// Given back with the answer.
+        token: Token,
+        /// Filters as they were subscribed.
+        filters: Vec<String>,
+    },
+    /// A delivery with QoS over 0 is settled. A repeat is ignored.
+    Acknowledge {
+        /// Whose.
+        connection: ConnectionId,
+        /// Which.
+        delivery: DeliveryId,
+    },
+    /// A view keeps, changes or deletes a note. Answered by [`Event::NoteKept`].
+    ChangeNote {
+        /// Whose.
+        connection: ConnectionId,
+        /// Given back with the answer.
+        token: Token,
+        /// What.
+        change: NoteChange,
+    },
+    /// The connection's outbound buffer crossed its limit one way or the other. Deliveries with
+    /// QoS over 0 wait while it is congested.
+    Room {
+        /// Whose.
+        connection: ConnectionId,
+        /// How it is now.
+        room: Room,
+    },
+    /// A client said goodbye. The broker forgets the connection; no answer.
+    Disconnect {
+        /// Whose.
+        connection: ConnectionId,
+        /// What becomes of its will.
+        will: WillFate,
+        /// A new session expiry interval in seconds; `None` leaves it.
+        session_expiry: Option<u32>,
+    },
+    /// The connection is gone without a goodbye. Ignored after `Disconnect` or [`Event::Closed`].
+    Lost {
+        /// Whose.
+        connection: ConnectionId,
+    },
+    /// A commit is durable.
+    Committed {
+        /// Which.
+        ticket: Ticket,
+        /// Where its record went, if it had one. A commit holds at most one record.
+        place: Option<(Lane, Offset)>,
+    },
+    /// A commit is not durable and never will be.
+    CommitFailed {
+        /// Which.
+        ticket: Ticket,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// What the log holds from a position on.
+    Fetched {
+        /// For whom it was asked.
+        session: SessionId,
+        /// The lane that was asked for.
+        lane: Lane,
+        /// The position that was asked for.
+        from: Offset,
+        /// In growing order, none below `from`; ones that the session does not want are harmless.
+        records: Vec<(Offset, Record)>,
+        /// Where to go on: everything below was looked at. `from` says that nothing could be
+        /// read; it is asked again at the next sweep.
+        next: Offset,
+    },
+    /// Records below `first` are gone from a lane.
+    Trimmed {
+        /// The lane.
+        lane: Lane,
+        /// The first that is left.
+        first: Offset,
+    },
+    /// A message came down from the cloud. Answered by [`Output::FromCloudStored`].
+    FromCloud {
+        /// The message; it is marked as coming from the cloud.
+        record: Record,
+        /// Given back with the answer.
+        token: Token,
+        /// Changes to commit with it (a watermark).
+        changes: Vec<Change>,
+    },
+}
+
+/// An intention or answer of the broker.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// Make these durable together.
+    Commit {
+        /// To answer with.
+        ticket: Ticket,
+        /// At most one of them is an `Append`.
+        changes: Vec<Change>,
+        /// Whether somebody waits for it.
+        urgency: Urgency,
+    },
+    /// Read a lane for a session that is behind.
+    Fetch {
+        /// To answer with; [`super::Broker::wants`] tells which topics may be left out.
+        session: SessionId,
+        /// The lane.
+        lane: Lane,
+        /// The first offset to look at.
+        from: Offset,
+        /// At most so many records.
+        maximum_count: usize,
+        /// About so many bytes; the first record is given whatever its size.
+        maximum_bytes: usize,
+    },
+    /// Tell a connection's view.
+    ToConnection {
+        /// Whose; dropped when the driver has closed it meanwhile.
+        connection: ConnectionId,
+        /// What.
+        event: Event,
+    },
+    /// A message from the cloud is where it belongs, or was refused.
+    FromCloudStored {
+        /// Of the input.
+        token: Token,
+        /// How it ended; confirm to the cloud unless it was refused.
+        outcome: Outcome,
+    },
+}
+
+/// What a view is told.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The session is the client's.
+    Connected(Box<Connected>),
+    /// The session was refused and the connection is forgotten.
+    Refused(Refusal),
+    /// A message for the client.
+    Deliver(Delivery),
+    /// A delivery of an earlier connection can't be repeated, its record is gone. It counts as
+    /// unacknowledged until it is acknowledged.
+    Gone {
+        /// Which.
+        delivery: DeliveryId,
+    },
+    /// A publish is where it belongs, or was refused.
+    Published {
+        /// Of the input.
+        token: Token,
+        /// How it ended.
+        outcome: Outcome,
+    },
+    /// A subscribe is done.
+    Subscribed {
+        /// Of the input.
+        token: Token,
+        /// One a filter: the granted QoS or a refusal.
+        codes: Vec<Result<u8, Refusal>>,
+    },
+    /// An unsubscribe is done.
+    Unsubscribed {
+        /// Of the input.
+        token: Token,
+        /// One a filter.
+        codes: Vec<Result<Unsubscription, Refusal>>,
+    },
+    /// A change of a note is durable, or as durable as its session is.
+    NoteKept {
+        /// Of the input.
+        token: Token,
+        /// A refusal leaves the note as it was.
+        outcome: Result<(), Refusal>,
+    },
+    /// The broker forgot the connection: close it.
+    Closed(CloseReason),
+}
+
+/// A client that wants its session.
+#[derive(Clone, Debug)]
+pub struct Connect {
+    /// Where its answers go.
+    pub connection: ConnectionId,
+    /// Empty asks the broker to assign one.
+    pub client_identifier: String,
+    /// Whether an existing session is resumed.
+    pub start: SessionStart,
+    /// Seconds that the session outlives its connection; `u32::MAX` is for ever.
+    pub session_expiry: u32,
+    /// The most unacknowledged deliveries that the client takes; at least 1.
+    pub receive_maximum: u16,
+    /// What to publish when the client is lost.
+    pub will: Option<Will>,
+}
+
+/// Whether a session is resumed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionStart {
+    /// What there was is discarded.
+    Clean,
+    /// What there was goes on.
+    Resume,
+}
+
+/// A session that is the client's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connected {
+    /// The client's, or the assigned one.
+    pub client_identifier: String,
+    /// Whether there was a session to resume.
+    pub session: SessionFound,
+    /// Seconds, after the limit of [`super::Settings::session_expiry_maximum`].
+    pub session_expiry: u32,
+    /// The notes that the view kept in earlier connections, by key.
+    pub notes: Vec<Note>,
+}
+
+/// Whether there was a session to resume.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionFound {
+    /// It begins empty.
+    New,
+    /// It goes on.
+    Present,
+}
+
+/// A message to publish when a client is lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Will {
+    /// The message; its time is set when it is published.
+    pub record: Record,
+    /// Seconds to wait for the client to come back, at most until its session ends.
+    pub delay_seconds: u32,
+}
+
+/// What becomes of a will at a goodbye.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WillFate {
+    /// It is forgotten.
+    Discard,
+    /// It is published as if the client were lost.
+    Publish,
+}
+
+/// A small value of a view's own, kept with its session as durably as the session is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// The view's own.
+    pub key: u32,
+    /// The view's own, at most 64 bytes.
+    pub value: Bytes,
+}
+
+/// A change of a note.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoteChange {
+    /// Keeps a note. With a delivery, the delivery's name and place are kept in the same commit,
+    /// so that after a restart it is repeated under the same name.
+    Put {
+        /// What to keep.
+        note: Note,
+        /// The delivery that the note is about.
+        delivery: Option<DeliveryId>,
+    },
+    /// Deletes a note. With a delivery, that is acknowledged in the same commit.
+    Delete {
+        /// The note's key.
+        key: u32,
+        /// The delivery that is settled with it.
+        delivery: Option<DeliveryId>,
+    },
+}
+
+/// Whether a connection's outbound buffer takes more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// It does.
+    Free,
+    /// It is over its limit.
+    Congested,
+}
+
+/// A filter to subscribe, with its options.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubscribeFilter {
+    /// The filter; the view checked its form.
+    pub filter: String,
+    /// The highest QoS the client wants.
+    pub qos: u8,
+    /// Given back with each delivery; `None` for none.
+    pub identifier: Option<u32>,
+    /// Whether the client hears itself.
+    pub echo: Echo,
+    /// What the retain flag of a delivery says.
+    pub retain_as: RetainAs,
+    /// When retained messages are sent.
+    pub retain_handling: RetainHandling,
+}
+
+/// Whether a client hears what it publishes itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Echo {
+    /// It does.
+    Heard,
+    /// It does not: No Local.
+    Suppressed,
+}
+
+/// What the retain flag of a delivery says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetainAs {
+    /// Set only on messages that were retained before the subscription.
+    Stored,
+    /// As the publisher set it.
+    Published,
+}
+
+/// When retained messages are sent for a subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetainHandling {
+    /// At every subscribe.
+    Always,
+    /// When the subscription is new.
+    WhenNew,
+    /// Never.
+    Never,
+}
+
+/// A message for a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// What was published.
+    pub record: Record,
+    /// To acknowledge with; `None` at QoS 0.
+    pub id: Option<DeliveryId>,
+    /// The lower of published and granted.
+    pub qos: u8,
+    /// The flag to send.
+    pub retain: bool,
+    /// Whether it may have been delivered before, on another connection.
+    pub is_repeated: bool,
+    /// The identifiers of all matching subscriptions that have one.
+    pub identifiers: SubscriptionIdentifiers,
+}
+
+/// Subscription identifiers of one delivery; nearly always none or one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum SubscriptionIdentifiers {
+    /// No matching subscription has one.
+    #[default]
+    None,
+    /// One has.
+    One(u32),
+    /// Several have.
+    Many(Box<[u32]>),
+}
+
+impl SubscriptionIdentifiers {
+    /// Gives the identifiers as a slice.
+    #[must_use]
+    pub fn as_slice(&self) -> &[u32] {
+        match self {
+            Self::None => &[],
+            Self::One(identifier) => std::slice::from_ref(identifier),
+            Self::Many(identifiers) => identifiers,
+        }
+    }
+
+    /// Adds one more.
+    pub(super) fn push(&mut self, identifier: u32) {
+        *self = match std::mem::take(self) {
+            Self::None => Self::One(identifier),
+            Self::One(first) => Self::Many(Box::new([first, identifier])),
+            Self::Many(all) => Self::Many(
+                all.iter()
+                    .copied()
+                    .chain([identifier])
+                    .collect::<Box<[u32]>>(),
+            ),
+        };
+    }
+}
+
+/// Whether anybody waits for a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Urgency {
+    /// An answer hangs on it.
+    Immediate,
+    /// It may wait for company.
+    Relaxed,
+}
+
+/// How a publish ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Everybody who wants it has it or will.
+    Accepted,
+    /// Nobody wants it.
+    NoSubscribers,
+    /// It is not kept and was not delivered with QoS over 0.
+    Refused(Refusal),
+}
+
+/// How the removal of a subscription ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unsubscription {
+    /// There was one.
+    Removed,
+    /// There was none.
+    NotFound,
+}
+
+/// Why the broker closes a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseReason {
+    /// Another connection took the session.
+    TakenOver,
+}
+
+/// Why the broker or the log says no. Policy and limits, never a mistake of the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// [`super::Settings::session_count_maximum`] is reached.
+    Sessions,
+    /// The client identifier is longer than [`super::Settings::client_identifier_bytes_maximum`].
+    ClientIdentifier,
+    /// [`super::Settings::subscription_count_maximum`] is reached.
+    Subscriptions,
+    /// The filter has more levels than [`super::Settings::filter_level_maximum`].
+    FilterLevels,
+    /// Shared subscriptions are not served.
+    SharedSubscription,
+    /// [`super::Settings::retained_count_maximum`] or `retained_bytes_maximum` is reached.
+    Retained,
+    /// A note is larger, or a session has more notes, than is kept.
+    Notes,
+    /// The log is full.
+    LogFull,
+    /// The log can't write.
+    LogFailed,
+    /// The session was taken over or ended before the answer.
+    SessionGone,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Sessions => "no session is left below the limit",
+            Self::ClientIdentifier => "client identifier is longer than the limit",
+            Self::Subscriptions => "no subscription is left below the limit",
+            Self::FilterLevels => "topic filter has more levels than the limit",
+            Self::SharedSubscription => "shared subscriptions are not served",
+            Self::Retained => "no room for retained messages is left below the limit",
+            Self::Notes => "no note is left below the limit",
+            Self::LogFull => "log is full",
+            Self::LogFailed => "log can not write",
+            Self::SessionGone => "session ended before the answer",
+        })
+    }
+}

@@ -1,0 +1,103 @@
+//! The broker's limits and rules, with what happens at each limit.
+
+use sync::{Epoch, Lane, Offset, PerLane};
+
+/// Limits and rules; the defaults fit a gateway with 64 MiB.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Sessions, connected or not. At the limit a new session is refused; one that exists is
+    /// resumed. Default 10,000.
+    pub session_count_maximum: usize,
+    /// Subscriptions a session. At the limit a filter is refused. Default 1,000.
+    pub subscription_count_maximum: usize,
+    /// Levels of a topic filter. A deeper filter is refused. Default 64.
+    pub filter_level_maximum: usize,
+    /// Bytes of a client identifier. A longer one is refused. Default 256.
+    pub client_identifier_bytes_maximum: usize,
+    /// Seconds that a session may outlive its connection. More is cut to it. Default `u32::MAX`,
+    /// for ever.
+    pub session_expiry_maximum: u32,
+    /// Unacknowledged deliveries a session, together with the client's own receive maximum. At
+    /// the limit the session falls back to reading the log. Default 64.
+    pub inflight_maximum: u16,
+    /// Notes a session. At the limit a note is refused, and the publish it belongs to. Default
+    /// 1,024.
+    pub note_count_maximum: usize,
+    /// Retained messages. At the limit one on a new topic is refused. Default 100,000.
+    pub retained_count_maximum: usize,
+    /// Bytes of retained messages. At the limit one that would add bytes is refused. Default
+    /// 16 MiB.
+    pub retained_bytes_maximum: usize,
+    /// Records that a session that is behind asks for at once. Default 256.
+    pub fetch_count_maximum: usize,
+    /// Bytes that a session that is behind asks for at once. Default 64 KiB.
+    pub fetch_bytes_maximum: usize,
+    /// Records after which a stored cursor is renewed although its session only passed them by.
+    /// Bounds what is read again after a restart. Default 4,096.
+    pub cursor_lag_maximum: u64,
+    /// Filters of records that go to another lane than the normal one; the first match counts.
+    pub lanes: Vec<(String, Lane)>,
+    /// Filters of records that go up to the cloud, and so must be durable.
+    pub routes: Vec<String>,
+    /// Makes assigned client identifiers hard to guess; a fresh random number each start.
+    pub seed: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            session_count_maximum: 10_000,
+            subscription_count_maximum: 1_000,
+            filter_level_maximum: 64,
+            client_identifier_bytes_maximum: 256,
+            session_expiry_maximum: u32::MAX,
+            inflight_maximum: 64,
+            note_count_maximum: 1_024,
+            retained_count_maximum: 100_000,
+            retained_bytes_maximum: 16 << 20,
+            fetch_count_maximum: 256,
+            fetch_bytes_maximum: 64 << 10,
+            cursor_lag_maximum: 4_096,
+            lanes: Vec::new(),
+            routes: Vec::new(),
+            seed: 0,
+        }
+    }
+}
+
+/// What the log and its tables held when the broker starts. Tables as (key, value) in any order;
+/// of [`sync::Table::Cursors`] those of others are left alone.
+#[derive(Clone, Debug, Default)]
+pub struct Stored {
+    /// [`sync::Table::Sessions`].
+    pub sessions: Vec<(Vec<u8>, Vec<u8>)>,
+    /// [`sync::Table::Subscriptions`].
+    pub subscriptions: Vec<(Vec<u8>, Vec<u8>)>,
+    /// [`sync::Table::Handshakes`].
+    pub handshakes: Vec<(Vec<u8>, Vec<u8>)>,
+    /// [`sync::Table::Cursors`].
+    pub cursors: Vec<(Vec<u8>, Vec<u8>)>,
+    /// [`sync::Table::Retained`].
+    pub retained: Vec<(Vec<u8>, Vec<u8>)>,
+    /// The log's epoch: positions of an earlier one begin at `first` again.
+    pub epoch: Epoch,
+    /// The first offset of each lane that is left.
+    pub first: PerLane<Offset>,
+    /// The offset that each lane gives next.
+    pub head: PerLane<Offset>,
+}
+
+/// Counts since the start; they only grow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Messages published by clients.
+    pub published: u64,
+    /// Messages that were refused.
+    pub refused: u64,
+    /// Messages handed to views.
+    pub delivered: u64,
+    /// Records that were dropped before a session that wants them could look at them.
+    pub missed: u64,
+    /// Values of the tables that could not be read at the start, and were left out.
+    pub damaged: u64,
+}

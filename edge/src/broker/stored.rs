@@ -1,0 +1,300 @@
+//! What the broker writes into the tables: CBOR arrays whose first field is a version. A field
+//! keeps its place for ever; new ones are appended under a new version. A value of a version that
+//! is not known is treated as damaged, never guessed at.
+//!
+//! | table | key | fields after the version |
+//! | --- | --- | --- |
+//! | `Sessions` | client identifier | expiry seconds, left at (wall, absent while connected), will (delay seconds, record) or null |
+//! | `Subscriptions` | client identifier, 0, filter | QoS, options, identifier (0: none), epoch, first offset of each lane, whether retained messages are still to be sent |
+//! | `Handshakes` | client identifier, 0, key (big-endian) | view's value, delivery (id, lane, offset) or null |
+//! | `Cursors` | `session/`, client identifier | epoch, cursor of each lane |
+//! | `Retained` | topic | the record's own format, without CBOR |
+//!
+//! Options: bit 0 No Local, bit 1 Retain As Published.
+
+use std::fmt;
+
+use bytes::Bytes;
+use serde::de::{DeserializeOwned, Error, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sync::{Cursor, Epoch, Lane, Offset, PerLane, WallTime};
+
+const VERSION: u8 = 1;
+const CURSOR_PREFIX: &[u8] = b"session/";
+const NO_LOCAL: u8 = 1;
+const RETAIN_AS_PUBLISHED: u8 = 2;
+
+/// A session's value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct StoredSession(
+    u8,
+    /// Session expiry interval in seconds.
+    pub(super) u32,
+    /// When the connection ended.
+    pub(super) Option<WallTime>,
+    /// Delay in seconds and record of the will.
+    pub(super) Option<(u32, Blob)>,
+);
+
+impl StoredSession {
+    pub(super) const fn new(
+        expiry: u32,
+        left_at: Option<WallTime>,
+        will: Option<(u32, Blob)>,
+    ) -> Self {
+        Self(VERSION, expiry, left_at, will)
+    }
+}
+
+/// A subscription's value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct StoredSubscription(
+    u8,
+    /// QoS.
+    u8,
+    /// Options.
+    u8,
+    /// Subscription identifier.
+    u32,
+    /// Epoch of the offsets.
+    Epoch,
+    /// Where it began.
+    PerLane<Offset>,
+    /// Whether retained messages are still to be sent.
+    bool,
+);
+
+/// A subscription as its session holds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Subscription {
+    pub(super) qos: u8,
+    pub(super) identifier: Option<u32>,
+    pub(super) is_no_local: bool,
+    pub(super) is_retain_as_published: bool,
+    /// Records before these are not for it.
+    pub(super) begin: PerLane<Offset>,
+    /// Whether the table says that retained messages are still to be sent.
+    pub(super) is_walking: bool,
+}
+
+impl Subscription {
+    /// Encodes the value of the table.
+    pub(super) fn encode(&self, epoch: Epoch) -> Vec<u8> {
+        let mut options = 0;
+        options |= if self.is_no_local { NO_LOCAL } else { 0 };
+        options |= if self.is_retain_as_published { RETAIN_AS_PUBLISHED } else { 0 };
+        encode(&StoredSubscription(
+            VERSION,
+            self.qos,
+            options,
+            self.identifier.unwrap_or(0),
+            epoch,
+            self.begin,
+            self.is_walking,
+        ))
+    }
+
+    /// Reads the value of the table. Offsets of another epoch begin at 0.
+    pub(super) fn decode(value: &[u8], epoch: Epoch) -> Option<Self> {
+        let StoredSubscription(_, qos, options, identifier, stored_epoch, begin, is_walking) =
+            decode(value)?;
+        (qos <= 2).then(|| Self {
+            qos,
+            identifier: (identifier > 0).then_some(identifier),
+            is_no_local: options & NO_LOCAL != 0,
+            is_retain_as_published: options & RETAIN_AS_PUBLISHED != 0,
+            begin: if stored_epoch == epoch { begin } else { PerLane::default() },
+            is_walking,
+        })
+    }
+}
+
+/// A note's value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct StoredNote(
+    u8,
+    /// The view's own.
+    pub(super) Blob,
+    /// The delivery it is about: id and place, which is absent when it was never in the log.
+    pub(super) Option<(u16, Option<(Lane, Offset)>)>,
+);
+
+impl StoredNote {
+    pub(super) const fn new(value: Blob, delivery: Option<(u16, Option<(Lane, Offset)>)>) -> Self {
+        Self(VERSION, value, delivery)
+    }
+}
+
+/// A session's cursors.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct StoredCursors(
+    u8,
+    /// Epoch of the offsets.
+    pub(super) Epoch,
+    /// One a lane.
+    pub(super) [Cursor; 3],
+);
+
+impl StoredCursors {
+    pub(super) const fn new(epoch: Epoch, cursors: [Cursor; 3]) -> Self {
+        Self(VERSION, epoch, cursors)
+    }
+}
+
+/// Encodes one of the values above.
+pub(super) fn encode(value: &impl Serialize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    ciborium::into_writer(value, &mut bytes).expect("a vector takes every plain value");
+    bytes
+}
+
+/// Reads one of the values above; `None` when it is damaged or of another version.
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    // 0x80 to 0x97 begin an array of up to 23 fields; the version is its first.
+    let is_known = matches!(bytes, [0x81..=0x97, VERSION, ..]);
+    if is_known { ciborium::from_reader(bytes).ok() } else { None }
+}
+
+/// Names a session's cursors.
+pub(super) fn cursor_key(client_identifier: &str) -> Vec<u8> {
+    [CURSOR_PREFIX, client_identifier.as_bytes()].concat()
+}
+
+/// Names whose cursors a key is for; `None` for those of others than sessions.
+pub(super) fn cursor_owner(key: &[u8]) -> Option<&str> {
+    std::str::from_utf8(key.strip_prefix(CURSOR_PREFIX)?).ok()
+}
+
+/// Names a subscription or a note below its session.
+pub(super) fn member_key(client_identifier: &str, member: &[u8]) -> Vec<u8> {
+    [client_identifier.as_bytes(), &[0], member].concat()
+}
+
+/// Splits the key of a subscription or note; client identifiers hold no zero byte.
+pub(super) fn split_member_key(key: &[u8]) -> Option<(&str, &[u8])> {
+    let at = key.iter().position(|byte| *byte == 0)?;
+    Some((std::str::from_utf8(&key[..at]).ok()?, &key[at + 1..]))
+}
+
+/// Bytes that CBOR stores as bytes, not as a list of numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Blob(pub(super) Bytes);
+
+impl Serialize for Blob {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Blob {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct BlobVisitor;
+
+        impl<'de> Visitor<'de> for BlobVisitor {
+            type Value = Blob;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("bytes")
+            }
+
+            fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Blob, E> {
+                Ok(Blob(Bytes::copy_from_slice(bytes)))
+            }
+
+            fn visit_byte_buf<E: Error>(self, bytes: Vec<u8>) -> Result<Blob, E> {
+                Ok(Blob(Bytes::from(bytes)))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<Blob, A::Error> {
+                Err(A::Error::custom("a list where bytes belong"))
+            }
+        }
+
+        deserializer.deserialize_byte_buf(BlobVisitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    #[test]
+    fn stored_session_keeps_its_bytes() {
+        let will = Some((5, Blob(Bytes::from_static(b"record"))));
+        let session = StoredSession::new(3600, Some(WallTime(1000)), will);
+        let bytes = encode(&session);
+        assert_eq!(hex(&bytes), "8401190e101903e88205467265636f7264");
+        assert_eq!(decode(&bytes), Some(session));
+        assert_eq!(hex(&encode(&StoredSession::new(u32::MAX, None, None))), "84011afffffffff6f6");
+    }
+
+    #[test]
+    fn stored_subscription_keeps_its_bytes() {
+        let subscription = Subscription {
+            qos: 2,
+            identifier: Some(7),
+            is_no_local: true,
+            is_retain_as_published: true,
+            begin: PerLane([Offset(1), Offset(2), Offset(300)]),
+            is_walking: true,
+        };
+        let bytes = subscription.encode(Epoch(4));
+        assert_eq!(hex(&bytes), "87010203070483010219012cf5");
+        assert_eq!(Subscription::decode(&bytes, Epoch(4)), Some(subscription));
+        let renewed = Subscription { begin: PerLane::default(), ..subscription };
+        assert_eq!(Subscription::decode(&bytes, Epoch(5)), Some(renewed));
+    }
+
+    #[test]
+    fn stored_note_keeps_its_bytes() {
+        let value = Blob(Bytes::from_static(&[1, 2]));
+        let note = StoredNote::new(value.clone(), Some((9, Some((Lane::Urgent, Offset(5))))));
+        let bytes = encode(&note);
+        assert_eq!(hex(&bytes), "830142010282098266757267656e7405");
+        assert_eq!(decode(&bytes), Some(note));
+        assert_eq!(hex(&encode(&StoredNote::new(value, None))), "8301420102f6");
+    }
+
+    #[test]
+    fn stored_cursors_keep_their_bytes() {
+        let mut cursor = Cursor::starting_at(Offset(3));
+        cursor.deliver(Offset(4));
+        let cursors = StoredCursors::new(Epoch(1), [cursor, Cursor::default(), Cursor::default()]);
+        let bytes = encode(&cursors);
+        assert_eq!(
+            hex(&bytes),
+            "83010183a36964656c6976657265640564686967680567\
+             70656e64696e678104a36964656c697665726564006468\
+             6967680067706535e64696e6780a36964656c6976657265"
+                .replace("6535e", "656e")
+                + "640064686967680067"
+                + "70656e64696e6780"
+        );
+        assert_eq!(decode(&bytes), Some(cursors));
+    }
+
+    #[test]
+    fn damaged_or_newer_values_are_not_guessed() {
+        let good = encode(&StoredSession::new(1, None, None));
+        for length in 0..good.len() {
+            assert_eq!(decode::<StoredSession>(&good[..length]), None);
+        }
+        let mut newer = good;
+        newer[1] = VERSION + 1;
+        assert_eq!(decode::<StoredSession>(&newer), None);
+        assert_eq!(decode::<StoredNote>(b"\x83\x01\x81\x01\xf6"), None);
+    }
+
+    #[test]
+    fn keys_split_as_they_were_joined() {
+        let key = member_key("client", b"a/\0b");
+        assert_eq!(split_member_key(&key), Some(("client", b"a/\0b".as_slice())));
+        assert_eq!(split_member_key(b"none"), None);
+        assert_eq!(cursor_owner(&cursor_key("client")), Some("client"));
+        assert_eq!(cursor_owner(b"route/cloud"), None);
+    }
+}
