@@ -15,7 +15,9 @@ use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::{Client, Event, Incoming, MqttOptions};
 
 fn main() {
-    let topic = env::args().nth(1).unwrap_or_else(|| "plant/line1/temp".to_owned());
+    let topic = env::args()
+        .nth(1)
+        .unwrap_or_else(|| "plant/line1/temp".to_owned());
     let mut options = MqttOptions::new("example-sensor", "127.0.0.1", 1883);
     options.set_keep_alive(Duration::from_secs(10));
     let (client, mut connection) = Client::new(options, 16);
@@ -24,7 +26,10 @@ fn main() {
         for count in 0_u32.. {
             let degrees = 20.0 + f64::from(count % 100) / 10.0;
             let payload = format!("{{\"count\":{count},\"celsius\":{degrees:.1}}}");
-            if client.publish(&topic, QoS::AtLeastOnce, false, payload).is_err() {
+            if client
+                .publish(&topic, QoS::AtLeastOnce, false, payload)
+                .is_err()
+            {
                 return;
             }
             thread::park_timeout(Duration::from_secs(1));

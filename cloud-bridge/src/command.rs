@@ -168,6 +168,14 @@ pub struct Token {
     pub(crate) packet_identifier: u16,
 }
 
+impl Token {
+    /// The connection that the message came on.
+    #[must_use]
+    pub const fn connection(self) -> ConnectionId {
+        self.connection
+    }
+}
+
 /// A message from the cloud, parsed but not interpreted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Downlink {

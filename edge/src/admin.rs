@@ -43,7 +43,10 @@ impl Request {
             "replay" => {
                 let name = words.next()?;
                 let lane = Lane::ALL.into_iter().find(|lane| lane.name() == name)?;
-                Self::Replay { lane, from: Offset(words.next()?.parse().ok()?) }
+                Self::Replay {
+                    lane,
+                    from: Offset(words.next()?.parse().ok()?),
+                }
             }
             _ => return None,
         };
@@ -111,7 +114,9 @@ pub fn ask(data: &Path, request: Request) -> io::Result<String> {
     stream.set_read_timeout(Some(2 * PATIENCE))?;
     stream.write_all(request.line().as_bytes())?;
     let mut text = String::new();
-    io::BufReader::new(stream).take(1 << 16).read_to_string(&mut text)?;
+    io::BufReader::new(stream)
+        .take(1 << 16)
+        .read_to_string(&mut text)?;
     Ok(text)
 }
 
@@ -122,9 +127,17 @@ fn socket_path(data: &Path) -> PathBuf {
 /// Finds the number behind `name` in an answer to [`Request::Status`].
 #[must_use]
 pub fn fact(status: &str, name: &str) -> Option<u64> {
-    status.as_bytes().lines().map_while(Result::ok).find_map(|line| {
-        line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok()
-    })
+    status
+        .as_bytes()
+        .lines()
+        .map_while(Result::ok)
+        .find_map(|line| {
+            line.strip_prefix(name)?
+                .strip_prefix(' ')?
+                .trim()
+                .parse()
+                .ok()
+        })
 }
 
 #[cfg(test)]
@@ -133,10 +146,23 @@ mod tests {
 
     #[test]
     fn requests_are_read_as_they_are_written() {
-        for request in [Request::Status, Request::Replay { lane: Lane::Urgent, from: Offset(7) }] {
+        for request in [
+            Request::Status,
+            Request::Replay {
+                lane: Lane::Urgent,
+                from: Offset(7),
+            },
+        ] {
             assert_eq!(Request::parse(&request.line()), Some(request));
         }
-        for line in ["", "status now", "replay", "replay normal", "replay lane 3", "replay normal -1"] {
+        for line in [
+            "",
+            "status now",
+            "replay",
+            "replay normal",
+            "replay lane 3",
+            "replay normal -1",
+        ] {
             assert_eq!(Request::parse(line), None, "{line}");
         }
     }

@@ -62,8 +62,12 @@ pub fn run(limits: Limits) -> Result<(), GatewayError> {
     smol::block_on(executor.run(serve_until_told(&executor, limits)))
 }
 
-async fn serve_until_told(executor: &LocalExecutor<'_>, limits: Limits) -> Result<(), GatewayError> {
-    let mut signals = OsSignals::new([OsSignal::Term, OsSignal::Int]).map_err(GatewayError::Signals)?;
+async fn serve_until_told(
+    executor: &LocalExecutor<'_>,
+    limits: Limits,
+) -> Result<(), GatewayError> {
+    let mut signals =
+        OsSignals::new([OsSignal::Term, OsSignal::Int]).map_err(GatewayError::Signals)?;
     let started = start::start(&limits)?;
     let listeners = start::listen(&limits.listeners)?;
     let control = admin::listen(&limits.data).map_err(|source| GatewayError::Control { source })?;
@@ -107,7 +111,8 @@ async fn serve_until_told(executor: &LocalExecutor<'_>, limits: Limits) -> Resul
     }
     drop((serving, clients, tasks, shared, bridge));
     let disk = Rc::into_inner(disk).expect("all tasks that used the disk are gone");
-    disk.close().map_err(|source| GatewayError::Close { source })
+    disk.close()
+        .map_err(|source| GatewayError::Close { source })
 }
 
 impl Shared {
@@ -115,7 +120,10 @@ impl Shared {
     pub(crate) fn now(&self) -> Now {
         let since = read_clock().duration_since(self.start);
         let micros = u64::try_from(since.as_micros()).unwrap_or(u64::MAX);
-        Now { instant: Instant::from_micros(micros), wall: wall_time() }
+        Now {
+            instant: Instant::from_micros(micros),
+            wall: wall_time(),
+        }
     }
 
     fn at(&self, instant: Instant) -> Timer {
@@ -123,15 +131,23 @@ impl Shared {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the driver is where clocks are read")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the driver is where clocks are read"
+)]
 fn read_clock() -> std::time::Instant {
     std::time::Instant::now()
 }
 
 /// The device's clock; 1970 when it is set to before that.
-#[expect(clippy::disallowed_methods, reason = "the driver is where clocks are read")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the driver is where clocks are read"
+)]
 pub(crate) fn wall_time() -> WallTime {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
     WallTime(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
@@ -153,7 +169,9 @@ async fn accept(shared: Rc<Shared>, clients: Rc<LocalExecutor<'static>>, listene
         was_failing = false;
         let place = shared.core.borrow_mut().accept(shared.now());
         if let Some(place) = place {
-            clients.spawn(serve(shared.clone(), place, (reader, writer), peer)).detach();
+            clients
+                .spawn(serve(shared.clone(), place, (reader, writer), peer))
+                .detach();
         }
     }
 }
@@ -243,7 +261,10 @@ async fn hear_bridge(shared: Rc<Shared>, bridge: Rc<Bridge>) {
     }
 }
 
-async fn answer_operator(shared: Rc<Shared>, control: smol::Async<std::os::unix::net::UnixListener>) {
+async fn answer_operator(
+    shared: Rc<Shared>,
+    control: smol::Async<std::os::unix::net::UnixListener>,
+) {
     loop {
         let Ok((stream, _)) = control.accept().await else {
             Timer::after(ACCEPT_PAUSE).await;

@@ -97,10 +97,15 @@ impl Limits {
         check.ranges(config)?;
         let section = config.limits.clone();
         let memory_bytes = section.memory_bytes;
-        let share = |divisor: u64, least: u64, most: u64| (memory_bytes / divisor).clamp(least, most);
+        let share =
+            |divisor: u64, least: u64, most: u64| (memory_bytes / divisor).clamp(least, most);
         let flush_bytes = share(64, 128 << 10, 1 << 20);
         let mut limits = Self {
-            edge_id: config.gateway.id.clone().unwrap_or_else(|| "edge".to_owned()),
+            edge_id: config
+                .gateway
+                .id
+                .clone()
+                .unwrap_or_else(|| "edge".to_owned()),
             data: config.gateway.data.clone(),
             listeners: check.listeners(&config.listener)?,
             cloud: config.cloud.clone(),
@@ -140,7 +145,10 @@ impl Limits {
     fn worst_memory(&self) -> Vec<(&'static str, u64)> {
         let section = &self.section;
         let packet_bytes = u64::from(section.packet_bytes);
-        let bridge = self.cloud.as_ref().map_or(0, |cloud| cloud.connections as u64);
+        let bridge = self
+            .cloud
+            .as_ref()
+            .map_or(0, |cloud| cloud.connections as u64);
         vec![
             ("program", PROGRAM_BYTES),
             ("connections", section.connections as u64 * CONNECTION_BYTES),
@@ -149,17 +157,33 @@ impl Limits {
                 "retained messages",
                 section.retained_bytes + section.retained_count as u64 * RETAINED_ENTRY_BYTES,
             ),
-            ("packets arriving", self.inbound_total_bytes as u64 + packet_bytes),
-            ("packets leaving", self.outbound_total_bytes as u64 + packet_bytes),
+            (
+                "packets arriving",
+                self.inbound_total_bytes as u64 + packet_bytes,
+            ),
+            (
+                "packets leaving",
+                self.outbound_total_bytes as u64 + packet_bytes,
+            ),
             ("waiting for a commit", 2 * self.waiting_bytes),
-            ("committed, not yet in redb", self.flush_bytes + self.waiting_bytes),
+            (
+                "committed, not yet in redb",
+                self.flush_bytes + self.waiting_bytes,
+            ),
             ("redb", OPEN_FILES * (self.cache_bytes + REDB_FILE_BYTES)),
-            ("cloud", bridge * BRIDGE_CONNECTION_BYTES + bridge.min(1) * self.read_ahead_bytes as u64),
+            (
+                "cloud",
+                bridge * BRIDGE_CONNECTION_BYTES + bridge.min(1) * self.read_ahead_bytes as u64,
+            ),
         ]
     }
 
     fn worst_disk(&self) -> Vec<(&'static str, u64)> {
-        let lanes: u64 = self.retention.iter().map(|(_, lane)| lane.max_bytes + self.segment_bytes).sum();
+        let lanes: u64 = self
+            .retention
+            .iter()
+            .map(|(_, lane)| lane.max_bytes + self.segment_bytes)
+            .sum();
         vec![
             ("journal", self.journal_bytes),
             ("lanes, with one segment each on top", lanes),
@@ -183,27 +207,46 @@ impl fmt::Display for Limits {
                 writeln!(f, "cloud.endpoints = {}", cloud.endpoints.join(" "))?;
                 writeln!(f, "cloud.uplink = {}", cloud.uplink.join(" "))?;
                 writeln!(f, "cloud.downlink = {}", cloud.downlink.join(" "))?;
-                writeln!(f, "cloud.connections = {}, window_count = {}", cloud.connections, cloud.window_count)?;
+                writeln!(
+                    f,
+                    "cloud.connections = {}, window_count = {}",
+                    cloud.connections, cloud.window_count
+                )?;
             }
         }
         for (filter, lane) in &self.lane_filters {
             writeln!(f, "lanes.{lane} = {filter}")?;
         }
         for (lane, kept) in self.retention.iter() {
-            let age = kept.max_age_seconds.map_or_else(|| "any age".to_owned(), |age| format!("{age} s"));
-            writeln!(f, "retention.{lane} = {} bytes, {age}, then drop-oldest", kept.max_bytes)?;
+            let age = kept
+                .max_age_seconds
+                .map_or_else(|| "any age".to_owned(), |age| format!("{age} s"));
+            writeln!(
+                f,
+                "retention.{lane} = {} bytes, {age}, then drop-oldest",
+                kept.max_bytes
+            )?;
         }
-        writeln!(f, "durability.linger = {:?}, relaxed_commit = {:?}", self.linger, self.relaxed_commit)?;
+        writeln!(
+            f,
+            "durability.linger = {:?}, relaxed_commit = {:?}",
+            self.linger, self.relaxed_commit
+        )?;
         writeln!(f, "durability.journal_bytes = {}", self.journal_bytes)?;
         writeln!(f, "durability.segment_bytes = {}", self.segment_bytes)?;
-        writeln!(f, "sync.hold = {:?}, acknowledge_timeout = {:?}", self.hold, self.acknowledge_timeout)?;
+        writeln!(
+            f,
+            "sync.hold = {:?}, acknowledge_timeout = {:?}",
+            self.hold, self.acknowledge_timeout
+        )?;
         writeln!(f, "limits.connections = {}", self.section.connections)?;
         writeln!(f, "limits.sessions = {}", self.section.sessions)?;
         writeln!(f, "limits.packet_bytes = {}", self.section.packet_bytes)?;
         writeln!(f, "limits.inflight_count = {}", self.section.inflight_count)?;
-        for (what, limit, parts) in
-            [("memory", Some(self.section.memory_bytes), &self.memory), ("disk", None, &self.disk)]
-        {
+        for (what, limit, parts) in [
+            ("memory", Some(self.section.memory_bytes), &self.memory),
+            ("disk", None, &self.disk),
+        ] {
             let limit = limit.map_or_else(String::new, |limit| format!(" of {limit} allowed"));
             writeln!(f, "\nworst case {what}: {} bytes{limit}", Self::sum(parts))?;
             for (part, bytes) in parts {
@@ -224,7 +267,12 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    fn refuse<T>(&self, key: &str, found: impl ToString, allowed: impl ToString) -> Result<T, ConfigError> {
+    fn refuse<T>(
+        &self,
+        key: &str,
+        found: impl ToString,
+        allowed: impl ToString,
+    ) -> Result<T, ConfigError> {
         Err(ConfigError {
             file: self.file.to_owned(),
             line: None,
@@ -244,20 +292,80 @@ impl Check<'_> {
     fn ranges(&self, config: &Config) -> Result<(), ConfigError> {
         let (limits, durability) = (&config.limits, &config.durability);
         let table = [
-            ("limits.memory_bytes", limits.memory_bytes, 16 << 20, 1 << 40),
-            ("limits.connections", limits.connections as u64, 1, 1_000_000),
-            ("limits.packet_bytes", u64::from(limits.packet_bytes), 1024, 4 << 20),
-            ("limits.connect_timeout_seconds", limits.connect_timeout_seconds, 1, 600),
-            ("limits.inflight_count", u64::from(limits.inflight_count), 1, 10_000),
+            (
+                "limits.memory_bytes",
+                limits.memory_bytes,
+                16 << 20,
+                1 << 40,
+            ),
+            (
+                "limits.connections",
+                limits.connections as u64,
+                1,
+                1_000_000,
+            ),
+            (
+                "limits.packet_bytes",
+                u64::from(limits.packet_bytes),
+                1024,
+                4 << 20,
+            ),
+            (
+                "limits.connect_timeout_seconds",
+                limits.connect_timeout_seconds,
+                1,
+                600,
+            ),
+            (
+                "limits.inflight_count",
+                u64::from(limits.inflight_count),
+                1,
+                10_000,
+            ),
             ("limits.sessions", limits.sessions as u64, 1, 10_000_000),
-            ("limits.subscriptions_per_session", limits.subscriptions_per_session as u64, 1, 100_000),
+            (
+                "limits.subscriptions_per_session",
+                limits.subscriptions_per_session as u64,
+                1,
+                100_000,
+            ),
             ("durability.linger_ms", durability.linger_ms, 0, 1000),
-            ("durability.relaxed_commit_ms", durability.relaxed_commit_ms, 0, 60_000),
-            ("durability.journal_bytes", durability.journal_bytes, 256 << 10, 1 << 30),
-            ("durability.segment_bytes", durability.segment_bytes, 1 << 20, 4 << 30),
-            ("sync.hold_seconds", config.sync.hold_seconds, 0, 30 * 86_400),
-            ("sync.acknowledge_timeout_seconds", config.sync.acknowledge_timeout_seconds, 2, 600),
-            ("sync.backoff_max_seconds", config.sync.backoff_max_seconds, 1, 3600),
+            (
+                "durability.relaxed_commit_ms",
+                durability.relaxed_commit_ms,
+                0,
+                60_000,
+            ),
+            (
+                "durability.journal_bytes",
+                durability.journal_bytes,
+                256 << 10,
+                1 << 30,
+            ),
+            (
+                "durability.segment_bytes",
+                durability.segment_bytes,
+                1 << 20,
+                4 << 30,
+            ),
+            (
+                "sync.hold_seconds",
+                config.sync.hold_seconds,
+                0,
+                30 * 86_400,
+            ),
+            (
+                "sync.acknowledge_timeout_seconds",
+                config.sync.acknowledge_timeout_seconds,
+                2,
+                600,
+            ),
+            (
+                "sync.backoff_max_seconds",
+                config.sync.backoff_max_seconds,
+                1,
+                3600,
+            ),
         ];
         for (key, found, least, most) in table {
             self.within(key, found, least, most)?;
@@ -266,35 +374,70 @@ impl Check<'_> {
         let frame = 4 * u64::from(limits.packet_bytes);
         if durability.journal_bytes < frame {
             let allowed = format!("at least {frame}, 4 times limits.packet_bytes");
-            return self.refuse("durability.journal_bytes", durability.journal_bytes, allowed);
+            return self.refuse(
+                "durability.journal_bytes",
+                durability.journal_bytes,
+                allowed,
+            );
         }
         for lane in Lane::ALL {
             let key = format!("retention.{lane}.max_bytes");
             let most = u64::MAX / 8;
-            self.within(&key, config.retention.lane(lane).max_bytes, 4 * durability.segment_bytes, most)?;
+            self.within(
+                &key,
+                config.retention.lane(lane).max_bytes,
+                4 * durability.segment_bytes,
+                most,
+            )?;
         }
-        config.cloud.as_ref().map_or(Ok(()), |cloud| self.cloud(config, cloud))
+        config
+            .cloud
+            .as_ref()
+            .map_or(Ok(()), |cloud| self.cloud(config, cloud))
     }
 
     fn cloud(&self, config: &Config, cloud: &Cloud) -> Result<(), ConfigError> {
         let named = |id: &str| {
             (1..=18).contains(&id.len())
-                && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+                && id
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
         };
         let allowed = "1 to 18 of A-Z a-z 0-9 _ -, unique in the fleet";
         match &config.gateway.id {
-            None => return self.refuse("gateway.id", "nothing, though there is a [cloud]", allowed),
-            Some(id) if !named(id) => return self.refuse("gateway.id", format!("\"{id}\""), allowed),
+            None => {
+                return self.refuse("gateway.id", "nothing, though there is a [cloud]", allowed);
+            }
+            Some(id) if !named(id) => {
+                return self.refuse("gateway.id", format!("\"{id}\""), allowed);
+            }
             Some(_) => {}
         }
         if cloud.endpoints.is_empty() {
-            return self.refuse("cloud.endpoints", "an empty list", "at least one mqtt:// or mqtts:// address");
+            return self.refuse(
+                "cloud.endpoints",
+                "an empty list",
+                "at least one mqtt:// or mqtts:// address",
+            );
         }
         self.within("cloud.connections", cloud.connections as u64, 1, 8)?;
         self.within("cloud.window_count", u64::from(cloud.window_count), 1, 1000)?;
-        self.within("cloud.keep_alive_seconds", u64::from(cloud.keep_alive_seconds), 2, 600)?;
-        self.within("cloud.packet_bytes", u64::from(cloud.packet_bytes), 1024, 256 << 20)?;
-        for (key, filters) in [("cloud.uplink", &cloud.uplink), ("cloud.downlink", &cloud.downlink)] {
+        self.within(
+            "cloud.keep_alive_seconds",
+            u64::from(cloud.keep_alive_seconds),
+            2,
+            600,
+        )?;
+        self.within(
+            "cloud.packet_bytes",
+            u64::from(cloud.packet_bytes),
+            1024,
+            256 << 20,
+        )?;
+        for (key, filters) in [
+            ("cloud.uplink", &cloud.uplink),
+            ("cloud.downlink", &cloud.downlink),
+        ] {
             self.filters(key, filters)?;
         }
         Ok(())
@@ -303,7 +446,11 @@ impl Check<'_> {
     fn filters(&self, key: &str, filters: &[String]) -> Result<(), ConfigError> {
         for filter in filters {
             if wire::topic::TopicFilter::new(filter).is_err() {
-                return self.refuse(key, format!("\"{filter}\""), "topic filters, such as plant/+/temp or plant/#");
+                return self.refuse(
+                    key,
+                    format!("\"{filter}\""),
+                    "topic filters, such as plant/+/temp or plant/#",
+                );
             }
         }
         Ok(())
@@ -313,8 +460,17 @@ impl Check<'_> {
         let lanes = &config.lanes;
         self.filters("lanes.critical", &lanes.critical)?;
         self.filters("lanes.urgent", &lanes.urgent)?;
-        let of = |filters: &[String], lane| filters.iter().map(move |filter| (filter.clone(), lane)).collect::<Vec<_>>();
-        Ok([of(&lanes.critical, Lane::Critical), of(&lanes.urgent, Lane::Urgent)].concat())
+        let of = |filters: &[String], lane| {
+            filters
+                .iter()
+                .map(move |filter| (filter.clone(), lane))
+                .collect::<Vec<_>>()
+        };
+        Ok([
+            of(&lanes.critical, Lane::Critical),
+            of(&lanes.urgent, Lane::Urgent),
+        ]
+        .concat())
     }
 
     fn listeners(&self, listeners: &[Listener]) -> Result<Vec<SocketAddr>, ConfigError> {
@@ -338,7 +494,9 @@ impl Check<'_> {
         if needed <= found {
             return Ok(());
         }
-        let allowed = format!("at least {needed} for the other limits, or smaller ones (see `robustmq-edge check`)");
+        let allowed = format!(
+            "at least {needed} for the other limits, or smaller ones (see `robustmq-edge check`)"
+        );
         self.refuse("limits.memory_bytes", found, allowed)
     }
 }

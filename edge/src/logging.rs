@@ -20,7 +20,10 @@ pub fn start(logging: &Logging) {
         .with_ansi(false)
         .without_time();
     // Only a second start can fail.
-    let _ = tracing_subscriber::registry().with(lines).with(targets).try_init();
+    let _ = tracing_subscriber::registry()
+        .with(lines)
+        .with(targets)
+        .try_init();
 }
 
 const fn filter(level: Level) -> LevelFilter {

@@ -44,13 +44,24 @@ fn run(limits: Limits) -> ExitCode {
 }
 
 fn check(limits: &Limits) -> ExitCode {
-    exit("check", std::io::stdout().write_all(limits.to_string().as_bytes()))
+    exit(
+        "check",
+        std::io::stdout().write_all(limits.to_string().as_bytes()),
+    )
 }
 
 fn ask_replay(replay: &Replay, limits: &Limits) -> ExitCode {
-    let lanes = replay.lane.map_or_else(|| Lane::ALL.to_vec(), |lane| vec![lane.into()]);
+    let lanes = replay
+        .lane
+        .map_or_else(|| Lane::ALL.to_vec(), |lane| vec![lane.into()]);
     for lane in lanes {
-        match admin::ask(&limits.data, Request::Replay { lane, from: Offset(replay.from) }) {
+        match admin::ask(
+            &limits.data,
+            Request::Replay {
+                lane,
+                from: Offset(replay.from),
+            },
+        ) {
             Ok(text) => print!("{text}"),
             Err(error) => {
                 eprintln!(

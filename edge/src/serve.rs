@@ -67,8 +67,13 @@ async fn write<W: Write>(
 ) -> Result<(), W::Error> {
     let mut spare = Vec::new();
     loop {
-        let taken = gateway.core.borrow_mut().take_outbound(gateway.now(), id, spare);
-        let Some(mut bytes) = taken else { return Ok(()) };
+        let taken = gateway
+            .core
+            .borrow_mut()
+            .take_outbound(gateway.now(), id, spare);
+        let Some(mut bytes) = taken else {
+            return Ok(());
+        };
         if bytes.is_empty() {
             spare = bytes;
             signals.write.wait().await;
@@ -76,6 +81,10 @@ async fn write<W: Write>(
         }
         writer.write_all(&bytes).await?;
         bytes.clear();
-        spare = if bytes.capacity() <= SPARE_BYTES { bytes } else { Vec::new() };
+        spare = if bytes.capacity() <= SPARE_BYTES {
+            bytes
+        } else {
+            Vec::new()
+        };
     }
 }

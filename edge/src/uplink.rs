@@ -13,6 +13,7 @@ use sync::{
     RecordParts, Table, WallTime,
 };
 use tracing::{debug, info, warn};
+use wire::mqtt::property::{Properties, PropertySet};
 use wire::topic::{TopicFilter, TopicName};
 
 use crate::broker::{self, Outcome, Urgency};
@@ -24,13 +25,20 @@ pub const CURSOR_KEY: &[u8] = b"uplink";
 /// What the engine wants of the gateway.
 pub(crate) enum Wish {
     /// Read a lane; answered by [`Uplink::fetched`].
-    Fetch { lane: Lane, from: Offset, budget: Budget },
+    Fetch {
+        lane: Lane,
+        from: Offset,
+        budget: Budget,
+    },
     /// Make durable; answered by [`Uplink::checkpointed`].
     Commit(Vec<Change>, Urgency),
     /// Write down what was given up.
     NoteGap(Gap),
     /// Publish a message that came down; answered by [`Uplink::stored`].
-    Store { record: Record, token: broker::Token },
+    Store {
+        record: Record,
+        token: broker::Token,
+    },
     /// Look at [`Uplink::commands`].
     Bridge,
 }
@@ -84,32 +92,89 @@ impl Uplink {
         self.wall = now.wall;
         let instant = now.instant;
         match event {
-            Event::Up { connection, endpoint, window, maximum_packet_bytes, .. } => {
+            Event::Up {
+                connection,
+                endpoint,
+                window,
+                maximum_packet_bytes,
+                ..
+            } => {
                 self.say_up(connection, &endpoint.to_string());
                 let connection = sync::ConnectionId(connection.0);
                 let receive_maximum = window;
-                self.engine.handle(instant, Input::Up { connection, receive_maximum, maximum_packet_bytes });
+                self.engine.handle(
+                    instant,
+                    Input::Up {
+                        connection,
+                        receive_maximum,
+                        maximum_packet_bytes,
+                    },
+                );
             }
-            Event::Down { connection, kind, text } => {
+            Event::Down {
+                connection,
+                kind,
+                text,
+            } => {
                 self.say_down(instant, connection, text);
                 let connection = sync::ConnectionId(connection.0);
-                self.downlinks.retain(|_, waiting| waiting.connection != connection);
-                self.engine.handle(instant, Input::Down { connection, kind });
+                self.downlinks
+                    .retain(|_, waiting| waiting.connection != connection);
+                self.engine
+                    .handle(instant, Input::Down { connection, kind });
             }
-            Event::Accepted { connection, lane, offset, server_offset } => {
+            Event::Accepted {
+                connection,
+                lane,
+                offset,
+                server_offset,
+            } => {
                 let connection = sync::ConnectionId(connection.0);
-                self.engine.handle(instant, Input::Accepted { connection, lane, offset, server_offset });
+                self.engine.handle(
+                    instant,
+                    Input::Accepted {
+                        connection,
+                        lane,
+                        offset,
+                        server_offset,
+                    },
+                );
             }
-            Event::Refused { connection, lane, offset, reason } => {
+            Event::Refused {
+                connection,
+                lane,
+                offset,
+                reason,
+            } => {
                 debug!("the cloud refused {lane} {offset} for now: {reason:#04x}");
                 let connection = sync::ConnectionId(connection.0);
-                self.engine.handle(instant, Input::Refused { connection, lane, offset });
+                self.engine.handle(
+                    instant,
+                    Input::Refused {
+                        connection,
+                        lane,
+                        offset,
+                    },
+                );
             }
-            Event::Rejected { connection, lane, offset, reason } => {
+            Event::Rejected {
+                connection,
+                lane,
+                offset,
+                reason,
+            } => {
                 warn!("lane {lane}: record {offset} can't go to the cloud: {reason}");
                 let connection = sync::ConnectionId(connection.0);
                 let reason = reason.reason_code();
-                self.engine.handle(instant, Input::Rejected { connection, lane, offset, reason });
+                self.engine.handle(
+                    instant,
+                    Input::Rejected {
+                        connection,
+                        lane,
+                        offset,
+                        reason,
+                    },
+                );
             }
             Event::Received { token, message } => self.received(now, token, message),
             Event::Subscribed { .. } => info!("cloud: subscribed to the downlink"),
@@ -137,8 +202,22 @@ impl Uplink {
             properties: &message.properties,
             payload: &message.payload,
         });
-        self.downlinks.insert(name.0, Unconfirmed { token, connection, record });
-        self.engine.handle(now.instant, Input::Received { connection, token: name, place });
+        self.downlinks.insert(
+            name.0,
+            Unconfirmed {
+                token,
+                connection,
+                record,
+            },
+        );
+        self.engine.handle(
+            now.instant,
+            Input::Received {
+                connection,
+                token: name,
+                place,
+            },
+        );
     }
 
     /// Records became durable.
@@ -161,7 +240,11 @@ impl Uplink {
         let input = match read {
             Some((mut records, next)) => {
                 records.retain(|(_, record)| self.goes_up(record));
-                Input::Fetched { lane, records, next }
+                Input::Fetched {
+                    lane,
+                    records,
+                    next,
+                }
             }
             None => Input::FetchFailed { lane },
         };
@@ -170,7 +253,11 @@ impl Uplink {
 
     /// The last checkpoint is durable, or is not.
     pub(crate) fn checkpointed(&mut self, now: Instant, is_durable: bool) {
-        let input = if is_durable { Input::CheckpointDone } else { Input::CheckpointFailed };
+        let input = if is_durable {
+            Input::CheckpointDone
+        } else {
+            Input::CheckpointFailed
+        };
         self.engine.handle(now, input);
     }
 
@@ -198,36 +285,69 @@ impl Uplink {
     pub(crate) fn poll(&mut self) -> Option<Wish> {
         loop {
             let command = match self.engine.poll()? {
-                Output::Connect { connection } => {
-                    Command::Connect { connection: cloud_bridge::ConnectionId(connection.0) }
-                }
-                Output::Disconnect { connection } => {
-                    Command::Disconnect { connection: cloud_bridge::ConnectionId(connection.0) }
-                }
-                Output::Send { connection, lane, offset, record } => {
+                Output::Connect { connection } => Command::Connect {
+                    connection: cloud_bridge::ConnectionId(connection.0),
+                },
+                Output::Disconnect { connection } => Command::Disconnect {
+                    connection: cloud_bridge::ConnectionId(connection.0),
+                },
+                Output::Send {
+                    connection,
+                    lane,
+                    offset,
+                    record,
+                } => {
                     let connection = cloud_bridge::ConnectionId(connection.0);
-                    Command::Publish(PublishCommand { connection, lane, offset, record })
+                    Command::Publish(PublishCommand {
+                        connection,
+                        lane,
+                        offset,
+                        record,
+                    })
                 }
                 Output::Confirm { token, .. } => match self.downlinks.remove(&token.0) {
-                    Some(waiting) => Command::Confirm { token: waiting.token },
+                    Some(waiting) => Command::Confirm {
+                        token: waiting.token,
+                    },
                     None => continue,
                 },
-                Output::Fetch { lane, from, max_records, max_bytes } => {
-                    let budget = Budget { records: max_records, bytes: max_bytes };
+                Output::Fetch {
+                    lane,
+                    from,
+                    max_records,
+                    max_bytes,
+                } => {
+                    let budget = Budget {
+                        records: max_records,
+                        bytes: max_bytes,
+                    };
                     return Some(Wish::Fetch { lane, from, budget });
                 }
-                Output::Gap { lane, first, count, bytes, reason } => {
+                Output::Gap {
+                    lane,
+                    first,
+                    count,
+                    bytes,
+                    reason,
+                } => {
                     return Some(Wish::NoteGap(self.gap(lane, first, count, bytes, reason)));
                 }
                 Output::Checkpoint { value } => {
                     let key = CURSOR_KEY.to_vec();
-                    let put = Change::Put { table: Table::Cursors, key, value };
+                    let put = Change::Put {
+                        table: Table::Cursors,
+                        key,
+                        value,
+                    };
                     return Some(Wish::Commit(vec![put], Urgency::Relaxed));
                 }
                 Output::Store { token } => match self.downlinks.get(&token.0) {
                     Some(waiting) => {
                         let record = waiting.record.clone();
-                        return Some(Wish::Store { record, token: broker::Token(token.0) });
+                        return Some(Wish::Store {
+                            record,
+                            token: broker::Token(token.0),
+                        });
                     }
                     None => continue,
                 },
@@ -239,7 +359,9 @@ impl Uplink {
 
     /// Whether a record is one of the route's.
     fn goes_up(&self, record: &Record) -> bool {
-        let Ok(topic) = TopicName::new(record.topic()) else { return false };
+        let Ok(topic) = TopicName::new(record.topic()) else {
+            return false;
+        };
         self.routes
             .iter()
             .filter_map(|filter| TopicFilter::new(filter).ok())
@@ -252,12 +374,24 @@ impl Uplink {
             GapReason::TooLarge { .. } => Reason::TooLarge,
             _ => Reason::Rejected,
         };
-        Gap { lane, first, last, count, bytes, from: self.wall, to: self.wall, reason }
+        Gap {
+            lane,
+            first,
+            last,
+            count,
+            bytes,
+            from: self.wall,
+            to: self.wall,
+            reason,
+        }
     }
 
     fn say_up(&mut self, connection: cloud_bridge::ConnectionId, endpoint: &str) {
         let health = &mut self.health[usize::from(connection.0)];
-        *health = Health { is_up: true, said: None };
+        *health = Health {
+            is_up: true,
+            said: None,
+        };
         info!("cloud: connection {connection} is up: {endpoint}");
     }
 
@@ -277,11 +411,17 @@ impl Uplink {
 
 /// Where a message was first stored, if it says so and can be believed.
 fn place_of(properties: &[u8]) -> Option<Place> {
-    let users = wire::mqtt::property::user_properties(properties);
-    Place::from_properties(users).ok().flatten()
+    let properties = Properties::parse(properties, PropertySet::FORWARDABLE).ok()?;
+    let pairs = properties
+        .user_properties()
+        .map(|pair| (pair.name, pair.value));
+    Place::from_properties(pairs).ok().flatten()
 }
 
 /// Names this gateway's log.
 pub(crate) fn origin(edge_id: &str, epoch: sync::Epoch) -> Origin {
-    Origin { edge_id: edge_id.to_owned(), epoch }
+    Origin {
+        edge_id: edge_id.to_owned(),
+        epoch,
+    }
 }

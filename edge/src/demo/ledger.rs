@@ -38,7 +38,11 @@ impl Ledger {
 
     /// A record arrived at the cloud's subscriber.
     pub(super) fn arrive(&mut self, lane: &str, offset: u64, message: Message) {
-        if self.arrived.insert((lane.to_owned(), offset), message).is_some() {
+        if self
+            .arrived
+            .insert((lane.to_owned(), offset), message)
+            .is_some()
+        {
             self.duplicates += 1;
             return;
         }
@@ -50,7 +54,10 @@ impl Ledger {
     /// How many messages were acknowledged and did not arrive.
     pub(super) fn missing(&self) -> u64 {
         let arrived: BTreeSet<&Message> = self.arrived.values().collect();
-        self.acknowledged.iter().filter(|message| !arrived.contains(message)).count() as u64
+        self.acknowledged
+            .iter()
+            .filter(|message| !arrived.contains(message))
+            .count() as u64
     }
 
     /// How many messages were acknowledged, and how many records arrived.
@@ -83,10 +90,26 @@ impl Balance {
 impl fmt::Display for Balance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let lines = [
-            ("acknowledged", self.acknowledged, "publishes the gateway answered with PUBACK"),
-            ("stored", self.stored, "records in its log (more: stored, but killed before the PUBACK)"),
-            ("arrived", self.arrived, "records seen by the subscriber in the cloud"),
-            ("duplicates", self.duplicates, "sent again after a cut, recognised by edge-offset"),
+            (
+                "acknowledged",
+                self.acknowledged,
+                "publishes the gateway answered with PUBACK",
+            ),
+            (
+                "stored",
+                self.stored,
+                "records in its log (more: stored, but killed before the PUBACK)",
+            ),
+            (
+                "arrived",
+                self.arrived,
+                "records seen by the subscriber in the cloud",
+            ),
+            (
+                "duplicates",
+                self.duplicates,
+                "sent again after a cut, recognised by edge-offset",
+            ),
             ("out of order", self.out_of_order, "within a sensor's topic"),
             ("gaps", self.gaps, "records dropped and written down"),
             ("missing", self.missing, "acknowledged and not arrived"),
@@ -122,7 +145,10 @@ mod tests {
         ledger.arrive("normal", 0, (0, 0));
         ledger.arrive("normal", 0, (0, 0));
         let balance = ledger.balance(1, 0);
-        assert_eq!((balance.arrived, balance.duplicates, balance.missing), (1, 1, 0));
+        assert_eq!(
+            (balance.arrived, balance.duplicates, balance.missing),
+            (1, 1, 0)
+        );
         assert!(balance.is_clean());
     }
 

@@ -61,7 +61,10 @@ fn connect(near: &TcpStream, target: SocketAddr, state: &Mutex<State>) -> io::Re
     }
     let far = TcpStream::connect(target)?;
     state.streams.extend([near.try_clone()?, far.try_clone()?]);
-    for (mut from, mut to) in [(near.try_clone()?, far.try_clone()?), (far, near.try_clone()?)] {
+    for (mut from, mut to) in [
+        (near.try_clone()?, far.try_clone()?),
+        (far, near.try_clone()?),
+    ] {
         thread::spawn(move || {
             // The end of either direction is the end of both.
             let _ = io::copy(&mut from, &mut to);

@@ -61,11 +61,23 @@ struct Waiting {
 
 impl Committer {
     pub(crate) const fn new(settings: Settings) -> Self {
-        Self { settings, waiting: VecDeque::new(), waiting_bytes: 0, due: None, is_busy: false }
+        Self {
+            settings,
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            due: None,
+            is_busy: false,
+        }
     }
 
     /// Adds a commit; it is written with the next group that has room for it.
-    pub(crate) fn add(&mut self, now: Instant, owner: Owner, changes: Vec<Change>, urgency: Urgency) {
+    pub(crate) fn add(
+        &mut self,
+        now: Instant,
+        owner: Owner,
+        changes: Vec<Change>,
+        urgency: Urgency,
+    ) {
         let wait = match urgency {
             Urgency::Immediate => self.settings.linger,
             Urgency::Relaxed => self.settings.relaxed,
@@ -74,7 +86,11 @@ impl Committer {
         self.due = Some(self.due.map_or(due, |earlier| earlier.min(due)));
         let bytes = changes.iter().map(change_bytes).sum();
         self.waiting_bytes += bytes;
-        self.waiting.push_back(Waiting { owner, changes, bytes });
+        self.waiting.push_back(Waiting {
+            owner,
+            changes,
+            bytes,
+        });
     }
 
     /// Closes a group if one is due and the disk is free; then it is busy until
@@ -157,7 +173,11 @@ mod tests {
     }
 
     fn put(bytes: usize) -> Vec<Change> {
-        vec![Change::Put { table: Table::Sessions, key: vec![0; 10], value: vec![0; bytes] }]
+        vec![Change::Put {
+            table: Table::Sessions,
+            key: vec![0; 10],
+            value: vec![0; bytes],
+        }]
     }
 
     fn tickets(group: &Group) -> Vec<u64> {
@@ -180,7 +200,10 @@ mod tests {
 
     #[test]
     fn what_waits_for_the_disk_is_the_next_group() {
-        let mut committer = Committer::new(Settings { linger: Duration::ZERO, ..SETTINGS });
+        let mut committer = Committer::new(Settings {
+            linger: Duration::ZERO,
+            ..SETTINGS
+        });
         committer.add(at(0), Owner::Broker(Ticket(1)), put(1), Urgency::Immediate);
         assert_eq!(tickets(&committer.take(at(0)).expect("due")), [1]);
         committer.add(at(0), Owner::Broker(Ticket(2)), put(1), Urgency::Immediate);
@@ -204,7 +227,12 @@ mod tests {
     fn groups_are_bounded_and_a_full_committer_says_so() {
         let mut committer = Committer::new(SETTINGS);
         for ticket in 1..=3 {
-            committer.add(at(0), Owner::Broker(Ticket(ticket)), put(600), Urgency::Relaxed);
+            committer.add(
+                at(0),
+                Owner::Broker(Ticket(ticket)),
+                put(600),
+                Urgency::Relaxed,
+            );
         }
         assert!(committer.is_full());
         for ticket in 1..=3 {

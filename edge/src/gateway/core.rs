@@ -55,8 +55,17 @@ pub(crate) struct Core {
 
 /// Somebody wants records of the log.
 enum Fetch {
-    Session { session: SessionId, lane: Lane, from: Offset, budget: Budget },
-    Uplink { lane: Lane, from: Offset, budget: Budget },
+    Session {
+        session: SessionId,
+        lane: Lane,
+        from: Offset,
+        budget: Budget,
+    },
+    Uplink {
+        lane: Lane,
+        from: Offset,
+        budget: Budget,
+    },
 }
 
 /// A client whose connection we ended has this long to take the last bytes.
@@ -94,7 +103,10 @@ impl Core {
     pub(crate) fn accept(&mut self, now: Now) -> Option<(ConnectionId, Rc<Signals>)> {
         if self.peers.count() >= self.connection_limit {
             if let Some(times) = self.quiet.may_say(now.instant, "connections") {
-                warn!("connection refused: all {} are in use{times}", self.connection_limit);
+                warn!(
+                    "connection refused: all {} are in use{times}",
+                    self.connection_limit
+                );
             }
             return None;
         }
@@ -113,7 +125,12 @@ impl Core {
 
     /// Takes what is to be written to a client, leaving an empty buffer in its place. `None` when
     /// everything was written and the connection is over.
-    pub(crate) fn take_outbound(&mut self, now: Now, id: ConnectionId, empty: Vec<u8>) -> Option<Vec<u8>> {
+    pub(crate) fn take_outbound(
+        &mut self,
+        now: Now,
+        id: ConnectionId,
+        empty: Vec<u8>,
+    ) -> Option<Vec<u8>> {
         let peer = self.peers.find(id)?;
         let bytes = peer.connection.take_outbound(empty);
         let is_over = bytes.is_empty() && peer.connection.is_closed();
@@ -128,15 +145,18 @@ impl Core {
             self.held_back.push(id);
             return false;
         }
-        self.peers.find(id).is_some_and(|peer| peer.connection.wants_more())
+        self.peers
+            .find(id)
+            .is_some_and(|peer| peer.connection.wants_more())
     }
 
     /// A link is gone, from either side.
     pub(crate) fn lost(&mut self, now: Now, id: ConnectionId, name: &dyn std::fmt::Display) {
-        let Some(peer) = self.peers.find(id) else { return };
+        let Some(peer) = self.peers.find(id) else {
+            return;
+        };
         if let Some(error) = peer.connection.peer_error() {
-            let kind = error.kind();
-            if let Some(times) = self.quiet.may_say(now.instant, kind) {
+            if let Some(times) = self.quiet.may_say(now.instant, "peer") {
                 warn!("{name} was disconnected: {error}{times}");
             }
         }
@@ -147,7 +167,12 @@ impl Core {
     }
 
     /// A group was answered by the writer.
-    pub(crate) fn committed(&mut self, now: Now, group: &Group, result: Result<Committed, LogError>) {
+    pub(crate) fn committed(
+        &mut self,
+        now: Now,
+        group: &Group,
+        result: Result<Committed, LogError>,
+    ) {
         self.committer.answered();
         match result {
             Ok(committed) => self.spread(now, group, &committed),
@@ -168,14 +193,22 @@ impl Core {
                         gap.count, gap.first, gap.last, gap.reason
                     );
                 }
-                self.broker.handle(now, Input::Trimmed { lane: *lane, first: *first });
+                self.broker.handle(
+                    now,
+                    Input::Trimmed {
+                        lane: *lane,
+                        first: *first,
+                    },
+                );
                 if let Some(uplink) = &mut self.uplink {
                     uplink.trimmed(now.instant, *lane, *first);
                 }
             }
             LogEvent::Failed { error } => {
                 if let Some(times) = self.quiet.may_say(now.instant, "log") {
-                    error!("the log can't be written, the journal still holds everything: {error}{times}");
+                    error!(
+                        "the log can't be written, the journal still holds everything: {error}{times}"
+                    );
                 }
             }
             LogEvent::Recovered => info!("the log can be written again"),
@@ -188,9 +221,25 @@ impl Core {
     pub(crate) fn fetch_one(&mut self, now: Now) -> bool {
         match self.fetches.pop_front() {
             None => return false,
-            Some(Fetch::Session { session, lane, from, budget }) => {
-                let (records, next) = self.read(now, lane, from, budget).unwrap_or((Vec::new(), from));
-                self.broker.handle(now, Input::Fetched { session, lane, from, records, next });
+            Some(Fetch::Session {
+                session,
+                lane,
+                from,
+                budget,
+            }) => {
+                let (records, next) = self
+                    .read(now, lane, from, budget)
+                    .unwrap_or((Vec::new(), from));
+                self.broker.handle(
+                    now,
+                    Input::Fetched {
+                        session,
+                        lane,
+                        from,
+                        records,
+                        next,
+                    },
+                );
             }
             Some(Fetch::Uplink { lane, from, budget }) => {
                 let read = self.read(now, lane, from, budget);
@@ -215,14 +264,22 @@ impl Core {
 
     /// When [`Core::handle_timeout`] is due.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        let uplink = self.uplink.as_ref().and_then(|uplink| uplink.engine.poll_timeout());
-        [self.broker.poll_timeout(), uplink].into_iter().flatten().min()
+        let uplink = self
+            .uplink
+            .as_ref()
+            .and_then(|uplink| uplink.engine.poll_timeout());
+        [self.broker.poll_timeout(), uplink]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Looks at every connection, and tells the writer what may go. Called once a second.
     pub(crate) fn sweep(&mut self, now: Now) {
         for id in self.peers.ids() {
-            let Some(peer) = self.peers.find(id) else { continue };
+            let Some(peer) = self.peers.find(id) else {
+                continue;
+            };
             peer.connection.handle_timeout(now);
             peer.abandon_if_late(now.instant);
             self.hear(now, id);
@@ -278,12 +335,31 @@ impl Core {
     /// Carries out what the broker wants.
     fn obey(&mut self, now: Now, output: Output) {
         match output {
-            Output::Commit { ticket, changes, urgency } => {
-                self.committer.add(now.instant, Owner::Broker(ticket), changes, urgency);
+            Output::Commit {
+                ticket,
+                changes,
+                urgency,
+            } => {
+                self.committer
+                    .add(now.instant, Owner::Broker(ticket), changes, urgency);
             }
-            Output::Fetch { session, lane, from, maximum_count, maximum_bytes } => {
-                let budget = Budget { records: maximum_count, bytes: maximum_bytes };
-                self.fetches.push_back(Fetch::Session { session, lane, from, budget });
+            Output::Fetch {
+                session,
+                lane,
+                from,
+                maximum_count,
+                maximum_bytes,
+            } => {
+                let budget = Budget {
+                    records: maximum_count,
+                    bytes: maximum_bytes,
+                };
+                self.fetches.push_back(Fetch::Session {
+                    session,
+                    lane,
+                    from,
+                    budget,
+                });
                 self.wakes.fetch.raise();
             }
             Output::ToConnection { connection, event } => self.deliver(now, connection, event),
@@ -303,15 +379,26 @@ impl Core {
                 self.wakes.fetch.raise();
             }
             Wish::Commit(changes, urgency) => {
-                self.committer.add(now.instant, Owner::Uplink, changes, urgency);
+                self.committer
+                    .add(now.instant, Owner::Uplink, changes, urgency);
             }
             Wish::NoteGap(gap) => {
-                warn!("gave up {} of lane {} for the cloud: {:?}", gap.first, gap.lane, gap.reason);
+                warn!(
+                    "gave up {} of lane {} for the cloud: {:?}",
+                    gap.first, gap.lane, gap.reason
+                );
                 self.notes.push_back(Request::NoteGap(gap));
                 self.wakes.commit.raise();
             }
             Wish::Store { record, token } => {
-                self.broker.handle(now, Input::FromCloud { record, token, changes: Vec::new() });
+                self.broker.handle(
+                    now,
+                    Input::FromCloud {
+                        record,
+                        token,
+                        changes: Vec::new(),
+                    },
+                );
             }
             Wish::Bridge => self.wakes.bridge.raise(),
         }
@@ -326,7 +413,9 @@ impl Core {
 
     /// Gives the broker what a connection has to say, and marks the connection as touched.
     fn hear(&mut self, now: Now, id: ConnectionId) {
-        let Some(peer) = self.peers.find(id) else { return };
+        let Some(peer) = self.peers.find(id) else {
+            return;
+        };
         if !peer.is_touched {
             peer.is_touched = true;
             self.touched.push(id);
@@ -354,7 +443,13 @@ impl Core {
             }
             match owner {
                 Owner::Broker(ticket) => {
-                    self.broker.handle(now, Input::Committed { ticket: *ticket, place });
+                    self.broker.handle(
+                        now,
+                        Input::Committed {
+                            ticket: *ticket,
+                            place,
+                        },
+                    );
                 }
                 Owner::Uplink => self.uplink_answered(now, true),
             }
@@ -379,7 +474,13 @@ impl Core {
         for (owner, _) in &group.owners {
             match owner {
                 Owner::Broker(ticket) => {
-                    self.broker.handle(now, Input::CommitFailed { ticket: *ticket, refusal });
+                    self.broker.handle(
+                        now,
+                        Input::CommitFailed {
+                            ticket: *ticket,
+                            refusal,
+                        },
+                    );
                 }
                 Owner::Uplink => self.uplink_answered(now, false),
             }
@@ -402,7 +503,10 @@ impl Core {
         match self.reader.read(lane, from, budget) {
             Ok(chunk) => {
                 if let Some(gap) = chunk.damaged {
-                    error!("lane {lane}: records {} to {} are damaged", gap.first, gap.last);
+                    error!(
+                        "lane {lane}: records {} to {} are damaged",
+                        gap.first, gap.last
+                    );
                     self.notes.push_back(Request::NoteGap(gap));
                     self.wakes.commit.raise();
                 }
@@ -421,7 +525,10 @@ impl Core {
     fn release(&mut self) {
         let floors = PerLane::from_fn(|lane| {
             let sessions = self.broker.release_floor(lane);
-            let uplink = self.uplink.as_ref().map(|uplink| uplink.engine.release_floor(lane));
+            let uplink = self
+                .uplink
+                .as_ref()
+                .map(|uplink| uplink.engine.release_floor(lane));
             uplink.map_or(sessions, |floor| floor.min(sessions))
         });
         if floors != self.released {

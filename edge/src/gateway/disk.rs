@@ -26,7 +26,10 @@ pub(crate) enum Request {
 /// What the writer tells the core, in the order in which it happened.
 pub(crate) enum Answer {
     /// A group is durable, or was refused as a whole.
-    Committed { group: Group, result: Result<Committed, LogError> },
+    Committed {
+        group: Group,
+        result: Result<Committed, LogError>,
+    },
     /// Files changed.
     Event(Event),
 }
@@ -57,7 +60,11 @@ impl Disk {
             .name("log-writer".to_owned())
             .stack_size(512 << 10)
             .spawn(move || write(writer, &inbox, &outbox))?;
-        Ok(Self { requests, answers, thread })
+        Ok(Self {
+            requests,
+            answers,
+            thread,
+        })
     }
 
     /// Ends the thread: the journal is emptied and the files are closed, if the disk lets it
@@ -76,12 +83,19 @@ impl Disk {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the stop of the program has a deadline")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the stop of the program has a deadline"
+)]
 fn now() -> Instant {
     Instant::now()
 }
 
-fn write(mut writer: Writer, inbox: &Receiver<Request>, outbox: &Sender<Answer>) -> Result<(), LogError> {
+fn write(
+    mut writer: Writer,
+    inbox: &Receiver<Request>,
+    outbox: &Sender<Answer>,
+) -> Result<(), LogError> {
     while let Ok(request) = inbox.recv_blocking() {
         let wall = wall_time();
         match request {

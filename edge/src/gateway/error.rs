@@ -62,7 +62,9 @@ impl fmt::Display for GatewayError {
             Self::Password { path, source } => write!(f, "cloud.password_file {path}: {source}"),
             Self::Bridge(source) => write!(f, "cloud: {source}"),
             Self::Uplink(source) => write!(f, "cloud: {source}"),
-            Self::Close { source } => write!(f, "the log was not closed, which loses nothing: {source}"),
+            Self::Close { source } => {
+                write!(f, "the log was not closed, which loses nothing: {source}")
+            }
         }
     }
 }

@@ -46,13 +46,22 @@ struct Place {
 
 impl Peers {
     /// Takes a place for a connection that `make` makes from its name.
-    pub(crate) fn insert(&mut self, make: impl FnOnce(ConnectionId) -> Connection) -> (ConnectionId, Rc<Signals>) {
+    pub(crate) fn insert(
+        &mut self,
+        make: impl FnOnce(ConnectionId) -> Connection,
+    ) -> (ConnectionId, Rc<Signals>) {
         let index = self.free.pop().unwrap_or_else(|| {
-            self.places.push(Place { generation: 0, peer: None });
+            self.places.push(Place {
+                generation: 0,
+                peer: None,
+            });
             u32::try_from(self.places.len() - 1).expect("connections are far fewer than 4 billion")
         });
         let place = &mut self.places[index as usize];
-        let id = ConnectionId { index, generation: place.generation };
+        let id = ConnectionId {
+            index,
+            generation: place.generation,
+        };
         let signals = Rc::new(Signals::default());
         place.peer = Some(Peer {
             connection: make(id),
@@ -80,14 +89,20 @@ impl Peers {
     /// Finds a connection; `None` when it has gone, though its place may be taken.
     pub(crate) fn find(&mut self, id: ConnectionId) -> Option<&mut Peer> {
         let place = self.places.get_mut(id.index as usize)?;
-        place.peer.as_mut().filter(|_| place.generation == id.generation)
+        place
+            .peer
+            .as_mut()
+            .filter(|_| place.generation == id.generation)
     }
 
     /// Lists the connections that exist now, by place.
     pub(crate) fn ids(&self) -> Vec<ConnectionId> {
         let used = |(index, place): (usize, &Place)| {
             let index = u32::try_from(index).expect("places are counted in 32 bits");
-            place.peer.as_ref().map(|_| ConnectionId { index, generation: place.generation })
+            place.peer.as_ref().map(|_| ConnectionId {
+                index,
+                generation: place.generation,
+            })
         };
         self.places.iter().enumerate().filter_map(used).collect()
     }

@@ -31,7 +31,11 @@ impl Quiet {
             Some(said) => {
                 let left_out = std::mem::take(&mut said.since);
                 said.at = now;
-                Some(if left_out == 0 { String::new() } else { format!(" (and {left_out} times before)") })
+                Some(if left_out == 0 {
+                    String::new()
+                } else {
+                    format!(" (and {left_out} times before)")
+                })
             }
             None => {
                 self.said.insert(kind, Said { at: now, since: 0 });
@@ -53,7 +57,10 @@ mod tests {
         assert_eq!(quiet.may_say(at(1), "a"), None);
         assert_eq!(quiet.may_say(at(2), "b"), Some(String::new()));
         assert_eq!(quiet.may_say(at(59), "a"), None);
-        assert_eq!(quiet.may_say(at(60), "a"), Some(" (and 2 times before)".to_owned()));
+        assert_eq!(
+            quiet.may_say(at(60), "a"),
+            Some(" (and 2 times before)".to_owned())
+        );
         assert_eq!(quiet.may_say(at(120), "a"), Some(String::new()));
     }
 }

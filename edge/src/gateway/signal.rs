@@ -50,7 +50,10 @@ mod tests {
         signal.raise();
         signal.raise();
         smol::block_on(signal.wait());
-        assert!(smol::block_on(smol::future::poll_once(signal.wait())).is_none(), "noticed once");
+        assert!(
+            smol::block_on(smol::future::poll_once(signal.wait())).is_none(),
+            "noticed once"
+        );
     }
 
     #[test]

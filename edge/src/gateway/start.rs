@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use cloud_bridge::{Bridge, Credentials, Endpoint, Tls};
-use sync::{Engine, Epoch, LaneExtent, Lane, Now, PerLane, Start, Table};
+use sync::{Engine, Epoch, Lane, LaneExtent, Now, PerLane, Start, Table};
 use tracing::{info, warn};
 
 use super::committer::{self, Committer};
@@ -30,15 +30,26 @@ pub(super) struct Started {
 /// Opens the log and builds everything on what it holds.
 pub(super) fn start(limits: &Limits) -> Result<Started, GatewayError> {
     let folder = shown(&limits.data);
-    let failed = |source: LogError| GatewayError::Log { folder: folder.clone(), source };
+    let failed = |source: LogError| GatewayError::Log {
+        folder: folder.clone(),
+        source,
+    };
     let directory = Folder::open(&limits.data).map_err(failed)?;
     let opened = log::open(directory, log_settings(limits), wall_time()).map_err(failed)?;
-    let Opened { writer, reader, epoch, report } = opened;
+    let Opened {
+        writer,
+        reader,
+        epoch,
+        report,
+    } = opened;
     say(&report, epoch, &folder);
 
     let stored = stored(&reader, epoch).map_err(failed)?;
     let seed = random();
-    let now = Now { instant: sync::Instant::default(), wall: wall_time() };
+    let now = Now {
+        instant: sync::Instant::default(),
+        wall: wall_time(),
+    };
     let (uplink, bridge) = match &limits.cloud {
         Some(cloud) => {
             let (uplink, bridge) = join_cloud(limits, cloud, &stored, seed)?;
@@ -55,14 +66,24 @@ pub(super) fn start(limits: &Limits) -> Result<Started, GatewayError> {
     let disk = Disk::start(writer).map_err(GatewayError::Thread)?;
     let committer = Committer::new(committer_settings(limits));
     let connections = limits.section.connections;
-    let core = Core::new(broker, committer, reader, uplink, mqtt_settings(limits), connections);
+    let core = Core::new(
+        broker,
+        committer,
+        reader,
+        uplink,
+        mqtt_settings(limits),
+        connections,
+    );
     Ok(Started { core, disk, bridge })
 }
 
 /// Opens every port before anything is served.
 pub(super) fn listen(addresses: &[SocketAddr]) -> Result<Vec<tcp::Listener>, GatewayError> {
     let open = |address: &SocketAddr| {
-        let failed = |source| GatewayError::Listen { address: *address, source };
+        let failed = |source| GatewayError::Listen {
+            address: *address,
+            source,
+        };
         let listener = tcp::Listener::bind(*address).map_err(failed)?;
         info!("listening on {}", listener.local_address().map_err(failed)?);
         Ok(listener)
@@ -74,26 +95,37 @@ fn say(report: &Report, epoch: Epoch, folder: &str) {
     if report.is_new {
         info!("data folder {folder} is new");
     } else {
-        info!("data folder {folder}: epoch {}, {} groups from the journal", epoch.0, report.replayed_frames);
+        info!(
+            "data folder {folder}: epoch {}, {} groups from the journal",
+            epoch.0, report.replayed_frames
+        );
     }
     for file in &report.damaged_files {
         warn!("a file was damaged and set aside as {file}");
     }
     if report.is_state_lost {
-        warn!("sessions, cursors and retained messages were damaged and begin empty, in epoch {}", epoch.0);
+        warn!(
+            "sessions, cursors and retained messages were damaged and begin empty, in epoch {}",
+            epoch.0
+        );
     }
     if report.is_journal_lost {
         warn!("the journal was damaged: what was acknowledged last may be missing");
     }
     for gap in &report.gaps {
-        warn!("lane {}: {} records, {} to {}, are lost: {:?}", gap.lane, gap.count, gap.first, gap.last, gap.reason);
+        warn!(
+            "lane {}: {} records, {} to {}, are lost: {:?}",
+            gap.lane, gap.count, gap.first, gap.last, gap.reason
+        );
     }
 }
 
 fn stored(reader: &Reader, epoch: Epoch) -> Result<Stored, LogError> {
     let table = |table| {
         let mut rows = Vec::new();
-        reader.read_state(table, |key: &[u8], value: &[u8]| rows.push((key.to_vec(), value.to_vec())))?;
+        reader.read_state(table, |key: &[u8], value: &[u8]| {
+            rows.push((key.to_vec(), value.to_vec()))
+        })?;
         Ok(rows)
     };
     Ok(Stored {
@@ -116,24 +148,45 @@ fn join_cloud(
 ) -> Result<(Uplink, Bridge), GatewayError> {
     let bridge = Bridge::start(bridge_config(limits, cloud)?, &limits.edge_id, stored.epoch)
         .map_err(GatewayError::Bridge)?;
-    let checkpoint = stored.cursors.iter().find(|(key, _)| key == CURSOR_KEY).map(|(_, value)| value.as_slice());
-    let lanes = PerLane::from_fn(|lane| LaneExtent { first: stored.first[lane], head: stored.head[lane] });
+    let checkpoint = stored
+        .cursors
+        .iter()
+        .find(|(key, _)| key == CURSOR_KEY)
+        .map(|(_, value)| value.as_slice());
+    let lanes = PerLane::from_fn(|lane| LaneExtent {
+        first: stored.first[lane],
+        head: stored.head[lane],
+    });
     let settings = engine_settings(limits, cloud, stored.epoch);
-    let start = Start { settings, seed, lanes, checkpoint };
+    let start = Start {
+        settings,
+        seed,
+        lanes,
+        checkpoint,
+    };
     let engine = Engine::new(&start).or_else(|error| {
         warn!("the uplink's position can't be used, everything is sent again: {error}");
-        Engine::new(&Start { checkpoint: None, ..start })
+        Engine::new(&Start {
+            checkpoint: None,
+            ..start
+        })
     });
     let engine = engine.map_err(GatewayError::Uplink)?;
-    Ok((Uplink::new(engine, cloud.uplink.clone(), cloud.connections), bridge))
+    Ok((
+        Uplink::new(engine, cloud.uplink.clone(), cloud.connections),
+        bridge,
+    ))
 }
 
 fn bridge_config(limits: &Limits, cloud: &Cloud) -> Result<cloud_bridge::Config, GatewayError> {
-    let endpoints: Result<Vec<Endpoint>, _> = cloud.endpoints.iter().map(|url| url.parse()).collect();
-    let endpoints = endpoints.map_err(|error: cloud_bridge::ConfigError| GatewayError::Bridge(error.into()))?;
+    let endpoints: Result<Vec<Endpoint>, _> =
+        cloud.endpoints.iter().map(|url| url.parse()).collect();
+    let endpoints =
+        endpoints.map_err(|error: cloud_bridge::ConfigError| GatewayError::Bridge(error.into()))?;
     let mut config = cloud_bridge::Config::new(endpoints);
     config.credentials = credentials(cloud)?;
-    config.connections = u8::try_from(cloud.connections).expect("connections are checked to be few");
+    config.connections =
+        u8::try_from(cloud.connections).expect("connections are checked to be few");
     config.keep_alive = Duration::from_secs(cloud.keep_alive_seconds.into());
     config.window = cloud.window_count;
     config.maximum_packet_bytes = cloud.packet_bytes;
@@ -142,23 +195,32 @@ fn bridge_config(limits: &Limits, cloud: &Cloud) -> Result<cloud_bridge::Config,
     config.downlink_filters.clone_from(&cloud.downlink);
     config.patience = limits.acknowledge_timeout;
     config.tls = cloud.ca_file.as_ref().map(|ca_file| Tls {
-        ca_file: ca_file.clone(),
-        identity: cloud.certificate_file.clone().zip(cloud.key_file.clone()).map(
-            |(certificate_file, key_file)| cloud_bridge::Identity { certificate_file, key_file },
-        ),
+        certificate_authority: ca_file.clone(),
+        identity: cloud
+            .certificate_file
+            .clone()
+            .zip(cloud.key_file.clone())
+            .map(|(certificate, key)| cloud_bridge::Identity { certificate, key }),
         server_name: cloud.server_name.clone(),
     });
     Ok(config)
 }
 
 fn credentials(cloud: &Cloud) -> Result<Option<Credentials>, GatewayError> {
-    let Some(user_name) = cloud.username.clone() else { return Ok(None) };
+    let Some(user_name) = cloud.username.clone() else {
+        return Ok(None);
+    };
     let password = match &cloud.password_file {
-        Some(path) => std::fs::read_to_string(path)
-            .map_err(|source| GatewayError::Password { path: shown(path), source })?,
+        Some(path) => std::fs::read_to_string(path).map_err(|source| GatewayError::Password {
+            path: shown(path),
+            source,
+        })?,
         None => String::new(),
     };
-    Ok(Some(Credentials { user_name, password: password.trim_end_matches(['\r', '\n']).to_owned() }))
+    Ok(Some(Credentials {
+        user_name,
+        password: password.trim_end_matches(['\r', '\n']).to_owned(),
+    }))
 }
 
 fn engine_settings(limits: &Limits, cloud: &Cloud, epoch: Epoch) -> sync::Settings {
@@ -187,7 +249,9 @@ fn log_settings(limits: &Limits) -> log::Settings {
         cache_bytes: bytes(limits.cache_bytes),
         lanes: PerLane::from_fn(|lane| LaneLimits {
             max_bytes: limits.retention[lane].max_bytes,
-            max_age: limits.retention[lane].max_age_seconds.map(Duration::from_secs),
+            max_age: limits.retention[lane]
+                .max_age_seconds
+                .map(Duration::from_secs),
             overflow: Overflow::DropOldest,
         }),
         salt: random(),
@@ -205,7 +269,11 @@ fn broker_settings(limits: &Limits, seed: u64) -> broker::Settings {
         retained_count_maximum: section.retained_count,
         retained_bytes_maximum: usize::try_from(section.retained_bytes).unwrap_or(usize::MAX),
         lanes: limits.lane_filters.clone(),
-        routes: limits.cloud.as_ref().map(|cloud| cloud.uplink.clone()).unwrap_or_default(),
+        routes: limits
+            .cloud
+            .as_ref()
+            .map(|cloud| cloud.uplink.clone())
+            .unwrap_or_default(),
         seed,
         ..broker::Settings::default()
     }

@@ -43,7 +43,9 @@ impl Core {
 
     /// Whether the uplink needs no more time at a stop.
     pub(super) fn has_left_cloud(&self) -> bool {
-        self.uplink.as_ref().is_none_or(|uplink| uplink.engine.is_stopped())
+        self.uplink
+            .as_ref()
+            .is_none_or(|uplink| uplink.engine.is_stopped())
     }
 
     fn status(&self) -> String {
@@ -84,7 +86,10 @@ impl Core {
                 if let Some(status) = uplink.engine.connection(ConnectionId(number)) {
                     let is_up = u64::from(status.phase == sync::ConnectionPhase::Up);
                     say(&format!("cloud.connection.{number}.up"), is_up);
-                    say(&format!("cloud.connection.{number}.in_flight"), status.in_flight_count as u64);
+                    say(
+                        &format!("cloud.connection.{number}.in_flight"),
+                        status.in_flight_count as u64,
+                    );
                 }
             }
         }

@@ -11,7 +11,7 @@
 //! | `count` | records dropped |
 //! | `bytes` | bytes dropped, an estimate where a segment was wanted in part |
 //! | `from`, `to` | milliseconds: no record of it is older or younger |
-//! | `reason` | `limit`, `age`, `damage` or `several` |
+//! | `reason` | `limit`, `age`, `damage`, `rejected`, `toolarge` or `several` |
 
 use serde::{Deserialize, Serialize};
 use sync::{Lane, Offset, WallTime};
@@ -48,6 +48,10 @@ pub enum Reason {
     Age,
     /// The file could not be read.
     Damage,
+    /// The cloud never takes the record.
+    Rejected,
+    /// The record is larger than the cloud takes.
+    TooLarge,
     /// Merged from gaps with different reasons.
     Several,
 }
