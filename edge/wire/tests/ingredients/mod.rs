@@ -1,5 +1,7 @@
 //! What packets are made of, owned, so that property tests can choose and shrink it.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+
 use std::num::{NonZeroU16, NonZeroU32};
 
 use proptest::collection::vec;
