@@ -6,7 +6,7 @@ mod ingredients;
 
 use std::num::NonZeroU16;
 
-use ingredients::{ingredients, properties, topic_filter, topic_name};
+use ingredients::{Ingredients, ingredients_of, kinds, properties, topic_filter, topic_name};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use wire::mqtt::property::{Properties, PropertySet, SubscriptionIdentifier};
@@ -18,6 +18,12 @@ use wire::{DecodeError, InvalidPacket};
 
 fn version() -> impl Strategy<Value = Version> {
     prop::sample::select(Version::ALL.to_vec())
+}
+
+/// Chooses a valid packet of any version and type.
+fn ingredients() -> impl Strategy<Value = Ingredients> {
+    prop::sample::select(kinds())
+        .prop_flat_map(|(version, packet_type)| ingredients_of(version, packet_type))
 }
 
 /// Decodes and uses everything that is decoded, as a server would.
@@ -44,7 +50,7 @@ fn use_up(bytes: &[u8], version: Version) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig::with_cases(1024))]
 
     #[test]
     fn every_packet_comes_back_as_it_was(ingredients in ingredients()) {
@@ -231,6 +237,10 @@ proptest! {
 #[test]
 fn every_corpus_packet_with_one_byte_changed_is_decided_without_panic() {
     for case in corpus_file::cases() {
+        assert_eq!(
+            decode(&case.bytes, case.version, u32::MAX).is_ok(),
+            case.is_valid
+        );
         for at in 0..case.bytes.len() {
             for byte in [
                 0,

@@ -88,7 +88,7 @@ reason_codes! {
     ServerBusy = 0x89, "server busy", [Connack Disconnect], "Later.";
     Banned = 0x8A, "banned", [Connack], "The client was banned by the administrator.";
     ServerShuttingDown = 0x8B, "server shutting down", [Disconnect], "The server is stopping.";
-    BadAuthenticationMethod = 0x8C, "bad authentication method", [Connack Disconnect],
+    BadAuthenticationMethod = 0x8C, "bad authentication method", [Connack],
         "The authentication method is not supported, or not the one in use.";
     KeepAliveTimeout = 0x8D, "keep alive timeout", [Disconnect],
         "Nothing was received for one and a half times the keep alive.";

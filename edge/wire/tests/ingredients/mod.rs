@@ -1,5 +1,7 @@
 //! What packets are made of, owned, so that property tests can choose and shrink it.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+
 use std::num::{NonZeroU16, NonZeroU32};
 
 use proptest::collection::vec;
@@ -32,52 +34,50 @@ pub(crate) struct Ingredients {
     list: Vec<u8>,
 }
 
-/// Chooses a valid packet of any version and type.
-pub(crate) fn ingredients() -> impl Strategy<Value = Ingredients> {
-    let packets =
-        (0..Version::ALL.len(), 1_u8..=15).prop_filter_map("no such packet", |(at, type_)| {
-            let version = Version::ALL[at];
-            let packet_type = PacketType::from_number(type_)?;
-            let exists = version == Version::V5 || packet_type != PacketType::Auth;
-            exists.then_some((version, packet_type))
-        });
-    packets.prop_flat_map(|(version, packet_type)| {
-        let allowed = match version {
-            Version::V5 => PropertySet::allowed_in(packet_type),
-            _ => PropertySet::NONE,
-        };
-        let will_allowed = if version == Version::V5 {
-            PropertySet::WILL
-        } else {
-            PropertySet::NONE
-        };
-        let choices = (1..=u16::MAX, 0_u8..3, any::<[bool; 6]>(), any::<u16>());
-        let fields = (
-            topic_name(),
-            [text(), text()],
-            [data(), data()],
-            reason_code(version, packet_type),
-        );
-        let lists = (
-            properties(allowed),
-            properties(will_allowed),
-            list(version, packet_type),
-        );
-        (choices, fields, lists).prop_map(move |(choices, fields, lists)| Ingredients {
-            version,
-            packet_type,
-            packet_identifier: NonZeroU16::new(choices.0).unwrap(),
-            qos: QoS::try_from(choices.1).unwrap(),
-            bits: choices.2,
-            number: choices.3,
-            topic: fields.0,
-            texts: fields.1,
-            data: fields.2,
-            reason_code: fields.3,
-            properties: with_method(packet_type, lists.0),
-            will_properties: lists.1,
-            list: lists.2,
-        })
+/// Gives every version with every packet type that it has.
+pub(crate) fn kinds() -> Vec<(Version, PacketType)> {
+    let types = (1..=15).filter_map(PacketType::from_number);
+    let pairs = types.flat_map(|type_| Version::ALL.map(|version| (version, type_)));
+    pairs
+        .filter(|&(version, type_)| version == Version::V5 || type_ != PacketType::Auth)
+        .collect()
+}
+
+/// Chooses a valid packet of a version and type.
+pub(crate) fn ingredients_of(
+    version: Version,
+    packet_type: PacketType,
+) -> impl Strategy<Value = Ingredients> {
+    let [allowed, will_allowed] = match version {
+        Version::V5 => [PropertySet::allowed_in(packet_type), PropertySet::WILL],
+        Version::V31 | Version::V311 => [PropertySet::NONE; 2],
+    };
+    let choices = (1..=u16::MAX, 0_u8..3, any::<[bool; 6]>(), any::<u16>());
+    let fields = (
+        topic_name(),
+        [text(), text()],
+        [data(), data()],
+        reason_code(version, packet_type),
+    );
+    let lists = (
+        properties(allowed),
+        properties(will_allowed),
+        list(version, packet_type),
+    );
+    (choices, fields, lists).prop_map(move |(choices, fields, lists)| Ingredients {
+        version,
+        packet_type,
+        packet_identifier: NonZeroU16::new(choices.0).unwrap(),
+        qos: QoS::try_from(choices.1).unwrap(),
+        bits: choices.2,
+        number: choices.3,
+        topic: fields.0,
+        texts: fields.1,
+        data: fields.2,
+        reason_code: fields.3,
+        properties: with_method(packet_type, lists.0),
+        will_properties: lists.1,
+        list: lists.2,
     })
 }
 
@@ -256,7 +256,7 @@ pub(crate) fn properties(allowed: PropertySet) -> impl Strategy<Value = Vec<u8>>
     let identifiers: Vec<u8> = (1..=0x2A)
         .filter(|&identifier| allowed.contains(identifier))
         .collect();
-    let count = if identifiers.is_empty() { 0..1 } else { 0..6 };
+    let count = if identifiers.is_empty() { 0..1 } else { 0..8 };
     let identifiers = if identifiers.is_empty() {
         vec![0x26]
     } else {
