@@ -33,14 +33,18 @@ pub mod simulated;
 
 mod backend;
 mod block;
+mod cache;
+mod database;
 mod error;
 mod event;
 mod folder;
 mod frame;
 mod gap;
 mod journal;
+mod lane;
 mod reader;
 mod recovery;
+mod reserve;
 mod retention;
 mod segment;
 mod settings;

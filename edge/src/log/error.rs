@@ -123,6 +123,39 @@ impl LogError {
         }
     }
 
+    /// Whether a file is bad, as opposed to a disk that fails or is full: asking again is no use.
+    pub(super) fn is_damage(&self) -> bool {
+        match self {
+            Self::Corrupt { .. } => true,
+            Self::Database { source, .. } => match &**source {
+                redb::Error::Io(error) => matches!(
+                    error.kind(),
+                    io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
+                ),
+                redb::Error::PreviousIo | redb::Error::DatabaseClosed => false,
+                _ => true,
+            },
+            _ => false,
+        }
+    }
+
+    /// Whether the disk has no room.
+    pub(super) fn is_full(&self) -> bool {
+        let is_full = |error: &io::Error| {
+            matches!(
+                error.kind(),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+            )
+        };
+        match self {
+            Self::File { source, .. } => is_full(source),
+            Self::Database { source, .. } => {
+                matches!(&**source, redb::Error::Io(error) if is_full(error))
+            }
+            _ => false,
+        }
+    }
+
     /// Says what is wrong with a file.
     pub(super) fn corrupt(path: &str, what: impl Into<String>) -> Self {
         Self::Corrupt {

@@ -17,7 +17,7 @@ pub enum Event {
         /// The first offset that is not yet in a segment.
         up_to: Offset,
     },
-    /// A segment is open for writing; also sent when it was re-opened after an error.
+    /// A new segment is open for writing.
     SegmentOpened {
         /// The lane.
         lane: Lane,

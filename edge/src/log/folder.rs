@@ -1,14 +1,24 @@
 //! A real folder, locked for one process.
+//!
+//! It does what [`Directory`] says over `std::fs` and nothing besides; which files there are and
+//! in which order they are synced is decided above.
 
-use std::path::Path;
+use std::fs::{self, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::LogError;
-use super::directory::Directory;
+use super::directory::{Directory, File};
 
-/// A folder of the file system that this process has to itself.
+/// A folder of the file system that this process has to itself for as long as the value lives.
 #[derive(Debug)]
-pub struct Folder {}
+pub struct Folder {
+    path: PathBuf,
+    /// The operating system lets go of the lock when this closes, however the process ends.
+    _lock: fs::File,
+}
 
 impl Folder {
     /// Opens a folder, making it and its parents where missing, and locks it.
@@ -17,8 +27,98 @@ impl Folder {
     /// [`LogError::InUse`] when another process has it open; [`LogError::File`] with the path when
     /// it can't be made, read or written.
     pub fn open(path: &Path) -> Result<Arc<dyn Directory>, LogError> {
-        Err(LogError::InUse {
-            path: path.display().to_string(),
-        })
+        let shown = path.display().to_string();
+        fs::create_dir_all(path).map_err(LogError::file("make folder", &shown))?;
+        let lock_path = path.join(LOCK);
+        let shown = lock_path.display().to_string();
+        let lock = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&lock_path)
+            .map_err(LogError::file("open for writing", &shown))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Arc::new(Self {
+                path: path.to_owned(),
+                _lock: lock,
+            })),
+            Err(TryLockError::WouldBlock) => Err(LogError::InUse { path: shown }),
+            Err(TryLockError::Error(error)) => Err(LogError::file("lock", &shown)(error)),
+        }
     }
 }
+
+impl Directory for Folder {
+    fn names(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            if entry.file_type()?.is_file() {
+                names.extend(entry.file_name().into_string().ok());
+            }
+        }
+        Ok(names)
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(self.path.join(name))?;
+        Ok(Arc::new(FolderFile(file)))
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(self.path.join(name))?;
+        Ok(Arc::new(FolderFile(file)))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.path.join(name))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.path.join(from), self.path.join(to))
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        fs::File::open(&self.path)?.sync_all()
+    }
+
+    fn path(&self) -> String {
+        self.path.display().to_string()
+    }
+}
+
+#[derive(Debug)]
+struct FolderFile(fs::File);
+
+impl File for FolderFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn read_at(&self, at: u64, bytes: &mut [u8]) -> io::Result<()> {
+        self.0.read_exact_at(bytes, at)
+    }
+
+    fn write_at(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all_at(bytes, at)
+    }
+
+    fn set_len(&self, bytes: u64) -> io::Result<()> {
+        self.0.set_len(bytes)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+}
+
+const LOCK: &str = "lock";

@@ -10,7 +10,7 @@
 //! | `first`, `last` | the offsets, both inclusive |
 //! | `count` | records dropped |
 //! | `bytes` | bytes dropped, an estimate where a segment was wanted in part |
-//! | `from`, `to` | milliseconds: no record of it is older or younger |
+//! | `from`, `to` | milliseconds: no record of it is older or younger; both 0 when unknown |
 //! | `reason` | `limit`, `age`, `damage`, `rejected`, `toolarge` or `several` |
 
 use serde::{Deserialize, Serialize};
@@ -29,9 +29,9 @@ pub struct Gap {
     pub count: u64,
     /// How many bytes were dropped; an estimate where a segment was wanted in part.
     pub bytes: u64,
-    /// No dropped record is older.
+    /// No dropped record is older; 0 when unknown.
     pub from: WallTime,
-    /// No dropped record is younger.
+    /// No dropped record is younger; 0 when unknown.
     pub to: WallTime,
     /// Why.
     pub reason: Reason,
@@ -54,4 +54,120 @@ pub enum Reason {
     TooLarge,
     /// Merged from gaps with different reasons.
     Several,
+}
+
+impl Gap {
+    /// Writes the gap as it is stored and sent.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let stored = Stored {
+            v: FORMAT,
+            gap: self.clone(),
+        };
+        let mut bytes = Vec::new();
+        ciborium::into_writer(&stored, &mut bytes).expect("a vector takes every byte");
+        bytes
+    }
+
+    /// Reads a stored gap; `None` for what no known version wrote.
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let stored: Stored = ciborium::from_reader(bytes).ok()?;
+        (stored.v == FORMAT).then_some(stored.gap)
+    }
+
+    /// Makes one gap of two of the same lane.
+    pub(super) fn merged(&self, later: &Self) -> Self {
+        assert_eq!(self.lane, later.lane);
+        Self {
+            lane: self.lane,
+            first: self.first.min(later.first),
+            last: self.last.max(later.last),
+            count: self.count + later.count,
+            bytes: self.bytes + later.bytes,
+            from: self.from.min(later.from),
+            to: self.to.max(later.to),
+            reason: if self.reason == later.reason {
+                self.reason
+            } else {
+                Reason::Several
+            },
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    v: u8,
+    #[serde(flatten)]
+    gap: Gap,
+}
+
+/// Reads a gap's number from its key.
+pub(super) fn number(key: &[u8]) -> Option<u64> {
+    key.try_into().ok().map(u64::from_be_bytes)
+}
+
+/// Says how to have one gap less, given the oldest ones by key: which key goes, and which gap
+/// takes in what it said. An unreadable one goes alone.
+pub(super) fn merge_oldest(oldest: &[(Vec<u8>, Option<Gap>)]) -> (Vec<u8>, Option<(Vec<u8>, Gap)>) {
+    let (mut gone, mut kept) = (oldest[0].0.clone(), None);
+    'search: for (at, (key, gap)) in oldest.iter().enumerate() {
+        let Some(gap) = gap else {
+            return (key.clone(), None);
+        };
+        for (later_key, later) in &oldest[at + 1..] {
+            if let Some(later) = later.as_ref().filter(|later| later.lane == gap.lane) {
+                gone = key.clone();
+                kept = Some((later_key.clone(), gap.merged(later)));
+                break 'search;
+            }
+        }
+    }
+    (gone, kept)
+}
+
+const FORMAT: u8 = 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gap(lane: Lane, first: u64, reason: Reason) -> Gap {
+        Gap {
+            lane,
+            first: Offset(first),
+            last: Offset(first + 4),
+            count: 5,
+            bytes: 50,
+            from: WallTime(first),
+            to: WallTime(first + 1),
+            reason,
+        }
+    }
+
+    #[test]
+    fn bytes_of_a_gap_never_change() {
+        let gap = gap(Lane::Urgent, 10, Reason::Limit);
+        let golden = b"\xbfav\x01dlanefurgentefirst\x0adlast\x0eecount\x05ebytes\x18\x32\
+            dfrom\x0abto\x0bfreasonelimit\xff";
+        assert_eq!(gap.encode(), golden);
+        assert_eq!(Gap::decode(golden), Some(gap));
+    }
+
+    #[test]
+    fn merging_loses_no_count() {
+        let oldest = [
+            (vec![0], Some(gap(Lane::Urgent, 10, Reason::Limit))),
+            (vec![1], Some(gap(Lane::Normal, 10, Reason::Limit))),
+            (vec![2], Some(gap(Lane::Urgent, 30, Reason::Age))),
+            (vec![3], Some(gap(Lane::Critical, 10, Reason::Limit))),
+        ];
+        let (gone, kept) = merge_oldest(&oldest);
+        let (key, merged) = kept.unwrap();
+        assert_eq!((gone, key), (vec![0], vec![2]));
+        assert_eq!((merged.first, merged.last), (Offset(10), Offset(34)));
+        assert_eq!((merged.count, merged.bytes), (10, 100));
+        assert_eq!(merged.reason, Reason::Several);
+    }
 }

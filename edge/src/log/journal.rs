@@ -1,1 +1,497 @@
-//! Not yet written.
+//! The journal: the commit point. One prewritten circular file, one write and one sync a batch.
+//!
+//! ```text
+//!  page 0    page 1 ...
+//!  header  | frame n+2 | free ...        | frame n | frame n+1 | rest |
+//!                      ^ head            ^ oldest frame not in redb
+//! ```
+//!
+//! Frames follow each other in whole pages; one that does not fit before the end begins again at
+//! page 1. `state.redb` says where the first frame that is not in redb is or would be, and with
+//! which sequence. Recovery looks for exactly that frame there and at page 1, then for the one
+//! after it, until there is none: what is not the expected frame, whole and with the salt of this
+//! file, is old or torn and ends the search.
+//!
+//! The file is written and synced as a whole when it is made, because a later overwrite of a
+//! written block asks nothing of the file system's own journal.
+//!
+//! A write or sync that failed leaves a frame that may come back and may not. No later sync can be
+//! trusted to settle that, so its place and its sequence are given up: the next batch waits until
+//! `state.redb` durably points behind it.
+//!
+//! | at | bytes | page 0 |
+//! | --- | --- | --- |
+//! | 0 | 4 | `RMQJ` |
+//! | 4 | 2 | format, 1 |
+//! | 6 | 2 | zero |
+//! | 8 | 8 | salt |
+//! | 16 | 4 | epoch |
+//! | 20 | 4 | zero |
+//! | 24 | 8 | length of the file |
+//! | 32 | 4 | CRC32C of bytes 0 to 31 |
+//!
+//! All integers are little-endian.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use sync::{Epoch, Offset, PerLane, WallTime};
+
+use super::directory::{Directory, File};
+use super::frame::{self, Frame, Identity, PAGE_BYTES, u32_at, u64_at};
+use super::{Batch, LogError};
+
+/// The name of the file.
+pub(super) const NAME: &str = "journal";
+
+/// Where a frame is or would be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Position {
+    /// The frame's number.
+    pub(super) sequence: u64,
+    /// Its place in the file.
+    pub(super) at: u64,
+}
+
+/// The open file, and where the next frame goes.
+#[derive(Debug)]
+pub(super) struct Journal {
+    file: Arc<dyn File>,
+    salt: u64,
+    epoch: Epoch,
+    file_bytes: u64,
+    head: Position,
+    /// Bytes from the oldest frame that is not in redb to the head, skipped ends included.
+    used_bytes: u64,
+    /// Where the head is once a frame that failed is given up.
+    behind_failure: Option<Position>,
+    buffer: Vec<u8>,
+}
+
+impl Journal {
+    /// Makes a journal of whole pages, over an old one if there is one.
+    pub(super) fn create(
+        directory: &dyn Directory,
+        file_bytes: u64,
+        epoch: Epoch,
+        salt: u64,
+        sequence: u64,
+    ) -> Result<Self, LogError> {
+        let temporary = "journal.new";
+        let file = directory
+            .create(temporary)
+            .map_err(LogError::file("create", temporary))?;
+        prewrite(file.as_ref(), file_bytes)
+            .and_then(|()| file.write_at(0, &header(file_bytes, epoch, salt)))
+            .and_then(|()| file.sync_data())
+            .map_err(LogError::file("write", temporary))?;
+        directory
+            .rename(temporary, NAME)
+            .and_then(|()| directory.sync())
+            .map_err(LogError::file("rename", temporary))?;
+        let start = Position {
+            sequence,
+            at: PAGE_BYTES,
+        };
+        Ok(Self::new(file, file_bytes, epoch, salt, start))
+    }
+
+    /// Opens the journal.
+    ///
+    /// # Errors
+    /// [`LogError::Corrupt`] when it is none, [`LogError::File`] when it can't be read.
+    pub(super) fn open(directory: &dyn Directory) -> Result<Self, LogError> {
+        let file = directory.open(NAME).map_err(LogError::file("open", NAME))?;
+        let mut page = [0; 36];
+        match file.read_at(0, &mut page) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                return Err(LogError::corrupt(NAME, "it has no header"));
+            }
+            read => read.map_err(LogError::file("read", NAME))?,
+        }
+        let file_bytes = u64_at(&page, 24);
+        let (epoch, salt) = (Epoch(u32_at(&page, 16)), u64_at(&page, 8));
+        let found = file.len().map_err(LogError::file("measure", NAME))?;
+        if page[..] != header(file_bytes, epoch, salt)[..] || found < file_bytes {
+            return Err(LogError::corrupt(NAME, "its header is not one of format 1"));
+        }
+        let start = Position {
+            sequence: 0,
+            at: PAGE_BYTES,
+        };
+        Ok(Self::new(file, file_bytes, epoch, salt, start))
+    }
+
+    fn new(file: Arc<dyn File>, file_bytes: u64, epoch: Epoch, salt: u64, head: Position) -> Self {
+        Self {
+            file,
+            salt,
+            epoch,
+            file_bytes,
+            head,
+            used_bytes: 0,
+            behind_failure: None,
+            buffer: Vec::new(),
+        }
+    }
+
+    /// Reads the frames from `position` on, in order, and puts the head behind the last.
+    pub(super) fn replay(&mut self, position: Position) -> Result<Vec<Frame>, LogError> {
+        let is_place = (PAGE_BYTES..=self.file_bytes).contains(&position.at)
+            && position.at.is_multiple_of(PAGE_BYTES);
+        self.head = Position {
+            sequence: position.sequence,
+            at: if is_place { position.at } else { PAGE_BYTES },
+        };
+        self.used_bytes = 0;
+        let mut frames = Vec::new();
+        while let Some((at, frame)) = self.find_next()? {
+            let after = at + frame.padded_bytes;
+            self.used_bytes += if at < self.head.at {
+                self.file_bytes - self.head.at + frame.padded_bytes
+            } else {
+                frame.padded_bytes
+            };
+            // More than a whole round would be frames over frames, which are never written.
+            if self.used_bytes > self.capacity() {
+                self.used_bytes = self.capacity();
+            }
+            self.head = Position {
+                sequence: self.head.sequence + 1,
+                at: after,
+            };
+            frames.push(frame);
+        }
+        Ok(frames)
+    }
+
+    /// Reads all whole frames of the file that follow each other up to the youngest, for a state
+    /// that no longer says where to begin.
+    pub(super) fn salvage(&self) -> Result<Vec<Frame>, LogError> {
+        let mut found = Vec::new();
+        let mut at = PAGE_BYTES;
+        while at < self.file_bytes {
+            let page = self.read(at, 72)?;
+            let frame = self.read_frame(at, u64_at(&page, 24))?;
+            at += frame
+                .as_ref()
+                .map_or(PAGE_BYTES, |frame| frame.padded_bytes);
+            found.extend(frame);
+        }
+        found.sort_by_key(|frame| frame.identity.sequence);
+        let breaks = found
+            .windows(2)
+            .rposition(|pair| pair[0].identity.sequence + 1 != pair[1].identity.sequence);
+        Ok(found.split_off(breaks.map_or(0, |at| at + 1)))
+    }
+
+    /// Makes a batch durable: one write, one sync.
+    ///
+    /// # Errors
+    /// When the batch can't be encoded, or the disk fails; then [`Journal::is_failed`].
+    pub(super) fn write(
+        &mut self,
+        batch: &Batch,
+        wall: WallTime,
+        first: PerLane<Offset>,
+    ) -> Result<(), LogError> {
+        assert!(
+            !self.is_failed(),
+            "a failed place is given up before the next write"
+        );
+        let identity = self.identity(self.head.sequence);
+        frame::encode(batch, identity, wall, first, &mut self.buffer)?;
+        let bytes = self.buffer.len() as u64;
+        assert!(
+            self.has_room_for(bytes),
+            "room is made before a frame is written"
+        );
+        let (at, cost) = self.place(bytes);
+        let behind = Position {
+            sequence: self.head.sequence + 1,
+            at: at + bytes,
+        };
+        let written = self.file.write_at(at, &self.buffer);
+        if let Err(error) = written.and_then(|()| self.file.sync_data()) {
+            self.behind_failure = Some(behind);
+            return Err(LogError::file("write", NAME)(error));
+        }
+        self.head = behind;
+        self.used_bytes = (self.used_bytes + cost).min(self.capacity());
+        if self.buffer.capacity() > LARGE_BUFFER_BYTES {
+            self.buffer = Vec::new();
+        }
+        Ok(())
+    }
+
+    /// The position to store with everything that was written: behind the last frame, and behind
+    /// one that failed.
+    pub(super) fn position_when_emptied(&self) -> Position {
+        self.behind_failure.unwrap_or(self.head)
+    }
+
+    /// Notes that [`Journal::position_when_emptied`] is durable in `state.redb`.
+    pub(super) fn emptied(&mut self) {
+        self.head = self.position_when_emptied();
+        self.behind_failure = None;
+        self.used_bytes = 0;
+    }
+
+    /// Whether a write failed; the next waits for [`Journal::emptied`].
+    pub(super) const fn is_failed(&self) -> bool {
+        self.behind_failure.is_some()
+    }
+
+    /// Whether a frame of `bytes`, padding included, would not touch one that is still needed.
+    pub(super) fn has_room_for(&self, bytes: u64) -> bool {
+        let (_, cost) = self.place(bytes);
+        bytes <= self.capacity() && (self.used_bytes == 0 || cost <= self.free_bytes())
+    }
+
+    /// Bytes that frames can have together.
+    pub(super) const fn capacity(&self) -> u64 {
+        self.file_bytes - PAGE_BYTES
+    }
+
+    pub(super) const fn used_bytes(&self) -> u64 {
+        self.used_bytes
+    }
+
+    pub(super) const fn free_bytes(&self) -> u64 {
+        self.capacity() - self.used_bytes
+    }
+
+    pub(super) const fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    pub(super) const fn file_bytes(&self) -> u64 {
+        self.file_bytes
+    }
+
+    /// Where a frame goes, and how much of the circle it takes.
+    fn place(&self, bytes: u64) -> (u64, u64) {
+        let rest = self.file_bytes - self.head.at;
+        if bytes <= rest {
+            (self.head.at, bytes)
+        } else {
+            (PAGE_BYTES, rest + bytes)
+        }
+    }
+
+    fn find_next(&self) -> Result<Option<(u64, Frame)>, LogError> {
+        for at in [self.head.at, PAGE_BYTES] {
+            if let Some(frame) = self.read_frame(at, self.head.sequence)? {
+                return Ok(Some((at, frame)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn read_frame(&self, at: u64, sequence: u64) -> Result<Option<Frame>, LogError> {
+        if at + PAGE_BYTES > self.file_bytes {
+            return Ok(None);
+        }
+        let identity = self.identity(sequence);
+        let page = self.read(at, PAGE_BYTES)?;
+        match frame::peek(&page, identity) {
+            Some(bytes) if at + bytes <= self.file_bytes => {
+                let bytes = Bytes::from(self.read(at, bytes)?);
+                Ok(frame::decode(&bytes, identity))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn read(&self, at: u64, bytes: u64) -> Result<Vec<u8>, LogError> {
+        let mut read = vec![0; bytes as usize];
+        self.file
+            .read_at(at, &mut read)
+            .map_err(LogError::file("read", NAME))?;
+        Ok(read)
+    }
+
+    const fn identity(&self, sequence: u64) -> Identity {
+        Identity {
+            salt: self.salt,
+            epoch: self.epoch,
+            sequence,
+        }
+    }
+}
+
+fn header(file_bytes: u64, epoch: Epoch, salt: u64) -> [u8; 36] {
+    let mut header = [0; 36];
+    header[0..4].copy_from_slice(b"RMQJ");
+    header[4..6].copy_from_slice(&1u16.to_le_bytes());
+    header[8..16].copy_from_slice(&salt.to_le_bytes());
+    header[16..20].copy_from_slice(&epoch.0.to_le_bytes());
+    header[24..32].copy_from_slice(&file_bytes.to_le_bytes());
+    let crc = crc32c::crc32c(&header[..32]);
+    header[32..36].copy_from_slice(&crc.to_le_bytes());
+    header
+}
+
+fn prewrite(file: &dyn File, bytes: u64) -> io::Result<()> {
+    let zeros = vec![0; 1 << 16];
+    let mut at = 0;
+    while at < bytes {
+        let count = (bytes - at).min(zeros.len() as u64);
+        file.write_at(at, &zeros[..count as usize])?;
+        at += count;
+    }
+    Ok(())
+}
+
+/// A buffer that grew beyond this for one large batch is given back.
+const LARGE_BUFFER_BYTES: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use sync::{Change, Table};
+
+    use super::super::simulated::{Fault, Operation, SimulatedFolder};
+    use super::*;
+
+    fn batch(bytes: usize) -> Batch {
+        Batch {
+            changes: vec![Change::Put {
+                table: Table::Sessions,
+                key: b"k".to_vec(),
+                value: vec![5; bytes],
+            }],
+        }
+    }
+
+    fn journal(folder: &SimulatedFolder, pages: u64) -> Journal {
+        let directory = folder.directory();
+        Journal::create(directory.as_ref(), pages * PAGE_BYTES, Epoch(3), 77, 0).unwrap()
+    }
+
+    fn write(journal: &mut Journal, bytes: usize) {
+        journal
+            .write(&batch(bytes), WallTime(1), PerLane::default())
+            .unwrap();
+    }
+
+    fn sequences(frames: &[Frame]) -> Vec<u64> {
+        frames.iter().map(|frame| frame.identity.sequence).collect()
+    }
+
+    #[test]
+    fn bytes_of_the_header_never_change() {
+        let golden = b"RMQJ\x01\0\0\0\x4d\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\0\x80\0\0\0\0\0\0";
+        let header = header(32_768, Epoch(3), 77);
+        assert_eq!(header[..32], golden[..]);
+        assert_eq!(u32_at(&header, 32), crc32c::crc32c(golden));
+    }
+
+    #[test]
+    fn frames_are_found_again_across_the_end() {
+        let folder = SimulatedFolder::new();
+        let mut journal = journal(&folder, 8);
+        for _ in 0..4 {
+            write(&mut journal, 10);
+        }
+        let position = journal.position_when_emptied();
+        journal.emptied();
+        write(&mut journal, 4096 + 10);
+        write(&mut journal, 4096 + 10);
+        assert_eq!(journal.used_bytes(), (2 + 1 + 2) * PAGE_BYTES);
+        assert!(journal.has_room_for(2 * PAGE_BYTES));
+        assert!(!journal.has_room_for(3 * PAGE_BYTES));
+
+        let mut again = Journal::open(folder.directory().as_ref()).unwrap();
+        let frames = again.replay(position).unwrap();
+        assert_eq!(sequences(&frames), [4, 5]);
+        assert_eq!(again.head, journal.head);
+        assert_eq!(again.used_bytes, journal.used_bytes);
+        assert_eq!(sequences(&again.salvage().unwrap()), [2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn a_batch_is_one_write_and_one_sync() {
+        let folder = SimulatedFolder::new();
+        let mut journal = journal(&folder, 64);
+        folder.reset_counts();
+        write(&mut journal, 100_000);
+        let counts = folder.counts();
+        assert_eq!((counts.writes, counts.syncs), (1, 1));
+    }
+
+    #[test]
+    fn a_failed_place_is_given_up() {
+        let folder = SimulatedFolder::new();
+        let mut journal = journal(&folder, 8);
+        write(&mut journal, 10);
+        folder.inject(Fault {
+            operation: Operation::Sync,
+            name: NAME.to_owned(),
+            times: 1,
+        });
+        let refused = journal.write(&batch(10), WallTime(1), PerLane::default());
+        assert!(refused.is_err());
+        assert!(journal.is_failed());
+        let position = journal.position_when_emptied();
+        assert_eq!(
+            position,
+            Position {
+                sequence: 2,
+                at: 3 * PAGE_BYTES
+            }
+        );
+        journal.emptied();
+        write(&mut journal, 10);
+        let mut again = Journal::open(folder.directory().as_ref()).unwrap();
+        assert_eq!(sequences(&again.replay(position).unwrap()), [2]);
+    }
+
+    #[test]
+    fn a_payload_can_not_pose_as_a_frame() {
+        let folder = SimulatedFolder::new();
+        let mut journal = journal(&folder, 8);
+        let forged = Identity {
+            salt: 0,
+            epoch: Epoch(3),
+            sequence: 1,
+        };
+        let mut posing = Vec::new();
+        frame::encode(
+            &batch(3),
+            forged,
+            WallTime(0),
+            PerLane::default(),
+            &mut posing,
+        )
+        .unwrap();
+        let mut value = vec![0; 4096 - 72 - 9];
+        value.extend_from_slice(&posing);
+        let large = Batch {
+            changes: vec![Change::Put {
+                table: Table::Sessions,
+                key: b"k".to_vec(),
+                value,
+            }],
+        };
+        journal
+            .write(&large, WallTime(0), PerLane::default())
+            .unwrap();
+        let mut again = Journal::open(folder.directory().as_ref()).unwrap();
+        let position = Position {
+            sequence: 1,
+            at: 2 * PAGE_BYTES,
+        };
+        assert_eq!(again.replay(position).unwrap(), []);
+    }
+
+    #[test]
+    fn a_damaged_header_is_noticed() {
+        let folder = SimulatedFolder::new();
+        journal(&folder, 8);
+        folder.flip(NAME, 9);
+        let opened = Journal::open(folder.directory().as_ref());
+        assert!(matches!(opened, Err(LogError::Corrupt { .. })));
+    }
+}

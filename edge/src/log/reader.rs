@@ -1,8 +1,20 @@
 //! The reading side, on the core thread.
+//!
+//! A lane is read in two parts that meet without a seam: segments up to the offset that the last
+//! [`Event::Flushed`] named, and from there on the records in memory, shared with the writer.
 
-use sync::{Lane, Offset, Record, Table};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
-use super::{Batch, Committed, Event, Gap, LogError};
+use sync::{Change, Lane, Offset, PerLane, Record, Table, WallTime};
+
+use super::block::Block;
+use super::cache::BlockCache;
+use super::database::{READ_CACHE_BYTES, SharedDatabase};
+use super::directory::Directory;
+use super::segment::{self, Found};
+use super::state::{self, Puts};
+use super::{Batch, Committed, Event, Gap, LogError, Reason, Writer, gap};
 
 /// How much one [`Reader::read`] may return.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,51 +32,178 @@ pub struct Chunk {
     pub records: Vec<(Offset, Record)>,
     /// Where to read on; equals [`Reader::head`] when everything was read.
     pub next: Offset,
-    /// A damaged block that this read passed, for the first time: the driver hands it to
-    /// [`Writer::note_gap`](super::Writer::note_gap).
+    /// A damaged range that a read passed for the first time: the driver hands it to
+    /// [`Writer::note_gap`].
     pub damaged: Option<Gap>,
 }
 
 /// Reads what is committed: segments, then what is in memory because it is not yet in a segment.
-/// It is told about everything new, so it never waits for the writer, and holds no snapshot
-/// between calls.
+/// It is told about everything new, so it never waits for a sync, and holds no snapshot between
+/// calls.
 #[derive(Debug)]
-pub struct Reader {}
+pub struct Reader {
+    directory: Arc<dyn Directory>,
+    lanes: PerLane<View>,
+    cache: BlockCache,
+    /// Sealed segments that are open, the most recently used last.
+    open: VecDeque<(Lane, Offset, SharedDatabase)>,
+    open_count: usize,
+    /// Damage that was reported, by its first offset.
+    reported: BTreeSet<(Lane, Offset)>,
+    state: SharedDatabase,
+    /// Changes that recovery could not flush, because the disk is full.
+    overlay: Puts,
+}
+
+/// One lane as the reader knows it.
+#[derive(Debug)]
+struct View {
+    first: Offset,
+    segments: BTreeMap<Offset, Segment>,
+    /// The offset of the first record in memory.
+    flushed: Offset,
+    tail: VecDeque<Record>,
+}
+
+#[derive(Debug)]
+enum Segment {
+    /// Ends where the tail begins.
+    Active(SharedDatabase),
+    Sealed {
+        next: Offset,
+    },
+}
+
+/// What is at an offset below the tail.
+enum Place {
+    Block(Arc<Block>),
+    /// Nothing that can be read up to this offset.
+    Hole(Offset),
+}
 
 impl Reader {
+    pub(super) fn new(writer: &Writer) -> Self {
+        let lanes = PerLane::from_fn(|lane| {
+            let files = &writer.lanes[lane];
+            let sealed = files.sealed.iter();
+            let mut segments: BTreeMap<_, _> = sealed
+                .map(|it| (it.first, Segment::Sealed { next: it.next }))
+                .collect();
+            let active = files.active.iter();
+            segments.extend(active.map(|it| (it.first, Segment::Active(it.database.clone()))));
+            View {
+                first: files.first,
+                segments,
+                flushed: files.flushed,
+                tail: files.waiting.clone(),
+            }
+        });
+        Self {
+            directory: Arc::clone(&writer.directory),
+            lanes,
+            cache: BlockCache::new(writer.settings.read_cache_bytes),
+            open: VecDeque::new(),
+            open_count: writer.settings.open_segments.max(1),
+            reported: BTreeSet::new(),
+            state: writer.state.clone(),
+            overlay: writer.puts.clone(),
+        }
+    }
+
     /// Takes the records of a batch that was committed, in the order of the commits.
+    ///
+    /// # Panics
+    /// When a batch was left out: offsets are dense.
     pub fn committed(&mut self, batch: &Batch, committed: &Committed) {
-        let _ = (batch, committed);
+        for (lane, first) in committed.first.iter() {
+            assert_eq!(*first, self.head(lane), "batches reach the reader in order");
+        }
+        for change in &batch.changes {
+            if let Change::Append { lane, record } = change {
+                self.lanes[*lane].tail.push_back(record.clone());
+            }
+        }
     }
 
     /// Follows a change of the files. Events are applied in order, after the commits before them.
     pub fn apply(&mut self, event: &Event) {
-        let _ = event;
+        match event {
+            Event::Flushed { lane, up_to } => self.lanes[*lane].flushed_up_to(*up_to),
+            Event::SegmentOpened {
+                lane,
+                first,
+                segment,
+            } => {
+                let active = Segment::Active(segment.0.clone());
+                self.lanes[*lane].segments.insert(*first, active);
+            }
+            Event::SegmentSealed { lane, first, next } => {
+                let sealed = Segment::Sealed { next: *next };
+                self.lanes[*lane].segments.insert(*first, sealed);
+            }
+            Event::Trimmed { lane, first, .. } => self.trim(*lane, *first),
+            Event::SegmentRemoved { .. } | Event::Failed { .. } | Event::Recovered => {}
+        }
     }
 
     /// Reads records of a lane from `from` on. Sequential small reads are cheap: the block they
-    /// come from is kept decoded.
+    /// come from is kept decoded, and several readers in different places each keep theirs while
+    /// the cache has room.
     ///
     /// # Errors
-    /// When a segment can't be opened or read at the moment. Damage is not an error, it is passed
-    /// and reported in [`Chunk::damaged`].
+    /// When a segment can't be opened or read at the moment; the same read may succeed after the
+    /// next events are applied. Damage is not an error, it is passed and reported in
+    /// [`Chunk::damaged`].
     pub fn read(&mut self, lane: Lane, from: Offset, budget: Budget) -> Result<Chunk, LogError> {
-        let _ = (lane, from, budget);
-        Ok(Chunk::default())
+        let mut chunk = Chunk {
+            next: from.max(self.lanes[lane].first),
+            ..Chunk::default()
+        };
+        let mut bytes_left = budget.bytes;
+        while chunk.records.len() < budget.records && chunk.next < self.head(lane) {
+            let at = chunk.next;
+            let is_first = chunk.records.is_empty();
+            if let Some(record) = self.lanes[lane].in_memory(at) {
+                let bytes = record.as_bytes().len();
+                if bytes > bytes_left && !is_first {
+                    break;
+                }
+                bytes_left = bytes_left.saturating_sub(bytes);
+                chunk.records.push((at, record.clone()));
+                chunk.next = at.next();
+                continue;
+            }
+            match self.place(lane, at) {
+                Ok(Place::Block(block)) => {
+                    if !take(&block, &mut chunk, &mut bytes_left, budget.records) {
+                        if chunk.records.is_empty() {
+                            self.pass(lane, at.next(), &mut chunk);
+                        }
+                        break;
+                    }
+                }
+                Ok(Place::Hole(_)) | Err(_) if !is_first => break,
+                Ok(Place::Hole(next)) => {
+                    self.pass(lane, next, &mut chunk);
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(chunk)
     }
 
     /// The first offset of the lane that can still be read; equals [`Reader::head`] when none can.
     #[must_use]
     pub fn first(&self, lane: Lane) -> Offset {
-        let _ = lane;
-        Offset(0)
+        self.lanes[lane].first
     }
 
     /// The offset after the last committed record of the lane.
     #[must_use]
     pub fn head(&self, lane: Lane) -> Offset {
-        let _ = lane;
-        Offset(0)
+        let view = &self.lanes[lane];
+        Offset(view.flushed.0 + view.tail.len() as u64)
     }
 
     /// Reads a whole state table in the order of its keys. For the start: right after
@@ -75,18 +214,177 @@ impl Reader {
     pub fn read_state(
         &self,
         table: Table,
-        entry: impl FnMut(&[u8], &[u8]),
+        mut entry: impl FnMut(&[u8], &[u8]),
     ) -> Result<(), LogError> {
-        let _ = (table, entry);
+        if self.overlay.is_empty() {
+            return state::read(&self.state, table, entry);
+        }
+        let mut all = BTreeMap::new();
+        state::read(&self.state, table, |key, value| {
+            all.insert(key.to_vec(), value.to_vec());
+        })?;
+        for ((_, key), value) in self.overlay.iter().filter(|((of, _), _)| *of == table) {
+            match value {
+                Some(value) => all.insert(key.clone(), value.clone()),
+                None => all.remove(key),
+            };
+        }
+        for (key, value) in &all {
+            entry(key, value);
+        }
         Ok(())
     }
 
-    /// Lists the gaps that are kept, oldest first, each with its growing number, from `from` on.
+    /// Lists the gaps that are kept, oldest first, each with its growing number, from number
+    /// `from` on. Merged gaps keep the number of the younger.
     ///
     /// # Errors
     /// When the table can't be read.
     pub fn gaps(&self, from: u64) -> Result<Vec<(u64, Gap)>, LogError> {
-        let _ = from;
-        Ok(Vec::new())
+        let mut gaps = Vec::new();
+        state::read(&self.state, Table::Gaps, |key, value| {
+            let number = gap::number(key).filter(|number| *number >= from);
+            gaps.extend(number.zip(Gap::decode(value)));
+        })?;
+        Ok(gaps)
     }
+
+    fn place(&mut self, lane: Lane, at: Offset) -> Result<Place, LogError> {
+        if let Some(block) = self.cache.find(lane, at) {
+            return Ok(Place::Block(block));
+        }
+        let view = &self.lanes[lane];
+        let following = view.segments.range(at.next()..).next();
+        let hole_end = following.map_or(view.flushed, |(first, _)| *first);
+        let Some((&first, segment)) = view.segments.range(..=at).next_back() else {
+            return Ok(Place::Hole(hole_end));
+        };
+        let (end, active) = match segment {
+            Segment::Active(database) => (view.flushed, Some(database.clone())),
+            Segment::Sealed { next } => (*next, None),
+        };
+        if at >= end {
+            return Ok(Place::Hole(hole_end));
+        }
+        let found = match active {
+            Some(database) => segment::find(&database, at),
+            None => self.find_sealed(lane, first, at),
+        };
+        match found {
+            Ok(found) => Ok(self.decode(lane, at, end, found)),
+            Err(error) if error.is_damage() => Ok(Place::Hole(end)),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn decode(&mut self, lane: Lane, at: Offset, end: Offset, found: Found) -> Place {
+        let hole = Place::Hole(found.following.unwrap_or(end));
+        let Some((first, bytes)) = found.block else {
+            return hole;
+        };
+        match Block::read(bytes, first) {
+            Ok(block) if at < block.next() => {
+                let block = Arc::new(block);
+                self.cache.insert(lane, Arc::clone(&block));
+                Place::Block(block)
+            }
+            _ => hole,
+        }
+    }
+
+    /// Looks into a sealed segment, opening it first when it is not open.
+    fn find_sealed(&mut self, lane: Lane, first: Offset, at: Offset) -> Result<Found, LogError> {
+        let is_it = |entry: &(Lane, Offset, SharedDatabase)| (entry.0, entry.1) == (lane, first);
+        let database = match self.open.iter().position(is_it) {
+            Some(index) => {
+                self.open
+                    .remove(index)
+                    .expect("the position was just found")
+                    .2
+            }
+            None => self.open_sealed(lane, first)?,
+        };
+        let found = segment::find(&database, at)?;
+        self.open.push_back((lane, first, database));
+        while self.open.len() > self.open_count {
+            self.open.pop_front();
+        }
+        Ok(found)
+    }
+
+    fn open_sealed(&self, lane: Lane, first: Offset) -> Result<SharedDatabase, LogError> {
+        let name = segment::name(lane, first);
+        match SharedDatabase::open_sealed(&self.directory, &name, READ_CACHE_BYTES) {
+            // It was trimmed; the event that says so is on its way.
+            Err(LogError::File { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                Err(LogError::Unavailable { path: name })
+            }
+            opened => opened,
+        }
+    }
+
+    /// Moves on to `next`, and says so the first time.
+    fn pass(&mut self, lane: Lane, next: Offset, chunk: &mut Chunk) {
+        let first = std::mem::replace(&mut chunk.next, next);
+        let is_news = self.reported.insert((lane, first));
+        chunk.damaged = is_news.then(|| Gap {
+            lane,
+            first,
+            last: Offset(next.0 - 1),
+            count: next.0 - first.0,
+            bytes: 0,
+            from: WallTime(0),
+            to: WallTime(0),
+            reason: Reason::Damage,
+        });
+    }
+
+    fn trim(&mut self, lane: Lane, first: Offset) {
+        let view = &mut self.lanes[lane];
+        view.first = first;
+        view.segments.retain(|_, segment| match segment {
+            Segment::Active(_) => true,
+            Segment::Sealed { next } => *next > first,
+        });
+        self.cache.trim(lane, first);
+        self.reported.retain(|(of, at)| *of != lane || *at >= first);
+        let segments = &view.segments;
+        self.open
+            .retain(|(of, at, _)| *of != lane || segments.contains_key(at));
+    }
+}
+
+impl View {
+    fn in_memory(&self, at: Offset) -> Option<&Record> {
+        let index = at.0.checked_sub(self.flushed.0)?;
+        self.tail.get(index as usize)
+    }
+
+    fn flushed_up_to(&mut self, up_to: Offset) {
+        let count = up_to.0.saturating_sub(self.flushed.0) as usize;
+        assert!(
+            count <= self.tail.len(),
+            "only what was committed is flushed"
+        );
+        self.tail.drain(..count);
+        self.flushed = self.flushed.max(up_to);
+    }
+}
+
+/// Takes records of a block from `chunk.next` on. False when the budget is used up or a record is
+/// unreadable, which then begins the next read.
+fn take(block: &Block, chunk: &mut Chunk, bytes_left: &mut usize, most: usize) -> bool {
+    while chunk.next < block.next() {
+        let bytes = block.record_bytes(chunk.next);
+        if chunk.records.len() >= most || (bytes > *bytes_left && !chunk.records.is_empty()) {
+            return false;
+        }
+        let Some(record) = block.record(chunk.next) else {
+            return false;
+        };
+        *bytes_left = bytes_left.saturating_sub(bytes);
+        chunk.records.push((chunk.next, record));
+        chunk.next = chunk.next.next();
+    }
+    true
 }

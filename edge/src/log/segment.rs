@@ -1,5 +1,115 @@
 //! A segment: one redb file with consecutive blocks of one lane.
+//!
+//! Its name is `{lane}-{first offset, 20 digits}.redb`. It has one table, `blocks`, whose key is
+//! the first offset of a [block](super::block) and whose value is the block. Only the last segment
+//! of a lane is ever written; space returns by deleting whole files, because a redb file never
+//! shrinks in service and a full one can't even delete.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use redb::{ReadableTable, TableDefinition};
+use sync::{Lane, Offset};
+
+use super::LogError;
+use super::block::Header;
+use super::database::SharedDatabase;
+use super::directory::Directory;
 
 /// The handle of a segment that is open for writing, shared by writer and reader.
 #[derive(Clone, Debug)]
-pub struct SharedSegment {}
+pub struct SharedSegment(pub(super) SharedDatabase);
+
+/// A block to write: its first offset and its bytes.
+pub(super) type NewBlock = (Offset, Vec<u8>);
+
+/// What a search for an offset found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    /// The block at or before the offset: its first offset and its bytes.
+    pub(super) block: Option<(Offset, Bytes)>,
+    /// The first offset of the block after it.
+    pub(super) following: Option<Offset>,
+}
+
+pub(super) fn name(lane: Lane, first: Offset) -> String {
+    format!("{}-{:020}.redb", lane.name(), first.0)
+}
+
+/// Reads lane and first offset from a file's name; `None` when it is no segment's.
+pub(super) fn parse(file: &str) -> Option<(Lane, Offset)> {
+    let (lane, digits) = file.strip_suffix(".redb")?.split_once('-')?;
+    let lane = Lane::ALL.into_iter().find(|known| known.name() == lane)?;
+    let is_number = digits.len() == 20 && digits.bytes().all(|digit| digit.is_ascii_digit());
+    let first = Offset(is_number.then(|| digits.parse().ok())??);
+    Some((lane, first))
+}
+
+pub(super) fn create(
+    directory: &Arc<dyn Directory>,
+    lane: Lane,
+    first: Offset,
+    cache_bytes: usize,
+) -> Result<SharedDatabase, LogError> {
+    SharedDatabase::create(directory, &name(lane, first), cache_bytes, |transaction| {
+        transaction.open_table(BLOCKS)?;
+        Ok(())
+    })
+}
+
+/// Adds blocks in one transaction.
+pub(super) fn append(segment: &SharedDatabase, blocks: &[NewBlock]) -> Result<(), LogError> {
+    segment.write(|transaction| {
+        let mut table = transaction.open_table(BLOCKS)?;
+        for (first, block) in blocks {
+            table.insert(first.0, block.as_slice())?;
+        }
+        Ok(())
+    })
+}
+
+/// Reads the header of the last block; `None` for a segment without blocks.
+pub(super) fn last(segment: &SharedDatabase) -> Result<Option<Header>, LogError> {
+    edge(segment, true)
+}
+
+/// Reads the header of the first block; `None` for a segment without blocks.
+pub(super) fn first(segment: &SharedDatabase) -> Result<Option<Header>, LogError> {
+    edge(segment, false)
+}
+
+/// Finds the block that holds `offset`, if any does.
+pub(super) fn find(segment: &SharedDatabase, offset: Offset) -> Result<Found, LogError> {
+    segment.read(|transaction| {
+        let table = transaction.open_table(BLOCKS)?;
+        let block = match table.range(..=offset.0)?.next_back() {
+            Some(entry) => {
+                let (first, bytes) = entry?;
+                Some((Offset(first.value()), Bytes::copy_from_slice(bytes.value())))
+            }
+            None => None,
+        };
+        let following = match table.range(offset.0 + 1..)?.next() {
+            Some(entry) => Some(Offset(entry?.0.value())),
+            None => None,
+        };
+        Ok(Found { block, following })
+    })
+}
+
+fn edge(segment: &SharedDatabase, is_last: bool) -> Result<Option<Header>, LogError> {
+    let found = segment.read(|transaction| {
+        let table = transaction.open_table(BLOCKS)?;
+        let entry = if is_last {
+            table.last()?
+        } else {
+            table.first()?
+        };
+        Ok(entry.map(|(first, block)| Header::read(block.value(), Offset(first.value()))))
+    })?;
+    found
+        .transpose()
+        .map_err(|error| LogError::corrupt(segment.name(), error.to_string()))
+}
+
+const BLOCKS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("blocks");

@@ -1,1 +1,501 @@
-//! Not yet written.
+//! A folder in memory that forgets what was not synced, for tests.
+//!
+//! It keeps two states, what a running program sees and what the medium holds, and promises the
+//! least that [`super::directory`] allows: at a [`SimulatedFolder::power_cut`] every unsynced
+//! write is kept, dropped, or torn at 512 bytes; every unsynced length, creation, renaming and
+//! removal is kept or dropped, each by itself, as the seed says. It can run out of space, fail a
+//! call, stop all calls from a given one on, and lie about syncs. It counts what is written.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, ErrorKind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::directory::{Directory, File};
+
+/// The folder; clones share it. Handles opened before a power cut are dead after it.
+#[derive(Clone, Debug, Default)]
+pub struct SimulatedFolder {
+    disk: Arc<Mutex<Disk>>,
+}
+
+/// What was asked of the folder since it was made, or since [`SimulatedFolder::reset_counts`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Calls of `write_at`.
+    pub writes: u64,
+    /// Bytes of those calls.
+    pub bytes: u64,
+    /// Calls of `sync_data`.
+    pub syncs: u64,
+    /// Calls of `Directory::sync`.
+    pub folder_syncs: u64,
+    /// All calls that change something or sync: what [`SimulatedFolder::stop_after`] counts.
+    pub changes: u64,
+}
+
+/// A failure to come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// What fails.
+    pub operation: Operation,
+    /// Only for files whose name begins so.
+    pub name: String,
+    /// How many times it fails.
+    pub times: u32,
+}
+
+/// An operation that can be made to fail with an input or output error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// `write_at`: half of the bytes are written first.
+    Write,
+    /// `sync_data`: nothing becomes durable, and a later sync does not make it so.
+    Sync,
+    /// `remove`.
+    Remove,
+}
+
+impl SimulatedFolder {
+    /// Makes an empty folder with endless space.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Gives the folder as the log wants it.
+    #[must_use]
+    pub fn directory(&self) -> Arc<dyn Directory> {
+        Arc::new(self.clone())
+    }
+
+    /// Cuts the power and turns it on again: what was not synced survives as `seed` decides.
+    pub fn power_cut(&self, seed: u64) {
+        self.disk().power_cut(&mut Dice(seed));
+    }
+
+    /// Lets `changes` more changing calls through and fails everything after, until the power is
+    /// cut: the point at which the power goes.
+    pub fn stop_after(&self, changes: u64) {
+        self.disk().changes_left = Some(changes);
+    }
+
+    /// Limits the space; `None` is endless. What exists stays.
+    pub fn set_capacity(&self, bytes: Option<u64>) {
+        self.disk().capacity = bytes;
+    }
+
+    /// Says how much space is taken: pages of 4 KiB that were ever written, in linked files.
+    #[must_use]
+    pub fn used_bytes(&self) -> u64 {
+        self.disk().used_pages() * PAGE
+    }
+
+    /// Makes calls fail.
+    pub fn inject(&self, fault: Fault) {
+        self.disk().faults.push(fault);
+    }
+
+    /// Makes every sync say that all is well and do nothing.
+    pub fn lie_about_syncs(&self, lie: bool) {
+        self.disk().lies = lie;
+    }
+
+    /// Says what was asked of the folder.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.disk().counts
+    }
+
+    /// Begins counting anew.
+    pub fn reset_counts(&self) {
+        self.disk().counts = Counts::default();
+    }
+
+    /// Changes a byte of a file as a failing medium would; nothing when there is no such byte.
+    pub fn flip(&self, name: &str, at: u64) {
+        let mut disk = self.disk();
+        let Some(&number) = disk.names.get(name) else {
+            return;
+        };
+        let inode = disk.inode(number);
+        for contents in [&mut inode.current, &mut inode.durable] {
+            if let Some(byte) = contents.get_mut(at as usize) {
+                *byte ^= 0xff;
+            }
+        }
+    }
+
+    fn disk(&self) -> MutexGuard<'_, Disk> {
+        self.disk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn file(&self, number: u64, era: u64) -> Arc<dyn File> {
+        Arc::new(SimulatedFile {
+            folder: self.clone(),
+            number,
+            era,
+        })
+    }
+}
+
+impl Directory for SimulatedFolder {
+    fn names(&self) -> io::Result<Vec<String>> {
+        Ok(self.disk().names.keys().cloned().collect())
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        let disk = self.disk();
+        let number = *disk.names.get(name).ok_or(ErrorKind::NotFound)?;
+        let era = disk.era;
+        drop(disk);
+        Ok(self.file(number, era))
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        let mut disk = self.disk();
+        disk.change()?;
+        let number = disk.next_number;
+        disk.next_number += 1;
+        disk.inodes.insert(number, Inode::new(name));
+        disk.names.insert(name.to_owned(), number);
+        let era = disk.era;
+        drop(disk);
+        Ok(self.file(number, era))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        let mut disk = self.disk();
+        disk.change()?;
+        disk.fail(Operation::Remove, name)?;
+        disk.names.remove(name).ok_or(ErrorKind::NotFound)?;
+        Ok(())
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut disk = self.disk();
+        disk.change()?;
+        let number = disk.names.remove(from).ok_or(ErrorKind::NotFound)?;
+        disk.names.insert(to.to_owned(), number);
+        disk.inode(number).name = to.to_owned();
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut disk = self.disk();
+        disk.change()?;
+        disk.counts.folder_syncs += 1;
+        if !disk.lies {
+            disk.durable_names = disk.names.clone();
+            disk.forget_unlinked();
+        }
+        Ok(())
+    }
+
+    fn path(&self) -> String {
+        "simulated".to_owned()
+    }
+}
+
+#[derive(Debug)]
+struct SimulatedFile {
+    folder: SimulatedFolder,
+    number: u64,
+    era: u64,
+}
+
+impl SimulatedFile {
+    fn with<T>(&self, act: impl FnOnce(&mut Disk) -> io::Result<T>) -> io::Result<T> {
+        let mut disk = self.folder.disk();
+        if disk.era != self.era {
+            return Err(io::Error::other(
+                "the power was cut since the file was opened",
+            ));
+        }
+        act(&mut disk)
+    }
+}
+
+impl File for SimulatedFile {
+    fn len(&self) -> io::Result<u64> {
+        self.with(|disk| Ok(disk.inode(self.number).current.len() as u64))
+    }
+
+    fn read_at(&self, at: u64, bytes: &mut [u8]) -> io::Result<()> {
+        self.with(|disk| {
+            let current = &disk.inode(self.number).current;
+            let found = current.get(at as usize..at as usize + bytes.len());
+            bytes.copy_from_slice(found.ok_or(ErrorKind::UnexpectedEof)?);
+            Ok(())
+        })
+    }
+
+    fn write_at(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        self.with(|disk| {
+            disk.change()?;
+            disk.counts.writes += 1;
+            disk.counts.bytes += bytes.len() as u64;
+            let name = disk.inode(self.number).name.clone();
+            let failure = disk.fail(Operation::Write, &name);
+            let kept = if failure.is_err() {
+                bytes.len() / 2
+            } else {
+                bytes.len()
+            };
+            let free = disk
+                .capacity
+                .map(|all| (all / PAGE).saturating_sub(disk.used_pages()));
+            let inode = disk.inode(self.number);
+            if free.is_some_and(|free| inode.new_pages(at, kept) > free) {
+                return Err(ErrorKind::StorageFull.into());
+            }
+            inode.apply(Change::Write(at, bytes[..kept].to_vec()));
+            failure
+        })
+    }
+
+    fn set_len(&self, bytes: u64) -> io::Result<()> {
+        self.with(|disk| {
+            disk.change()?;
+            disk.inode(self.number).apply(Change::Length(bytes));
+            Ok(())
+        })
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.with(|disk| {
+            disk.change()?;
+            disk.counts.syncs += 1;
+            let name = disk.inode(self.number).name.clone();
+            if let Err(error) = disk.fail(Operation::Sync, &name) {
+                // The system marks the pages clean all the same: they may have reached the medium
+                // by chance, and no later sync will see to it.
+                let mut dice = Dice(disk.counts.changes);
+                disk.inode(self.number).abandon(&mut dice);
+                return Err(error);
+            }
+            if !disk.lies {
+                disk.inode(self.number).sync();
+            }
+            Ok(())
+        })
+    }
+}
+
+#[derive(Debug, Default)]
+struct Disk {
+    inodes: BTreeMap<u64, Inode>,
+    names: BTreeMap<String, u64>,
+    durable_names: BTreeMap<String, u64>,
+    next_number: u64,
+    /// Counts power cuts; handles of an earlier era are dead.
+    era: u64,
+    capacity: Option<u64>,
+    changes_left: Option<u64>,
+    faults: Vec<Fault>,
+    lies: bool,
+    counts: Counts,
+}
+
+impl Disk {
+    fn inode(&mut self, number: u64) -> &mut Inode {
+        self.inodes
+            .get_mut(&number)
+            .expect("handles of a living era point at inodes")
+    }
+
+    /// Counts a changing call; fails when the power is about to go.
+    fn change(&mut self) -> io::Result<()> {
+        self.counts.changes += 1;
+        match &mut self.changes_left {
+            Some(0) => Err(io::Error::other("the power is going")),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn fail(&mut self, operation: Operation, name: &str) -> io::Result<()> {
+        let fault = self.faults.iter_mut().find(|fault| {
+            fault.times > 0 && fault.operation == operation && name.starts_with(&fault.name)
+        });
+        match fault {
+            Some(fault) => {
+                fault.times -= 1;
+                Err(io::Error::other("input/output error"))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn used_pages(&self) -> u64 {
+        let linked: BTreeSet<u64> = self.names.values().copied().collect();
+        let pages = |number: &u64| self.inodes[number].pages.len() as u64;
+        linked.iter().map(pages).sum()
+    }
+
+    fn forget_unlinked(&mut self) {
+        // Open handles may still use an unlinked file; its contents can't come back, though.
+        for (number, inode) in &mut self.inodes {
+            if !self.names.values().any(|linked| linked == number) {
+                inode.unsynced.clear();
+                inode.durable = Vec::new();
+            }
+        }
+    }
+
+    fn power_cut(&mut self, dice: &mut Dice) {
+        let all: BTreeSet<String> = self
+            .names
+            .keys()
+            .chain(self.durable_names.keys())
+            .cloned()
+            .collect();
+        let mut names = BTreeMap::new();
+        for name in all {
+            let side = if dice.one_in(2) {
+                &self.names
+            } else {
+                &self.durable_names
+            };
+            if let Some(&number) = side.get(&name) {
+                names.insert(name, number);
+            }
+        }
+        self.inodes
+            .retain(|number, _| names.values().any(|linked| linked == number));
+        for inode in self.inodes.values_mut() {
+            inode.power_cut(dice);
+        }
+        self.durable_names.clone_from(&names);
+        self.names = names;
+        self.era += 1;
+        self.changes_left = None;
+        self.faults.clear();
+    }
+}
+
+#[derive(Debug)]
+struct Inode {
+    /// For faults: the name it was last given.
+    name: String,
+    current: Vec<u8>,
+    durable: Vec<u8>,
+    /// Not yet synced, in order.
+    unsynced: Vec<Change>,
+    /// Pages that take space.
+    pages: BTreeSet<u64>,
+}
+
+impl Inode {
+    fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            current: Vec::new(),
+            durable: Vec::new(),
+            unsynced: Vec::new(),
+            pages: BTreeSet::new(),
+        }
+    }
+
+    fn new_pages(&self, at: u64, bytes: usize) -> u64 {
+        let pages = at / PAGE..(at + bytes as u64).div_ceil(PAGE);
+        pages.filter(|page| !self.pages.contains(page)).count() as u64
+    }
+
+    fn apply(&mut self, change: Change) {
+        match &change {
+            Change::Write(at, bytes) => {
+                self.pages
+                    .extend(at / PAGE..(at + bytes.len() as u64).div_ceil(PAGE));
+            }
+            Change::Length(bytes) => {
+                self.pages.split_off(&bytes.div_ceil(PAGE));
+            }
+        }
+        change.apply_to(&mut self.current);
+        self.unsynced.push(change);
+    }
+
+    fn sync(&mut self) {
+        for change in self.unsynced.drain(..) {
+            change.apply_to(&mut self.durable);
+        }
+    }
+
+    fn power_cut(&mut self, dice: &mut Dice) {
+        self.abandon(dice);
+        self.current.clone_from(&self.durable);
+    }
+
+    /// Leaves to chance what becomes of everything unsynced.
+    fn abandon(&mut self, dice: &mut Dice) {
+        for change in std::mem::take(&mut self.unsynced) {
+            match (dice.below(4), change) {
+                (0, _) => {}
+                (1, Change::Write(at, bytes)) => self.tear(at, &bytes, dice),
+                (_, change) => change.apply_to(&mut self.durable),
+            }
+        }
+    }
+
+    /// Keeps some of the sectors of a write.
+    fn tear(&mut self, at: u64, bytes: &[u8], dice: &mut Dice) {
+        let mut from = 0;
+        while from < bytes.len() {
+            let sector_end = ((at as usize + from) / SECTOR + 1) * SECTOR - at as usize;
+            let to = sector_end.min(bytes.len());
+            if dice.one_in(2) {
+                Change::Write(at + from as u64, bytes[from..to].to_vec())
+                    .apply_to(&mut self.durable);
+            }
+            from = to;
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Change {
+    Write(u64, Vec<u8>),
+    Length(u64),
+}
+
+impl Change {
+    fn apply_to(&self, contents: &mut Vec<u8>) {
+        match self {
+            Self::Write(at, bytes) => {
+                let end = *at as usize + bytes.len();
+                if contents.len() < end {
+                    contents.resize(end, 0);
+                }
+                contents[*at as usize..end].copy_from_slice(bytes);
+            }
+            Self::Length(bytes) => contents.resize(*bytes as usize, 0),
+        }
+    }
+}
+
+/// A seeded generator (splitmix64), the same on every machine.
+struct Dice(u64);
+
+impl Dice {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+
+    fn one_in(&mut self, count: u64) -> bool {
+        self.below(count) == 0
+    }
+}
+
+const PAGE: u64 = 4096;
+const SECTOR: usize = 512;

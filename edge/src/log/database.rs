@@ -1,0 +1,274 @@
+//! A redb file that survives its own errors: shared by writer and reader, re-opened after a failure,
+//! and closed by the writer.
+//!
+//! An input or output error latches a redb handle: every later call fails. So a failed write drops
+//! the handle, and the next one opens the file again; the file itself holds its last commit. All
+//! commits are made with quick-repair, so that opening never walks the file.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use redb::{
+    Builder, Database, DatabaseError, ReadOnlyDatabase, ReadTransaction, ReadableDatabase,
+    WriteTransaction,
+};
+
+use super::LogError;
+use super::backend::Backend;
+use super::directory::{Directory, File};
+
+/// One redb file. Clones share the handle.
+#[derive(Clone)]
+pub(super) struct SharedDatabase {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    directory: Arc<dyn Directory>,
+    name: String,
+    cache_bytes: usize,
+    /// Held for reading while a transaction runs, for writing only to exchange the handle.
+    handle: RwLock<Handle>,
+}
+
+enum Handle {
+    Open(Database),
+    ReadOnly(ReadOnlyDatabase),
+    /// Failed or closed.
+    Gone,
+}
+
+impl SharedDatabase {
+    /// Makes a file with what `fill` writes into it. It gets its name only when it is complete, so
+    /// a file of that name is never half made.
+    pub(super) fn create(
+        directory: &Arc<dyn Directory>,
+        name: &str,
+        cache_bytes: usize,
+        fill: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>,
+    ) -> Result<Self, LogError> {
+        let temporary = format!("{name}.new");
+        let file = directory
+            .create(&temporary)
+            .map_err(LogError::file("create", &temporary))?;
+        let database = builder(cache_bytes)
+            .create_with_backend(Backend(file))
+            .map_err(LogError::database(&temporary))?;
+        write(&database, fill).map_err(LogError::database(&temporary))?;
+        directory
+            .rename(&temporary, name)
+            .and_then(|()| directory.sync())
+            .map_err(LogError::file("rename", &temporary))?;
+        Ok(Self::new(
+            directory,
+            name,
+            cache_bytes,
+            Handle::Open(database),
+        ))
+    }
+
+    /// Opens a file for reading and writing.
+    ///
+    /// # Errors
+    /// [`LogError::is_damage`] tells a bad file from a failing disk.
+    pub(super) fn open(
+        directory: &Arc<dyn Directory>,
+        name: &str,
+        cache_bytes: usize,
+    ) -> Result<Self, LogError> {
+        let database = open_for_writing(directory.as_ref(), name, cache_bytes)?;
+        Ok(Self::new(
+            directory,
+            name,
+            cache_bytes,
+            Handle::Open(database),
+        ))
+    }
+
+    /// Opens a file that nobody writes any more.
+    pub(super) fn open_sealed(
+        directory: &Arc<dyn Directory>,
+        name: &str,
+        cache_bytes: usize,
+    ) -> Result<Self, LogError> {
+        let handle = match open_for_reading(directory.as_ref(), name, cache_bytes) {
+            Ok(database) => Handle::ReadOnly(database),
+            // It was never closed and its last commit says too little: let redb repair it.
+            Err(LogError::Database { source, .. })
+                if matches!(*source, redb::Error::RepairAborted) =>
+            {
+                Handle::Open(open_for_writing(directory.as_ref(), name, cache_bytes)?)
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(Self::new(directory, name, cache_bytes, handle))
+    }
+
+    fn new(directory: &Arc<dyn Directory>, name: &str, cache_bytes: usize, handle: Handle) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                directory: Arc::clone(directory),
+                name: name.to_owned(),
+                cache_bytes,
+                handle: RwLock::new(handle),
+            }),
+        }
+    }
+
+    /// Commits what `act` does in one transaction. After a failure the handle is dropped; the next
+    /// call opens the file again.
+    pub(super) fn write<T>(
+        &self,
+        act: impl FnOnce(&WriteTransaction) -> Result<T, redb::Error>,
+    ) -> Result<T, LogError> {
+        self.reopen_if_gone()?;
+        let result = match &*self.handle() {
+            Handle::Open(database) => write(database, act).map_err(self.error()),
+            _ => Err(self.unavailable()),
+        };
+        if result.is_err() {
+            *self.handle_to_exchange() = Handle::Gone;
+        }
+        result
+    }
+
+    /// Reads from a snapshot that ends with `act`.
+    ///
+    /// # Errors
+    /// [`LogError::Unavailable`] while the writer has not re-opened a failed file.
+    pub(super) fn read<T>(
+        &self,
+        act: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error>,
+    ) -> Result<T, LogError> {
+        let handle = self.handle();
+        let transaction = match &*handle {
+            Handle::Open(database) => database.begin_read(),
+            Handle::ReadOnly(database) => database.begin_read(),
+            Handle::Gone => return Err(self.unavailable()),
+        };
+        let transaction = transaction.map_err(self.error())?;
+        act(&transaction).map_err(self.error())
+    }
+
+    /// Closes the file for writing. Readers that share the handle go on reading without waiting:
+    /// closing moves nothing that the last commit holds.
+    pub(super) fn seal(&self) -> Result<(), LogError> {
+        let inner = &self.inner;
+        let sealed = open_for_reading(inner.directory.as_ref(), &inner.name, READ_CACHE_BYTES);
+        self.exchange(sealed.map_or(Handle::Gone, Handle::ReadOnly))
+    }
+
+    /// Closes the file for writing and reading.
+    pub(super) fn close(&self) -> Result<(), LogError> {
+        self.exchange(Handle::Gone)
+    }
+
+    /// Opens the file again if a failure closed it, so that it can be read.
+    pub(super) fn reopen_if_gone(&self) -> Result<(), LogError> {
+        if matches!(*self.handle(), Handle::Gone) {
+            let inner = &self.inner;
+            let database =
+                open_for_writing(inner.directory.as_ref(), &inner.name, inner.cache_bytes)?;
+            *self.handle_to_exchange() = Handle::Open(database);
+        }
+        Ok(())
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    fn exchange(&self, new: Handle) -> Result<(), LogError> {
+        let old = std::mem::replace(&mut *self.handle_to_exchange(), new);
+        match old {
+            Handle::Open(database) => database.close().map_err(self.error()),
+            _ => Ok(()),
+        }
+    }
+
+    fn handle(&self) -> RwLockReadGuard<'_, Handle> {
+        let handle = self.inner.handle.read();
+        handle.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn handle_to_exchange(&self) -> RwLockWriteGuard<'_, Handle> {
+        let handle = self.inner.handle.write();
+        handle.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unavailable(&self) -> LogError {
+        LogError::Unavailable {
+            path: self.inner.name.clone(),
+        }
+    }
+
+    fn error<E: Into<redb::Error>>(&self) -> impl Fn(E) -> LogError {
+        LogError::database(&self.inner.name)
+    }
+}
+
+impl fmt::Debug for SharedDatabase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SharedDatabase({})", self.inner.name)
+    }
+}
+
+fn write<T>(
+    database: &Database,
+    act: impl FnOnce(&WriteTransaction) -> Result<T, redb::Error>,
+) -> Result<T, redb::Error> {
+    let mut transaction = database.begin_write()?;
+    transaction.set_quick_repair(true);
+    let done = act(&transaction)?;
+    transaction.commit()?;
+    Ok(done)
+}
+
+fn open_for_writing(
+    directory: &dyn Directory,
+    name: &str,
+    cache_bytes: usize,
+) -> Result<Database, LogError> {
+    guarded(directory, name, |file| {
+        builder(cache_bytes).create_with_backend(Backend(file))
+    })
+}
+
+fn open_for_reading(
+    directory: &dyn Directory,
+    name: &str,
+    cache_bytes: usize,
+) -> Result<ReadOnlyDatabase, LogError> {
+    guarded(directory, name, |file| {
+        builder(cache_bytes).open_read_only_with_backend(Backend(file))
+    })
+}
+
+/// Opens a file that may be anything. redb panics on some files whose syncs were lied about.
+fn guarded<T>(
+    directory: &dyn Directory,
+    name: &str,
+    open: impl FnOnce(Arc<dyn File>) -> Result<T, DatabaseError>,
+) -> Result<T, LogError> {
+    let file = directory.open(name).map_err(LogError::file("open", name))?;
+    let bytes = file.len().map_err(LogError::file("measure", name))?;
+    if bytes == 0 {
+        // redb would make a new store of it.
+        return Err(LogError::corrupt(name, "it is empty"));
+    }
+    match catch_unwind(AssertUnwindSafe(|| open(file))) {
+        Ok(opened) => opened.map_err(LogError::database(name)),
+        Err(_) => Err(LogError::corrupt(name, "redb panicked on it")),
+    }
+}
+
+fn builder(cache_bytes: usize) -> Builder {
+    let mut builder = Builder::new();
+    builder.set_cache_size(cache_bytes);
+    builder
+}
+
+/// Page cache of a file that is only read: the log keeps decoded blocks itself, and the system
+/// caches pages.
+pub(super) const READ_CACHE_BYTES: usize = 256 << 10;

@@ -1,0 +1,261 @@
+//! The writer's side of one lane: what waits in memory, the segment that is written, and the
+//! sealed ones before it.
+//!
+//! ```text
+//!   first                     flushed              next
+//!     | sealed | sealed | active | records in memory |
+//! ```
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use sync::{Lane, Offset, Record, WallTime};
+
+use super::block::Builder;
+use super::database::{READ_CACHE_BYTES, SharedDatabase};
+use super::directory::Directory;
+use super::segment::{self, NewBlock};
+use super::{Event, LaneLimits, LogError, Settings, SharedSegment};
+
+/// One lane as the writer knows it.
+#[derive(Debug)]
+pub(super) struct LaneFiles {
+    pub(super) lane: Lane,
+    /// The first offset that is kept.
+    pub(super) first: Offset,
+    /// Everything below is in segments.
+    pub(super) flushed: Offset,
+    /// Committed and not yet in a segment: offsets from `flushed` on.
+    pub(super) waiting: VecDeque<Record>,
+    /// Oldest first.
+    pub(super) sealed: VecDeque<Sealed>,
+    pub(super) active: Option<Active>,
+    /// Everything below is released.
+    pub(super) floor: Offset,
+    pub(super) limits: LaneLimits,
+    /// Bytes at which the active segment is sealed.
+    pub(super) segment_bytes: u64,
+    cache_bytes: usize,
+}
+
+/// A segment that is only read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Sealed {
+    pub(super) first: Offset,
+    pub(super) next: Offset,
+    pub(super) bytes: u64,
+    /// Oldest and youngest record; `None` until somebody asks.
+    pub(super) times: Option<(WallTime, WallTime)>,
+}
+
+/// The segment that is written.
+#[derive(Debug)]
+pub(super) struct Active {
+    pub(super) first: Offset,
+    pub(super) bytes: u64,
+    /// Oldest and youngest record; `None` when it holds records from before the start.
+    pub(super) times: Option<(WallTime, WallTime)>,
+    pub(super) database: SharedDatabase,
+    /// A commit failed: it may have reached the file all the same.
+    pub(super) is_unsure: bool,
+}
+
+impl LaneFiles {
+    pub(super) fn new(lane: Lane, settings: &Settings) -> Self {
+        let limits = settings.lanes[lane];
+        let quarter = (limits.max_bytes / 4).max(SMALLEST_SEGMENT_BYTES);
+        Self {
+            lane,
+            first: Offset(0),
+            flushed: Offset(0),
+            waiting: VecDeque::new(),
+            sealed: VecDeque::new(),
+            active: None,
+            floor: Offset(0),
+            limits,
+            segment_bytes: settings.segment_bytes.min(quarter),
+            cache_bytes: settings.cache_bytes,
+        }
+    }
+
+    /// The offset that the next append has.
+    pub(super) fn next(&self) -> Offset {
+        Offset(self.flushed.0 + self.waiting.len() as u64)
+    }
+
+    /// Bytes of all segments.
+    pub(super) fn bytes(&self) -> u64 {
+        let sealed: u64 = self.sealed.iter().map(|segment| segment.bytes).sum();
+        sealed + self.active.as_ref().map_or(0, |active| active.bytes)
+    }
+
+    /// Brings everything that waits into segments. What succeeded before a failure stays done.
+    pub(super) fn flush(
+        &mut self,
+        directory: &Arc<dyn Directory>,
+        events: &mut Vec<Event>,
+    ) -> Result<(), LogError> {
+        self.settle(events)?;
+        while !self.waiting.is_empty() {
+            if self
+                .active
+                .as_ref()
+                .is_some_and(|active| active.bytes >= self.segment_bytes)
+            {
+                self.seal(events)?;
+            }
+            self.open_active(directory, events)?;
+            self.append_some()?;
+            events.push(Event::Flushed {
+                lane: self.lane,
+                up_to: self.flushed,
+            });
+        }
+        Ok(())
+    }
+
+    /// Closes the active segment; the next flush begins a new one.
+    pub(super) fn seal(&mut self, events: &mut Vec<Event>) -> Result<(), LogError> {
+        let Some(active) = self.active.take() else {
+            return Ok(());
+        };
+        self.sealed.push_back(Sealed {
+            first: active.first,
+            next: self.flushed,
+            bytes: active.bytes,
+            times: active.times,
+        });
+        events.push(Event::SegmentSealed {
+            lane: self.lane,
+            first: active.first,
+            next: self.flushed,
+        });
+        // Unclosed is as good: its last commit can be opened without repair.
+        active.database.seal()
+    }
+
+    /// Finds out what a failed commit left behind: what did reach the file no longer waits.
+    fn settle(&mut self, events: &mut Vec<Event>) -> Result<(), LogError> {
+        let Some(active) = self.active.as_mut().filter(|active| active.is_unsure) else {
+            return Ok(());
+        };
+        let last = active
+            .database
+            .reopen_if_gone()
+            .and_then(|()| segment::last(&active.database));
+        match last {
+            Ok(last) => {
+                active.is_unsure = false;
+                let reached = last.map_or(self.flushed, |last| last.next());
+                while self.flushed < reached && self.waiting.pop_front().is_some() {
+                    self.flushed = self.flushed.next();
+                }
+                events.push(Event::Flushed {
+                    lane: self.lane,
+                    up_to: self.flushed,
+                });
+                Ok(())
+            }
+            // It stays as it is, for the reader to say what can't be read; the lane goes on in a
+            // new one.
+            Err(error) if error.is_damage() => self.seal(events),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn open_active(
+        &mut self,
+        directory: &Arc<dyn Directory>,
+        events: &mut Vec<Event>,
+    ) -> Result<(), LogError> {
+        if self.active.is_some() {
+            return Ok(());
+        }
+        let first = self.flushed;
+        let database = segment::create(directory, self.lane, first, self.cache_bytes)?;
+        events.push(Event::SegmentOpened {
+            lane: self.lane,
+            first,
+            segment: SharedSegment(database.clone()),
+        });
+        self.active = Some(Active {
+            first,
+            bytes: 0,
+            times: Some((WallTime(u64::MAX), WallTime(0))),
+            database,
+            is_unsure: false,
+        });
+        Ok(())
+    }
+
+    /// Writes one transaction: at most half of the cache, at most to the end of the segment.
+    fn append_some(&mut self) -> Result<(), LogError> {
+        let active = self
+            .active
+            .as_mut()
+            .expect("a segment is opened before it is written");
+        let room = self.segment_bytes.saturating_sub(active.bytes).max(1);
+        let most = room.min(self.cache_bytes as u64 / 2);
+        let (blocks, count) = pack(&self.waiting, self.flushed, most);
+        if let Err(error) = segment::append(&active.database, &blocks) {
+            active.is_unsure = true;
+            return Err(error);
+        }
+        active.bytes += blocks
+            .iter()
+            .map(|(_, block)| block.len() as u64)
+            .sum::<u64>();
+        for record in self.waiting.drain(..count) {
+            active.times = active
+                .times
+                .map(|(oldest, youngest)| (oldest.min(record.time()), youngest.max(record.time())));
+        }
+        self.flushed = Offset(self.flushed.0 + count as u64);
+        Ok(())
+    }
+}
+
+impl Sealed {
+    /// Oldest and youngest record, read from the file the first time. Zeros when it is damaged.
+    pub(super) fn times(
+        &mut self,
+        directory: &Arc<dyn Directory>,
+        lane: Lane,
+    ) -> (WallTime, WallTime) {
+        *self.times.get_or_insert_with(|| {
+            let name = segment::name(lane, self.first);
+            let read = SharedDatabase::open_sealed(directory, &name, READ_CACHE_BYTES)
+                .and_then(|file| Ok((segment::first(&file)?, segment::last(&file)?)));
+            match read {
+                Ok((Some(first), Some(last))) => (first.oldest, last.youngest),
+                _ => (WallTime(0), WallTime(0)),
+            }
+        })
+    }
+}
+
+/// Packs records from the front into blocks until they have `most` bytes together, one block at
+/// least. Returns how many records are packed.
+fn pack(waiting: &VecDeque<Record>, first: Offset, most: u64) -> (Vec<NewBlock>, usize) {
+    let mut blocks = Vec::new();
+    let mut bytes = 0;
+    let mut packed = 0;
+    while packed < waiting.len() && (bytes < most || blocks.is_empty()) {
+        let start = Offset(first.0 + packed as u64);
+        let mut builder = Builder::new(start);
+        for record in waiting.range(packed..) {
+            if !builder.has_room_for(record) {
+                break;
+            }
+            builder.push(record);
+            packed += 1;
+        }
+        let block = builder.finish();
+        bytes += block.len() as u64;
+        blocks.push((start, block));
+    }
+    (blocks, packed)
+}
+
+/// Below this a redb file is mostly its own bookkeeping.
+const SMALLEST_SEGMENT_BYTES: u64 = 64 << 10;
