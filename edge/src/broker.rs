@@ -12,8 +12,20 @@
 //! `poll`. Reading for sessions that are behind happens inside `poll`, a bounded step at a time,
 //! so that a congested connection is heard in time.
 
+mod commit;
+mod connect;
+mod deliver;
 mod event;
+mod publish;
+mod registry;
+mod restore;
+mod retained;
+mod session;
 mod settings;
+mod stored;
+mod subscribe;
+mod subscriptions;
+mod sweep;
 
 pub use event::{
     CloseReason, Connect, Connected, ConnectionId, Delivery, DeliveryId, Echo, Event, Input, Note,
@@ -23,80 +35,195 @@ pub use event::{
 };
 pub use settings::{Counters, Settings, Stored};
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use sync::{Instant, Lane, Now, Offset};
+use sync::{Epoch, Instant, Lane, Now, Offset, PerLane};
+use wire::topic::{TopicFilter, TopicName};
+
+use self::commit::Tickets;
+use self::connect::Timer;
+use self::publish::{Origin, Publication};
+use self::registry::Registry;
+use self::retained::Retained;
+use self::subscriptions::{Entry, Subscriptions};
 
 /// Sessions, subscriptions, retained messages and wills of one gateway.
 #[derive(Debug)]
 pub struct Broker {
+    settings: Settings,
+    now: Now,
+    epoch: Epoch,
+    /// The first offset that is left.
+    first: PerLane<Offset>,
+    /// The offset that comes next, as far as commits are answered.
+    head: PerLane<Offset>,
+    registry: Registry,
+    subscriptions: Subscriptions,
+    retained: Retained,
+    tickets: Tickets,
+    /// Topics, by hash, of the records that are on their way into the log.
+    appending: BTreeMap<u32, u32>,
+    /// Sessions with something to read.
+    runnable: VecDeque<SessionId>,
+    /// Sessions whose log could not be read; tried again at the next sweep.
+    stalled: Vec<SessionId>,
+    /// Sessions whose stored cursors are old.
+    dirty: BTreeSet<SessionId>,
+    timers: BTreeSet<(Instant, Timer, SessionId)>,
+    next_sweep: Option<Instant>,
+    /// The heads when lagging cursors were looked for.
+    swept_head: PerLane<Offset>,
+    /// The buffer of every search, kept for its capacity.
+    found: Vec<Entry>,
     outputs: VecDeque<Output>,
+    counters: Counters,
+    assigned_count: u64,
 }
 
 impl Broker {
     /// Starts from what the tables held. Values that can't be read are left out and counted in
-    /// [`Counters::damaged`].
+    /// [`Counters::damaged`]. Poll it: old leftovers may be deleted.
     #[must_use]
-    pub fn new(_settings: Settings, _stored: Stored, _now: Now) -> Self {
-        Self {
-            outputs: VecDeque::new(),
+    pub fn new(settings: Settings, stored: Stored, now: Now) -> Self {
+        let mut subscriptions = Subscriptions::new();
+        for route in &settings.routes {
+            subscriptions.insert(route, Entry::route());
         }
+        let mut broker = Self {
+            retained: Retained::new(
+                settings.retained_count_maximum,
+                settings.retained_bytes_maximum,
+            ),
+            settings,
+            now,
+            epoch: stored.epoch,
+            first: stored.first,
+            head: stored.head,
+            registry: Registry::default(),
+            subscriptions,
+            tickets: Tickets::default(),
+            appending: BTreeMap::new(),
+            runnable: VecDeque::new(),
+            stalled: Vec::new(),
+            dirty: BTreeSet::new(),
+            timers: BTreeSet::new(),
+            next_sweep: None,
+            swept_head: stored.head,
+            found: Vec::new(),
+            outputs: VecDeque::new(),
+            counters: Counters::default(),
+            assigned_count: 0,
+        };
+        broker.restore(stored);
+        broker
     }
 
     /// Takes one fact. Drain [`Broker::poll`] afterwards.
     ///
     /// # Panics
-    /// When commits are answered out of their order.
-    pub fn handle(&mut self, _now: Now, _input: Input) {}
+    /// When commits are answered out of their order, or an `Append` without its place.
+    pub fn handle(&mut self, now: Now, input: Input) {
+        self.now = now;
+        match input {
+            Input::Connect(connect) => self.handle_connect(*connect),
+            Input::Publish { connection, record, token, note } => {
+                self.handle_publish(connection, record, token, note);
+            }
+            Input::Subscribe { connection, token, filters } => {
+                self.handle_subscribe(connection, token, &filters);
+            }
+            Input::Unsubscribe { connection, token, filters } => {
+                self.handle_unsubscribe(connection, token, &filters);
+            }
+            Input::Acknowledge { connection, delivery } => {
+                self.handle_acknowledge(connection, delivery);
+            }
+            Input::ChangeNote { connection, token, change } => {
+                self.handle_change_note(connection, token, change);
+            }
+            Input::Room { connection, room } => self.handle_room(connection, room),
+            Input::Disconnect { connection, will, session_expiry } => {
+                self.handle_disconnect(connection, will, session_expiry);
+            }
+            Input::Lost { connection } => {
+                self.handle_disconnect(connection, WillFate::Publish, None);
+            }
+            Input::Committed { ticket, place } => self.handle_committed(ticket, place),
+            Input::CommitFailed { ticket, refusal } => self.handle_commit_failed(ticket, refusal),
+            Input::Fetched { session, lane, from, records, next } => {
+                self.handle_fetched(session, (lane, from), &records, next);
+            }
+            Input::Trimmed { lane, first } => self.handle_trimmed(lane, first),
+            Input::FromCloud { record, token, changes } => {
+                self.distribute(Publication::new(record, Origin::Cloud { token }), changes);
+            }
+        }
+    }
 
     /// Does what is due: sweeps, delayed wills, ends of sessions.
-    pub fn handle_timeout(&mut self, _now: Now) {}
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.now = now;
+        self.run_timers();
+    }
 
     /// Gives the next output, and does a bounded step of background reading when there is none.
     pub fn poll(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        loop {
+            if let Some(output) = self.outputs.pop_front() {
+                return Some(output);
+            }
+            let session = self.runnable.pop_front()?;
+            self.step(session);
+        }
     }
 
     /// When to call [`Broker::handle_timeout`] next; stale after any other call.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        None
+        let timer = self.timers.first().map(|(at, ..)| *at);
+        [timer, self.next_sweep].into_iter().flatten().min()
     }
 
     /// The lowest offset of a lane that any session still wants. Walks all sessions.
     #[must_use]
-    pub fn release_floor(&self, _lane: Lane) -> Offset {
-        Offset(0)
+    pub fn release_floor(&self, lane: Lane) -> Offset {
+        let head = self.head[lane];
+        let floors = self.registry.iter().map(|session| session.floor(lane, head));
+        floors.min().unwrap_or(head)
     }
 
     /// Whether a session that is behind may want records of a topic. Lets a reader skip blocks.
     #[must_use]
-    pub fn wants(&self, _session: SessionId, _topic: &str) -> bool {
-        true
+    pub fn wants(&self, session: SessionId, topic: &str) -> bool {
+        let Some(session) = self.registry.get(session) else { return false };
+        let Ok(name) = TopicName::new(topic) else { return false };
+        let matches = |filter: &str| TopicFilter::new(filter).is_ok_and(|it| it.matches(name));
+        // What was sent before is sent again, whatever became of its subscription.
+        session.inflight.len() > 0 || session.subscriptions.keys().any(|it| matches(it))
     }
 
     /// Bytes of commits that are not answered yet. A driver stops reading from links above its
     /// limit.
     #[must_use]
-    pub fn uncommitted_bytes(&self) -> usize {
-        0
+    pub const fn uncommitted_bytes(&self) -> usize {
+        self.tickets.bytes()
     }
 
     /// Counts since the start.
     #[must_use]
-    pub fn counters(&self) -> Counters {
-        Counters::default()
+    pub const fn counters(&self) -> Counters {
+        self.counters
     }
 
     /// Sessions that exist, connected or not.
     #[must_use]
     pub fn session_count(&self) -> usize {
-        0
+        self.registry.len()
     }
 
     /// Retained messages that exist.
     #[must_use]
     pub fn retained_count(&self) -> usize {
-        0
+        self.retained.len()
     }
 }

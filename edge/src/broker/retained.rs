@@ -112,12 +112,12 @@ impl Retained {
                 return Step::Done;
             }
             if looked_at == STEP_TOPICS {
-                return last.map_or(Step::Done, Step::Passed);
+                return last.map_or(Step::Done, |topic: &Box<str>| Step::Passed(topic.clone()));
             }
             if TopicName::new(topic).is_ok_and(|name| filter.matches(name)) {
                 return Step::Found(record.clone());
             }
-            last = Some(topic.clone());
+            last = Some(topic);
         }
         Step::Done
     }

@@ -219,6 +219,14 @@ impl Session {
         !self.reader(lane).is_behind && self.has_room()
     }
 
+    /// Whether it is connected and waits for something that is there.
+    pub(super) fn has_work(&self) -> bool {
+        self.online().is_some()
+            && (self.lanes.iter().any(|reader| reader.is_behind)
+                || !self.walks.is_empty()
+                || self.inflight.len() > usize::from(self.inflight.sent_count))
+    }
+
     /// The most important lane that is worth reading now. Waits until half of the window is free,
     /// so that each read is of use.
     pub(super) fn lane_to_read(&self) -> Option<Lane> {
@@ -253,8 +261,9 @@ impl Session {
 }
 
 impl Reader {
-    pub(super) fn starting_at(offset: Offset) -> Self {
-        Self { cursor: Cursor::starting_at(offset), is_behind: false, stored: offset }
+    /// Not live before it is connected.
+    fn starting_at(offset: Offset) -> Self {
+        Self { cursor: Cursor::starting_at(offset), is_behind: true, stored: offset }
     }
 }
 
@@ -359,6 +368,19 @@ impl Inflight {
     /// Looks at a delivery.
     pub(super) fn find(&self, id: DeliveryId) -> Option<&Sent> {
         self.entries.get(&id.0)
+    }
+
+    /// Whether an offset is to be sent again on the present connection.
+    pub(super) fn is_to_repeat(&self, lane: Lane, offset: Offset) -> bool {
+        self.repeats.contains_key(&(lane, offset))
+    }
+
+    /// Whether an offset has a name. Walks all deliveries.
+    pub(super) fn holds(&self, lane: Lane, offset: Offset) -> bool {
+        let wanted = (lane, offset);
+        self.entries
+            .values()
+            .any(|sent| matches!(sent.source, Source::Logged(lane, at) if (lane, at) == wanted))
     }
 
     /// Whether retained messages are unacknowledged.

@@ -27,7 +27,7 @@ const RETAIN_AS_PUBLISHED: u8 = 2;
 /// A session's value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct StoredSession(
-    u8,
+    pub(super) u8,
     /// Session expiry interval in seconds.
     pub(super) u32,
     /// When the connection ended.
@@ -112,7 +112,7 @@ impl Subscription {
 /// A note's value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct StoredNote(
-    u8,
+    pub(super) u8,
     /// The view's own.
     pub(super) Blob,
     /// The delivery it is about: id and place, which is absent when it was never in the log.
@@ -128,7 +128,7 @@ impl StoredNote {
 /// A session's cursors.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct StoredCursors(
-    u8,
+    pub(super) u8,
     /// Epoch of the offsets.
     pub(super) Epoch,
     /// One a lane.

@@ -1,0 +1,366 @@
+//! The life of a session: beginning, take-over, goodbye, loss, will, end.
+//!
+//! ```text
+//! (none)     -> connecting  CONNECT, something must be stored or discarded first
+//! (none)     -> online      CONNECT, nothing to store
+//! connecting -> online      committed
+//! online     -> offline     connection ends, expiry over 0
+//! online     -> (none)      connection ends, expiry 0
+//! offline    -> connecting  CONNECT that resumes
+//! offline    -> (none)      expired, or CONNECT that begins clean
+//! ```
+
+use std::time::Duration;
+
+use sync::{Change, Instant, Table, WallTime};
+
+use super::Broker;
+use super::commit::Waiting;
+use super::event::{
+    CloseReason, Connect, Connected, ConnectionId, Event, Note, Output, Refusal, SessionFound,
+    SessionId, SessionStart, Urgency, Will, WillFate,
+};
+use super::publish::{Origin, Publication, published_at};
+use super::session::{Link, Session};
+use super::stored::{cursor_key, member_key};
+use super::subscriptions::Entry;
+
+/// What is due for a session. A session has at most one of each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Timer {
+    /// Its will is to be published.
+    Will,
+    /// It ends.
+    End,
+}
+
+/// A session that never expires.
+const FOR_EVER: u32 = u32::MAX;
+
+impl Broker {
+    pub(super) fn handle_connect(&mut self, connect: Connect) {
+        let connection = connect.connection;
+        let name = match self.admit(&connect) {
+            Ok(name) => name,
+            Err(refusal) => return self.refuse_connection(connection, refusal),
+        };
+        let (former, mut changes) = match self.registry.find(&name) {
+            Some(former) => self.leave_former(former, connect.start),
+            None => (None, Vec::new()),
+        };
+        let found = if former.is_some() { SessionFound::Present } else { SessionFound::New };
+
+        let head = self.head;
+        let expiry = connect.session_expiry.min(self.settings.session_expiry_maximum);
+        let window = connect.receive_maximum.min(self.settings.inflight_maximum).max(1);
+        let session = match former.and_then(|id| self.registry.at_mut(id.index)) {
+            Some(session) => session,
+            None => self.registry.create(&name, head),
+        };
+        let id = session.id;
+        session.expiry = expiry;
+        session.window = window;
+        session.will = connect.will;
+        session.link = Link::Connecting(connection);
+        session.is_stored |= expiry > 0;
+        let is_stored = session.is_stored;
+        if is_stored {
+            changes.push(Self::put_session(session));
+        }
+        self.registry.bind(connection, id);
+        if is_stored && found == SessionFound::New {
+            changes.extend(self.put_cursors(id));
+        }
+        if changes.is_empty() {
+            self.attach(id, connection, found);
+        } else {
+            let waiting = Waiting::Connect { session: id, connection, found };
+            self.commit(changes, Urgency::Immediate, waiting);
+        }
+    }
+
+    /// Gives a session to its connection and says so.
+    pub(super) fn attach(&mut self, id: SessionId, connection: ConnectionId, found: SessionFound) {
+        let Some(session) = self.registry.get_mut(id) else { return };
+        if session.link != Link::Connecting(connection) {
+            return;
+        }
+        let (gone, missed) = session.attach(connection, self.first, self.head);
+        self.counters.missed += missed;
+        let notes = session.notes.iter();
+        let connected = Connected {
+            client_identifier: session.client_identifier.to_string(),
+            session: found,
+            session_expiry: session.expiry,
+            notes: notes.map(|(key, kept)| Note { key: *key, value: kept.value.clone() }).collect(),
+        };
+        self.tell(connection, Event::Connected(Box::new(connected)));
+        for delivery in gone {
+            self.tell(connection, Event::Gone { delivery });
+        }
+        self.wake(id);
+    }
+
+    /// A session that is stored already goes on without the commit; its renewed value is stored
+    /// by a later one.
+    pub(super) fn connect_failed(
+        &mut self,
+        id: SessionId,
+        connection: ConnectionId,
+        found: SessionFound,
+        refusal: Refusal,
+    ) {
+        if found == SessionFound::Present {
+            return self.attach(id, connection, found);
+        }
+        let is_held = self.registry.session_of(connection) == Some(id);
+        let Some(session) = self.registry.get(id) else { return };
+        // Taken over meanwhile: the later commit decides.
+        if is_held || session.holder().is_none() {
+            if is_held {
+                self.tell(connection, Event::Refused(refusal));
+            }
+            self.remove_session(id);
+        }
+    }
+
+    pub(super) fn handle_disconnect(
+        &mut self,
+        connection: ConnectionId,
+        fate: WillFate,
+        session_expiry: Option<u32>,
+    ) {
+        let Some(id) = self.registry.unbind(connection) else { return };
+        let (now, head) = (self.now, self.head);
+        let Some(session) = self.registry.get_mut(id) else { return };
+        let was_online = session.online().is_some();
+        if let Some(expiry) = session_expiry
+            && session.is_durable()
+        {
+            session.expiry = expiry.min(self.settings.session_expiry_maximum);
+        }
+        session.detach(now.wall, head);
+        if fate == WillFate::Discard || !was_online {
+            session.will = None;
+        }
+        let expiry = session.expiry;
+        let delay = session.will.as_ref().map(|will| will.delay_seconds);
+        if expiry == 0 {
+            return self.end_session(id);
+        }
+        self.schedule_end(id);
+        if delay == Some(0) {
+            return self.publish_will(id);
+        }
+        if let Some(delay) = delay {
+            self.schedule(id, Timer::Will, now.instant + seconds(delay.min(expiry)));
+        }
+        self.store_departure(id);
+    }
+
+    /// Publishes a will that waits, and stores the session without it.
+    pub(super) fn publish_will(&mut self, id: SessionId) {
+        let Some(session) = self.registry.get_mut(id) else { return };
+        let Some(will) = session.will.take() else { return };
+        let is_stored = session.is_stored;
+        let change = is_stored.then(|| Self::put_session(session));
+        let mut changes: Vec<_> = change.into_iter().collect();
+        if is_stored {
+            changes.extend(self.put_cursors(id));
+        }
+        self.distribute(self.will_publication(Some(id), will), changes);
+    }
+
+    /// Ends a session: its will leaves, and nothing remains.
+    pub(super) fn end_session(&mut self, id: SessionId) {
+        let Some(mut session) = self.remove_session(id) else { return };
+        let changes = deletions(&session);
+        match session.will.take() {
+            Some(will) => self.distribute(self.will_publication(None, will), changes),
+            None if changes.is_empty() => {}
+            None => self.commit(changes, Urgency::Relaxed, Waiting::Nobody),
+        }
+    }
+
+    /// A will that could not be stored waits for the next second, unless the client is back.
+    pub(super) fn restore_will(&mut self, id: SessionId, will: Will) {
+        let again = self.now.instant + Duration::from_secs(1);
+        if let Some(session) = self.registry.get_mut(id)
+            && session.will.is_none()
+            && session.holder().is_none()
+        {
+            session.will = Some(will);
+            self.schedule(id, Timer::Will, again);
+        }
+    }
+
+    /// Plans something for a session, in place of what was planned.
+    pub(super) fn schedule(&mut self, id: SessionId, timer: Timer, at: Instant) {
+        let Some(session) = self.registry.get_mut(id) else { return };
+        let due = match timer {
+            Timer::Will => &mut session.will_due,
+            Timer::End => &mut session.end_due,
+        };
+        if let Some(former) = due.replace(at) {
+            self.timers.remove(&(former, timer, id));
+        }
+        self.timers.insert((at, timer, id));
+    }
+
+    /// Plans the end of a session whose connection ended now.
+    fn schedule_end(&mut self, id: SessionId) {
+        let Some(expiry) = self.registry.get(id).map(|session| session.expiry) else { return };
+        if expiry != FOR_EVER {
+            self.schedule(id, Timer::End, self.now.instant + seconds(expiry));
+        }
+    }
+
+    fn store_departure(&mut self, id: SessionId) {
+        let Some(session) = self.registry.get(id) else { return };
+        let mut changes = vec![Self::put_session(session)];
+        changes.extend(self.put_cursors(id));
+        let waiting = Waiting::Sweep { sessions: vec![id], topics: Vec::new() };
+        self.commit(changes, Urgency::Relaxed, waiting);
+    }
+
+    /// Checks the limits; gives the client identifier.
+    fn admit(&mut self, connect: &Connect) -> Result<String, Refusal> {
+        let name = match connect.client_identifier.as_str() {
+            "" => self.assign_name(),
+            name if name.len() > self.settings.client_identifier_bytes_maximum => {
+                return Err(Refusal::ClientIdentifier);
+            }
+            name => name.to_owned(),
+        };
+        let is_full = self.registry.len() >= self.settings.session_count_maximum;
+        if is_full && self.registry.find(&name).is_none() {
+            return Err(Refusal::Sessions);
+        }
+        Ok(name)
+    }
+
+    /// Takes the session with the client's identifier from whoever holds it. Gives it back if it
+    /// goes on, otherwise what deletes it.
+    fn leave_former(
+        &mut self,
+        id: SessionId,
+        start: SessionStart,
+    ) -> (Option<SessionId>, Vec<Change>) {
+        let (wall, head) = (self.now.wall, self.head);
+        let Some(session) = self.registry.get_mut(id) else { return (None, Vec::new()) };
+        let holder = session.holder();
+        let was_online = session.online().is_some();
+        // A session that does not outlive its connection ends with it, now.
+        let ends = start == SessionStart::Clean || (holder.is_some() && !session.is_durable());
+        let is_will_due = match &session.will {
+            Some(will) if was_online => ends || will.delay_seconds == 0,
+            Some(_) => ends && holder.is_none(),
+            None => false,
+        };
+        let will = session.will.take().filter(|_| is_will_due);
+        if holder.is_some() {
+            session.detach(wall, head);
+        }
+        if let Some(holder) = holder {
+            let event = Event::Closed(CloseReason::TakenOver);
+            self.tell(holder, event);
+            self.registry.unbind(holder);
+        }
+        self.cancel_timers(id);
+        if let Some(will) = will {
+            self.distribute(self.will_publication(None, will), Vec::new());
+        }
+        if !ends {
+            return (Some(id), Vec::new());
+        }
+        let removed = self.remove_session(id);
+        (None, removed.map(|session| deletions(&session)).unwrap_or_default())
+    }
+
+    /// Forgets a session and everything that points to it.
+    fn remove_session(&mut self, id: SessionId) -> Option<Box<Session>> {
+        self.cancel_timers(id);
+        let session = self.registry.remove(id)?;
+        for filter in session.subscriptions.keys() {
+            self.subscriptions.remove(filter, id.index);
+        }
+        debug_assert_ne!(id.index, Entry::ROUTE);
+        Some(session)
+    }
+
+    fn cancel_timers(&mut self, id: SessionId) {
+        let Some(session) = self.registry.get_mut(id) else { return };
+        for (timer, due) in
+            [(Timer::Will, session.will_due.take()), (Timer::End, session.end_due.take())]
+        {
+            if let Some(at) = due {
+                self.timers.remove(&(at, timer, id));
+            }
+        }
+    }
+
+    fn refuse_connection(&mut self, connection: ConnectionId, refusal: Refusal) {
+        let event = Event::Refused(refusal);
+        self.outputs.push_back(Output::ToConnection { connection, event });
+    }
+
+    fn will_publication(&self, session: Option<SessionId>, will: Will) -> Publication {
+        let record = published_at(&will.record, self.now.wall);
+        Publication::new(record, Origin::Will { session, will })
+    }
+
+    /// Makes a client identifier that no session has.
+    fn assign_name(&mut self) -> String {
+        loop {
+            self.assigned_count += 1;
+            let number = scramble(self.settings.seed.wrapping_add(self.assigned_count));
+            let name = format!("edge-{number:016x}");
+            if self.registry.find(&name).is_none() {
+                return name;
+            }
+        }
+    }
+}
+
+/// The changes that delete everything stored of a session.
+pub(super) fn deletions(session: &Session) -> Vec<Change> {
+    if !session.is_stored {
+        return Vec::new();
+    }
+    let name = &session.client_identifier;
+    let delete = |table, key| Change::Delete { table, key };
+    let filters = session.subscriptions.keys();
+    let subscriptions = filters
+        .map(|filter| delete(Table::Subscriptions, member_key(name, filter.as_bytes())));
+    let notes = session.notes.keys();
+    let notes = notes.map(|key| delete(Table::Handshakes, member_key(name, &key.to_be_bytes())));
+    [delete(Table::Sessions, name.as_bytes().to_vec()), delete(Table::Cursors, cursor_key(name))]
+        .into_iter()
+        .chain(subscriptions)
+        .chain(notes)
+        .collect()
+}
+
+/// When a session of an earlier run ends, by the wall clock.
+pub(super) fn end_of(
+    expiry: u32,
+    left_at: WallTime,
+    wall: WallTime,
+    now: Instant,
+) -> Option<Instant> {
+    let passed = wall.seconds_since(left_at);
+    let left = u64::from(expiry).saturating_sub(passed);
+    (expiry != FOR_EVER).then(|| now + Duration::from_secs(left))
+}
+
+fn seconds(count: u32) -> Duration {
+    Duration::from_secs(u64::from(count))
+}
+
+/// `SplitMix64`: a bijection, so that numbers that differ stay different.
+const fn scramble(number: u64) -> u64 {
+    let mut z = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}

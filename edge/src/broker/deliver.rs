@@ -1,0 +1,371 @@
+//! Deliveries that have a place: from the log, from the retained messages, and again; and their
+//! acknowledgements.
+
+use sync::{Change, Lane, Offset, Record, Table};
+use wire::topic::{TopicFilter, TopicName};
+
+use super::Broker;
+use super::commit::Waiting;
+use super::event::{
+    ConnectionId, Delivery, DeliveryId, Event, NoteChange, Output, Room, SessionId, Token, Urgency,
+};
+use super::publish::is_expired;
+use super::retained::Step;
+use super::session::{KeptNote, Match, Session, Source};
+use super::stored::member_key;
+
+
+/// Retained messages that one step sends, at most: a congested connection is heard after each.
+const STEP_MESSAGES: usize = 32;
+
+impl Broker {
+    pub(super) fn handle_acknowledge(&mut self, connection: ConnectionId, delivery: DeliveryId) {
+        if let Some(id) = self.registry.session_of(connection) {
+            self.settle(id, delivery);
+        }
+    }
+
+    pub(super) fn handle_room(&mut self, connection: ConnectionId, room: Room) {
+        let Some(id) = self.registry.session_of(connection) else { return };
+        if let Some(session) = self.registry.get_mut(id) {
+            session.is_congested = room == Room::Congested;
+            self.wake(id);
+        }
+    }
+
+    /// Keeps, changes or deletes a note; one about a delivery takes the cursors along, so that
+    /// tables never disagree about it.
+    pub(super) fn handle_change_note(
+        &mut self,
+        connection: ConnectionId,
+        token: Token,
+        change: NoteChange,
+    ) {
+        let Some(id) = self.registry.session_of(connection) else { return };
+        let Some(session) = self.registry.get(id) else { return };
+        let (put, delivery) = match &change {
+            NoteChange::Put { note, delivery } => {
+                let place = delivery.map(|delivery| (delivery.0, session.place_of(delivery)));
+                (self.put_note(id, note, place), *delivery)
+            }
+            NoteChange::Delete { key, delivery } => (Ok(session.delete_note(*key)), *delivery),
+        };
+        let change_of_table = match put {
+            Ok(change_of_table) => change_of_table,
+            Err(refusal) => {
+                let outcome = Err(refusal);
+                return self.tell(connection, Event::NoteKept { token, outcome });
+            }
+        };
+        if let NoteChange::Delete { delivery: Some(delivery), .. } = change {
+            self.settle(id, delivery);
+        }
+        let Some(change_of_table) = change_of_table else {
+            return self.tell(connection, Event::NoteKept { token, outcome: Ok(()) });
+        };
+        let mut changes = vec![change_of_table];
+        if delivery.is_some() {
+            changes.extend(self.put_cursors(id));
+        }
+        let waiting = Waiting::Note { session: id, connection, token, change };
+        self.commit(changes, Urgency::Immediate, waiting);
+    }
+
+    pub(super) fn note_committed(&mut self, id: SessionId, change: NoteChange) {
+        let Some(session) = self.registry.get_mut(id) else { return };
+        match change {
+            NoteChange::Put { note, delivery } => {
+                session.notes.insert(note.key, KeptNote { value: note.value, delivery });
+            }
+            NoteChange::Delete { key, .. } => {
+                session.notes.remove(&key);
+            }
+        }
+    }
+
+    pub(super) fn handle_fetched(
+        &mut self,
+        id: SessionId,
+        (lane, from): (Lane, Offset),
+        records: &[(Offset, Record)],
+        next: Offset,
+    ) {
+        let Some(session) = self.registry.get_mut(id) else { return };
+        if session.fetching != Some((lane, from)) {
+            return;
+        }
+        session.fetching = None;
+        if next <= from {
+            self.stalled.push(id);
+            return self.schedule_sweep();
+        }
+        let delivered_before = self.counters.delivered;
+        let is_consumed = records.iter().all(|(offset, record)| {
+            self.read_one(id, lane, *offset, record)
+        });
+        let (head, first) = (self.head[lane], self.first[lane]);
+        let Some(session) = self.registry.get_mut(id) else { return };
+        let reader = session.reader_mut(lane);
+        if is_consumed {
+            reader.cursor.skip_to(next.max(first));
+        }
+        let position = reader.cursor.delivered();
+        reader.is_behind = position < head;
+        let has_matched = self.counters.delivered > delivered_before;
+        session.stride = if has_matched { 1 } else { session.stride.saturating_mul(2) };
+        self.pass_gone(id, lane, position);
+        self.mark_dirty(id);
+        self.wake(id);
+    }
+
+    /// Looks at one record of the log; false when there is no room for it.
+    fn read_one(&mut self, id: SessionId, lane: Lane, offset: Offset, record: &Record) -> bool {
+        let wall = self.now.wall;
+        let Some(session) = self.registry.get_mut(id) else { return false };
+        let cursor = &mut session.reader_mut(lane).cursor;
+        if offset < cursor.delivered() {
+            return true;
+        }
+        if !cursor.wants(offset) {
+            cursor.skip_to(offset.next());
+            return true;
+        }
+        // What was sent once is sent again, whatever became of its subscription and time.
+        let is_pending = session.inflight.is_to_repeat(lane, offset);
+        let matched = session.match_own(record, lane, offset);
+        let is_wanted = matched.qos > 0 && !is_expired(record, wall);
+        if !is_pending && !is_wanted {
+            session.reader_mut(lane).cursor.skip_to(offset.next());
+            return true;
+        }
+        if !session.has_room() {
+            return false;
+        }
+        self.deliver_logged(id.index, lane, offset, record, matched);
+        true
+    }
+
+    /// Hands a record with a place to a session that has room.
+    pub(super) fn deliver_logged(
+        &mut self,
+        index: u32,
+        lane: Lane,
+        offset: Offset,
+        record: &Record,
+        matched: Match,
+    ) {
+        let Some(session) = self.registry.at_mut(index) else { return };
+        let Some(connection) = session.online() else { return };
+        let (delivery, qos, is_repeated) = match session.inflight.repeat(lane, offset) {
+            Some((delivery, 0)) => {
+                let qos = matched.qos.max(1);
+                session.inflight.set_qos(delivery, qos);
+                (delivery, qos, qos == 1)
+            }
+            Some((delivery, qos)) => (delivery, qos, true),
+            None => {
+                let source = Source::Logged(lane, offset);
+                (session.inflight.send(source, matched.qos), matched.qos, false)
+            }
+        };
+        session.reader_mut(lane).cursor.deliver(offset);
+        let id = session.id;
+        self.counters.delivered += 1;
+        let event = Event::Deliver(Delivery {
+            record: record.clone(),
+            id: Some(delivery),
+            qos,
+            retain: matched.is_retain_as_published && record.is_retained(),
+            is_repeated,
+            identifiers: matched.identifiers,
+        });
+        self.outputs.push_back(Output::ToConnection { connection, event });
+        self.mark_dirty(id);
+    }
+
+    pub(super) fn handle_trimmed(&mut self, lane: Lane, first: Offset) {
+        self.first[lane] = self.first[lane].max(first);
+        self.head[lane] = self.head[lane].max(first);
+        let online: Vec<SessionId> = self
+            .registry
+            .iter()
+            .filter(|session| session.online().is_some() && session.reader(lane).is_behind)
+            .map(|session| session.id)
+            .collect();
+        for id in online {
+            let Some(session) = self.registry.get_mut(id) else { continue };
+            let reader = session.reader_mut(lane);
+            // What was handed to the client stays pending until it is acknowledged.
+            self.counters.missed += first.0.saturating_sub(reader.cursor.delivered().0);
+            reader.cursor.skip_to(first);
+            reader.is_behind = reader.cursor.delivered() < self.head[lane];
+            let position = reader.cursor.delivered();
+            self.pass_gone(id, lane, position);
+        }
+    }
+
+    /// Puts a session into the list of those with something to do.
+    pub(super) fn wake(&mut self, id: SessionId) {
+        if let Some(session) = self.registry.get_mut(id)
+            && session.has_work()
+            && !session.is_runnable
+        {
+            session.is_runnable = true;
+            self.runnable.push_back(id);
+        }
+    }
+
+    /// Does one bounded piece of a session's reading.
+    pub(super) fn step(&mut self, id: SessionId) {
+        let Some(session) = self.registry.get_mut(id) else { return };
+        session.is_runnable = false;
+        let Some(connection) = session.online() else { return };
+        while session.has_room() {
+            let Some((delivery, qos, record)) = session.inflight.repeat_kept() else { break };
+            let event = Event::Deliver(Delivery {
+                record,
+                id: Some(delivery),
+                qos,
+                retain: true,
+                is_repeated: true,
+                identifiers: Default::default(),
+            });
+            self.outputs.push_back(Output::ToConnection { connection, event });
+        }
+        self.walk_retained(id, connection);
+        self.fetch(id);
+    }
+
+    fn fetch(&mut self, id: SessionId) {
+        let Some(session) = self.registry.get_mut(id) else { return };
+        let Some(lane) = session.lane_to_read() else { return };
+        let from = session.reader(lane).cursor.delivered();
+        session.fetching = Some((lane, from));
+        let room = session.window - session.inflight.sent_count;
+        let wish = usize::from(room) * usize::from(session.stride);
+        self.outputs.push_back(Output::Fetch {
+            session: id,
+            lane,
+            from,
+            maximum_count: wish.min(self.settings.fetch_count_maximum),
+            maximum_bytes: self.settings.fetch_bytes_maximum,
+        });
+    }
+
+    /// Sends some of the retained messages that a session waits for.
+    fn walk_retained(&mut self, id: SessionId, connection: ConnectionId) {
+        for _ in 0..STEP_MESSAGES {
+            let Some(session) = self.registry.get_mut(id) else { return };
+            let Some(walk) = session.walks.front_mut() else { return };
+            let subscription = session.subscriptions.get(&walk.filter).copied();
+            let filter = TopicFilter::new(&walk.filter);
+            let (Some(subscription), Ok(filter)) = (subscription, filter) else {
+                session.walks.pop_front();
+                continue;
+            };
+            match self.retained.step(filter, walk.after.as_deref()) {
+                Step::Done => {
+                    let done = session.walks.pop_front().map(|walk| walk.filter);
+                    session.walked.extend(done.filter(|_| session.is_stored));
+                    self.mark_dirty(id);
+                }
+                Step::Passed(topic) => walk.after = Some(topic),
+                Step::Found(record) if is_expired(&record, self.now.wall) => {
+                    walk.after = Some(record.topic().into());
+                }
+                Step::Found(record) => {
+                    let qos = record.qos().min(subscription.qos);
+                    let topic = Box::from(record.topic());
+                    if qos > 0 && !session.has_room() || session.is_congested {
+                        return;
+                    }
+                    let delivery =
+                        session.send_retained(record, qos, subscription.identifier);
+                    if let Some(walk) = session.walks.front_mut() {
+                        walk.after = Some(topic);
+                    }
+                    self.counters.delivered += 1;
+                    let event = Event::Deliver(delivery);
+                    self.outputs.push_back(Output::ToConnection { connection, event });
+                }
+            }
+        }
+        self.wake(id);
+    }
+
+    fn settle(&mut self, id: SessionId, delivery: DeliveryId) {
+        let Some(session) = self.registry.get_mut(id) else { return };
+        let Some(sent) = session.inflight.settle(delivery) else { return };
+        match sent.source {
+            Source::Logged(lane, offset) => {
+                session.reader_mut(lane).cursor.acknowledge(offset);
+                self.mark_dirty(id);
+            }
+            Source::Kept(_) => self.mark_dirty(id),
+            Source::Passing | Source::Lost => {}
+        }
+        self.wake(id);
+    }
+
+    /// Says that deliveries before a position can't be repeated.
+    fn pass_gone(&mut self, id: SessionId, lane: Lane, position: Offset) {
+        let Some(session) = self.registry.get_mut(id) else { return };
+        let Some(connection) = session.online() else { return };
+        for delivery in session.inflight.take_passed(lane, position) {
+            self.tell(connection, Event::Gone { delivery });
+        }
+    }
+}
+
+impl Session {
+    /// Joins the session's subscriptions that match a record of the log; QoS 0 for none.
+    fn match_own(&self, record: &Record, lane: Lane, offset: Offset) -> Match {
+        let mut matched = Match::default();
+        let Ok(topic) = TopicName::new(record.topic()) else { return matched };
+        let is_own = self.publisher == record.publisher();
+        for (filter, subscription) in &self.subscriptions {
+            let is_heard = !(is_own && subscription.is_no_local);
+            let is_matching = || TopicFilter::new(filter).is_ok_and(|it| it.matches(topic));
+            if subscription.begin[lane] <= offset && is_heard && is_matching() {
+                matched.add(
+                    subscription.qos,
+                    subscription.is_retain_as_published,
+                    subscription.identifier.unwrap_or(0),
+                );
+            }
+        }
+        matched.qos = matched.qos.min(record.qos());
+        matched
+    }
+
+    fn send_retained(&mut self, record: Record, qos: u8, identifier: Option<u32>) -> Delivery {
+        let is_kept = self.is_stored;
+        let source = if is_kept { Source::Kept(record.clone()) } else { Source::Passing };
+        let id = (qos > 0).then(|| self.inflight.send(source, qos));
+        let mut matched = Match::default();
+        matched.add(qos, false, identifier.unwrap_or(0));
+        Delivery {
+            record,
+            id,
+            qos,
+            retain: true,
+            is_repeated: false,
+            identifiers: matched.identifiers,
+        }
+    }
+
+    /// Where in the log a delivery can be found after a restart.
+    fn place_of(&self, delivery: DeliveryId) -> Option<(Lane, Offset)> {
+        match self.inflight.find(delivery)?.source {
+            Source::Logged(lane, offset) => Some((lane, offset)),
+            Source::Passing | Source::Kept(_) | Source::Lost => None,
+        }
+    }
+
+    fn delete_note(&self, key: u32) -> Option<Change> {
+        self.is_stored.then(|| Change::Delete {
+            table: Table::Handshakes,
+            key: member_key(&self.client_identifier, &key.to_be_bytes()),
+        })
+    }
+}

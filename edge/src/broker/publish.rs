@@ -1,0 +1,351 @@
+//! The way of a message: who wants it, whether it must be durable first, and who gets it.
+//!
+//! A message goes through the log when a reader needs it there: an uplink route, a session that
+//! outlives its connection, a session that can't take it now or is still reading, or a message of
+//! the same topic that is on its way into the log. Whatever is committed for another reason
+//! (retain, exactly once) takes its readers with QoS over 0 along, so that nobody sees what its
+//! publisher may send again. QoS 0 passes through memory at once, always.
+
+use sync::{Change, Lane, Offset, Record, RecordParts, Table, WallTime};
+use wire::topic::{TopicFilter, TopicName};
+
+use super::Broker;
+use super::commit::Waiting;
+use super::event::{
+    ConnectionId, Delivery, Event, Note, Outcome, Output, Refusal, SessionId, Token, Urgency, Will,
+};
+use super::session::{KeptNote, Match, Source};
+use super::stored::{Blob, StoredNote, encode, member_key};
+use super::subscriptions::Entry;
+
+/// A message whose commit is not answered yet.
+#[derive(Debug)]
+pub(super) struct Publication {
+    pub(super) record: Record,
+    pub(super) origin: Origin,
+    pub(super) note: Option<(SessionId, Note)>,
+    pub(super) is_appended: bool,
+    pub(super) outcome: Outcome,
+}
+
+/// Where a message comes from.
+#[derive(Clone, Debug)]
+pub(super) enum Origin {
+    /// A client published it.
+    Client { connection: ConnectionId, token: Token },
+    /// It came down.
+    Cloud { token: Token },
+    /// A client is lost. The session, if it goes on, gets the will back when it can't be stored.
+    Will { session: Option<SessionId>, will: Will },
+}
+
+/// Who wants a record.
+#[derive(Clone, Copy, Debug, Default)]
+struct Demand {
+    is_routed: bool,
+    /// Anybody at all.
+    is_wanted: bool,
+    /// Somebody with QoS over 0.
+    has_readers: bool,
+    /// Somebody who must find it in the log.
+    needs_log: bool,
+}
+
+/// Bytes of a note's value, at most.
+const NOTE_BYTES_MAXIMUM: usize = 64;
+
+impl Broker {
+    pub(super) fn handle_publish(
+        &mut self,
+        connection: ConnectionId,
+        record: Record,
+        token: Token,
+        note: Option<Note>,
+    ) {
+        let Some(id) = self.registry.session_of(connection) else { return };
+        self.counters.published += 1;
+        let origin = Origin::Client { connection, token };
+        let (mut changes, mut kept) = (Vec::new(), None);
+        if let Some(note) = note {
+            match self.put_note(id, &note, None) {
+                Ok(change) => changes.extend(change),
+                Err(refusal) => {
+                    let publication = Publication::new(record, origin);
+                    return self.refuse(&publication, refusal);
+                }
+            }
+            kept = Some((id, note));
+        }
+        let publication = Publication { note: kept, ..Publication::new(record, origin) };
+        self.distribute(publication, changes);
+    }
+
+    /// Sends a record on its way, committing `changes` with it.
+    pub(super) fn distribute(&mut self, mut publication: Publication, mut changes: Vec<Change>) {
+        let record = publication.record.clone();
+        if record.is_retained() {
+            match self.retained.set(&record) {
+                Ok(change) => changes.push(change),
+                Err(refusal) => {
+                    // The end of a session does not depend on its will.
+                    if matches!(publication.origin, Origin::Will { .. }) && !changes.is_empty() {
+                        self.commit(changes, Urgency::Relaxed, Waiting::Nobody);
+                    }
+                    return self.refuse(&publication, refusal);
+                }
+            }
+        }
+
+        let mut found = std::mem::take(&mut self.found);
+        let lane = self.lane_of(&record);
+        let demand = self.weigh(&record, lane, &mut found);
+        publication.outcome =
+            if demand.is_wanted { Outcome::Accepted } else { Outcome::NoSubscribers };
+        let is_logged = demand.needs_log || (!changes.is_empty() && demand.has_readers);
+        if is_logged {
+            publication.is_appended = true;
+            *self.appending.entry(record.topic_hash()).or_default() += 1;
+            changes.push(Change::Append { lane, record: record.clone() });
+        }
+        let is_durable = !changes.is_empty();
+        self.pass_on(&record, &found, if is_durable { 0 } else { 2 });
+        self.found = found;
+
+        if is_durable {
+            let urgency = if record.qos() > 0 { Urgency::Immediate } else { Urgency::Relaxed };
+            self.commit(changes, urgency, Waiting::Publication(Box::new(publication)));
+        } else {
+            let outcome = publication.outcome;
+            self.answer(&publication, outcome);
+        }
+    }
+
+    pub(super) fn publication_committed(
+        &mut self,
+        publication: Publication,
+        place: Option<(Lane, Offset)>,
+    ) {
+        if publication.is_appended {
+            let (lane, offset) = place.expect("the place of a record comes with its commit");
+            assert!(offset >= self.head[lane], "offsets of a lane only grow");
+            self.head[lane] = offset.next();
+            self.note_head_moved(lane);
+            self.forget_appending(&publication.record);
+            self.offer(&publication.record, lane, offset);
+        }
+        if let Some((id, note)) = &publication.note
+            && let Some(session) = self.registry.get_mut(*id)
+            && session.is_stored
+        {
+            let kept = KeptNote { value: note.value.clone(), delivery: None };
+            session.notes.insert(note.key, kept);
+        }
+        let outcome = publication.outcome;
+        self.answer(&publication, outcome);
+    }
+
+    pub(super) fn publication_failed(&mut self, publication: Publication, refusal: Refusal) {
+        let record = &publication.record;
+        if publication.is_appended {
+            self.forget_appending(record);
+        }
+        if record.is_retained() {
+            self.retained.note_unsaved(record.topic());
+            self.schedule_sweep();
+        }
+        if let Origin::Will { session: Some(session), will } = &publication.origin {
+            self.restore_will(*session, will.clone());
+        }
+        self.refuse(&publication, refusal);
+    }
+
+    /// The change that keeps a note; none when the session is not stored.
+    pub(super) fn put_note(
+        &self,
+        id: SessionId,
+        note: &Note,
+        delivery: Option<(u16, Option<(Lane, Offset)>)>,
+    ) -> Result<Option<Change>, Refusal> {
+        let session = self.registry.get(id).ok_or(Refusal::SessionGone)?;
+        let is_new = !session.notes.contains_key(&note.key);
+        let is_full = is_new && session.notes.len() >= self.settings.note_count_maximum;
+        if note.value.len() > NOTE_BYTES_MAXIMUM || is_full {
+            return Err(Refusal::Notes);
+        }
+        Ok(session.is_stored.then(|| Change::Put {
+            table: Table::Handshakes,
+            key: member_key(&session.client_identifier, &note.key.to_be_bytes()),
+            value: encode(&StoredNote::new(Blob(note.value.clone()), delivery)),
+        }))
+    }
+
+    /// The lane that a rule gives a record.
+    fn lane_of(&self, record: &Record) -> Lane {
+        if self.settings.lanes.is_empty() {
+            return Lane::Normal;
+        }
+        let Ok(name) = TopicName::new(record.topic()) else { return Lane::Normal };
+        let matches = |filter: &str| TopicFilter::new(filter).is_ok_and(|it| it.matches(name));
+        let rule = self.settings.lanes.iter().find(|(filter, _)| matches(filter));
+        rule.map_or(Lane::Normal, |(_, lane)| *lane)
+    }
+
+    /// Finds out who wants a record. Leaves the sessions' subscriptions in `found`, those of one
+    /// session in a row.
+    fn weigh(&self, record: &Record, lane: Lane, found: &mut Vec<Entry>) -> Demand {
+        let is_routed = self.look_up(record.topic(), found);
+        let is_routed = is_routed && !record.is_from_cloud();
+        let mut demand = Demand {
+            is_routed,
+            is_wanted: is_routed || !found.is_empty(),
+            has_readers: false,
+            needs_log: is_routed,
+        };
+        if record.qos() == 0 {
+            return demand;
+        }
+        let mut rest = found.as_slice();
+        while let Some((index, matched)) = self.next_match(&mut rest, record) {
+            if matched.qos > 0 {
+                demand.has_readers = true;
+                let session = self.registry.at(index);
+                demand.needs_log |=
+                    session.is_some_and(|it| it.is_durable() || !it.takes_live(lane));
+            }
+        }
+        // A later message of a topic must not overtake an earlier one.
+        demand.needs_log |=
+            demand.has_readers && self.appending.contains_key(&record.topic_hash());
+        demand
+    }
+
+    /// Collects the subscriptions that match a topic, by session; says whether a route does.
+    fn look_up(&self, topic: &str, found: &mut Vec<Entry>) -> bool {
+        found.clear();
+        self.subscriptions.collect(topic, found);
+        if !found.is_sorted_by_key(|entry| entry.session) {
+            found.sort_unstable_by_key(|entry| entry.session);
+        }
+        let routes = found.iter().rev().take_while(|entry| entry.session == Entry::ROUTE).count();
+        found.truncate(found.len() - routes);
+        routes > 0
+    }
+
+    /// Joins the subscriptions of the next session, without those that must not hear their own
+    /// session's messages. The QoS is the effective one.
+    fn next_match(&self, rest: &mut &[Entry], record: &Record) -> Option<(u32, Match)> {
+        loop {
+            let session = rest.first()?.session;
+            let mut matched = Match::default();
+            let mut is_heard = false;
+            while let Some((entry, behind)) =
+                rest.split_first().filter(|(entry, _)| entry.session == session)
+            {
+                *rest = behind;
+                // [MQTT-3.8.3-3]
+                let is_own = entry.is_no_local
+                    && self.registry.at(session).is_some_and(|it| it.publisher == record.publisher());
+                if !is_own {
+                    is_heard = true;
+                    matched.add(entry.qos, entry.is_retain_as_published, entry.identifier);
+                }
+            }
+            if is_heard {
+                matched.qos = matched.qos.min(record.qos());
+                return Some((session, matched));
+            }
+        }
+    }
+
+    /// Hands a record to the connected sessions whose effective QoS is at most `qos_maximum`,
+    /// without the log.
+    fn pass_on(&mut self, record: &Record, found: &[Entry], qos_maximum: u8) {
+        let mut rest = found;
+        while let Some((index, matched)) = self.next_match(&mut rest, record) {
+            let Some(session) = self.registry.at_mut(index) else { continue };
+            let Some(connection) = session.online() else { continue };
+            if matched.qos > qos_maximum {
+                continue;
+            }
+            let id = (matched.qos > 0).then(|| session.inflight.send(Source::Passing, matched.qos));
+            let delivery = Delivery {
+                record: record.clone(),
+                id,
+                qos: matched.qos,
+                retain: matched.is_retain_as_published && record.is_retained(),
+                is_repeated: false,
+                identifiers: matched.identifiers,
+            };
+            self.counters.delivered += 1;
+            let event = Event::Deliver(delivery);
+            self.outputs.push_back(Output::ToConnection { connection, event });
+        }
+    }
+
+    /// Hands a committed record to the live sessions that want it with QoS over 0. One without
+    /// room is behind from here on.
+    fn offer(&mut self, record: &Record, lane: Lane, offset: Offset) {
+        if record.qos() == 0 {
+            return;
+        }
+        let mut found = std::mem::take(&mut self.found);
+        self.look_up(record.topic(), &mut found);
+        let mut rest = found.as_slice();
+        while let Some((index, matched)) = self.next_match(&mut rest, record) {
+            let Some(session) = self.registry.at_mut(index) else { continue };
+            let reader = session.reader_mut(lane);
+            if matched.qos == 0 || reader.is_behind {
+                continue;
+            }
+            reader.cursor.skip_to(offset);
+            if session.has_room() {
+                self.deliver_logged(index, lane, offset, record, matched);
+            } else {
+                session.reader_mut(lane).is_behind = true;
+            }
+        }
+        self.found = found;
+    }
+
+    fn forget_appending(&mut self, record: &Record) {
+        let topic = record.topic_hash();
+        if let Some(count) = self.appending.get_mut(&topic) {
+            *count -= 1;
+            if *count == 0 {
+                self.appending.remove(&topic);
+            }
+        }
+    }
+
+    fn refuse(&mut self, publication: &Publication, refusal: Refusal) {
+        self.counters.refused += 1;
+        self.answer(publication, Outcome::Refused(refusal));
+    }
+}
+
+impl Publication {
+    pub(super) const fn new(record: Record, origin: Origin) -> Self {
+        Self { record, origin, note: None, is_appended: false, outcome: Outcome::Accepted }
+    }
+}
+
+/// Copies a will's message with the time of its publication.
+pub(super) fn published_at(record: &Record, time: WallTime) -> Record {
+    Record::new(&RecordParts {
+        qos: record.qos(),
+        retain: record.is_retained(),
+        from_cloud: record.is_from_cloud(),
+        time,
+        expiry_seconds: record.expiry_seconds(),
+        publisher: record.publisher(),
+        topic: record.topic(),
+        properties: record.properties(),
+        payload: record.payload(),
+    })
+}
+
+/// Whether a record's expiry interval has passed.
+pub(super) fn is_expired(record: &Record, now: WallTime) -> bool {
+    let age = now.seconds_since(record.time());
+    record.expiry_seconds().is_some_and(|expiry| age >= u64::from(expiry))
+}

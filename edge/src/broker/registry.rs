@@ -1,0 +1,107 @@
+//! Who is here: sessions by place, by client identifier and by connection.
+
+use std::collections::BTreeMap;
+
+use sync::{Offset, PerLane};
+
+use super::event::{ConnectionId, SessionId};
+use super::session::Session;
+
+/// All sessions.
+#[derive(Debug, Default)]
+pub(super) struct Registry {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    by_name: BTreeMap<Box<str>, SessionId>,
+    /// By the index of the connection.
+    connections: Vec<Option<(ConnectionId, SessionId)>>,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    generation: u32,
+    session: Option<Box<Session>>,
+}
+
+impl Registry {
+    /// Makes a session that does not exist yet.
+    pub(super) fn create(&mut self, name: &str, heads: PerLane<Offset>) -> &mut Session {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot::default());
+            u32::try_from(self.slots.len() - 1).expect("sessions are bounded by their limit")
+        });
+        let slot = &mut self.slots[index as usize];
+        let id = SessionId { index, generation: slot.generation };
+        let former = self.by_name.insert(name.into(), id);
+        assert!(former.is_none(), "a client identifier names one session");
+        slot.session.insert(Box::new(Session::new(id, name, heads)))
+    }
+
+    /// Forgets a session and its connection.
+    pub(super) fn remove(&mut self, id: SessionId) -> Option<Box<Session>> {
+        self.get(id)?;
+        let slot = &mut self.slots[id.index as usize];
+        let session = slot.session.take()?;
+        slot.generation = slot.generation.wrapping_add(1);
+        self.free.push(id.index);
+        self.by_name.remove(&session.client_identifier);
+        if let Some(connection) = session.holder() {
+            self.unbind(connection);
+        }
+        Some(session)
+    }
+
+    /// Notes which session a connection holds.
+    pub(super) fn bind(&mut self, connection: ConnectionId, session: SessionId) {
+        let index = connection.index as usize;
+        if self.connections.len() <= index {
+            self.connections.resize(index + 1, None);
+        }
+        self.connections[index] = Some((connection, session));
+    }
+
+    /// Forgets a connection. Gives back the session that it held.
+    pub(super) fn unbind(&mut self, connection: ConnectionId) -> Option<SessionId> {
+        let session = self.session_of(connection)?;
+        self.connections[connection.index as usize] = None;
+        Some(session)
+    }
+
+    /// The session that a connection holds; `None` for one that is gone.
+    pub(super) fn session_of(&self, connection: ConnectionId) -> Option<SessionId> {
+        match self.connections.get(connection.index as usize)? {
+            Some((bound, session)) if *bound == connection => Some(*session),
+            _ => None,
+        }
+    }
+
+    pub(super) fn find(&self, name: &str) -> Option<SessionId> {
+        self.by_name.get(name).copied()
+    }
+
+    pub(super) fn get(&self, id: SessionId) -> Option<&Session> {
+        self.at(id.index).filter(|session| session.id == id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: SessionId) -> Option<&mut Session> {
+        self.at_mut(id.index).filter(|session| session.id == id)
+    }
+
+    /// The session at a place, whichever it is.
+    pub(super) fn at(&self, index: u32) -> Option<&Session> {
+        self.slots.get(index as usize)?.session.as_deref()
+    }
+
+    /// The session at a place, whichever it is.
+    pub(super) fn at_mut(&mut self, index: u32) -> Option<&mut Session> {
+        self.slots.get_mut(index as usize)?.session.as_deref_mut()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Session> {
+        self.slots.iter().filter_map(|slot| slot.session.as_deref())
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_name.len()
+    }
+}
