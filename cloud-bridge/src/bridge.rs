@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use async_channel::{Receiver, Sender};
 use embedded_io::ErrorKind;
-use sync::Epoch;
+use sync::{ConnectionId, Epoch};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::timeout;
 
 use crate::connection;
 use crate::settings::Settings;
-use crate::{BridgeError, Command, Config, ConnectionId, Event};
+use crate::{BridgeError, Command, Config, Event};
 
 /// A running bridge. Dropping it, with every clone of its command sender, stops it too, without
 /// waiting.
@@ -115,7 +115,10 @@ async fn dispatch(settings: Rc<Settings>, commands: Receiver<Command>, events: S
             let down = Event::Down {
                 connection,
                 kind: ErrorKind::InvalidInput,
-                text: format!("there is no connection {connection}, only {count} from 0 on"),
+                text: format!(
+                    "connection {} is not one of {count}, from 0 on",
+                    connection.0
+                ),
             };
             let _ = events.send(down).await;
         }
@@ -136,9 +139,10 @@ async fn dispatch(settings: Rc<Settings>, commands: Receiver<Command>, events: S
 /// Finds the connection that a command is for; `None` for the stop, which is for all.
 const fn addressee(command: &Command) -> Option<ConnectionId> {
     match command {
-        Command::Connect { connection } | Command::Disconnect { connection } => Some(*connection),
+        Command::Connect { connection }
+        | Command::Disconnect { connection }
+        | Command::Confirm { connection, .. } => Some(*connection),
         Command::Publish(publish) => Some(publish.connection),
-        Command::Confirm { token } => Some(token.connection),
         Command::Stop => None,
     }
 }

@@ -8,19 +8,9 @@ use core::fmt;
 
 use bytes::Bytes;
 use embedded_io::ErrorKind;
-use sync::{Lane, Offset, Record};
+use sync::{ConnectionId, Lane, Offset, Record, Token};
 
 use crate::Endpoint;
-
-/// One of the bridge's connections, counted from 0. Connection 0 carries the downlink.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ConnectionId(pub u8);
-
-impl fmt::Display for ConnectionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
 
 /// What the bridge is told to do.
 #[derive(Clone, Debug)]
@@ -43,6 +33,8 @@ pub enum Command {
     /// Acknowledge a downlink message to the cloud. Without effect when the token's connection
     /// has been lost since: the cloud sends the message again.
     Confirm {
+        /// Where the message came from.
+        connection: ConnectionId,
         /// Came with the message.
         token: Token,
     },
@@ -76,7 +68,7 @@ pub enum Event {
         session: SessionState,
         /// How many publishes may be unanswered: the configured window, or less if the server
         /// allows less. One more is refused with `0x93`.
-        window: u16,
+        receive_maximum: u16,
         /// The largest packet that is sent, in bytes: as configured, or less if the server
         /// allows less.
         maximum_packet_bytes: u32,
@@ -127,7 +119,10 @@ pub enum Event {
     },
     /// A message came down. The server waits for its `Confirm`, so store it soon.
     Received {
-        /// To confirm it with.
+        /// Where it came from.
+        connection: ConnectionId,
+        /// To confirm it with. Never used twice by one bridge, and void after the connection's
+        /// `Down`.
         token: Token,
         /// The message.
         message: Downlink,
@@ -157,23 +152,6 @@ pub enum SessionState {
     Present,
     /// The server starts from nothing.
     New,
-}
-
-/// Names one downlink message on one life of one connection. Worthless after its `Down`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Token {
-    pub(crate) connection: ConnectionId,
-    pub(crate) life: u32,
-    /// 0 for QoS 0, which has nothing to acknowledge.
-    pub(crate) packet_identifier: u16,
-}
-
-impl Token {
-    /// The connection that the message came on.
-    #[must_use]
-    pub const fn connection(self) -> ConnectionId {
-        self.connection
-    }
 }
 
 /// A message from the cloud, parsed but not interpreted.

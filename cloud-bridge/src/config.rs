@@ -4,10 +4,10 @@ use core::fmt;
 use core::ops::RangeInclusive;
 use std::time::Duration;
 
-use rumqttc::v5::mqttbytes::valid_filter;
-use sync::Record;
+use sync::{ConnectionId, Record};
+use wire::topic::TopicFilter;
 
-use crate::{ConfigError, ConnectionId, Endpoint, Scheme, Tls};
+use crate::{ConfigError, Endpoint, Scheme, Tls};
 
 /// Everything that decides how the bridge behaves. [`Config::new`] gives the defaults named here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -175,7 +175,7 @@ impl Config {
         match self
             .downlink_filters
             .iter()
-            .find(|filter| !is_filter(filter))
+            .find(|filter| TopicFilter::new(filter).is_err())
         {
             Some(filter) => refuse("downlink_filters", filter, "MQTT topic filters"),
             None => Ok(()),
@@ -204,7 +204,8 @@ impl fmt::Debug for Credentials {
 /// An edge id that is too long or has other characters is replaced by its hash.
 #[must_use]
 pub fn client_id(prefix: &str, edge_id: &str, connection: ConnectionId) -> String {
-    let plain = format!("{prefix}{edge_id}-{connection}");
+    let ConnectionId(index) = connection;
+    let plain = format!("{prefix}{edge_id}-{index}");
     if plain.len() <= CLIENT_ID_BYTES && plain.bytes().all(is_client_id_byte) {
         return plain;
     }
@@ -214,7 +215,7 @@ pub fn client_id(prefix: &str, edge_id: &str, connection: ConnectionId) -> Strin
             char::from(b"0123456789abcdefghijklmnopqrstuv"[(hash >> (5 * digit)) as usize & 31])
         })
         .collect();
-    format!("{prefix}{digits}-{connection}")
+    format!("{prefix}{digits}-{index}")
 }
 
 const CLIENT_ID_BYTES: usize = 23;
@@ -248,11 +249,6 @@ fn refuse(key: &'static str, found: &str, allowed: &'static str) -> Result<(), C
         found: found.to_owned(),
         allowed,
     })
-}
-
-/// Asks rumqttc, since it refuses to send what it does not take for a filter.
-fn is_filter(filter: &str) -> bool {
-    filter.len() <= usize::from(u16::MAX) && !filter.contains('\0') && valid_filter(filter)
 }
 
 const fn is_client_id_byte(byte: u8) -> bool {

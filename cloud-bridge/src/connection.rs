@@ -8,12 +8,14 @@ use std::rc::Rc;
 
 use async_channel::{Receiver, Sender};
 use embedded_io::ErrorKind;
+use sync::ConnectionId;
 use tokio::task::spawn_local;
 
 use crate::failure::Failure;
 use crate::life::{Life, Outcome, Reached};
+use crate::session::Tokens;
 use crate::settings::Settings;
-use crate::{Command, ConnectionId, Event};
+use crate::{Command, Event};
 
 /// Serves one connection's commands until their channel is closed.
 pub(crate) async fn serve(
@@ -24,18 +26,17 @@ pub(crate) async fn serve(
 ) {
     let endpoints = &settings.config.endpoints;
     let mut endpoint = 0;
-    let mut number = 0;
+    let tokens = Tokens::default();
     while let Ok(command) = commands.recv().await {
         // Whatever else comes while nothing is connected belongs to a life that is over.
         let Command::Connect { .. } = command else {
             continue;
         };
-        number += 1;
         let life = Life {
             settings: settings.clone(),
             connection,
             endpoint: endpoints[endpoint].clone(),
-            number,
+            tokens: tokens.clone(),
             commands: commands.clone(),
             events: events.clone(),
         };

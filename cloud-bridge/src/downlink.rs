@@ -2,6 +2,7 @@
 
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::Publish;
+use wire::topic::TopicName;
 
 use crate::failure::Failure;
 use crate::{Downlink, property};
@@ -11,7 +12,7 @@ use crate::{Downlink, property};
 pub(crate) enum Message {
     /// A message for the gateway.
     Usable(Downlink),
-    /// A message whose topic name is none. It is acknowledged and dropped: sent again for ever, it
+    /// A message with a topic name or a property that MQTT does not allow. It is acknowledged and dropped: sent again for ever, it
     /// would hold up everything behind it.
     Unusable,
 }
@@ -37,17 +38,16 @@ pub(crate) fn read(publish: Publish) -> Result<Message, Failure> {
             "the server sends QoS 2, subscribed is QoS 1",
         ));
     }
-    let topic = match str::from_utf8(&publish.topic) {
-        Ok(topic) if !topic.is_empty() && !topic.contains(['+', '#', '\0']) => topic.to_owned(),
-        _ => {
-            tracing::warn!("a downlink message without a valid topic name is dropped");
-            return Ok(Message::Unusable);
-        }
+    let topic = str::from_utf8(&publish.topic).ok();
+    let topic = topic.and_then(|topic| TopicName::new(topic).ok());
+    let (Some(topic), Ok(forwardable)) = (topic, property::encode(&properties)) else {
+        tracing::warn!("a downlink message with an invalid topic name or property is dropped");
+        return Ok(Message::Unusable);
     };
     Ok(Message::Usable(Downlink {
-        topic,
+        topic: topic.as_str().to_owned(),
         payload: publish.payload,
-        properties: property::encode(&properties),
+        properties: forwardable,
         qos: publish.qos as u8,
         retain: publish.retain,
         expiry_seconds: properties.message_expiry_interval,

@@ -9,7 +9,8 @@
 //! talks to it through two bounded channels that work from any executor.
 //!
 //! ```no_run
-//! use cloud_bridge::{Bridge, Command, Config, ConnectionId, Event};
+//! use cloud_bridge::{Bridge, Command, Config, Event};
+//! use sync::ConnectionId;
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let config = Config::new(vec!["mqtt://cloud.example:1883".parse()?]);
@@ -46,9 +47,7 @@ mod settings;
 mod tls;
 
 pub use bridge::Bridge;
-pub use command::{
-    Command, ConnectionId, Downlink, Event, PublishCommand, Rejection, SessionState, Token,
-};
+pub use command::{Command, Downlink, Event, PublishCommand, Rejection, SessionState};
 pub use config::{Config, Credentials, client_id};
 pub use endpoint::{Endpoint, Scheme};
 pub use error::{BridgeError, ConfigError, PemProblem};

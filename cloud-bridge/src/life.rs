@@ -20,6 +20,7 @@ use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{ConnAck, Filter, Packet, Publish, RetainForwardRule};
 use rumqttc::v5::{AsyncClient, EventLoop, MqttOptions, Request};
 use rumqttc::{NetworkOptions, Outgoing, TlsConfiguration, Transport};
+use sync::{ConnectionId, Token};
 use tokio::net::lookup_host;
 use tokio::time::timeout;
 
@@ -27,20 +28,17 @@ use crate::failure::Failure;
 use crate::inflight::Place;
 use crate::publication::Publication;
 use crate::reason::RECEIVE_MAXIMUM_EXCEEDED;
-use crate::session::{Output, Session, Terms};
+use crate::session::{Output, Session, Terms, Tokens};
 use crate::settings::Settings;
 use crate::settings::whole_seconds;
-use crate::{
-    Command, ConnectionId, Endpoint, Event, PublishCommand, Scheme, SessionState, Token, client_id,
-};
+use crate::{Command, Endpoint, Event, PublishCommand, Scheme, SessionState, client_id};
 
 /// Everything one life needs; [`Life::run`] uses it up.
 pub(crate) struct Life {
     pub(crate) settings: Rc<Settings>,
     pub(crate) connection: ConnectionId,
     pub(crate) endpoint: Endpoint,
-    /// Counts the lives of this connection.
-    pub(crate) number: u32,
+    pub(crate) tokens: Tokens,
     pub(crate) commands: Receiver<Command>,
     pub(crate) events: Sender<Event>,
 }
@@ -113,7 +111,11 @@ impl Life {
             config, stamp, tls, ..
         } = &*self.settings;
         let Endpoint { scheme, host, port } = &self.endpoint;
-        let id = client_id(&config.client_id_prefix, &stamp.edge_id, self.connection);
+        let id = client_id(
+            &config.client_id_prefix,
+            &stamp.origin.edge_id,
+            self.connection,
+        );
         let is_durable = config.carries_downlink(self.connection);
         let session_expiry = whole_seconds(config.session_expiry);
         let mut options = MqttOptions::new(id, host, *port);
@@ -207,7 +209,7 @@ impl Life {
         };
         let terms = Terms {
             connection: self.connection,
-            life: self.number,
+            tokens: self.tokens.clone(),
             window,
             maximum_packet_bytes,
             downlink_window: config.downlink_window,
@@ -222,7 +224,7 @@ impl Life {
             } else {
                 SessionState::New
             },
-            window,
+            receive_maximum: window,
             maximum_packet_bytes,
         };
         Ok((Session::new(terms, self.settings.clock.now()), up))
@@ -283,7 +285,7 @@ impl Life {
                         self.say(answer).await;
                     }
                 }
-                Command::Confirm { token } => confirm(token, client, session),
+                Command::Confirm { token, .. } => confirm(token, client, session),
                 Command::Disconnect { .. } => break,
                 Command::Connect { .. } | Command::Stop => {}
             }

@@ -4,93 +4,148 @@
 //! correlation data, user properties. Expiry travels beside them; aliases and subscription
 //! identifiers belong to one connection and never pass.
 
+use core::convert::Infallible;
+
 use bytes::Bytes;
 use rumqttc::v5::mqttbytes::v5::PublishProperties;
+use wire::mqtt::property::{Properties, Property, PropertySet, PropertyWriter, UserProperty};
+use wire::topic::TopicName;
+use wire::{DecodeError, EncodeError};
 
-/// Properties that are not well-formed.
+/// A property that MQTT 5 does not allow to be forwarded as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Malformed;
+pub(crate) struct InvalidProperty;
+
+impl From<EncodeError<Infallible>> for InvalidProperty {
+    fn from(_: EncodeError<Infallible>) -> Self {
+        Self
+    }
+}
 
 /// Reads forwardable properties, as on the wire without their length. Correlation data shares
 /// the memory of `bytes`.
-pub(crate) fn decode(bytes: &Bytes) -> Result<PublishProperties, Malformed> {
+pub(crate) fn decode(bytes: &Bytes) -> Result<PublishProperties, DecodeError> {
     let mut properties = PublishProperties::default();
-    let mut reader = Reader { rest: bytes };
-    while let Some((identifier, rest)) = reader.rest.split_first() {
-        reader.rest = rest;
-        match *identifier {
-            PAYLOAD_FORMAT => properties.payload_format_indicator = Some(reader.byte()?),
-            CONTENT_TYPE => properties.content_type = Some(reader.string()?),
-            RESPONSE_TOPIC => properties.response_topic = Some(reader.string()?),
-            CORRELATION_DATA => {
-                properties.correlation_data = Some(bytes.slice_ref(reader.binary()?));
+    for property in Properties::parse(bytes, PropertySet::FORWARDABLE)? {
+        match property {
+            Property::PayloadFormatIndicator(is_text) => {
+                properties.payload_format_indicator = Some(is_text.into());
             }
-            USER_PROPERTY => {
-                let pair = (reader.string()?, reader.string()?);
+            Property::ContentType(text) => properties.content_type = Some(text.to_owned()),
+            Property::ResponseTopic(topic) => {
+                properties.response_topic = Some(topic.as_str().to_owned());
+            }
+            Property::CorrelationData(data) => {
+                properties.correlation_data = Some(bytes.slice_ref(data));
+            }
+            Property::UserProperty(UserProperty { name, value }) => {
+                let pair = (name.to_owned(), value.to_owned());
                 properties.user_properties.push(pair);
             }
-            _ => return Err(Malformed),
+            // No other is allowed, so none was read.
+            _ => {}
         }
     }
     Ok(properties)
 }
 
 /// Writes the forwardable properties, as on the wire without their length.
-pub(crate) fn encode(properties: &PublishProperties) -> Bytes {
+///
+/// # Errors
+/// When one of them is none: rumqttc lets a server send NUL in a string, wildcards in a response
+/// topic and any number as payload format.
+pub(crate) fn encode(properties: &PublishProperties) -> Result<Bytes, InvalidProperty> {
     let mut bytes = Vec::new();
+    let mut writer = PropertyWriter::new(&mut bytes, PropertySet::FORWARDABLE);
     if let Some(format) = properties.payload_format_indicator {
-        bytes.extend_from_slice(&[PAYLOAD_FORMAT, format]);
+        let is_text = match format {
+            0 => false,
+            1 => true,
+            _ => return Err(InvalidProperty),
+        };
+        writer.write(&Property::PayloadFormatIndicator(is_text))?;
     }
-    let mut field = |identifier: Option<u8>, value: &[u8]| {
-        let length = u16::try_from(value.len())
-            .expect("a field that was read behind a length of 16 bits has one");
-        bytes.extend(identifier);
-        bytes.extend_from_slice(&length.to_be_bytes());
-        bytes.extend_from_slice(value);
-    };
-    if let Some(content_type) = &properties.content_type {
-        field(Some(CONTENT_TYPE), content_type.as_bytes());
+    if let Some(text) = &properties.content_type {
+        writer.write(&Property::ContentType(text))?;
     }
-    if let Some(response_topic) = &properties.response_topic {
-        field(Some(RESPONSE_TOPIC), response_topic.as_bytes());
+    if let Some(topic) = &properties.response_topic {
+        let topic = TopicName::new(topic).map_err(|_| InvalidProperty)?;
+        writer.write(&Property::ResponseTopic(topic))?;
     }
-    if let Some(correlation_data) = &properties.correlation_data {
-        field(Some(CORRELATION_DATA), correlation_data);
+    if let Some(data) = &properties.correlation_data {
+        writer.write(&Property::CorrelationData(data))?;
     }
     for (name, value) in &properties.user_properties {
-        field(Some(USER_PROPERTY), name.as_bytes());
-        field(None, value.as_bytes());
+        writer.write(&Property::UserProperty(UserProperty { name, value }))?;
     }
-    bytes.into()
+    Ok(bytes.into())
 }
 
-const PAYLOAD_FORMAT: u8 = 0x01;
-const CONTENT_TYPE: u8 = 0x03;
-const RESPONSE_TOPIC: u8 = 0x08;
-const CORRELATION_DATA: u8 = 0x09;
-const USER_PROPERTY: u8 = 0x26;
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-struct Reader<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Reader<'a> {
-    fn byte(&mut self) -> Result<u8, Malformed> {
-        let (byte, rest) = self.rest.split_first().ok_or(Malformed)?;
-        self.rest = rest;
-        Ok(*byte)
+    fn all() -> PublishProperties {
+        PublishProperties {
+            payload_format_indicator: Some(1),
+            content_type: Some("application/json".to_owned()),
+            response_topic: Some("answers/7".to_owned()),
+            correlation_data: Some(Bytes::from_static(&[0, 255])),
+            user_properties: vec![
+                ("unit".to_owned(), "K".to_owned()),
+                ("unit".to_owned(), String::new()),
+            ],
+            ..PublishProperties::default()
+        }
     }
 
-    fn binary(&mut self) -> Result<&'a [u8], Malformed> {
-        let (length, rest) = self.rest.split_first_chunk::<2>().ok_or(Malformed)?;
-        let length = usize::from(u16::from_be_bytes(*length));
-        let (value, rest) = rest.split_at_checked(length).ok_or(Malformed)?;
-        self.rest = rest;
-        Ok(value)
+    #[test]
+    fn properties_of_the_message_pass_both_ways() {
+        let bytes = encode(&all()).unwrap();
+        assert_eq!(decode(&bytes), Ok(all()));
+        assert_eq!(decode(&Bytes::new()), Ok(PublishProperties::default()));
     }
 
-    fn string(&mut self) -> Result<String, Malformed> {
-        let text = str::from_utf8(self.binary()?).map_err(|_| Malformed)?;
-        Ok(text.to_owned())
+    #[test]
+    fn properties_of_the_connection_do_not_pass() {
+        let properties = PublishProperties {
+            message_expiry_interval: Some(7),
+            topic_alias: Some(1),
+            subscription_identifiers: vec![1],
+            ..PublishProperties::default()
+        };
+        assert_eq!(encode(&properties), Ok(Bytes::new()));
+        for bytes in [&[0x02, 0, 0, 0, 7][..], &[0x23, 0, 1], &[0x0b, 1]] {
+            assert!(decode(&Bytes::copy_from_slice(bytes)).is_err());
+        }
+    }
+
+    #[test]
+    fn bytes_cut_off_anywhere_are_refused_or_fewer_properties() {
+        let bytes = encode(&all()).unwrap();
+        for end in 0..bytes.len() {
+            assert_ne!(decode(&bytes.slice(..end)), Ok(all()));
+        }
+    }
+
+    #[test]
+    fn values_that_rumqttc_lets_through_are_refused() {
+        let table: [PublishProperties; 3] = [
+            PublishProperties {
+                payload_format_indicator: Some(2),
+                ..PublishProperties::default()
+            },
+            PublishProperties {
+                response_topic: Some("a/#".to_owned()),
+                ..PublishProperties::default()
+            },
+            PublishProperties {
+                user_properties: vec![("a\0".to_owned(), String::new())],
+                ..PublishProperties::default()
+            },
+        ];
+        for properties in table {
+            assert_eq!(encode(&properties), Err(InvalidProperty));
+        }
     }
 }

@@ -3,24 +3,16 @@
 use bytes::Bytes;
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{Publish, PublishProperties};
-use sync::{Epoch, Record, WallTime};
+use sync::{Origin, Record, WallTime};
+use wire::topic::TopicName;
 
 use crate::inflight::Place;
 use crate::{Rejection, property};
 
-/// User properties by which a record is recognised, wherever and however often it arrives. What a
-/// publisher wrote under these names is left out, so that each stands once and can be believed.
-pub(crate) const EDGE_ID: &str = "edge-id";
-pub(crate) const EDGE_EPOCH: &str = "edge-epoch";
-pub(crate) const EDGE_LANE: &str = "edge-lane";
-pub(crate) const EDGE_OFFSET: &str = "edge-offset";
-pub(crate) const EDGE_TIME: &str = "edge-time";
-
 /// What every record of this gateway has in common on its way up.
 #[derive(Clone, Debug)]
 pub(crate) struct Stamp {
-    pub(crate) edge_id: String,
-    pub(crate) epoch: Epoch,
+    pub(crate) origin: Origin,
     pub(crate) topic_prefix: String,
     /// Of records without their own.
     pub(crate) expiry_seconds: u32,
@@ -90,20 +82,22 @@ impl Stamp {
     fn topic(&self, record: &Record) -> Result<String, Rejection> {
         let name = record.topic();
         let length = self.topic_prefix.len() + name.len();
-        if name.is_empty() || length > usize::from(u16::MAX) || name.contains(['+', '#', '\0']) {
+        if length > usize::from(u16::MAX) || TopicName::new(name).is_err() {
             return Err(Rejection::Topic);
         }
         Ok([&self.topic_prefix, name].concat())
     }
 
+    /// Adds the properties by which a record is recognised, wherever and however often it arrives.
+    /// What a publisher wrote under their names is left out, so that each can be believed.
     fn identify(&self, place: Place, record: &Record, pairs: &mut Vec<(String, String)>) {
-        let own = [
-            (EDGE_ID, self.edge_id.clone()),
-            (EDGE_EPOCH, self.epoch.0.to_string()),
-            (EDGE_LANE, place.lane.name().to_owned()),
-            (EDGE_OFFSET, place.offset.to_string()),
-            (EDGE_TIME, record.time().0.to_string()),
-        ];
+        let own = sync::Place {
+            origin: self.origin.clone(),
+            lane: place.lane,
+            offset: place.offset,
+            time: record.time(),
+        }
+        .to_properties();
         pairs.retain(|(name, _)| own.iter().all(|(reserved, _)| name != reserved));
         pairs.extend(own.map(|(name, value)| (name.to_owned(), value)));
     }

@@ -6,25 +6,27 @@
 //! packet identifier before it is confirmed. It never touches a socket or a clock.
 
 use core::time::Duration;
-use std::collections::{BTreeSet, VecDeque};
+use std::cell::Cell;
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
 
 use rumqttc::Outgoing;
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{Packet, PubAck, Publish, SubAck};
-use sync::Instant;
+use sync::{ConnectionId, Instant, Token};
 
 use crate::downlink::{self, Message};
 use crate::failure::Failure;
 use crate::inflight::{Inflight, Place};
 use crate::reason::{self, Verdict, verdict};
-use crate::{ConnectionId, Event, Rejection, Token};
+use crate::{Event, Rejection};
 
 /// What a session was agreed to be, by configuration and CONNACK.
 #[derive(Clone, Debug)]
 pub(crate) struct Terms {
     pub(crate) connection: ConnectionId,
-    /// Counts the lives of this connection, so that a token of another is recognised.
-    pub(crate) life: u32,
+    /// Shared by every life of the connection.
+    pub(crate) tokens: Tokens,
     /// Publishes that may be unanswered.
     pub(crate) window: u16,
     pub(crate) maximum_packet_bytes: u32,
@@ -40,11 +42,24 @@ pub(crate) struct Terms {
 pub(crate) struct Session {
     terms: Terms,
     inflight: Inflight,
-    unconfirmed: BTreeSet<u16>,
+    /// Packet identifiers of messages that wait for the gateway.
+    unconfirmed: BTreeMap<Token, u16>,
     subscription: Subscription,
     /// Since when something is unanswered and nothing has been heard.
     silent_since: Option<Instant>,
     output: VecDeque<Output>,
+}
+
+/// Gives each downlink message a name that no other one gets while the bridge runs.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tokens {
+    next: Rc<Cell<u64>>,
+}
+
+impl Tokens {
+    fn take(&self) -> Token {
+        Token(self.next.replace(self.next.get() + 1))
+    }
 }
 
 /// What to do about what happened.
@@ -82,7 +97,7 @@ impl Session {
         Self {
             terms,
             inflight: Inflight::default(),
-            unconfirmed: BTreeSet::new(),
+            unconfirmed: BTreeMap::new(),
             subscription,
             silent_since: None,
             output: VecDeque::new(),
@@ -97,9 +112,7 @@ impl Session {
 
     /// The gateway stored a message. Gives the identifier to acknowledge, if it still waits.
     pub(crate) fn handle_confirm(&mut self, token: Token) -> Option<u16> {
-        let is_ours = token.connection == self.terms.connection && token.life == self.terms.life;
-        let identifier = token.packet_identifier;
-        (is_ours && self.unconfirmed.remove(&identifier)).then_some(identifier)
+        self.unconfirmed.remove(&token)
     }
 
     /// rumqttc wrote a packet.
@@ -220,29 +233,33 @@ impl Session {
     }
 
     fn handle_publish(&mut self, publish: Publish) -> Result<(), Failure> {
-        let packet_identifier = publish.pkid;
-        if publish.qos == QoS::AtLeastOnce && !self.unconfirmed.insert(packet_identifier) {
+        if self.terms.filters.is_empty() {
+            return Err(Failure::violation(
+                "the server sends what was not subscribed to",
+            ));
+        }
+        let identifier = (publish.qos != QoS::AtMostOnce).then_some(publish.pkid);
+        let mut waiting = self.unconfirmed.values();
+        if identifier.is_some_and(|it| waiting.any(|unconfirmed| *unconfirmed == it)) {
             // The server sent it again while the gateway is still storing it.
             return Ok(());
         }
+        let connection = self.terms.connection;
+        match (downlink::read(publish)?, identifier) {
+            (Message::Usable(message), _) => {
+                let token = self.terms.tokens.take();
+                self.unconfirmed.extend(identifier.map(|it| (token, it)));
+                self.output.push_back(Output::Say(Event::Received {
+                    connection,
+                    token,
+                    message,
+                }));
+            }
+            (Message::Unusable, Some(it)) => self.output.push_back(Output::Acknowledge(it)),
+            (Message::Unusable, None) => {}
+        }
         if self.unconfirmed.len() > usize::from(self.terms.downlink_window) {
             return Err(Failure::violation("the server exceeds the receive maximum"));
-        }
-        match downlink::read(publish)? {
-            Message::Usable(message) => {
-                let token = Token {
-                    connection: self.terms.connection,
-                    life: self.terms.life,
-                    packet_identifier,
-                };
-                let event = Event::Received { token, message };
-                self.output.push_back(Output::Say(event));
-            }
-            Message::Unusable => {
-                self.unconfirmed.remove(&packet_identifier);
-                self.output
-                    .push_back(Output::Acknowledge(packet_identifier));
-            }
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ClientConfig;
-use sync::Epoch;
+use sync::{Epoch, Origin};
 
 use crate::clock::Clock;
 use crate::publication::Stamp;
@@ -21,17 +21,20 @@ pub(crate) struct Settings {
 impl Settings {
     pub(crate) fn new(config: Config, edge_id: &str, epoch: Epoch) -> Result<Self, BridgeError> {
         config.validate()?;
-        if edge_id.is_empty() || edge_id.len() > EDGE_ID_BYTES || edge_id.contains('\0') {
+        let is_fit = (1..=Origin::MAX_ID_BYTES).contains(&edge_id.len());
+        if !is_fit || edge_id.contains('\0') {
             return Err(BridgeError::Config(ConfigError {
                 key: "edge_id",
                 found: edge_id.to_owned(),
-                allowed: "1 to 256 bytes without NUL",
+                allowed: "1 to 128 bytes without NUL",
             }));
         }
         let tls = config.tls.as_ref().map(crate::Tls::client_config);
         let stamp = Stamp {
-            edge_id: edge_id.to_owned(),
-            epoch,
+            origin: Origin {
+                edge_id: edge_id.to_owned(),
+                epoch,
+            },
             topic_prefix: config.topic_prefix.clone(),
             expiry_seconds: whole_seconds(config.message_expiry),
         };
@@ -60,7 +63,5 @@ pub(crate) fn whole_seconds(time: Duration) -> u32 {
     u32::try_from(time.as_secs()).unwrap_or(u32::MAX)
 }
 
-/// It travels with every record.
-const EDGE_ID_BYTES: usize = 256;
 /// Connect, Disconnect, Up, Down, Subscribed and the like.
 const SPARE: usize = 8;

@@ -1,0 +1,11 @@
+//! The bridge against a server that does as it is told: each test plays the server packet by
+//! packet, with bytes that no real server may send where that is the point.
+
+mod connecting;
+mod downlink;
+mod hostile;
+mod publishing;
+mod rig;
+mod server;
+mod stopping;
+mod tls;

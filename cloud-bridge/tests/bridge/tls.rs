@@ -1,0 +1,215 @@
+//! Trust: who the server is, who the client is, and files that are not what they should be.
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use cloud_bridge::{Bridge, Config, Identity, Scheme, Tls};
+use embedded_io::ErrorKind;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::crypto::ring;
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
+use sync::Epoch;
+use tempfile::TempDir;
+
+use crate::rig::{Rig, record};
+use crate::server::{Peer, Received, Server, connack};
+
+type Authority = CertifiedIssuer<'static, KeyPair>;
+
+fn authority() -> Authority {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().expect("ring to make a key");
+    CertifiedIssuer::self_signed(params, key).expect("ring to sign")
+}
+
+fn write(folder: &TempDir, name: &str, text: &str) -> PathBuf {
+    let path = folder.path().join(name);
+    let mut file = std::fs::File::create(&path).expect("a temporary folder");
+    file.write_all(text.as_bytes()).expect("a temporary folder");
+    path
+}
+
+/// A TLS server for one name, that asks for client certificates or does not.
+fn server_config(authority: &Authority, name: &str, asks: bool) -> Arc<ServerConfig> {
+    let key = KeyPair::generate().expect("ring to make a key");
+    let params = CertificateParams::new([name.to_owned()]).expect("a name");
+    let certificate = params.signed_by(&key, authority).expect("ring to sign");
+    let provider = Arc::new(ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .expect("versions of ring");
+    let builder = if asks {
+        let mut roots = RootCertStore::empty();
+        roots.add(authority.der().clone()).expect("an authority");
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+        builder.with_client_cert_verifier(verifier.build().expect("an authority"))
+    } else {
+        builder.with_no_client_auth()
+    };
+    let key = key.serialize_der().try_into().expect("a key of its own");
+    let config = builder.with_single_cert(vec![certificate.der().clone()], key);
+    Arc::new(config.expect("a key of its own"))
+}
+
+fn secure(
+    stream: TcpStream,
+    config: Arc<ServerConfig>,
+) -> Peer<StreamOwned<ServerConnection, TcpStream>> {
+    let connection = ServerConnection::new(config).expect("a valid configuration");
+    Peer::new(StreamOwned::new(connection, stream))
+}
+
+fn trusting(path: PathBuf) -> Tls {
+    Tls {
+        certificate_authority: path,
+        identity: None,
+        server_name: None,
+    }
+}
+
+fn config(server: &Server, tls: Tls) -> Config {
+    let mut endpoint = server.endpoint();
+    endpoint.scheme = Scheme::Mqtts;
+    let mut config = Config::new(vec![endpoint]);
+    config.tls = Some(tls);
+    config
+}
+
+fn expect_traffic(rig: &Rig, server: &Server, tls: Arc<ServerConfig>) {
+    rig.connect();
+    let mut peer = secure(server.accept_stream(), tls);
+    assert!(matches!(peer.receive(), Received::Connect { .. }));
+    peer.send(&connack(0x00, &[]));
+    rig.expect_up();
+    rig.publish(0, &record("secret", b""));
+    assert_eq!(peer.receive_publish().topic, "secret");
+}
+
+#[test]
+fn a_server_of_the_named_authority_is_trusted() {
+    let (folder, authority, server) = (TempDir::new().unwrap(), authority(), Server::bind());
+    let file = write(&folder, "ca.pem", &authority.pem());
+    let rig = Rig::start(config(&server, trusting(file)));
+    let tls = server_config(&authority, "127.0.0.1", false);
+    expect_traffic(&rig, &server, tls);
+    rig.stop();
+}
+
+#[test]
+fn a_server_of_another_authority_or_name_is_not_trusted() {
+    let (folder, ours, server) = (TempDir::new().unwrap(), authority(), Server::bind());
+    let file = write(&folder, "ca.pem", &ours.pem());
+    let rig = Rig::start(config(&server, trusting(file)));
+    let table = [
+        (
+            server_config(&authority(), "127.0.0.1", false),
+            "UnknownIssuer",
+        ),
+        (
+            server_config(&ours, "cloud.example", false),
+            "not valid for name",
+        ),
+    ];
+    for (tls, words) in table {
+        rig.connect();
+        let mut peer = secure(server.accept_stream(), tls);
+        std::thread::spawn(move || peer.receive_anything());
+        let text = rig.expect_down(ErrorKind::PermissionDenied);
+        assert!(text.contains("certificate is not trusted"), "{text}");
+        assert!(text.contains(words), "{text}");
+    }
+    rig.stop();
+}
+
+#[test]
+fn the_expected_name_can_differ_from_the_host() {
+    let (folder, authority, server) = (TempDir::new().unwrap(), authority(), Server::bind());
+    let mut tls = trusting(write(&folder, "ca.pem", &authority.pem()));
+    tls.server_name = Some("cloud.example".to_owned());
+    let rig = Rig::start(config(&server, tls));
+    let tls = server_config(&authority, "cloud.example", false);
+    expect_traffic(&rig, &server, tls);
+    rig.stop();
+}
+
+#[test]
+fn a_client_certificate_is_shown_when_the_server_asks() {
+    let (folder, authority, server) = (TempDir::new().unwrap(), authority(), Server::bind());
+    let ca = write(&folder, "ca.pem", &authority.pem());
+    let asking = server_config(&authority, "127.0.0.1", true);
+
+    let rig = Rig::start(config(&server, trusting(ca.clone())));
+    rig.connect();
+    let mut peer = secure(server.accept_stream(), asking.clone());
+    let listener = std::thread::spawn(move || peer.receive_anything());
+    rig.expect_down(ErrorKind::PermissionDenied);
+    rig.stop();
+    listener.join().unwrap();
+
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(["plant-7".to_owned()]).unwrap();
+    let certificate = params.signed_by(&key, &authority).unwrap();
+    let mut tls = trusting(ca);
+    tls.identity = Some(Identity {
+        certificate: write(&folder, "client.pem", &certificate.pem()),
+        key: write(&folder, "client.key", &key.serialize_pem()),
+    });
+    let rig = Rig::start(config(&server, tls));
+    expect_traffic(&rig, &server, asking);
+    rig.stop();
+}
+
+#[test]
+fn files_that_are_not_what_they_should_be_are_named() {
+    let (folder, authority, server) = (TempDir::new().unwrap(), authority(), Server::bind());
+    let ca = write(&folder, "ca.pem", &authority.pem());
+    let key = write(
+        &folder,
+        "client.key",
+        &KeyPair::generate().unwrap().serialize_pem(),
+    );
+    let empty = write(&folder, "empty.pem", "");
+    let damaged = write(&folder, "damaged.pem", &authority.pem().replace("MI", "!!"));
+    let identity = |certificate: &Path, key: &Path| Tls {
+        identity: Some(Identity {
+            certificate: certificate.to_owned(),
+            key: key.to_owned(),
+        }),
+        ..trusting(ca.clone())
+    };
+    let named = |name: &str| Tls {
+        server_name: Some(name.to_owned()),
+        ..trusting(ca.clone())
+    };
+    let table = [
+        (
+            trusting(folder.path().join("none.pem")),
+            "cannot read",
+            "none.pem",
+        ),
+        (trusting(empty.clone()), "no certificate", "empty.pem"),
+        (trusting(damaged), "not valid PEM", "damaged.pem"),
+        (trusting(key.clone()), "no certificate", "client.key"),
+        (identity(&ca, &empty), "no private key", "empty.pem"),
+        (identity(&empty, &key), "no certificate", "empty.pem"),
+        (identity(&ca, &key), "certificate and key do not work", ""),
+        (named("not a name"), "tls.server_name", "not a name"),
+    ];
+    for (tls, problem, name) in table {
+        let error = Bridge::start(config(&server, tls), "plant-7", Epoch(1)).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains(problem) && text.contains(name), "{text}");
+    }
+}
+
+#[test]
+fn a_secured_endpoint_needs_an_authority() {
+    let mut config = config(&Server::bind(), trusting(PathBuf::new()));
+    config.tls = None;
+    let error = Bridge::start(config, "plant-7", Epoch(1)).unwrap_err();
+    assert!(error.to_string().contains("a CA file"), "{error}");
+}
