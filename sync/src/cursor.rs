@@ -137,6 +137,12 @@ impl Cursor {
         self.delivered
     }
 
+    /// The highest position ever reached: nothing from here on was handed over.
+    #[must_use]
+    pub const fn high(&self) -> Offset {
+        self.high
+    }
+
     /// Every offset below is settled and may be forgotten as far as this reader is concerned.
     #[must_use]
     pub fn ack_floor(&self) -> Offset {

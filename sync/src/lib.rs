@@ -10,16 +10,22 @@ extern crate alloc;
 
 mod backoff;
 mod change;
+mod checkpoint;
+mod connection;
 mod cursor;
+mod downlink;
 mod engine;
 mod error;
 mod event;
 mod limits;
 mod origin;
 mod record;
+mod regression;
 mod release;
 mod status;
 mod time;
+mod topics;
+mod uplink;
 mod watermark;
 mod window;
 

@@ -44,7 +44,8 @@ impl Watermark {
         if self.contains(offset) {
             return Seen::Repeat;
         }
-        let end = self.ranges.remove(&offset.next()).unwrap_or(offset.next());
+        let next = offset.next();
+        let end = self.ranges.remove(&next).unwrap_or(next);
         let before = self.ranges.range_mut(..offset).next_back();
         match before {
             Some((_, before_end)) if *before_end == offset => *before_end = end,
