@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use cloud_bridge::{Endpoint, Scheme};
 use sync::{Lane, PerLane};
 
 use crate::config::{Cloud, Config, ConfigError, LaneRetention, Listener, Logging};
@@ -420,6 +421,7 @@ impl Check<'_> {
                 "at least one mqtt:// or mqtts:// address",
             );
         }
+        self.endpoints(cloud)?;
         self.within("cloud.connections", cloud.connections as u64, 1, 8)?;
         self.within("cloud.window_count", u64::from(cloud.window_count), 1, 1000)?;
         self.within(
@@ -439,6 +441,30 @@ impl Check<'_> {
             ("cloud.downlink", &cloud.downlink),
         ] {
             self.filters(key, filters)?;
+        }
+        Ok(())
+    }
+
+    fn endpoints(&self, cloud: &Cloud) -> Result<(), ConfigError> {
+        for url in &cloud.endpoints {
+            match url.parse::<Endpoint>() {
+                Err(error) => {
+                    return self.refuse("cloud.endpoints", format!("\"{url}\""), error.allowed);
+                }
+                Ok(endpoint) if endpoint.scheme == Scheme::Mqtts && cloud.ca_file.is_none() => {
+                    let found = "nothing, though an endpoint is mqtts://";
+                    return self.refuse(
+                        "cloud.ca_file",
+                        found,
+                        "the PEM file of who signed its certificate",
+                    );
+                }
+                Ok(_) => {}
+            }
+        }
+        if cloud.certificate_file.is_some() != cloud.key_file.is_some() {
+            let found = "one of certificate_file and key_file";
+            return self.refuse("cloud.certificate_file", found, "both or none");
         }
         Ok(())
     }

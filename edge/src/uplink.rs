@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use cloud_bridge::{Command, Downlink, Event, PublishCommand};
 use sync::{
-    Change, Engine, GapReason, Input, Instant, Lane, Offset, Origin, Output, Place, Record,
-    RecordParts, Table, WallTime,
+    Change, ConnectionId, Engine, GapReason, Input, Instant, Lane, Now, Offset, Output, Place,
+    Record, RecordParts, Table, Token, WallTime,
 };
 use tracing::{debug, info, warn};
 use wire::mqtt::property::{Properties, PropertySet};
@@ -20,7 +20,7 @@ use crate::broker::{self, Outcome, Urgency};
 use crate::log::{Budget, Gap, Reason};
 
 /// Key of the engine's checkpoint in [`Table::Cursors`].
-pub const CURSOR_KEY: &[u8] = b"uplink";
+pub(crate) const CURSOR_KEY: &[u8] = b"uplink";
 
 /// What the engine wants of the gateway.
 pub(crate) enum Wish {
@@ -52,15 +52,13 @@ pub(crate) struct Uplink {
     routes: Vec<String>,
     /// The clock of the last input, for gaps.
     wall: WallTime,
-    downlinks: BTreeMap<u64, Unconfirmed>,
-    next_token: u64,
+    downlinks: BTreeMap<Token, Unconfirmed>,
     health: Vec<Health>,
 }
 
 /// A message that came down and is not yet confirmed.
 struct Unconfirmed {
-    token: cloud_bridge::Token,
-    connection: sync::ConnectionId,
+    connection: ConnectionId,
     record: Record,
 }
 
@@ -82,64 +80,49 @@ impl Uplink {
             routes,
             wall: WallTime::default(),
             downlinks: BTreeMap::new(),
-            next_token: 0,
             health: vec![Health::default(); connections],
         }
     }
 
     /// Takes what the bridge says.
-    pub(crate) fn bridge_said(&mut self, now: sync::Now, event: Event) {
+    pub(crate) fn bridge_said(&mut self, now: Now, event: Event) {
         self.wall = now.wall;
-        let instant = now.instant;
-        match event {
+        let input = match event {
             Event::Up {
                 connection,
                 endpoint,
-                window,
+                receive_maximum,
                 maximum_packet_bytes,
                 ..
             } => {
                 self.say_up(connection, &endpoint.to_string());
-                let connection = sync::ConnectionId(connection.0);
-                let receive_maximum = window;
-                self.engine.handle(
-                    instant,
-                    Input::Up {
-                        connection,
-                        receive_maximum,
-                        maximum_packet_bytes,
-                    },
-                );
+                Input::Up {
+                    connection,
+                    receive_maximum,
+                    maximum_packet_bytes,
+                }
             }
             Event::Down {
                 connection,
                 kind,
                 text,
             } => {
-                self.say_down(instant, connection, text);
-                let connection = sync::ConnectionId(connection.0);
+                self.say_down(now.instant, connection, text);
                 self.downlinks
                     .retain(|_, waiting| waiting.connection != connection);
-                self.engine
-                    .handle(instant, Input::Down { connection, kind });
+                Input::Down { connection, kind }
             }
             Event::Accepted {
                 connection,
                 lane,
                 offset,
                 server_offset,
-            } => {
-                let connection = sync::ConnectionId(connection.0);
-                self.engine.handle(
-                    instant,
-                    Input::Accepted {
-                        connection,
-                        lane,
-                        offset,
-                        server_offset,
-                    },
-                );
-            }
+            } => Input::Accepted {
+                connection,
+                lane,
+                offset,
+                server_offset,
+            },
             Event::Refused {
                 connection,
                 lane,
@@ -147,15 +130,11 @@ impl Uplink {
                 reason,
             } => {
                 debug!("the cloud refused {lane} {offset} for now: {reason:#04x}");
-                let connection = sync::ConnectionId(connection.0);
-                self.engine.handle(
-                    instant,
-                    Input::Refused {
-                        connection,
-                        lane,
-                        offset,
-                    },
-                );
+                Input::Refused {
+                    connection,
+                    lane,
+                    offset,
+                }
             }
             Event::Rejected {
                 connection,
@@ -164,60 +143,26 @@ impl Uplink {
                 reason,
             } => {
                 warn!("lane {lane}: record {offset} can't go to the cloud: {reason}");
-                let connection = sync::ConnectionId(connection.0);
                 let reason = reason.reason_code();
-                self.engine.handle(
-                    instant,
-                    Input::Rejected {
-                        connection,
-                        lane,
-                        offset,
-                        reason,
-                    },
-                );
+                Input::Rejected {
+                    connection,
+                    lane,
+                    offset,
+                    reason,
+                }
             }
-            Event::Received { token, message } => self.received(now, token, message),
-            Event::Subscribed { .. } => info!("cloud: subscribed to the downlink"),
-            Event::SubscribeFailed { filter, reason, .. } => {
-                warn!("cloud: no subscription to {filter}: reason {reason:?}");
-            }
-            Event::Stopped => {}
-        }
-    }
-
-    /// A message came down: it is named, marked, and stored before it is confirmed.
-    fn received(&mut self, now: sync::Now, token: cloud_bridge::Token, message: Downlink) {
-        let connection = sync::ConnectionId(token.connection().0);
-        let name = sync::Token(self.next_token);
-        self.next_token += 1;
-        let place = place_of(&message.properties);
-        let record = Record::new(&RecordParts {
-            qos: message.qos,
-            retain: message.retain,
-            from_cloud: true,
-            time: now.wall,
-            expiry_seconds: message.expiry_seconds,
-            publisher: 0,
-            topic: &message.topic,
-            properties: &message.properties,
-            payload: &message.payload,
-        });
-        self.downlinks.insert(
-            name.0,
-            Unconfirmed {
+            Event::Received {
+                connection,
                 token,
-                connection,
-                record,
-            },
-        );
-        self.engine.handle(
-            now.instant,
-            Input::Received {
-                connection,
-                token: name,
-                place,
-            },
-        );
+                message,
+            } => self.received(now.wall, connection, token, &message),
+            Event::Subscribed { .. } => return info!("cloud: subscribed to the downlink"),
+            Event::SubscribeFailed { filter, reason, .. } => {
+                return warn!("cloud: no subscription to {filter}: reason {reason:?}");
+            }
+            Event::Stopped => return,
+        };
+        self.engine.handle(now.instant, input);
     }
 
     /// Records became durable.
@@ -253,17 +198,16 @@ impl Uplink {
 
     /// The last checkpoint is durable, or is not.
     pub(crate) fn checkpointed(&mut self, now: Instant, is_durable: bool) {
-        let input = if is_durable {
-            Input::CheckpointDone
-        } else {
-            Input::CheckpointFailed
+        let input = match is_durable {
+            true => Input::CheckpointDone,
+            false => Input::CheckpointFailed,
         };
         self.engine.handle(now, input);
     }
 
     /// A message that came down is where it belongs, or was refused.
     pub(crate) fn stored(&mut self, now: Instant, token: broker::Token, outcome: Outcome) {
-        let token = sync::Token(token.0);
+        let token = Token(token.0);
         let input = match outcome {
             Outcome::Accepted | Outcome::NoSubscribers => Input::Stored { token },
             Outcome::Refused(_) => Input::StoreFailed { token },
@@ -285,42 +229,30 @@ impl Uplink {
     pub(crate) fn poll(&mut self) -> Option<Wish> {
         loop {
             let command = match self.engine.poll()? {
-                Output::Connect { connection } => Command::Connect {
-                    connection: cloud_bridge::ConnectionId(connection.0),
-                },
-                Output::Disconnect { connection } => Command::Disconnect {
-                    connection: cloud_bridge::ConnectionId(connection.0),
-                },
+                Output::Connect { connection } => Command::Connect { connection },
+                Output::Disconnect { connection } => Command::Disconnect { connection },
                 Output::Send {
                     connection,
                     lane,
                     offset,
                     record,
-                } => {
-                    let connection = cloud_bridge::ConnectionId(connection.0);
-                    Command::Publish(PublishCommand {
-                        connection,
-                        lane,
-                        offset,
-                        record,
-                    })
+                } => Command::Publish(PublishCommand {
+                    connection,
+                    lane,
+                    offset,
+                    record,
+                }),
+                Output::Confirm { connection, token } => {
+                    self.downlinks.remove(&token);
+                    Command::Confirm { connection, token }
                 }
-                Output::Confirm { token, .. } => match self.downlinks.remove(&token.0) {
-                    Some(waiting) => Command::Confirm {
-                        token: waiting.token,
-                    },
-                    None => continue,
-                },
                 Output::Fetch {
                     lane,
                     from,
-                    max_records,
-                    max_bytes,
+                    max_records: records,
+                    max_bytes: bytes,
                 } => {
-                    let budget = Budget {
-                        records: max_records,
-                        bytes: max_bytes,
-                    };
+                    let budget = Budget { records, bytes };
                     return Some(Wish::Fetch { lane, from, budget });
                 }
                 Output::Gap {
@@ -329,9 +261,7 @@ impl Uplink {
                     count,
                     bytes,
                     reason,
-                } => {
-                    return Some(Wish::NoteGap(self.gap(lane, first, count, bytes, reason)));
-                }
+                } => return Some(Wish::NoteGap(self.gap(lane, first, count, bytes, reason))),
                 Output::Checkpoint { value } => {
                     let key = CURSOR_KEY.to_vec();
                     let put = Change::Put {
@@ -341,19 +271,47 @@ impl Uplink {
                     };
                     return Some(Wish::Commit(vec![put], Urgency::Relaxed));
                 }
-                Output::Store { token } => match self.downlinks.get(&token.0) {
-                    Some(waiting) => {
-                        let record = waiting.record.clone();
-                        return Some(Wish::Store {
-                            record,
-                            token: broker::Token(token.0),
-                        });
-                    }
-                    None => continue,
-                },
+                Output::Store { token } => {
+                    // Its connection may be down again; then the cloud sends it once more.
+                    let Some(waiting) = self.downlinks.get(&token) else {
+                        continue;
+                    };
+                    let record = waiting.record.clone();
+                    let token = broker::Token(token.0);
+                    return Some(Wish::Store { record, token });
+                }
             };
             self.commands.push_back(command);
             return Some(Wish::Bridge);
+        }
+    }
+
+    /// Takes a message that came down: marked, so that it never goes up again, and kept until it
+    /// is stored.
+    fn received(
+        &mut self,
+        wall: WallTime,
+        connection: ConnectionId,
+        token: Token,
+        message: &Downlink,
+    ) -> Input {
+        let record = Record::new(&RecordParts {
+            qos: message.qos,
+            retain: message.retain,
+            from_cloud: true,
+            time: wall,
+            expiry_seconds: message.expiry_seconds,
+            publisher: 0,
+            topic: &message.topic,
+            properties: &message.properties,
+            payload: &message.payload,
+        });
+        self.downlinks
+            .insert(token, Unconfirmed { connection, record });
+        Input::Received {
+            connection,
+            token,
+            place: place_of(&message.properties),
         }
     }
 
@@ -369,40 +327,37 @@ impl Uplink {
     }
 
     fn gap(&self, lane: Lane, first: Offset, count: u64, bytes: u64, reason: GapReason) -> Gap {
-        let last = Offset((first.0 + count).saturating_sub(1));
-        let reason = match reason {
-            GapReason::TooLarge { .. } => Reason::TooLarge,
-            _ => Reason::Rejected,
-        };
         Gap {
             lane,
             first,
-            last,
+            last: Offset((first.0 + count).saturating_sub(1)),
             count,
             bytes,
             from: self.wall,
             to: self.wall,
-            reason,
+            reason: match reason {
+                GapReason::TooLarge { .. } => Reason::TooLarge,
+                _ => Reason::Rejected,
+            },
         }
     }
 
-    fn say_up(&mut self, connection: cloud_bridge::ConnectionId, endpoint: &str) {
-        let health = &mut self.health[usize::from(connection.0)];
-        *health = Health {
+    fn say_up(&mut self, connection: ConnectionId, endpoint: &str) {
+        self.health[usize::from(connection.0)] = Health {
             is_up: true,
             said: None,
         };
-        info!("cloud: connection {connection} is up: {endpoint}");
+        info!("cloud: connection {} is up: {endpoint}", connection.0);
     }
 
-    fn say_down(&mut self, now: Instant, connection: cloud_bridge::ConnectionId, text: String) {
+    fn say_down(&mut self, now: Instant, connection: ConnectionId, text: String) {
         let health = &mut self.health[usize::from(connection.0)];
         let is_new = match &health.said {
             Some((said, at)) => *said != text || now - *at >= REMIND,
             None => true,
         };
         if is_new || health.is_up {
-            warn!("cloud: connection {connection} is down: {text}");
+            warn!("cloud: connection {} is down: {text}", connection.0);
             health.said = Some((text, now));
         }
         health.is_up = false;
@@ -416,12 +371,4 @@ fn place_of(properties: &[u8]) -> Option<Place> {
         .user_properties()
         .map(|pair| (pair.name, pair.value));
     Place::from_properties(pairs).ok().flatten()
-}
-
-/// Names this gateway's log.
-pub(crate) fn origin(edge_id: &str, epoch: sync::Epoch) -> Origin {
-    Origin {
-        edge_id: edge_id.to_owned(),
-        epoch,
-    }
 }

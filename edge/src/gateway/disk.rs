@@ -110,7 +110,7 @@ fn write(
         }
         maintain(&mut writer, wall, outbox);
     }
-    writer.close(wall_time())
+    writer.close()
 }
 
 fn maintain(writer: &mut Writer, wall: WallTime, outbox: &Sender<Answer>) {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use cloud_bridge::{Bridge, Credentials, Endpoint, Tls};
-use sync::{Engine, Epoch, Lane, LaneExtent, Now, PerLane, Start, Table};
+use sync::{Engine, Epoch, Lane, LaneExtent, Now, Origin, PerLane, Start, Table};
 use tracing::{info, warn};
 
 use super::committer::{self, Committer};
@@ -18,7 +18,7 @@ use crate::limits::Limits;
 use crate::link::tcp;
 use crate::log::{self, Folder, LaneLimits, LogError, Opened, Overflow, Reader, Report};
 use crate::mqtt;
-use crate::uplink::{CURSOR_KEY, Uplink, origin};
+use crate::uplink::{CURSOR_KEY, Uplink};
 
 /// Everything that runs.
 pub(super) struct Started {
@@ -227,7 +227,7 @@ fn engine_settings(limits: &Limits, cloud: &Cloud, epoch: Epoch) -> sync::Settin
     let window_count = usize::from(cloud.window_count);
     let defaults = sync::Settings::default();
     sync::Settings {
-        origin: origin(&limits.edge_id, epoch),
+        origin: Origin { edge_id: limits.edge_id.clone(), epoch },
         connections: u8::try_from(cloud.connections).expect("connections are checked to be few"),
         window_count,
         window_least: defaults.window_least.min(window_count),

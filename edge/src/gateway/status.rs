@@ -71,7 +71,6 @@ impl Core {
         if let Some(uplink) = &self.uplink {
             let counters = uplink.engine.counters();
             say("cloud.sent", counters.sent);
-            say("cloud.resent", counters.resent);
             say("cloud.accepted", counters.accepted);
             say("cloud.refused", counters.refused);
             say("cloud.rejected", counters.rejected);

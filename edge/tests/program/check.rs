@@ -1,0 +1,113 @@
+//! `check`, and the configuration errors that `run` shows as well.
+
+use super::support::{run, stderr};
+
+fn check(text: &str) -> (Option<i32>, String, String) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("edge.toml");
+    std::fs::write(&file, text).expect("a writable folder");
+    let path = file.to_str().expect("a plain path");
+    let output = run(&["check", "--config", path]);
+    let place = format!("{}/", folder.path().display());
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    (
+        output.status.code(),
+        stdout,
+        stderr(&output).replace(&place, ""),
+    )
+}
+
+#[test]
+fn no_configuration_is_a_good_one() {
+    let output = run(&["check"]);
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    for line in [
+        "listener.address = 127.0.0.1:1883",
+        "cloud = none",
+        "worst case memory: ",
+        "worst case disk: ",
+    ] {
+        assert!(stdout.contains(line), "{line} is not in\n{stdout}");
+    }
+}
+
+#[test]
+fn the_example_and_every_profile_can_be_used() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let mut files = vec![format!("{root}/examples/gateway.toml")];
+    for board in std::fs::read_dir(format!("{root}/targets"))
+        .expect("boards")
+        .flatten()
+    {
+        files.push(format!("{}/profile.toml", board.path().display()));
+    }
+    assert!(files.len() > 1);
+    for file in files {
+        let output = run(&["check", "--config", &file]);
+        assert_eq!(output.status.code(), Some(0), "{file}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn mistakes_are_named_with_file_key_found_and_allowed() {
+    let cloud = "[gateway]\nid = \"a\"\n[cloud]\nendpoints = [\"mqtt://x\"]\n";
+    let table = [
+        (
+            "[sync]\nhold = 3\n",
+            "edge.toml:2: sync.hold: found unknown field `hold`, allowed is one of",
+        ),
+        (
+            "[durability]\nlinger_ms = \"5ms\"\n",
+            "edge.toml:2: durability.linger_ms: found invalid type: string \"5ms\", allowed is u64",
+        ),
+        (
+            "[limits]\nmemory_bytes = 1000\n",
+            "edge.toml: limits.memory_bytes: found 1000, allowed is 16777216 to",
+        ),
+        (
+            "[limits]\nmemory_bytes = 16777216\nconnections = 100000\n",
+            "edge.toml: limits.memory_bytes: found 16777216, allowed is at least ",
+        ),
+        (
+            "[[listener]]\naddress = \"0.0.0.0:1883\"\n",
+            "edge.toml: listener.allow_anonymous: found nothing for 0.0.0.0:1883, which others can reach, \
+             allowed is true, written out",
+        ),
+        (
+            "[cloud]\nendpoints = [\"mqtt://x\"]\n",
+            "edge.toml: gateway.id: found nothing, though there is a [cloud], allowed is 1 to 18 of",
+        ),
+        (
+            &format!("{cloud}uplink = [\"a/#/b\"]\n"),
+            "edge.toml: cloud.uplink: found \"a/#/b\", allowed is topic filters",
+        ),
+        (
+            &cloud.replace("mqtt://x", "http://x"),
+            "edge.toml: cloud.endpoints: found \"http://x\", allowed is",
+        ),
+        (
+            &cloud.replace("mqtt://x", "mqtts://x"),
+            "edge.toml: cloud.ca_file: found nothing, though an endpoint is mqtts://",
+        ),
+        ("nonsense\n", "edge.toml:1:"),
+    ];
+    for (text, expected) in table {
+        let (code, _, stderr) = check(text);
+        assert_eq!(code, Some(2), "{text}: {stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+        assert!(
+            stderr.starts_with(&format!("robustmq-edge: {expected}")),
+            "\n{stderr}is not\n{expected}"
+        );
+    }
+}
+
+#[test]
+fn a_missing_file_and_a_missing_command_are_the_users_mistake() {
+    let output = run(&["run", "--config", "/nonexistent/edge.toml"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("/nonexistent/edge.toml: found No such file"));
+    assert_eq!(run(&[]).status.code(), Some(2));
+    assert_eq!(run(&["walk"]).status.code(), Some(2));
+}

@@ -1,0 +1,177 @@
+//! A device on site: a blocking MQTT 3.1.1 client made by rumqttc's codec, so that nothing of the
+//! gateway's own is on both sides. And the tests of what a device may rely on.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+
+use rumqttc::mqttbytes::QoS;
+use rumqttc::mqttbytes::v4::{ConnAck, Connect, Packet, PubAck, Publish, Subscribe};
+
+use super::support::{Gateway, PATIENCE};
+
+/// One connected client with a kept session.
+pub struct Device {
+    stream: TcpStream,
+    inbound: bytes::BytesMut,
+    pub session_present: bool,
+}
+
+impl Device {
+    /// Connects, or fails the test.
+    pub fn connect(address: SocketAddr, client_identifier: &str) -> Self {
+        Self::try_connect(address, client_identifier).expect("a gateway that takes connections")
+    }
+
+    /// Connects; `None` when the gateway does not want it.
+    pub fn try_connect(address: SocketAddr, client_identifier: &str) -> Option<Self> {
+        let stream = TcpStream::connect(address).ok()?;
+        stream
+            .set_read_timeout(Some(PATIENCE))
+            .expect("a socket has time-outs");
+        let mut device = Self {
+            stream,
+            inbound: bytes::BytesMut::new(),
+            session_present: false,
+        };
+        let mut connect = Connect::new(client_identifier);
+        connect.clean_session = false;
+        device.send(|out| connect.write(out).map(drop));
+        match device.receive()? {
+            Packet::ConnAck(ConnAck {
+                session_present, ..
+            }) => {
+                device.session_present = session_present;
+                Some(device)
+            }
+            _ => None,
+        }
+    }
+
+    /// Publishes at QoS 1 without waiting.
+    pub fn publish(&mut self, topic: &str, packet_identifier: u16, payload: &str) {
+        let mut publish = Publish::new(topic, QoS::AtLeastOnce, payload);
+        publish.pkid = packet_identifier;
+        self.send(|out| publish.write(out).map(drop));
+    }
+
+    /// Subscribes at QoS 1 and waits for the answer.
+    pub fn subscribe(&mut self, filter: &str) {
+        let mut subscribe = Subscribe::new(filter, QoS::AtLeastOnce);
+        subscribe.pkid = 1;
+        self.send(|out| subscribe.write(out).map(drop));
+        assert!(matches!(self.receive(), Some(Packet::SubAck(_))));
+    }
+
+    /// Whether the next packet is a PUBACK.
+    pub fn is_acknowledged(&mut self) -> bool {
+        matches!(self.receive(), Some(Packet::PubAck(_)))
+    }
+
+    /// Takes the next message, acknowledges it, and gives its payload.
+    pub fn take(&mut self) -> Option<String> {
+        loop {
+            match self.receive()? {
+                Packet::Publish(publish) => {
+                    let acknowledgement = PubAck::new(publish.pkid);
+                    self.send(|out| acknowledgement.write(out).map(drop));
+                    return Some(String::from_utf8_lossy(&publish.payload).into_owned());
+                }
+                _ => continue,
+            }
+        }
+    }
+
+    /// The next packet; `None` at the end of the connection.
+    pub fn receive(&mut self) -> Option<Packet> {
+        loop {
+            if let Ok(packet) = Packet::read(&mut self.inbound, 1 << 20) {
+                return Some(packet);
+            }
+            let mut buffer = [0; 4096];
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return None,
+                Ok(count) => self.inbound.extend_from_slice(&buffer[..count]),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
+                Err(error) => panic!("nothing came: {error}"),
+            }
+        }
+    }
+
+    fn send<E: std::fmt::Debug>(
+        &mut self,
+        write: impl FnOnce(&mut bytes::BytesMut) -> Result<(), E>,
+    ) {
+        let mut out = bytes::BytesMut::new();
+        write(&mut out).expect("a valid packet");
+        // A gateway that was killed is noticed by the next read.
+        let _ = self.stream.write_all(&out);
+    }
+}
+
+#[test]
+fn a_kept_session_gets_everything_after_a_kill() {
+    let mut gateway = Gateway::start("");
+    let mut display = Device::connect(gateway.address, "display");
+    display.subscribe("plant/#");
+    drop(display);
+    let mut sensor = Device::connect(gateway.address, "sensor");
+    for count in 1..=500_u16 {
+        sensor.publish("plant/temp", count, &count.to_string());
+    }
+    for _ in 1..=500 {
+        assert!(sensor.is_acknowledged());
+    }
+    gateway.kill();
+    gateway.restart();
+    let mut display = Device::connect(gateway.address, "display");
+    assert!(display.session_present);
+    for count in 1..=500 {
+        assert_eq!(display.take(), Some(count.to_string()));
+    }
+}
+
+#[test]
+fn a_stop_by_sigterm_is_clean_and_short() {
+    let mut gateway = Gateway::start("");
+    let mut sensor = Device::connect(gateway.address, "sensor");
+    sensor.publish("plant/temp", 1, "21");
+    assert!(sensor.is_acknowledged());
+    let (status, took) = gateway.terminate();
+    assert!(status.success());
+    assert!(took.as_secs() < 2, "{took:?}");
+    assert!(sensor.receive().is_none(), "the connection ends");
+}
+
+#[test]
+fn ten_thousand_messages_for_an_offline_session_cost_no_memory() {
+    let gateway = Gateway::start("");
+    let mut display = Device::connect(gateway.address, "display");
+    display.subscribe("plant/#");
+    drop(display);
+    let mut sensor = Device::connect(gateway.address, "sensor");
+    let payload = "x".repeat(1000);
+    let mut publish = |from: u16, to: u16| {
+        for count in from..=to {
+            sensor.publish("plant/temp", count, &payload);
+            if count % 50 == 0 {
+                for _ in 0..50 {
+                    assert!(sensor.is_acknowledged());
+                }
+            }
+        }
+    };
+    // Buffers and caches have their size after this.
+    publish(1, 5000);
+    let before = gateway.resident_bytes();
+    publish(5001, 15_000);
+    let grown = gateway.resident_bytes().saturating_sub(before);
+    assert!(
+        grown < 4 << 20,
+        "10 MB of backlog cost {grown} bytes of memory"
+    );
+    let mut display = Device::connect(gateway.address, "display");
+    for _ in 1..=15_000 {
+        assert_eq!(display.take().map(|payload| payload.len()), Some(1000));
+    }
+}

@@ -1,0 +1,9 @@
+//! The program as its users meet it: real processes, real sockets, real files.
+//!
+//! Tests against mosquitto run where it is installed and say so where it is not.
+
+mod bad_days;
+mod check;
+mod cloud;
+mod devices;
+mod support;

@@ -1,0 +1,348 @@
+//! A gateway in a process of its own, and the clients and peers that tests put around it.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+/// The longest that a test waits for anything.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Runs the program to its end.
+pub fn run(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_robustmq-edge"))
+        .args(arguments)
+        .output()
+        .expect("the program starts")
+}
+
+/// What a program wrote to standard error.
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A running gateway with a folder of its own; killed when it is dropped.
+pub struct Gateway {
+    child: Child,
+    lines: Arc<Lines>,
+    folder: tempfile::TempDir,
+    pub address: SocketAddr,
+}
+
+impl Gateway {
+    /// Starts a gateway on a free port with `more` in its configuration.
+    pub fn start(more: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        write_config(folder.path(), "127.0.0.1:0", more);
+        let (child, lines, address) = spawn(folder.path());
+        // The same port after a restart.
+        write_config(folder.path(), &address.to_string(), more);
+        Self {
+            child,
+            lines,
+            folder,
+            address,
+        }
+    }
+
+    /// Ends it without a chance to do anything.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it ends");
+    }
+
+    /// Starts it again on what it left.
+    pub fn restart(&mut self) {
+        (self.child, self.lines, _) = spawn(self.folder.path());
+    }
+
+    /// Sends SIGTERM and waits for the end; gives the status and how long it took.
+    pub fn terminate(&mut self) -> (ExitStatus, Duration) {
+        let start = now();
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill")
+            .args(["-TERM", &pid])
+            .status()
+            .expect("kill is there");
+        assert!(sent.success());
+        let status = self.child.wait().expect("it ends");
+        (status, now() - start)
+    }
+
+    /// Waits for a line on standard error that contains `text`, from the beginning.
+    pub fn expect_line(&self, text: &str) -> String {
+        self.lines.expect(text)
+    }
+
+    /// All lines so far that contain `text`.
+    pub fn lines_with(&self, text: &str) -> Vec<String> {
+        let lines = self.lines.seen.lock().expect("no panic holds it");
+        lines
+            .0
+            .iter()
+            .filter(|line| line.contains(text))
+            .cloned()
+            .collect()
+    }
+
+    /// The configuration file.
+    pub fn config(&self) -> PathBuf {
+        self.folder.path().join("gateway.toml")
+    }
+
+    /// The data folder.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// What `status` says of one name.
+    pub fn fact(&self, name: &str) -> u64 {
+        let status =
+            edge::admin::ask(&self.data(), edge::admin::Request::Status).expect("an answer");
+        edge::admin::fact(&status, name).unwrap_or_else(|| panic!("no {name} in {status}"))
+    }
+
+    /// Waits until a fact is as it should be.
+    pub fn expect_fact(&self, name: &str, is_right: impl Fn(u64) -> bool) {
+        wait_until(name, || is_right(self.fact(name)));
+    }
+
+    /// Resident memory, in bytes.
+    pub fn resident_bytes(&self) -> u64 {
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("Linux");
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS"))
+            .expect("a process has memory");
+        let kilobytes = line.split_whitespace().nth(1).expect("a number");
+        kilobytes.parse::<u64>().expect("a number") * 1024
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let lines = self.lines.seen.lock().expect("no panic holds it");
+            eprintln!("gateway said:\n{}", lines.0.join("\n"));
+        }
+    }
+}
+
+#[derive(Default)]
+struct Lines {
+    seen: Mutex<(Vec<String>, bool)>,
+    changed: Condvar,
+}
+
+impl Lines {
+    fn expect(&self, text: &str) -> String {
+        let deadline = now() + PATIENCE;
+        let mut seen = self.seen.lock().expect("no panic holds it");
+        loop {
+            if let Some(line) = seen.0.iter().find(|line| line.contains(text)) {
+                return line.clone();
+            }
+            assert!(
+                !seen.1 && now() < deadline,
+                "no line with {text:?} in\n{}",
+                seen.0.join("\n")
+            );
+            let wait = Duration::from_millis(100);
+            seen = self
+                .changed
+                .wait_timeout(seen, wait)
+                .expect("no panic holds it")
+                .0;
+        }
+    }
+}
+
+fn write_config(folder: &Path, address: &str, more: &str) {
+    let data = folder.join("data");
+    let text = format!(
+        "[gateway]\nid = \"test\"\ndata = '{}'\n[[listener]]\naddress = \"{address}\"\n{more}",
+        data.display()
+    );
+    std::fs::write(folder.join("gateway.toml"), text).expect("a writable folder");
+}
+
+fn spawn(folder: &Path) -> (Child, Arc<Lines>, SocketAddr) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_robustmq-edge"))
+        .args(["run", "--config"])
+        .arg(folder.join("gateway.toml"))
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let stderr = BufReader::new(child.stderr.take().expect("it was asked for"));
+    let lines = Arc::new(Lines::default());
+    let shared = lines.clone();
+    std::thread::spawn(move || {
+        for line in stderr.lines().map_while(Result::ok) {
+            shared.seen.lock().expect("no panic holds it").0.push(line);
+            shared.changed.notify_all();
+        }
+        shared.seen.lock().expect("no panic holds it").1 = true;
+        shared.changed.notify_all();
+    });
+    let line = lines.expect("listening on ");
+    let address = line
+        .split("listening on ")
+        .nth(1)
+        .expect("an address")
+        .trim();
+    (child, lines, address.parse().expect("an address"))
+}
+
+/// Debian's mosquitto as a cloud, where it is installed.
+pub struct Mosquitto {
+    child: Option<Child>,
+    folder: tempfile::TempDir,
+    pub address: SocketAddr,
+}
+
+impl Mosquitto {
+    /// Starts one on a free port; `None`, with a word about it, where it is not installed.
+    pub fn start() -> Option<Self> {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let address = free_port();
+        let text = format!(
+            "listener {} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\nuser root\n\
+             persistence true\npersistence_location {}/\n",
+            address.port(),
+            folder.path().display()
+        );
+        std::fs::write(folder.path().join("conf"), text).expect("a writable folder");
+        let mut mosquitto = Self {
+            child: None,
+            folder,
+            address,
+        };
+        mosquitto.begin().then_some(mosquitto)
+    }
+
+    /// Starts it (again).
+    pub fn begin(&mut self) -> bool {
+        let spawned = ["mosquitto", "/usr/sbin/mosquitto"]
+            .iter()
+            .find_map(|program| {
+                Command::new(program)
+                    .arg("-c")
+                    .arg(self.folder.path().join("conf"))
+                    .stderr(Stdio::null())
+                    .spawn()
+                    .ok()
+            });
+        let Some(child) = spawned else {
+            eprintln!("skipped: mosquitto is not installed");
+            return false;
+        };
+        self.child = Some(child);
+        let address = self.address;
+        wait_until("mosquitto listens", || {
+            std::net::TcpStream::connect(address).is_ok()
+        });
+        true
+    }
+
+    /// Ends it politely: it keeps its sessions.
+    pub fn end(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let pid = child.id().to_string();
+            Command::new("kill")
+                .args(["-TERM", &pid])
+                .status()
+                .expect("kill is there");
+            child.wait().expect("it ends");
+        }
+    }
+
+    /// Ends it with everything it held.
+    pub fn forget(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().expect("it runs");
+            child.wait().expect("it ends");
+        }
+        let _ = std::fs::remove_file(self.folder.path().join("mosquitto.db"));
+    }
+}
+
+impl Drop for Mosquitto {
+    fn drop(&mut self) {
+        self.forget();
+    }
+}
+
+/// One of mosquitto's own clients, with what it prints.
+pub struct Tool {
+    child: Child,
+}
+
+impl Tool {
+    /// Starts `mosquitto_pub` or `mosquitto_sub` against an address.
+    pub fn start(program: &str, address: SocketAddr, arguments: &[&str]) -> Self {
+        let port = address.port().to_string();
+        let child = Command::new(program)
+            .args(["-h", "127.0.0.1", "-p", &port])
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("mosquitto's clients come with it");
+        Self { child }
+    }
+
+    /// Gives it lines to publish and waits for its end.
+    pub fn feed(mut self, lines: &str) {
+        use std::io::Write as _;
+        let mut stdin = self.child.stdin.take().expect("it was asked for");
+        stdin.write_all(lines.as_bytes()).expect("it reads");
+        drop(stdin);
+        assert!(self.child.wait().expect("it ends").success());
+    }
+
+    /// Waits for its end (`-C` or `-W`) and gives the lines it printed.
+    pub fn lines(mut self) -> Vec<String> {
+        let mut text = String::new();
+        let mut stdout = self.child.stdout.take().expect("it was asked for");
+        stdout.read_to_string(&mut text).expect("text");
+        self.child.wait().expect("it ends");
+        text.lines().map(str::to_owned).collect()
+    }
+}
+
+impl Drop for Tool {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A port of loopback that nobody listens on.
+pub fn free_port() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
+    listener.local_addr().expect("it is bound")
+}
+
+/// Asks again and again until it is true.
+pub fn wait_until(what: &str, mut is_true: impl FnMut() -> bool) {
+    let deadline = now() + PATIENCE;
+    while !is_true() {
+        assert!(now() < deadline, "not in time: {what}");
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+}
+
+/// Reads the test's own clock.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests of real processes run in real time"
+)]
+pub fn now() -> Instant {
+    Instant::now()
+}
