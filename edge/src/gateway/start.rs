@@ -227,7 +227,10 @@ fn engine_settings(limits: &Limits, cloud: &Cloud, epoch: Epoch) -> sync::Settin
     let window_count = usize::from(cloud.window_count);
     let defaults = sync::Settings::default();
     sync::Settings {
-        origin: Origin { edge_id: limits.edge_id.clone(), epoch },
+        origin: Origin {
+            edge_id: limits.edge_id.clone(),
+            epoch,
+        },
         connections: u8::try_from(cloud.connections).expect("connections are checked to be few"),
         window_count,
         window_least: defaults.window_least.min(window_count),

@@ -10,20 +10,20 @@ use rumqttc::mqttbytes::v4::{ConnAck, Connect, Packet, PubAck, Publish, Subscrib
 use super::support::{Gateway, PATIENCE};
 
 /// One connected client with a kept session.
-pub struct Device {
+pub(crate) struct Device {
     stream: TcpStream,
     inbound: bytes::BytesMut,
-    pub session_present: bool,
+    pub(crate) session_present: bool,
 }
 
 impl Device {
     /// Connects, or fails the test.
-    pub fn connect(address: SocketAddr, client_identifier: &str) -> Self {
+    pub(crate) fn connect(address: SocketAddr, client_identifier: &str) -> Self {
         Self::try_connect(address, client_identifier).expect("a gateway that takes connections")
     }
 
     /// Connects; `None` when the gateway does not want it.
-    pub fn try_connect(address: SocketAddr, client_identifier: &str) -> Option<Self> {
+    pub(crate) fn try_connect(address: SocketAddr, client_identifier: &str) -> Option<Self> {
         let stream = TcpStream::connect(address).ok()?;
         stream
             .set_read_timeout(Some(PATIENCE))
@@ -48,14 +48,14 @@ impl Device {
     }
 
     /// Publishes at QoS 1 without waiting.
-    pub fn publish(&mut self, topic: &str, packet_identifier: u16, payload: &str) {
+    pub(crate) fn publish(&mut self, topic: &str, packet_identifier: u16, payload: &str) {
         let mut publish = Publish::new(topic, QoS::AtLeastOnce, payload);
         publish.pkid = packet_identifier;
         self.send(|out| publish.write(out).map(drop));
     }
 
     /// Subscribes at QoS 1 and waits for the answer.
-    pub fn subscribe(&mut self, filter: &str) {
+    pub(crate) fn subscribe(&mut self, filter: &str) {
         let mut subscribe = Subscribe::new(filter, QoS::AtLeastOnce);
         subscribe.pkid = 1;
         self.send(|out| subscribe.write(out).map(drop));
@@ -63,12 +63,12 @@ impl Device {
     }
 
     /// Whether the next packet is a PUBACK.
-    pub fn is_acknowledged(&mut self) -> bool {
+    pub(crate) fn is_acknowledged(&mut self) -> bool {
         matches!(self.receive(), Some(Packet::PubAck(_)))
     }
 
     /// Takes the next message, acknowledges it, and gives its payload.
-    pub fn take(&mut self) -> Option<String> {
+    pub(crate) fn take(&mut self) -> Option<String> {
         loop {
             match self.receive()? {
                 Packet::Publish(publish) => {
@@ -82,7 +82,7 @@ impl Device {
     }
 
     /// The next packet; `None` at the end of the connection.
-    pub fn receive(&mut self) -> Option<Packet> {
+    pub(crate) fn receive(&mut self) -> Option<Packet> {
         loop {
             if let Ok(packet) = Packet::read(&mut self.inbound, 1 << 20) {
                 return Some(packet);

@@ -8,10 +8,10 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 /// The longest that a test waits for anything.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Runs the program to its end.
-pub fn run(arguments: &[&str]) -> Output {
+pub(crate) fn run(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_robustmq-edge"))
         .args(arguments)
         .output()
@@ -19,21 +19,21 @@ pub fn run(arguments: &[&str]) -> Output {
 }
 
 /// What a program wrote to standard error.
-pub fn stderr(output: &Output) -> String {
+pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 /// A running gateway with a folder of its own; killed when it is dropped.
-pub struct Gateway {
+pub(crate) struct Gateway {
     child: Child,
     lines: Arc<Lines>,
     folder: tempfile::TempDir,
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 impl Gateway {
     /// Starts a gateway on a free port with `more` in its configuration.
-    pub fn start(more: &str) -> Self {
+    pub(crate) fn start(more: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         write_config(folder.path(), "127.0.0.1:0", more);
         let (child, lines, address) = spawn(folder.path());
@@ -48,18 +48,18 @@ impl Gateway {
     }
 
     /// Ends it without a chance to do anything.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().expect("it runs");
         self.child.wait().expect("it ends");
     }
 
     /// Starts it again on what it left.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         (self.child, self.lines, _) = spawn(self.folder.path());
     }
 
     /// Sends SIGTERM and waits for the end; gives the status and how long it took.
-    pub fn terminate(&mut self) -> (ExitStatus, Duration) {
+    pub(crate) fn terminate(&mut self) -> (ExitStatus, Duration) {
         let start = now();
         let pid = self.child.id().to_string();
         let sent = Command::new("kill")
@@ -72,12 +72,12 @@ impl Gateway {
     }
 
     /// Waits for a line on standard error that contains `text`, from the beginning.
-    pub fn expect_line(&self, text: &str) -> String {
+    pub(crate) fn expect_line(&self, text: &str) -> String {
         self.lines.expect(text)
     }
 
     /// All lines so far that contain `text`.
-    pub fn lines_with(&self, text: &str) -> Vec<String> {
+    pub(crate) fn lines_with(&self, text: &str) -> Vec<String> {
         let lines = self.lines.seen.lock().expect("no panic holds it");
         lines
             .0
@@ -88,29 +88,29 @@ impl Gateway {
     }
 
     /// The configuration file.
-    pub fn config(&self) -> PathBuf {
+    pub(crate) fn config(&self) -> PathBuf {
         self.folder.path().join("gateway.toml")
     }
 
     /// The data folder.
-    pub fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
 
     /// What `status` says of one name.
-    pub fn fact(&self, name: &str) -> u64 {
+    pub(crate) fn fact(&self, name: &str) -> u64 {
         let status =
             edge::admin::ask(&self.data(), edge::admin::Request::Status).expect("an answer");
         edge::admin::fact(&status, name).unwrap_or_else(|| panic!("no {name} in {status}"))
     }
 
     /// Waits until a fact is as it should be.
-    pub fn expect_fact(&self, name: &str, is_right: impl Fn(u64) -> bool) {
+    pub(crate) fn expect_fact(&self, name: &str, is_right: impl Fn(u64) -> bool) {
         wait_until(name, || is_right(self.fact(name)));
     }
 
     /// Resident memory, in bytes.
-    pub fn resident_bytes(&self) -> u64 {
+    pub(crate) fn resident_bytes(&self) -> u64 {
         let status =
             std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("Linux");
         let line = status
@@ -200,15 +200,15 @@ fn spawn(folder: &Path) -> (Child, Arc<Lines>, SocketAddr) {
 }
 
 /// Debian's mosquitto as a cloud, where it is installed.
-pub struct Mosquitto {
+pub(crate) struct Mosquitto {
     child: Option<Child>,
     folder: tempfile::TempDir,
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 impl Mosquitto {
     /// Starts one on a free port; `None`, with a word about it, where it is not installed.
-    pub fn start() -> Option<Self> {
+    pub(crate) fn start() -> Option<Self> {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let address = free_port();
         let text = format!(
@@ -227,7 +227,7 @@ impl Mosquitto {
     }
 
     /// Starts it (again).
-    pub fn begin(&mut self) -> bool {
+    pub(crate) fn begin(&mut self) -> bool {
         let spawned = ["mosquitto", "/usr/sbin/mosquitto"]
             .iter()
             .find_map(|program| {
@@ -251,7 +251,7 @@ impl Mosquitto {
     }
 
     /// Ends it politely: it keeps its sessions.
-    pub fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         if let Some(mut child) = self.child.take() {
             let pid = child.id().to_string();
             Command::new("kill")
@@ -263,7 +263,7 @@ impl Mosquitto {
     }
 
     /// Ends it with everything it held.
-    pub fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.kill().expect("it runs");
             child.wait().expect("it ends");
@@ -279,13 +279,13 @@ impl Drop for Mosquitto {
 }
 
 /// One of mosquitto's own clients, with what it prints.
-pub struct Tool {
+pub(crate) struct Tool {
     child: Child,
 }
 
 impl Tool {
     /// Starts `mosquitto_pub` or `mosquitto_sub` against an address.
-    pub fn start(program: &str, address: SocketAddr, arguments: &[&str]) -> Self {
+    pub(crate) fn start(program: &str, address: SocketAddr, arguments: &[&str]) -> Self {
         let port = address.port().to_string();
         let child = Command::new(program)
             .args(["-h", "127.0.0.1", "-p", &port])
@@ -298,7 +298,7 @@ impl Tool {
     }
 
     /// Gives it lines to publish and waits for its end.
-    pub fn feed(mut self, lines: &str) {
+    pub(crate) fn feed(mut self, lines: &str) {
         use std::io::Write as _;
         let mut stdin = self.child.stdin.take().expect("it was asked for");
         stdin.write_all(lines.as_bytes()).expect("it reads");
@@ -307,7 +307,7 @@ impl Tool {
     }
 
     /// Waits for its end (`-C` or `-W`) and gives the lines it printed.
-    pub fn lines(mut self) -> Vec<String> {
+    pub(crate) fn lines(mut self) -> Vec<String> {
         let mut text = String::new();
         let mut stdout = self.child.stdout.take().expect("it was asked for");
         stdout.read_to_string(&mut text).expect("text");
@@ -324,13 +324,13 @@ impl Drop for Tool {
 }
 
 /// A port of loopback that nobody listens on.
-pub fn free_port() -> SocketAddr {
+pub(crate) fn free_port() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
     listener.local_addr().expect("it is bound")
 }
 
 /// Asks again and again until it is true.
-pub fn wait_until(what: &str, mut is_true: impl FnMut() -> bool) {
+pub(crate) fn wait_until(what: &str, mut is_true: impl FnMut() -> bool) {
     let deadline = now() + PATIENCE;
     while !is_true() {
         assert!(now() < deadline, "not in time: {what}");
@@ -343,6 +343,6 @@ pub fn wait_until(what: &str, mut is_true: impl FnMut() -> bool) {
     clippy::disallowed_methods,
     reason = "tests of real processes run in real time"
 )]
-pub fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     Instant::now()
 }
