@@ -2,8 +2,8 @@
 //! and closed by the writer.
 //!
 //! An input or output error latches a redb handle: every later call fails. So a failed write drops
-//! the handle, and the next one opens the file again; the file itself holds its last commit. All
-//! commits are made with quick-repair, so that opening never walks the file.
+//! the handle and opens the file again; the file itself holds its last commit. All commits are made
+//! with quick-repair, so that opening never walks the file.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -116,8 +116,8 @@ impl SharedDatabase {
         }
     }
 
-    /// Commits what `act` does in one transaction. After a failure the handle is dropped; the next
-    /// call opens the file again.
+    /// Commits what `act` does in one transaction. After a failure the handle is dropped and the
+    /// file opened again, at once if possible, or else by the next call.
     pub(super) fn write<T>(
         &self,
         act: impl FnOnce(&WriteTransaction) -> Result<T, redb::Error>,
@@ -129,6 +129,8 @@ impl SharedDatabase {
         };
         if result.is_err() {
             *self.handle_to_exchange() = Handle::Gone;
+            // For the readers: what is committed can be read on a full disk as well.
+            let _ = self.reopen_if_gone();
         }
         result
     }

@@ -25,6 +25,8 @@ pub struct Counts {
     pub writes: u64,
     /// Bytes of those calls.
     pub bytes: u64,
+    /// Calls of `read_at`.
+    pub reads: u64,
     /// Calls of `sync_data`.
     pub syncs: u64,
     /// Calls of `Directory::sync`.
@@ -222,6 +224,7 @@ impl File for SimulatedFile {
 
     fn read_at(&self, at: u64, bytes: &mut [u8]) -> io::Result<()> {
         self.with(|disk| {
+            disk.counts.reads += 1;
             let current = &disk.inode(self.number).current;
             let found = current.get(at as usize..at as usize + bytes.len());
             bytes.copy_from_slice(found.ok_or(ErrorKind::UnexpectedEof)?);

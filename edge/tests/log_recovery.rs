@@ -1,0 +1,346 @@
+//! Opening: clean, after a power cut, and with every kind of file missing or damaged. The log opens
+//! in every case and says what it found.
+
+use std::path::Path;
+
+use edge::log::simulated::SimulatedFolder;
+use edge::log::{
+    Batch, Budget, Folder, LogError, Opened, Reader, Reason, Report, Settings, Writer, open,
+};
+use sync::{Change, Epoch, Lane, Offset, Record, RecordParts, Table, WallTime};
+
+const WALL: WallTime = WallTime(1_700_000_000_000);
+
+#[test]
+fn a_new_folder_begins_an_epoch_by_the_clock() {
+    let folder = SimulatedFolder::new();
+    let opened = reopen(&folder);
+    assert_eq!(opened.epoch, Epoch(1_700_000_000));
+    let expected = Report {
+        is_new: true,
+        ..Report::default()
+    };
+    assert_eq!(opened.report, expected);
+    drop(opened);
+    let opened = reopen(&folder);
+    assert_eq!(
+        (opened.epoch, opened.report),
+        (Epoch(1_700_000_000), Report::default())
+    );
+}
+
+#[test]
+fn a_closed_log_has_nothing_to_replay() {
+    let folder = SimulatedFolder::new();
+    let mut log = reopen(&folder);
+    fill(&mut log.writer, &mut log.reader, 30);
+    log.writer.close().unwrap();
+    folder.power_cut(1);
+    let mut log = reopen(&folder);
+    assert_eq!(log.report, Report::default());
+    assert_eq!(read_all(&mut log.reader), 300);
+    assert_eq!(sessions(&log.reader), 30);
+}
+
+#[test]
+fn opening_twice_writes_next_to_nothing() {
+    let folder = SimulatedFolder::new();
+    let mut log = reopen(&folder);
+    fill(&mut log.writer, &mut log.reader, 30);
+    log.writer.close().unwrap();
+    folder.reset_counts();
+    let log = reopen(&folder);
+    let bytes = folder.counts().bytes;
+    assert!(bytes < 64 << 10, "{bytes} bytes to open");
+    assert_eq!(log.report, Report::default());
+}
+
+#[test]
+fn opening_does_not_read_what_is_stored() {
+    let folder = SimulatedFolder::new();
+    let mut log = reopen(&folder);
+    fill(&mut log.writer, &mut log.reader, 400);
+    folder.power_cut(1);
+    folder.reset_counts();
+    reopen(&folder);
+    let reads = folder.counts().reads;
+    assert!(reads < 250, "{reads} reads to open");
+}
+
+#[test]
+fn an_unreadable_state_begins_a_new_epoch_and_keeps_the_records() {
+    let folder = SimulatedFolder::new();
+    let mut log = reopen(&folder);
+    let epoch = log.epoch;
+    fill(&mut log.writer, &mut log.reader, 30);
+    folder.power_cut(1);
+    folder.flip("state.redb", 0);
+    let mut log = reopen(&folder);
+    assert!(log.epoch > epoch);
+    assert!(log.report.is_state_lost && !log.report.is_journal_lost && !log.report.is_new);
+    assert_eq!(log.report.damaged_files, ["state.redb.damaged-1"]);
+    assert_eq!(log.report.gaps, []);
+    assert_eq!(read_all(&mut log.reader), 300);
+    assert_eq!(sessions(&log.reader), 0);
+    fill(&mut log.writer, &mut log.reader, 1);
+    folder.power_cut(2);
+    assert_eq!(read_all(&mut reopen(&folder).reader), 310);
+}
+
+#[test]
+fn an_unreadable_journal_is_replaced_and_reported() {
+    let folder = SimulatedFolder::new();
+    let mut log = reopen(&folder);
+    fill(&mut log.writer, &mut log.reader, 30);
+    log.writer.close().unwrap();
+    folder.flip("journal", 9);
+    let mut log = reopen(&folder);
+    assert!(log.report.is_journal_lost && !log.report.is_state_lost);
+    assert_eq!(log.report.damaged_files, ["journal.damaged-1"]);
+    assert_eq!(read_all(&mut log.reader), 300);
+    fill(&mut log.writer, &mut log.reader, 1);
+    folder.power_cut(3);
+    let mut log = reopen(&folder);
+    assert_eq!(log.report.damaged_files, [""; 0]);
+    assert_eq!(read_all(&mut log.reader), 310);
+}
+
+#[test]
+fn an_unreadable_last_segment_becomes_a_gap() {
+    let folder = SimulatedFolder::new();
+    let mut log = reopen(&folder);
+    fill(&mut log.writer, &mut log.reader, 60);
+    log.writer.close().unwrap();
+    let last = segments(&folder).pop().unwrap();
+    folder.flip(&last, 0);
+    let mut log = reopen(&folder);
+    assert_eq!(log.report.damaged_files, [format!("{last}.damaged-1")]);
+    let gap = log.report.gaps[0].clone();
+    assert_eq!((gap.reason, gap.last), (Reason::Damage, Offset(599)));
+    assert_eq!(log.reader.gaps(0).unwrap(), [(0, gap.clone())]);
+    assert_eq!(log.reader.head(Lane::Normal), Offset(600));
+    assert_eq!(read_all(&mut log.reader) + gap.count, 600);
+    fill(&mut log.writer, &mut log.reader, 1);
+    assert_eq!(log.reader.head(Lane::Normal), Offset(610));
+}
+
+#[test]
+fn a_missing_last_segment_becomes_a_gap() {
+    let folder = SimulatedFolder::new();
+    let mut log = reopen(&folder);
+    fill(&mut log.writer, &mut log.reader, 60);
+    log.writer.close().unwrap();
+    let last = segments(&folder).pop().unwrap();
+    folder.directory().remove(&last).unwrap();
+    let mut log = reopen(&folder);
+    let gap = log.report.gaps[0].clone();
+    assert_eq!((gap.reason, gap.last), (Reason::Damage, Offset(599)));
+    assert_eq!(read_all(&mut log.reader) + gap.count, 600);
+}
+
+#[test]
+fn a_missing_first_segment_becomes_a_gap() {
+    let folder = SimulatedFolder::new();
+    let mut log = reopen(&folder);
+    fill(&mut log.writer, &mut log.reader, 60);
+    log.writer.close().unwrap();
+    let first = segments(&folder).remove(0);
+    folder.directory().remove(&first).unwrap();
+    let mut log = reopen(&folder);
+    let gap = log.report.gaps[0].clone();
+    assert_eq!((gap.reason, gap.first), (Reason::Damage, Offset(0)));
+    assert_eq!(log.reader.first(Lane::Normal), gap.last.next());
+    assert_eq!(read_all(&mut log.reader) + gap.count, 600);
+}
+
+#[test]
+fn a_damaged_sealed_segment_is_passed_and_reported_once() {
+    let folder = SimulatedFolder::new();
+    let mut log = reopen(&folder);
+    fill(&mut log.writer, &mut log.reader, 60);
+    log.writer.close().unwrap();
+    let first = segments(&folder).remove(0);
+    folder.flip(&first, 0);
+    let mut log = reopen(&folder);
+    assert_eq!(
+        log.report,
+        Report::default(),
+        "sealed segments are not looked into"
+    );
+    let mut at = Offset(0);
+    let chunk = log.reader.read(Lane::Normal, at, budget()).unwrap();
+    let gap = chunk.damaged.expect("the first segment can't be opened");
+    assert_eq!((gap.first, gap.last.next()), (at, chunk.next));
+    let again = log.reader.read(Lane::Normal, at, budget()).unwrap();
+    assert_eq!((again.damaged, again.next), (None, chunk.next));
+    at = chunk.next;
+    while at < log.reader.head(Lane::Normal) {
+        let chunk = log.reader.read(Lane::Normal, at, budget()).unwrap();
+        assert!(chunk.damaged.is_none() && chunk.next > at);
+        at = chunk.next;
+    }
+    log.writer.note_gap(gap.clone());
+    log.writer.close().unwrap();
+    assert_eq!(reopen(&folder).reader.gaps(0).unwrap(), [(0, gap)]);
+}
+
+#[test]
+fn a_damaged_block_is_passed_and_its_neighbours_are_read() {
+    let folder = SimulatedFolder::new();
+    let mut log = reopen(&folder);
+    fill(&mut log.writer, &mut log.reader, 60);
+    log.writer.close().unwrap();
+    let first = segments(&folder).remove(0);
+    let file = folder.directory().open(&first).unwrap();
+    let mut bytes = vec![0; file.len().unwrap() as usize];
+    file.read_at(0, &mut bytes).unwrap();
+    let payload = bytes.windows(400).position(|window| window == [7; 400]);
+    folder.flip(&first, payload.unwrap() as u64);
+    let mut log = reopen(&folder);
+    let (mut at, mut read, mut damaged) = (Offset(0), 0, 0);
+    while at < log.reader.head(Lane::Normal) {
+        let chunk = log.reader.read(Lane::Normal, at, budget()).unwrap();
+        read += chunk.records.len() as u64;
+        damaged += chunk.damaged.map_or(0, |gap| gap.count);
+        at = chunk.next;
+    }
+    assert_eq!(read + damaged, 600);
+    assert!(
+        (1..300).contains(&damaged),
+        "{damaged} of 600 records lost by one byte"
+    );
+}
+
+#[test]
+fn another_journal_size_takes_effect_at_the_next_start() {
+    let folder = SimulatedFolder::new();
+    let mut log = reopen(&folder);
+    fill(&mut log.writer, &mut log.reader, 3);
+    folder.power_cut(1);
+    let larger = Settings {
+        journal_bytes: 1 << 20,
+        ..settings()
+    };
+    let mut log = open(folder.directory(), larger, WALL).unwrap();
+    assert_eq!(log.report.replayed_frames, 3);
+    let length = folder.directory().open("journal").unwrap().len().unwrap();
+    assert_eq!(length, 1 << 20);
+    fill(&mut log.writer, &mut log.reader, 3);
+    folder.power_cut(2);
+    let mut log = reopen(&folder);
+    assert_eq!(read_all(&mut log.reader), 60);
+    assert_eq!(sessions(&log.reader), 3);
+}
+
+#[test]
+fn a_real_folder_is_made_locked_and_found_again() {
+    let temporary = tempfile::tempdir().unwrap();
+    let path = temporary.path().join("not/yet/there");
+    let mut log = open(Folder::open(&path).unwrap(), settings(), WALL).unwrap();
+    fill(&mut log.writer, &mut log.reader, 60);
+    match Folder::open(&path) {
+        Err(LogError::InUse { path }) => assert!(path.ends_with("lock")),
+        other => panic!("a second gateway got {other:?}"),
+    }
+    drop(log);
+    let mut log = open(Folder::open(&path).unwrap(), settings(), WALL).unwrap();
+    assert_eq!(read_all(&mut log.reader), 600);
+    assert_eq!(sessions(&log.reader), 60);
+    log.writer.close().unwrap();
+}
+
+#[test]
+fn a_folder_that_can_not_be_used_is_named() {
+    let temporary = tempfile::tempdir().unwrap();
+    let file = temporary.path().join("file");
+    std::fs::write(&file, b"").unwrap();
+    let refused = Folder::open(&file).expect_err("a file is no folder");
+    assert!(
+        refused.to_string().contains(file.to_str().unwrap()),
+        "{refused}"
+    );
+    let below = Folder::open(Path::new("/proc/no/such")).expect_err("nobody writes there");
+    assert!(below.to_string().contains("/proc/no/such"), "{below}");
+}
+
+fn reopen(folder: &SimulatedFolder) -> Opened {
+    open(folder.directory(), settings(), WALL).unwrap()
+}
+
+/// Commits batches of ten records and one session each.
+fn fill(writer: &mut Writer, reader: &mut Reader, count: u64) {
+    for number in 0..count {
+        let record = Record::new(&RecordParts {
+            qos: 1,
+            retain: false,
+            from_cloud: false,
+            time: WALL,
+            expiry_seconds: None,
+            publisher: 0,
+            topic: "a/b",
+            properties: &[],
+            payload: &[7; 500],
+        });
+        let append = Change::Append {
+            lane: Lane::Normal,
+            record,
+        };
+        let mut changes = vec![append; 10];
+        changes.push(Change::Put {
+            table: Table::Sessions,
+            key: number.to_be_bytes().to_vec(),
+            value: vec![1; 20],
+        });
+        let batch = Batch { changes };
+        let committed = writer.commit(&batch, WALL).unwrap();
+        reader.committed(&batch, &committed);
+        for event in writer.maintain(WALL) {
+            reader.apply(&event);
+        }
+    }
+}
+
+fn read_all(reader: &mut Reader) -> u64 {
+    let (mut at, mut count) = (reader.first(Lane::Normal), 0);
+    while at < reader.head(Lane::Normal) {
+        let chunk = reader.read(Lane::Normal, at, budget()).unwrap();
+        for (offset, _) in &chunk.records {
+            assert!(*offset >= at);
+            count += 1;
+        }
+        at = chunk.next;
+    }
+    count
+}
+
+fn sessions(reader: &Reader) -> usize {
+    let mut count = 0;
+    reader
+        .read_state(Table::Sessions, |_, _| count += 1)
+        .unwrap();
+    count
+}
+
+fn segments(folder: &SimulatedFolder) -> Vec<String> {
+    let mut names = folder.directory().names().unwrap();
+    names.retain(|name| name.starts_with("normal-"));
+    names.sort();
+    names
+}
+
+fn budget() -> Budget {
+    Budget {
+        records: 50,
+        bytes: 1 << 20,
+    }
+}
+
+fn settings() -> Settings {
+    Settings {
+        journal_bytes: 512 << 10,
+        flush_bytes: 32 << 10,
+        segment_bytes: 128 << 10,
+        cache_bytes: 512 << 10,
+        ..Settings::default()
+    }
+}
