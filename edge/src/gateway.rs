@@ -79,13 +79,14 @@ async fn serve_until_told(
     let disk = Rc::new(started.disk);
     let bridge = started.bridge.map(Rc::new);
 
-    let mut tasks = Vec::new();
-    tasks.push(executor.spawn(write_groups(shared.clone(), disk.clone())));
-    tasks.push(executor.spawn(take_answers(shared.clone(), disk.clone())));
-    tasks.push(executor.spawn(fetch(shared.clone())));
-    tasks.push(executor.spawn(watch_clock(shared.clone())));
-    tasks.push(executor.spawn(sweep(shared.clone())));
-    tasks.push(executor.spawn(answer_operator(shared.clone(), control)));
+    let mut tasks = vec![
+        executor.spawn(write_groups(shared.clone(), disk.clone())),
+        executor.spawn(take_answers(shared.clone(), disk.clone())),
+        executor.spawn(fetch(shared.clone())),
+        executor.spawn(watch_clock(shared.clone())),
+        executor.spawn(sweep(shared.clone())),
+        executor.spawn(answer_operator(shared.clone(), control)),
+    ];
     if let Some(bridge) = &bridge {
         tasks.push(executor.spawn(command_bridge(shared.clone(), bridge.clone())));
         tasks.push(executor.spawn(hear_bridge(shared.clone(), bridge.clone())));
@@ -176,30 +177,32 @@ async fn accept(shared: Rc<Shared>, clients: Rc<LocalExecutor<'static>>, listene
     }
 }
 
-/// Hands groups to the writer thread when they are due, and notes in between.
+/// Hands notes and groups to the writer thread. Notes go first: a gap that the uplink gave up must
+/// be durable before the checkpoint that passes it.
 async fn write_groups(shared: Rc<Shared>, disk: Rc<Disk>) {
     loop {
         let now = shared.now();
-        let (note, group, due) = {
+        let (request, due) = {
             let mut core = shared.core.borrow_mut();
             let note = core.notes.pop_front();
-            let group = core.committer.take(now.instant);
-            (note, group, core.committer.poll_timeout())
+            let request = match note {
+                Some(note) => Some(note),
+                None => core.committer.take(now.instant).map(Request::Commit),
+            };
+            (request, core.committer.poll_timeout())
         };
-        let is_idle = note.is_none() && group.is_none();
-        for request in note.into_iter().chain(group.map(Request::Commit)) {
+        if let Some(request) = request {
             // The writer only goes when this task has gone.
             let _ = disk.requests.send(request).await;
+            continue;
         }
-        if is_idle {
-            let until_due = async {
-                match due {
-                    Some(due) => drop(shared.at(due).await),
-                    None => std::future::pending().await,
-                }
-            };
-            shared.wakes.commit.wait().or(until_due).await;
-        }
+        let until_due = async {
+            match due {
+                Some(due) => drop(shared.at(due).await),
+                None => std::future::pending().await,
+            }
+        };
+        shared.wakes.commit.wait().or(until_due).await;
     }
 }
 

@@ -4,19 +4,22 @@
 //! carries answers to and fro until nobody has anything left to say. It never waits; what has to
 //! wait (sockets, the disk, the cloud) belongs to the tasks around it.
 
+mod commits;
+mod reading;
+
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use sync::{Change, Instant, Lane, Now, Offset, PerLane};
-use tracing::{debug, error, info, warn};
+use sync::{Instant, Lane, Now, Offset, PerLane};
+use tracing::warn;
 
-use super::committer::{Committer, Group, Owner};
+use super::committer::{Committer, Owner};
 use super::disk::Request;
 use super::peers::{Peer, Peers, Signals};
 use super::quiet::Quiet;
 use super::signal::Signal;
-use crate::broker::{Broker, ConnectionId, Event, Input, Output, Refusal, SessionId};
-use crate::log::{Budget, Committed, Event as LogEvent, LogError, Reader};
+use crate::broker::{Broker, ConnectionId, Event, Input, Output, SessionId};
+use crate::log::{Budget, Reader};
 use crate::mqtt::{self, Connection};
 use crate::uplink::{Uplink, Wish};
 
@@ -155,101 +158,15 @@ impl Core {
         let Some(peer) = self.peers.find(id) else {
             return;
         };
-        if let Some(error) = peer.connection.peer_error() {
-            if let Some(times) = self.quiet.may_say(now.instant, "peer") {
-                warn!("{name} was disconnected: {error}{times}");
-            }
+        if let Some(error) = peer.connection.peer_error()
+            && let Some(times) = self.quiet.may_say(now.instant, "peer")
+        {
+            warn!("{name} was disconnected: {error}{times}");
         }
         peer.connection.handle_lost();
         self.hear(now, id);
         self.peers.remove(id);
         self.pump(now);
-    }
-
-    /// A group was answered by the writer.
-    pub(crate) fn committed(
-        &mut self,
-        now: Now,
-        group: &Group,
-        result: Result<Committed, LogError>,
-    ) {
-        self.committer.answered();
-        match result {
-            Ok(committed) => self.spread(now, group, &committed),
-            Err(error) => self.refuse(now, group, &error),
-        }
-        self.read_on();
-        self.pump(now);
-    }
-
-    /// A file of the log changed.
-    pub(crate) fn log_changed(&mut self, now: Now, event: &LogEvent) {
-        self.reader.apply(event);
-        match event {
-            LogEvent::Trimmed { lane, first, gap } => {
-                if let Some(gap) = gap {
-                    warn!(
-                        "dropped {} records of lane {lane}, {} to {}: {:?}",
-                        gap.count, gap.first, gap.last, gap.reason
-                    );
-                }
-                self.broker.handle(
-                    now,
-                    Input::Trimmed {
-                        lane: *lane,
-                        first: *first,
-                    },
-                );
-                if let Some(uplink) = &mut self.uplink {
-                    uplink.trimmed(now.instant, *lane, *first);
-                }
-            }
-            LogEvent::Failed { error } => {
-                if let Some(times) = self.quiet.may_say(now.instant, "log") {
-                    error!(
-                        "the log can't be written, the journal still holds everything: {error}{times}"
-                    );
-                }
-            }
-            LogEvent::Recovered => info!("the log can be written again"),
-            event => debug!("log: {event:?}"),
-        }
-        self.pump(now);
-    }
-
-    /// Answers the request for records that has waited longest. False when there was none.
-    pub(crate) fn fetch_one(&mut self, now: Now) -> bool {
-        match self.fetches.pop_front() {
-            None => return false,
-            Some(Fetch::Session {
-                session,
-                lane,
-                from,
-                budget,
-            }) => {
-                let (records, next) = self
-                    .read(now, lane, from, budget)
-                    .unwrap_or((Vec::new(), from));
-                self.broker.handle(
-                    now,
-                    Input::Fetched {
-                        session,
-                        lane,
-                        from,
-                        records,
-                        next,
-                    },
-                );
-            }
-            Some(Fetch::Uplink { lane, from, budget }) => {
-                let read = self.read(now, lane, from, budget);
-                if let Some(uplink) = &mut self.uplink {
-                    uplink.fetched(now.instant, lane, read);
-                }
-            }
-        }
-        self.pump(now);
-        true
     }
 
     /// Does what is due and says when to come back.
@@ -422,129 +339,6 @@ impl Core {
         }
         while let Some(input) = self.peers.find(id).and_then(|peer| peer.connection.poll()) {
             self.broker.handle(now, input);
-        }
-    }
-
-    /// Tells everybody where their commits of a durable group went.
-    fn spread(&mut self, now: Now, group: &Group, committed: &Committed) {
-        if std::mem::take(&mut self.is_refusing) {
-            info!("publishes are accepted again");
-        }
-        self.reader.committed(&group.batch, committed);
-        let mut next = committed.first;
-        let mut changes = group.batch.changes.iter();
-        for (owner, count) in &group.owners {
-            let mut place = None;
-            for change in changes.by_ref().take(*count) {
-                if let Change::Append { lane, .. } = change {
-                    place = Some((*lane, next[*lane]));
-                    next[*lane] = next[*lane].next();
-                }
-            }
-            match owner {
-                Owner::Broker(ticket) => {
-                    self.broker.handle(
-                        now,
-                        Input::Committed {
-                            ticket: *ticket,
-                            place,
-                        },
-                    );
-                }
-                Owner::Uplink => self.uplink_answered(now, true),
-            }
-        }
-        for lane in Lane::ALL {
-            if next[lane] != committed.first[lane]
-                && let Some(uplink) = &mut self.uplink
-            {
-                uplink.appended(now.instant, lane, next[lane]);
-            }
-        }
-    }
-
-    fn refuse(&mut self, now: Now, group: &Group, error: &LogError) {
-        if !std::mem::replace(&mut self.is_refusing, true) {
-            error!("publishes are refused until there is room: {error}");
-        }
-        let refusal = match error {
-            LogError::Full { .. } | LogError::TooLarge { .. } => Refusal::LogFull,
-            _ => Refusal::LogFailed,
-        };
-        for (owner, _) in &group.owners {
-            match owner {
-                Owner::Broker(ticket) => {
-                    self.broker.handle(
-                        now,
-                        Input::CommitFailed {
-                            ticket: *ticket,
-                            refusal,
-                        },
-                    );
-                }
-                Owner::Uplink => self.uplink_answered(now, false),
-            }
-        }
-    }
-
-    fn uplink_answered(&mut self, now: Now, is_durable: bool) {
-        if let Some(uplink) = &mut self.uplink {
-            uplink.checkpointed(now.instant, is_durable);
-        }
-    }
-
-    fn read(
-        &mut self,
-        now: Now,
-        lane: Lane,
-        from: Offset,
-        budget: Budget,
-    ) -> Option<(Vec<(Offset, sync::Record)>, Offset)> {
-        match self.reader.read(lane, from, budget) {
-            Ok(chunk) => {
-                if let Some(gap) = chunk.damaged {
-                    error!(
-                        "lane {lane}: records {} to {} are damaged",
-                        gap.first, gap.last
-                    );
-                    self.notes.push_back(Request::NoteGap(gap));
-                    self.wakes.commit.raise();
-                }
-                Some((chunk.records, chunk.next))
-            }
-            Err(error) => {
-                if let Some(times) = self.quiet.may_say(now.instant, "read") {
-                    warn!("lane {lane} can't be read at {from} for now: {error}{times}");
-                }
-                None
-            }
-        }
-    }
-
-    /// Lets retention pass what neither a session nor the uplink wants any more.
-    fn release(&mut self) {
-        let floors = PerLane::from_fn(|lane| {
-            let sessions = self.broker.release_floor(lane);
-            let uplink = self
-                .uplink
-                .as_ref()
-                .map(|uplink| uplink.engine.release_floor(lane));
-            uplink.map_or(sessions, |floor| floor.min(sessions))
-        });
-        if floors != self.released {
-            self.released = floors;
-            self.notes.push_back(Request::Release(floors));
-        }
-    }
-
-    /// Lets links be read again after the disk has caught up.
-    fn read_on(&mut self) {
-        if !self.committer.is_full() {
-            for id in std::mem::take(&mut self.held_back) {
-                if let Some(peer) = self.peers.find(id) {
-                    peer.signals.read.raise();
-                }
-            }
         }
     }
 }

@@ -1,0 +1,125 @@
+//! The log as it is read, and as it changes underneath its readers.
+
+use sync::{Lane, Now, Offset, PerLane, Record};
+use tracing::{debug, error, info, warn};
+
+use super::super::disk::Request;
+use super::{Core, Fetch};
+use crate::broker::Input;
+use crate::log::{Budget, Event};
+
+impl Core {
+    /// A file of the log changed.
+    pub(crate) fn log_changed(&mut self, now: Now, event: &Event) {
+        self.reader.apply(event);
+        match event {
+            Event::Trimmed { lane, first, gap } => {
+                if let Some(gap) = gap {
+                    warn!(
+                        "dropped {} records of lane {lane}, {} to {}: {:?}",
+                        gap.count, gap.first, gap.last, gap.reason
+                    );
+                }
+                self.broker.handle(
+                    now,
+                    Input::Trimmed {
+                        lane: *lane,
+                        first: *first,
+                    },
+                );
+                if let Some(uplink) = &mut self.uplink {
+                    uplink.trimmed(now.instant, *lane, *first);
+                }
+            }
+            Event::Failed { error } => {
+                if let Some(times) = self.quiet.may_say(now.instant, "log") {
+                    error!(
+                        "the log can't be written, the journal still holds everything: {error}{times}"
+                    );
+                }
+            }
+            Event::Recovered => info!("the log can be written again"),
+            event => debug!("log: {event:?}"),
+        }
+        self.pump(now);
+    }
+
+    /// Answers the request for records that has waited longest. False when there was none.
+    pub(crate) fn fetch_one(&mut self, now: Now) -> bool {
+        match self.fetches.pop_front() {
+            None => return false,
+            Some(Fetch::Session {
+                session,
+                lane,
+                from,
+                budget,
+            }) => {
+                let (records, next) = self
+                    .read(now, lane, from, budget)
+                    .unwrap_or((Vec::new(), from));
+                self.broker.handle(
+                    now,
+                    Input::Fetched {
+                        session,
+                        lane,
+                        from,
+                        records,
+                        next,
+                    },
+                );
+            }
+            Some(Fetch::Uplink { lane, from, budget }) => {
+                let read = self.read(now, lane, from, budget);
+                if let Some(uplink) = &mut self.uplink {
+                    uplink.fetched(now.instant, lane, read);
+                }
+            }
+        }
+        self.pump(now);
+        true
+    }
+
+    fn read(
+        &mut self,
+        now: Now,
+        lane: Lane,
+        from: Offset,
+        budget: Budget,
+    ) -> Option<(Vec<(Offset, Record)>, Offset)> {
+        match self.reader.read(lane, from, budget) {
+            Ok(chunk) => {
+                if let Some(gap) = chunk.damaged {
+                    error!(
+                        "lane {lane}: records {} to {} are damaged",
+                        gap.first, gap.last
+                    );
+                    self.notes.push_back(Request::NoteGap(gap));
+                    self.wakes.commit.raise();
+                }
+                Some((chunk.records, chunk.next))
+            }
+            Err(error) => {
+                if let Some(times) = self.quiet.may_say(now.instant, "read") {
+                    warn!("lane {lane} can't be read at {from} for now: {error}{times}");
+                }
+                None
+            }
+        }
+    }
+
+    /// Lets retention pass what neither a session nor the uplink wants any more.
+    pub(super) fn release(&mut self) {
+        let floors = PerLane::from_fn(|lane| {
+            let sessions = self.broker.release_floor(lane);
+            let uplink = self
+                .uplink
+                .as_ref()
+                .map(|uplink| uplink.engine.release_floor(lane));
+            uplink.map_or(sessions, |floor| floor.min(sessions))
+        });
+        if floors != self.released {
+            self.released = floors;
+            self.notes.push_back(Request::Release(floors));
+        }
+    }
+}

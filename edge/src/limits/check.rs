@@ -1,0 +1,275 @@
+//! The rules of the configuration, each with the words of its refusal.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use cloud_bridge::{Endpoint, Scheme};
+use sync::Lane;
+
+use super::Limits;
+use crate::config::{Cloud, Config, ConfigError, Listener};
+
+/// Checks one file.
+pub(super) struct Check<'a> {
+    pub(super) file: &'a Path,
+}
+
+impl Check<'_> {
+    fn refuse<T>(
+        &self,
+        key: &str,
+        found: impl ToString,
+        allowed: impl ToString,
+    ) -> Result<T, ConfigError> {
+        Err(ConfigError {
+            file: self.file.to_owned(),
+            line: None,
+            key: key.to_owned(),
+            found: found.to_string(),
+            allowed: allowed.to_string(),
+        })
+    }
+
+    fn within(&self, key: &str, found: u64, least: u64, most: u64) -> Result<(), ConfigError> {
+        if (least..=most).contains(&found) {
+            return Ok(());
+        }
+        self.refuse(key, found, format!("{least} to {most}"))
+    }
+
+    pub(super) fn ranges(&self, config: &Config) -> Result<(), ConfigError> {
+        let (limits, durability) = (&config.limits, &config.durability);
+        let table = [
+            (
+                "limits.memory_bytes",
+                limits.memory_bytes,
+                16 << 20,
+                1 << 40,
+            ),
+            (
+                "limits.connections",
+                limits.connections as u64,
+                1,
+                1_000_000,
+            ),
+            (
+                "limits.packet_bytes",
+                u64::from(limits.packet_bytes),
+                1024,
+                4 << 20,
+            ),
+            (
+                "limits.connect_timeout_seconds",
+                limits.connect_timeout_seconds,
+                1,
+                600,
+            ),
+            (
+                "limits.inflight_count",
+                u64::from(limits.inflight_count),
+                1,
+                10_000,
+            ),
+            ("limits.sessions", limits.sessions as u64, 1, 10_000_000),
+            (
+                "limits.subscriptions_per_session",
+                limits.subscriptions_per_session as u64,
+                1,
+                100_000,
+            ),
+            ("durability.linger_ms", durability.linger_ms, 0, 1000),
+            (
+                "durability.relaxed_commit_ms",
+                durability.relaxed_commit_ms,
+                0,
+                60_000,
+            ),
+            (
+                "durability.journal_bytes",
+                durability.journal_bytes,
+                256 << 10,
+                1 << 30,
+            ),
+            (
+                "durability.segment_bytes",
+                durability.segment_bytes,
+                1 << 20,
+                4 << 30,
+            ),
+            (
+                "sync.hold_seconds",
+                config.sync.hold_seconds,
+                0,
+                30 * 86_400,
+            ),
+            (
+                "sync.acknowledge_timeout_seconds",
+                config.sync.acknowledge_timeout_seconds,
+                2,
+                600,
+            ),
+            (
+                "sync.backoff_max_seconds",
+                config.sync.backoff_max_seconds,
+                1,
+                3600,
+            ),
+        ];
+        for (key, found, least, most) in table {
+            self.within(key, found, least, most)?;
+        }
+        // A frame of the journal holds at least the largest packet.
+        let frame = 4 * u64::from(limits.packet_bytes);
+        if durability.journal_bytes < frame {
+            let allowed = format!("at least {frame}, 4 times limits.packet_bytes");
+            return self.refuse(
+                "durability.journal_bytes",
+                durability.journal_bytes,
+                allowed,
+            );
+        }
+        for lane in Lane::ALL {
+            let key = format!("retention.{lane}.max_bytes");
+            let most = u64::MAX / 8;
+            self.within(
+                &key,
+                config.retention.lane(lane).max_bytes,
+                4 * durability.segment_bytes,
+                most,
+            )?;
+        }
+        config
+            .cloud
+            .as_ref()
+            .map_or(Ok(()), |cloud| self.cloud(config, cloud))
+    }
+
+    fn cloud(&self, config: &Config, cloud: &Cloud) -> Result<(), ConfigError> {
+        let named = |id: &str| {
+            (1..=18).contains(&id.len())
+                && id
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+        };
+        let allowed = "1 to 18 of A-Z a-z 0-9 _ -, unique in the fleet";
+        match &config.gateway.id {
+            None => {
+                return self.refuse("gateway.id", "nothing, though there is a [cloud]", allowed);
+            }
+            Some(id) if !named(id) => {
+                return self.refuse("gateway.id", format!("\"{id}\""), allowed);
+            }
+            Some(_) => {}
+        }
+        if cloud.endpoints.is_empty() {
+            return self.refuse(
+                "cloud.endpoints",
+                "an empty list",
+                "at least one mqtt:// or mqtts:// address",
+            );
+        }
+        self.endpoints(cloud)?;
+        self.within("cloud.connections", cloud.connections as u64, 1, 8)?;
+        self.within("cloud.window_count", u64::from(cloud.window_count), 1, 1000)?;
+        self.within(
+            "cloud.keep_alive_seconds",
+            u64::from(cloud.keep_alive_seconds),
+            2,
+            600,
+        )?;
+        self.within(
+            "cloud.packet_bytes",
+            u64::from(cloud.packet_bytes),
+            1024,
+            256 << 20,
+        )?;
+        for (key, filters) in [
+            ("cloud.uplink", &cloud.uplink),
+            ("cloud.downlink", &cloud.downlink),
+        ] {
+            self.filters(key, filters)?;
+        }
+        Ok(())
+    }
+
+    fn endpoints(&self, cloud: &Cloud) -> Result<(), ConfigError> {
+        for url in &cloud.endpoints {
+            match url.parse::<Endpoint>() {
+                Err(error) => {
+                    return self.refuse("cloud.endpoints", format!("\"{url}\""), error.allowed);
+                }
+                Ok(endpoint) if endpoint.scheme == Scheme::Mqtts && cloud.ca_file.is_none() => {
+                    let found = "nothing, though an endpoint is mqtts://";
+                    return self.refuse(
+                        "cloud.ca_file",
+                        found,
+                        "the PEM file of who signed its certificate",
+                    );
+                }
+                Ok(_) => {}
+            }
+        }
+        if cloud.certificate_file.is_some() != cloud.key_file.is_some() {
+            let found = "one of certificate_file and key_file";
+            return self.refuse("cloud.certificate_file", found, "both or none");
+        }
+        Ok(())
+    }
+
+    fn filters(&self, key: &str, filters: &[String]) -> Result<(), ConfigError> {
+        for filter in filters {
+            if wire::topic::TopicFilter::new(filter).is_err() {
+                return self.refuse(
+                    key,
+                    format!("\"{filter}\""),
+                    "topic filters, such as plant/+/temp or plant/#",
+                );
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn lane_filters(&self, config: &Config) -> Result<Vec<(String, Lane)>, ConfigError> {
+        let lanes = &config.lanes;
+        self.filters("lanes.critical", &lanes.critical)?;
+        self.filters("lanes.urgent", &lanes.urgent)?;
+        let of = |filters: &[String], lane| {
+            filters
+                .iter()
+                .map(move |filter| (filter.clone(), lane))
+                .collect::<Vec<_>>()
+        };
+        Ok([
+            of(&lanes.critical, Lane::Critical),
+            of(&lanes.urgent, Lane::Urgent),
+        ]
+        .concat())
+    }
+
+    pub(super) fn listeners(&self, listeners: &[Listener]) -> Result<Vec<SocketAddr>, ConfigError> {
+        if listeners.is_empty() {
+            return Ok(vec![SocketAddr::from(([127, 0, 0, 1], 1883))]);
+        }
+        for listener in listeners {
+            if !listener.address.ip().is_loopback() && listener.allow_anonymous != Some(true) {
+                return self.refuse(
+                    "listener.allow_anonymous",
+                    format!("nothing for {}, which others can reach", listener.address),
+                    "true, written out",
+                );
+            }
+        }
+        Ok(listeners.iter().map(|listener| listener.address).collect())
+    }
+
+    pub(super) fn memory(&self, limits: &Limits) -> Result<(), ConfigError> {
+        let (found, needed) = (limits.section.memory_bytes, Limits::sum(&limits.memory));
+        if needed <= found {
+            return Ok(());
+        }
+        let allowed = format!(
+            "at least {needed} for the other limits, or smaller ones (see `robustmq-edge check`)"
+        );
+        self.refuse("limits.memory_bytes", found, allowed)
+    }
+}
