@@ -87,27 +87,27 @@ impl Uplink {
     /// Takes what the bridge says.
     pub(crate) fn bridge_said(&mut self, now: Now, event: Event) {
         self.wall = now.wall;
-        let input = match event {
+        self.say(now.instant, &event);
+        if let Some(input) = self.translate(now.wall, event) {
+            self.engine.handle(now.instant, input);
+        }
+    }
+
+    fn translate(&mut self, wall: WallTime, event: Event) -> Option<Input> {
+        Some(match event {
             Event::Up {
                 connection,
-                endpoint,
                 receive_maximum,
                 maximum_packet_bytes,
                 ..
-            } => {
-                self.say_up(connection, &endpoint.to_string());
-                Input::Up {
-                    connection,
-                    receive_maximum,
-                    maximum_packet_bytes,
-                }
-            }
-            Event::Down {
+            } => Input::Up {
                 connection,
-                kind,
-                text,
+                receive_maximum,
+                maximum_packet_bytes,
+            },
+            Event::Down {
+                connection, kind, ..
             } => {
-                self.say_down(now.instant, connection, text);
                 self.downlinks
                     .retain(|_, waiting| waiting.connection != connection);
                 Input::Down { connection, kind }
@@ -127,42 +127,32 @@ impl Uplink {
                 connection,
                 lane,
                 offset,
-                reason,
-            } => {
-                debug!("the cloud refused {lane} {offset} for now: {reason:#04x}");
-                Input::Refused {
-                    connection,
-                    lane,
-                    offset,
-                }
-            }
+                ..
+            } => Input::Refused {
+                connection,
+                lane,
+                offset,
+            },
             Event::Rejected {
                 connection,
                 lane,
                 offset,
                 reason,
-            } => {
-                warn!("lane {lane}: record {offset} can't go to the cloud: {reason}");
-                let reason = reason.reason_code();
-                Input::Rejected {
-                    connection,
-                    lane,
-                    offset,
-                    reason,
-                }
-            }
+            } => Input::Rejected {
+                connection,
+                lane,
+                offset,
+                reason: reason.reason_code(),
+            },
             Event::Received {
                 connection,
                 token,
                 message,
-            } => self.received(now.wall, connection, token, &message),
-            Event::Subscribed { .. } => return info!("cloud: subscribed to the downlink"),
-            Event::SubscribeFailed { filter, reason, .. } => {
-                return warn!("cloud: no subscription to {filter}: reason {reason:?}");
+            } => self.received(wall, connection, token, &message),
+            Event::Subscribed { .. } | Event::SubscribeFailed { .. } | Event::Stopped => {
+                return None;
             }
-            Event::Stopped => return,
-        };
-        self.engine.handle(now.instant, input);
+        })
     }
 
     /// Records became durable.
@@ -342,23 +332,52 @@ impl Uplink {
         }
     }
 
-    fn say_up(&mut self, connection: ConnectionId, endpoint: &str) {
-        self.health[usize::from(connection.0)] = Health {
-            is_up: true,
-            said: None,
-        };
-        info!("cloud: connection {} is up: {endpoint}", connection.0);
+    /// Tells the operator what he has to know, once.
+    fn say(&mut self, now: Instant, event: &Event) {
+        match event {
+            Event::Up {
+                connection,
+                endpoint,
+                ..
+            } => {
+                self.health[usize::from(connection.0)] = Health {
+                    is_up: true,
+                    said: None,
+                };
+                info!("cloud: connection {} is up: {endpoint}", connection.0);
+            }
+            Event::Down {
+                connection, text, ..
+            } => self.say_down(now, *connection, text),
+            Event::Refused {
+                lane,
+                offset,
+                reason,
+                ..
+            } => debug!("the cloud refused {lane} {offset} for now: {reason:#04x}"),
+            Event::Rejected {
+                lane,
+                offset,
+                reason,
+                ..
+            } => warn!("lane {lane}: record {offset} can't go to the cloud: {reason}"),
+            Event::Subscribed { .. } => info!("cloud: subscribed to the downlink"),
+            Event::SubscribeFailed { filter, reason, .. } => {
+                warn!("cloud: no subscription to {filter}: reason {reason:?}");
+            }
+            Event::Accepted { .. } | Event::Received { .. } | Event::Stopped => {}
+        }
     }
 
-    fn say_down(&mut self, now: Instant, connection: ConnectionId, text: String) {
+    fn say_down(&mut self, now: Instant, connection: ConnectionId, text: &str) {
         let health = &mut self.health[usize::from(connection.0)];
         let is_new = match &health.said {
-            Some((said, at)) => *said != text || now - *at >= REMIND,
+            Some((said, at)) => said != text || now - *at >= REMIND,
             None => true,
         };
         if is_new || health.is_up {
             warn!("cloud: connection {} is down: {text}", connection.0);
-            health.said = Some((text, now));
+            health.said = Some((text.to_owned(), now));
         }
         health.is_up = false;
     }

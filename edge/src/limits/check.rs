@@ -7,7 +7,7 @@ use cloud_bridge::{Endpoint, Scheme};
 use sync::Lane;
 
 use super::Limits;
-use crate::config::{Cloud, Config, ConfigError, Listener};
+use crate::config::{Cloud, Config, ConfigError, LimitsSection, Listener};
 
 /// Checks one file.
 pub(super) struct Check<'a> {
@@ -38,110 +38,65 @@ impl Check<'_> {
     }
 
     pub(super) fn ranges(&self, config: &Config) -> Result<(), ConfigError> {
-        let (limits, durability) = (&config.limits, &config.durability);
-        let table = [
-            (
-                "limits.memory_bytes",
-                limits.memory_bytes,
-                16 << 20,
-                1 << 40,
-            ),
-            (
-                "limits.connections",
-                limits.connections as u64,
-                1,
-                1_000_000,
-            ),
-            (
-                "limits.packet_bytes",
-                u64::from(limits.packet_bytes),
-                1024,
-                4 << 20,
-            ),
-            (
-                "limits.connect_timeout_seconds",
-                limits.connect_timeout_seconds,
-                1,
-                600,
-            ),
-            (
-                "limits.inflight_count",
-                u64::from(limits.inflight_count),
-                1,
-                10_000,
-            ),
-            ("limits.sessions", limits.sessions as u64, 1, 10_000_000),
-            (
-                "limits.subscriptions_per_session",
-                limits.subscriptions_per_session as u64,
-                1,
-                100_000,
-            ),
-            ("durability.linger_ms", durability.linger_ms, 0, 1000),
-            (
-                "durability.relaxed_commit_ms",
-                durability.relaxed_commit_ms,
-                0,
-                60_000,
-            ),
-            (
-                "durability.journal_bytes",
-                durability.journal_bytes,
-                256 << 10,
-                1 << 30,
-            ),
-            (
-                "durability.segment_bytes",
-                durability.segment_bytes,
-                1 << 20,
-                4 << 30,
-            ),
-            (
-                "sync.hold_seconds",
-                config.sync.hold_seconds,
-                0,
-                30 * 86_400,
-            ),
-            (
-                "sync.acknowledge_timeout_seconds",
-                config.sync.acknowledge_timeout_seconds,
-                2,
-                600,
-            ),
-            (
-                "sync.backoff_max_seconds",
-                config.sync.backoff_max_seconds,
-                1,
-                3600,
-            ),
-        ];
-        for (key, found, least, most) in table {
-            self.within(key, found, least, most)?;
+        self.limits(&config.limits)?;
+        self.durability(config)?;
+        let sync = &config.sync;
+        self.within("sync.hold_seconds", sync.hold_seconds, 0, 30 * DAY)?;
+        let timeout = sync.acknowledge_timeout_seconds;
+        self.within("sync.acknowledge_timeout_seconds", timeout, 2, 600)?;
+        let backoff = sync.backoff_max_seconds;
+        self.within("sync.backoff_max_seconds", backoff, 1, 3600)?;
+        match &config.cloud {
+            Some(cloud) => self.cloud(config, cloud),
+            None => Ok(()),
         }
-        // A frame of the journal holds at least the largest packet.
-        let frame = 4 * u64::from(limits.packet_bytes);
-        if durability.journal_bytes < frame {
-            let allowed = format!("at least {frame}, 4 times limits.packet_bytes");
-            return self.refuse(
-                "durability.journal_bytes",
-                durability.journal_bytes,
-                allowed,
-            );
+    }
+
+    fn limits(&self, limits: &LimitsSection) -> Result<(), ConfigError> {
+        let packet = u64::from(limits.packet_bytes);
+        let subscriptions = limits.subscriptions_per_session as u64;
+        let inflight = u64::from(limits.inflight_count);
+        let connect = limits.connect_timeout_seconds;
+        self.within(
+            "limits.memory_bytes",
+            limits.memory_bytes,
+            16 << 20,
+            1 << 40,
+        )?;
+        self.within("limits.connections", limits.connections as u64, 1, MILLION)?;
+        self.within("limits.packet_bytes", packet, 1024, 4 << 20)?;
+        self.within("limits.connect_timeout_seconds", connect, 1, 600)?;
+        self.within("limits.inflight_count", inflight, 1, 10_000)?;
+        self.within("limits.sessions", limits.sessions as u64, 1, 10 * MILLION)?;
+        self.within(
+            "limits.subscriptions_per_session",
+            subscriptions,
+            1,
+            100_000,
+        )
+    }
+
+    fn durability(&self, config: &Config) -> Result<(), ConfigError> {
+        let durability = &config.durability;
+        let (journal, segment) = (durability.journal_bytes, durability.segment_bytes);
+        self.within("durability.linger_ms", durability.linger_ms, 0, 1000)?;
+        let relaxed = durability.relaxed_commit_ms;
+        self.within("durability.relaxed_commit_ms", relaxed, 0, 60_000)?;
+        self.within("durability.journal_bytes", journal, 256 << 10, 1 << 30)?;
+        self.within("durability.segment_bytes", segment, 1 << 20, 4 << 30)?;
+        // A group of commits, which is a frame of the journal, is at most a quarter of it.
+        let least = 4 * u64::from(config.limits.packet_bytes);
+        if journal < least {
+            let allowed = format!("at least {least}, 4 times limits.packet_bytes");
+            return self.refuse("durability.journal_bytes", journal, allowed);
         }
         for lane in Lane::ALL {
             let key = format!("retention.{lane}.max_bytes");
-            let most = u64::MAX / 8;
-            self.within(
-                &key,
-                config.retention.lane(lane).max_bytes,
-                4 * durability.segment_bytes,
-                most,
-            )?;
+            let kept = config.retention.lane(lane).max_bytes;
+            // One segment goes at a time, and the last one is being written.
+            self.within(&key, kept, 4 * segment, 1 << 50)?;
         }
-        config
-            .cloud
-            .as_ref()
-            .map_or(Ok(()), |cloud| self.cloud(config, cloud))
+        Ok(())
     }
 
     fn cloud(&self, config: &Config, cloud: &Cloud) -> Result<(), ConfigError> {
@@ -273,3 +228,6 @@ impl Check<'_> {
         self.refuse("limits.memory_bytes", found, allowed)
     }
 }
+
+const DAY: u64 = 86_400;
+const MILLION: u64 = 1_000_000;
