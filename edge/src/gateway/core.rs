@@ -119,11 +119,17 @@ impl Core {
 
     /// Bytes came from a client.
     pub(crate) fn received(&mut self, now: Now, id: ConnectionId, bytes: &[u8]) {
-        if let Some(peer) = self.peers.find(id) {
-            peer.connection.handle_bytes(now, bytes);
-            self.hear(now, id);
-            self.pump(now);
+        let Some(peer) = self.peers.find(id) else {
+            return;
+        };
+        peer.connection.handle_bytes(now, bytes);
+        self.touch(id);
+        // Each packet is dealt with before the next, so that a large fan-out never piles up.
+        while let Some(input) = self.next_input(id) {
+            self.broker.handle(now, input);
+            self.settle(now);
         }
+        self.pump(now);
     }
 
     /// Takes what is to be written to a client, leaving an empty buffer in its place. `None` when
@@ -227,17 +233,9 @@ impl Core {
         self.peers.count()
     }
 
-    /// Carries answers between the parts until all are quiet.
+    /// Carries answers between the parts until all are quiet, and wakes whom it concerns.
     pub(crate) fn pump(&mut self, now: Now) {
-        loop {
-            if let Some(output) = self.broker.poll() {
-                self.obey(now, output);
-            } else if let Some(wish) = self.uplink.as_mut().and_then(Uplink::poll) {
-                self.grant(now, wish);
-            } else {
-                break;
-            }
-        }
+        self.settle(now);
         for id in self.touched.drain(..) {
             if let Some(peer) = self.peers.find(id) {
                 peer.is_touched = false;
@@ -246,6 +244,19 @@ impl Core {
         }
         if self.committer.poll_timeout().is_some() {
             self.wakes.commit.raise();
+        }
+    }
+
+    /// Carries answers between the parts until all are quiet.
+    fn settle(&mut self, now: Now) {
+        loop {
+            if let Some(output) = self.broker.poll() {
+                self.obey(now, output);
+            } else if let Some(wish) = self.uplink.as_mut().and_then(Uplink::poll) {
+                self.grant(now, wish);
+            } else {
+                break;
+            }
         }
     }
 
@@ -328,17 +339,25 @@ impl Core {
         }
     }
 
-    /// Gives the broker what a connection has to say, and marks the connection as touched.
+    /// Gives the broker what a connection has to say.
     fn hear(&mut self, now: Now, id: ConnectionId) {
-        let Some(peer) = self.peers.find(id) else {
-            return;
-        };
-        if !peer.is_touched {
+        self.touch(id);
+        while let Some(input) = self.next_input(id) {
+            self.broker.handle(now, input);
+        }
+    }
+
+    fn next_input(&mut self, id: ConnectionId) -> Option<Input> {
+        self.peers.find(id)?.connection.poll()
+    }
+
+    /// Marks a connection, so that its task is told at the end of the turn.
+    fn touch(&mut self, id: ConnectionId) {
+        if let Some(peer) = self.peers.find(id)
+            && !peer.is_touched
+        {
             peer.is_touched = true;
             self.touched.push(id);
-        }
-        while let Some(input) = self.peers.find(id).and_then(|peer| peer.connection.poll()) {
-            self.broker.handle(now, input);
         }
     }
 }
