@@ -127,6 +127,11 @@ impl<S: Read + Write> Peer<S> {
         self.stream.flush().expect("the bridge to read");
     }
 
+    /// Sends to a bridge that may be gone.
+    pub(crate) fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes)
+    }
+
     /// Receives the next packet, within the deadline.
     pub(crate) fn receive(&mut self) -> Received {
         loop {
