@@ -7,6 +7,7 @@
 mod set;
 mod value;
 
+use core::fmt;
 use core::num::{NonZeroU16, NonZeroU32};
 
 use embedded_io::Write;
@@ -143,7 +144,7 @@ properties! {
 /// Properties of one packet, checked, as they are on the wire without their length.
 ///
 /// Equal when their bytes are: the same properties in another order are not.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Properties<'a> {
     bytes: &'a [u8],
     present: PropertySet,
@@ -297,6 +298,12 @@ impl<'a> Properties<'a> {
         }
         writer.variable_byte_integer(self.bytes.len() as u32)?;
         writer.bytes(self.bytes)
+    }
+}
+
+impl fmt::Debug for Properties<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
     }
 }
 
