@@ -3,7 +3,8 @@
 //! The driver keeps four rules. It reports facts in the order in which they happened. It drains
 //! [`crate::Engine::poll`] after each input, in order: what stands first must be durable first. It
 //! answers each `Fetch`, `Checkpoint` and `Store` exactly once, and each `Connect` by exactly one
-//! `Down` in the end, with at most one `Up` before it. And it never sends anything twice by
+//! `Down` in the end, with at most one `Up` before it; a `Disconnect` that crosses with a `Down` is
+//! obeyed already. And it never sends anything twice by
 //! itself: retries belong to the engine alone.
 
 use alloc::vec::Vec;

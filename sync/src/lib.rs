@@ -8,19 +8,30 @@
 
 extern crate alloc;
 
+mod backoff;
 mod change;
+mod checkpoint;
+mod connection;
 mod cursor;
+mod downlink;
 mod engine;
 mod error;
 mod event;
 mod limits;
 mod origin;
 mod record;
+mod regression;
+mod release;
 mod status;
 mod time;
+mod topics;
+mod uplink;
+mod watermark;
+mod window;
 
+pub use backoff::{Backoff, Generator};
 pub use change::{Change, Table};
-pub use cursor::Cursor;
+pub use cursor::{Cursor, CursorError};
 pub use engine::Engine;
 pub use error::{CheckpointError, PlaceError, SettingsError, StartError};
 pub use event::{ConnectionId, GapReason, Input, LaneExtent, Output, Start, Token};
@@ -29,3 +40,5 @@ pub use origin::{Origin, Place, property};
 pub use record::{Epoch, Lane, Offset, PerLane, Record, RecordError, RecordParts, topic_hash};
 pub use status::{ConnectionPhase, ConnectionStatus, Counters, LaneStatus};
 pub use time::{Instant, Now, WallTime};
+pub use watermark::{Seen, Watermark};
+pub use window::Window;

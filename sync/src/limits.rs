@@ -57,7 +57,7 @@ pub struct Settings {
     pub checkpoint_count: u64,
     /// or after this time, if anything changed.
     pub checkpoint_interval: Duration,
-    /// Topics whose cloud offsets are watched; beyond, the one not heard of for longest is
+    /// Topics of one lane whose cloud offsets are watched; beyond, the one not heard of for longest is
     /// forgotten. 0 switches replays by the engine itself off.
     pub watched_topics: usize,
     /// Messages that came down and are neither confirmed nor failed. Beyond, a message is left

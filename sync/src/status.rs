@@ -9,12 +9,14 @@ use crate::Offset;
 pub struct Counters {
     /// `Send` outputs.
     pub sent: u64,
-    /// Of these, records that had been sent before in this run.
-    pub resent: u64,
+    /// Of these, records whose answer never came, because the connection went down.
+    pub unresolved: u64,
     /// Records the cloud took over.
     pub accepted: u64,
     /// Answers that asked to come back later.
     pub refused: u64,
+    /// Records sent again behind a refused one, though the cloud had taken them.
+    pub recalled: u64,
     /// Records given up as gaps, by the cloud's word or by their size.
     pub rejected: u64,
     /// Records that retention dropped before the cloud had them.
