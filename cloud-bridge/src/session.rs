@@ -266,10 +266,12 @@ impl Session {
 
     fn handle_suback(&mut self, acknowledgement: &SubAck) -> Result<(), Failure> {
         let codes = &acknowledgement.return_codes;
-        let is_ours = matches!(
-            self.subscription,
-            Subscription::Sent { packet_identifier, .. } if packet_identifier == acknowledgement.pkid
-        );
+        let is_ours = match self.subscription {
+            Subscription::Sent {
+                packet_identifier, ..
+            } => packet_identifier == acknowledgement.pkid,
+            _ => false,
+        };
         if !is_ours || codes.len() != self.terms.filters.len() {
             return Err(Failure::violation(
                 "the SUBACK does not belong to the SUBSCRIBE",
