@@ -12,8 +12,8 @@ use crate::{Downlink, property};
 pub(crate) enum Message {
     /// A message for the gateway.
     Usable(Downlink),
-    /// A message with a topic name or a property that MQTT does not allow. It is acknowledged and dropped: sent again for ever, it
-    /// would hold up everything behind it.
+    /// A message with a topic name or a property that MQTT does not allow. It is acknowledged and
+    /// dropped: sent again for ever, it would hold up everything behind it.
     Unusable,
 }
 

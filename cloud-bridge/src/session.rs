@@ -266,10 +266,12 @@ impl Session {
 
     fn handle_suback(&mut self, acknowledgement: &SubAck) -> Result<(), Failure> {
         let codes = &acknowledgement.return_codes;
-        let is_ours = matches!(
-            self.subscription,
-            Subscription::Sent { packet_identifier, .. } if packet_identifier == acknowledgement.pkid
-        );
+        let is_ours = match self.subscription {
+            Subscription::Sent {
+                packet_identifier, ..
+            } => packet_identifier == acknowledgement.pkid,
+            _ => false,
+        };
         if !is_ours || codes.len() != self.terms.filters.len() {
             return Err(Failure::violation(
                 "the SUBACK does not belong to the SUBSCRIBE",
@@ -309,4 +311,163 @@ fn server_offset(acknowledgement: &PubAck) -> Option<u64> {
     let (_, value) = pairs.iter().find(|(name, _)| name == "offset")?;
     let digits = value.trim_matches(|character: char| !character.is_ascii_digit());
     digits.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use rumqttc::v5::mqttbytes::v5::{
+        PingReq, PubAckProperties, PubAckReason, SubscribeReasonCode,
+    };
+    use sync::{Lane, Offset};
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn at(seconds: u64) -> Instant {
+        Instant::from_micros(seconds * 1_000_000)
+    }
+
+    fn session(filters: &[&str]) -> Session {
+        let terms = Terms {
+            connection: ConnectionId(0),
+            tokens: Tokens::default(),
+            window: 2,
+            maximum_packet_bytes: 1000,
+            downlink_window: 2,
+            patience: 25 * SECOND,
+            filters: filters.iter().map(|&filter| filter.to_owned()).collect(),
+        };
+        Session::new(terms, at(0))
+    }
+
+    fn place(offset: u64) -> Place {
+        Place {
+            lane: Lane::Urgent,
+            offset: Offset(offset),
+        }
+    }
+
+    fn puback(pkid: u16) -> Packet {
+        Packet::PubAck(PubAck::new(pkid, None))
+    }
+
+    fn suback(pkid: u16, count: usize) -> Packet {
+        Packet::SubAck(SubAck {
+            pkid,
+            return_codes: vec![SubscribeReasonCode::Success(QoS::AtLeastOnce); count],
+            properties: None,
+        })
+    }
+
+    #[test]
+    fn nothing_is_awaited_from_an_idle_server() {
+        let mut session = session(&[]);
+        assert_eq!(session.poll_timeout(), None);
+        assert_eq!(session.handle_timeout(at(1_000_000)), Ok(()));
+    }
+
+    #[test]
+    fn every_sign_of_life_renews_the_patience_for_publishes() {
+        let mut session = session(&[]);
+        session.handle_submitted(place(0), at(1));
+        session.handle_submitted(place(1), at(9));
+        assert!(!session.has_room());
+        assert_eq!(session.poll_timeout(), Some(at(26)));
+        for identifier in [1, 2] {
+            let sent = Outgoing::Publish(identifier);
+            session.handle_outgoing(&sent, at(9)).unwrap();
+        }
+        session.handle_incoming(puback(1), at(20)).unwrap();
+        assert!(session.has_room());
+        assert_eq!(session.poll_timeout(), Some(at(45)));
+        assert_eq!(session.handle_timeout(at(44)), Ok(()));
+        let failure = session.handle_timeout(at(45)).unwrap_err();
+        assert_eq!(failure.text, "no answer within 25 s");
+        session.handle_incoming(puback(2), at(46)).unwrap();
+        assert_eq!(session.poll_timeout(), None);
+    }
+
+    #[test]
+    fn a_ping_without_answer_runs_out_of_patience() {
+        let mut session = session(&[]);
+        session.handle_outgoing(&Outgoing::PingReq, at(12)).unwrap();
+        session.handle_outgoing(&Outgoing::PingReq, at(24)).unwrap();
+        assert_eq!(session.poll_timeout(), Some(at(37)));
+        assert!(session.handle_timeout(at(37)).is_err());
+    }
+
+    #[test]
+    fn the_patience_for_a_suback_is_not_renewed() {
+        let mut session = session(&["a", "b"]);
+        session
+            .handle_outgoing(&Outgoing::Subscribe(1), at(1))
+            .unwrap();
+        session.handle_submitted(place(0), at(20));
+        session
+            .handle_outgoing(&Outgoing::Publish(2), at(20))
+            .unwrap();
+        session.handle_incoming(puback(2), at(21)).unwrap();
+        assert_eq!(session.poll_timeout(), Some(at(25)));
+        assert!(session.handle_timeout(at(25)).is_err());
+    }
+
+    #[test]
+    fn a_suback_ends_the_subscription_once() {
+        let mut session = session(&["a", "b"]);
+        assert!(session.handle_incoming(suback(1, 2), at(1)).is_err());
+        session
+            .handle_outgoing(&Outgoing::Subscribe(1), at(1))
+            .unwrap();
+        assert!(session.handle_incoming(suback(2, 2), at(2)).is_err());
+        assert!(session.handle_incoming(suback(1, 1), at(2)).is_err());
+        session.handle_incoming(suback(1, 2), at(2)).unwrap();
+        let connection = ConnectionId(0);
+        let subscribed = Output::Say(Event::Subscribed { connection });
+        assert_eq!(session.poll(), Some(subscribed));
+        assert_eq!(session.poll_timeout(), None);
+        assert!(session.handle_incoming(suback(1, 2), at(3)).is_err());
+    }
+
+    #[test]
+    fn packets_out_of_place_are_violations() {
+        let mut session = session(&[]);
+        assert!(session.handle_incoming(puback(1), at(0)).is_err());
+        let ping = Packet::PingReq(PingReq);
+        assert!(session.handle_incoming(ping, at(0)).is_err());
+        assert!(
+            session
+                .handle_outgoing(&Outgoing::Publish(1), at(0))
+                .is_err()
+        );
+        assert!(
+            session
+                .handle_outgoing(&Outgoing::AwaitAck(1), at(0))
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn robustmqs_offsets_are_read() {
+        let table = [
+            ("offset", "Some(\"[0]\")", Some(0)),
+            ("offset", "Some(\"[18446744073709551615]\")", Some(u64::MAX)),
+            ("offset", "Some(\"[18446744073709551616]\")", None),
+            ("offset", "Some(\"[1,2]\")", None),
+            ("offset", "None", None),
+            ("offset", "7", Some(7)),
+            ("other", "7", None),
+        ];
+        for (name, value, expected) in table {
+            let acknowledgement = PubAck {
+                pkid: 1,
+                reason: PubAckReason::Success,
+                properties: Some(PubAckProperties {
+                    reason_string: None,
+                    user_properties: vec![(name.to_owned(), value.to_owned())],
+                }),
+            };
+            assert_eq!(server_offset(&acknowledgement), expected, "{value}");
+        }
+    }
 }

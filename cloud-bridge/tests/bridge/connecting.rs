@@ -228,3 +228,16 @@ fn a_connection_that_does_not_exist_is_down() {
     assert_eq!(text, "connection 2 is not one of 2, from 0 on");
     rig.stop();
 }
+
+#[test]
+fn an_ipv6_address_is_an_address() {
+    // A machine without IPv6 has nothing to test.
+    let Ok(server) = Server::bind_on("::1") else {
+        return;
+    };
+    let rig = Rig::start(Config::new(vec![server.endpoint()]));
+    rig.connect();
+    let _peer = server.welcome();
+    rig.expect_up();
+    rig.stop();
+}

@@ -65,7 +65,6 @@ fn an_impossible_connack_is_no_connection() {
         ("an unknown reason", connack(0x42, &[])),
         ("another packet", packet(0xd0, &[])),
         ("a PUBLISH first", publish(1, b"a", &[])),
-        ("a web server", b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()),
     ];
     for (name, bytes) in table {
         rig.connect();

@@ -14,13 +14,19 @@ use crate::rig::DEADLINE;
 
 /// Waits for connections on a port of its own.
 pub(crate) struct Server {
+    host: &'static str,
     port: u16,
     streams: Receiver<TcpStream>,
 }
 
 impl Server {
     pub(crate) fn bind() -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+        Self::bind_on("127.0.0.1").expect("a free port")
+    }
+
+    /// Waits on this address, if the machine has it.
+    pub(crate) fn bind_on(host: &'static str) -> io::Result<Self> {
+        let listener = TcpListener::bind((host, 0))?;
         let port = listener.local_addr().expect("a bound socket").port();
         let (sender, streams) = channel();
         // Ends with the first connection after the test.
@@ -31,13 +37,17 @@ impl Server {
                 }
             }
         });
-        Self { port, streams }
+        Ok(Self {
+            host,
+            port,
+            streams,
+        })
     }
 
     pub(crate) fn endpoint(&self) -> Endpoint {
         Endpoint {
             scheme: Scheme::Mqtt,
-            host: "127.0.0.1".to_owned(),
+            host: self.host.to_owned(),
             port: self.port,
         }
     }
@@ -125,6 +135,11 @@ impl<S: Read + Write> Peer<S> {
     pub(crate) fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).expect("the bridge to read");
         self.stream.flush().expect("the bridge to read");
+    }
+
+    /// Sends to a bridge that may be gone.
+    pub(crate) fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes)
     }
 
     /// Receives the next packet, within the deadline.

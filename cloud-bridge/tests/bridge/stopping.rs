@@ -7,7 +7,7 @@ use embedded_io::ErrorKind;
 use sync::ConnectionId;
 
 use crate::rig::{FIRST, Rig, record};
-use crate::server::{Received, Server, puback};
+use crate::server::{PINGRESP, Received, Server, puback};
 
 /// What a stop may take in the worst case, and the slack of a busy machine.
 const LIMIT: Duration = Duration::from_millis(1500);
@@ -122,5 +122,18 @@ fn a_disconnect_while_connecting_is_obeyed() {
 #[test]
 fn a_stop_without_any_connection_is_immediate() {
     let rig = Rig::start(Config::new(vec!["mqtt://nowhere.invalid".parse().unwrap()]));
+    stop_in_time(rig);
+}
+
+#[test]
+fn a_server_that_never_stops_talking_does_not_delay_a_stop() {
+    let server = Server::bind();
+    let mut config = Config::new(vec![server.endpoint()]);
+    config.downlink_filters = vec!["down".to_owned()];
+    let rig = Rig::start(config);
+    rig.connect();
+    let mut peer = server.welcome();
+    rig.expect_up();
+    std::thread::spawn(move || while peer.try_send(&PINGRESP).is_ok() {});
     stop_in_time(rig);
 }

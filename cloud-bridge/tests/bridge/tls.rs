@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use cloud_bridge::{Bridge, Config, Identity, Scheme, Tls};
 use embedded_io::ErrorKind;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::crypto::ring;
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
@@ -20,7 +20,12 @@ use crate::server::{Peer, Received, Server, connack};
 type Authority = CertifiedIssuer<'static, KeyPair>;
 
 fn authority() -> Authority {
+    authority_named("ours")
+}
+
+fn authority_named(name: &str) -> Authority {
     let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let key = KeyPair::generate().expect("ring to make a key");
     CertifiedIssuer::self_signed(params, key).expect("ring to sign")
@@ -106,7 +111,7 @@ fn a_server_of_another_authority_or_name_is_not_trusted() {
     let rig = Rig::start(config(&server, trusting(file)));
     let table = [
         (
-            server_config(&authority(), "127.0.0.1", false),
+            server_config(&authority_named("theirs"), "127.0.0.1", false),
             "UnknownIssuer",
         ),
         (
