@@ -29,10 +29,7 @@ impl<'a> TopicName<'a> {
     #[inline]
     pub fn new(text: &'a str) -> Result<Self, TopicError> {
         check_length(text)?;
-        // Without an early exit the loop works on whole vectors.
-        let is_suspicious = text.bytes().fold(false, |found, byte| {
-            found | (byte == b'+') | (byte == b'#') | (byte == 0)
-        });
+        let is_suspicious = holds_wildcard_or_null(text.as_bytes());
         match is_suspicious {
             false => Ok(Self(text)),
             true if text.contains('\0') => Err(TopicError::NullCharacter),
@@ -139,18 +136,23 @@ impl<'a> TopicFilter<'a> {
         if name.is_reserved() && pattern.starts_with(['+', '#']) {
             return false;
         }
-        let mut names = name.levels();
-        for level in self.levels() {
-            if level == "#" {
-                return true;
-            }
-            match names.next() {
-                Some(found) if level == "+" || level == found => {}
-                // `a/#` also matches its parent `a`, and there only `#` is left.
+        let (mut pattern, mut name) = (pattern.as_bytes(), name.as_str().as_bytes());
+        // A wildcard in a filter is always a whole level, and `#` the last.
+        loop {
+            match (pattern, name) {
+                ([b'#', ..], _) => return true,
+                // `a/#` also matches its parent `a`.
+                ([], []) | ([b'/', b'#'], []) => return true,
+                ([b'+', rest @ ..], _) => {
+                    let level_bytes = name.iter().take_while(|&&byte| byte != b'/').count();
+                    (pattern, name) = (rest, &name[level_bytes..]);
+                }
+                ([one, rest @ ..], [other, more @ ..]) if one == other => {
+                    (pattern, name) = (rest, more);
+                }
                 _ => return false,
             }
         }
-        names.next().is_none()
     }
 }
 
@@ -166,6 +168,32 @@ fn check_length(text: &str) -> Result<(), TopicError> {
         // [MQTT-4.7.3-3]
         bytes if bytes > MAXIMUM_TOPIC_BYTES => Err(TopicError::TooLong { bytes }),
         _ => Ok(()),
+    }
+}
+
+/// Says whether `+`, `#` or the null character is there, eight bytes at a time: every publish asks.
+#[inline]
+fn holds_wildcard_or_null(bytes: &[u8]) -> bool {
+    /// The highest bit of some byte is set exactly if some byte is zero.
+    const fn zero(word: u64) -> u64 {
+        word.wrapping_sub(u64::from_ne_bytes([0x01; 8])) & !word & u64::from_ne_bytes([0x80; 8])
+    }
+    const fn found(eight: [u8; 8]) -> u64 {
+        let word = u64::from_ne_bytes(eight);
+        zero(word)
+            | zero(word ^ u64::from_ne_bytes([b'+'; 8]))
+            | zero(word ^ u64::from_ne_bytes([b'#'; 8]))
+    }
+    // The last eight overlap those before them.
+    match bytes.last_chunk() {
+        Some(&last) => {
+            let (eights, _) = bytes.as_chunks();
+            eights
+                .iter()
+                .fold(found(last), |all, &eight| all | found(eight))
+                != 0
+        }
+        None => bytes.iter().any(|byte| matches!(byte, b'+' | b'#' | 0)),
     }
 }
 

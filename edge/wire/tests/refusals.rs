@@ -342,8 +342,11 @@ fn refusals_are_told_in_words() {
     for (_, _, error, _) in REFUSALS {
         let text = error.to_string();
         assert!(text.is_ascii() && !text.ends_with('.'), "{text}");
+        // Names of packets are in capitals.
+        let mut letters = text.chars();
+        let [first, second] = [letters.next(), letters.next()].map(Option::unwrap);
         assert!(
-            !text.starts_with(|first: char| first.is_ascii_uppercase()),
+            !(first.is_ascii_uppercase() && second.is_ascii_lowercase()),
             "{text}"
         );
     }
@@ -394,6 +397,30 @@ fn connect_brings_its_own_version() {
             assert_eq!(encoded, bytes);
         }
     }
+}
+
+/// The first byte of a CONNACK is reserved there; one that was read as session present could not
+/// be written again.
+#[test]
+fn mqtt_3_1_has_no_session_present() {
+    let connack = Connack {
+        session_present: false,
+        reason_code: ReasonCode::Success,
+        properties: Properties::EMPTY,
+    };
+    for bytes in [b"\x20\x02\x01\0", b"\x20\x02\0\0", b"\x20\x02\xFF\0"] {
+        assert_eq!(
+            decode(bytes, V31, 100),
+            Ok(Some((Packet::Connack(connack), 4)))
+        );
+    }
+    let mut encoded = Vec::new();
+    let present = Packet::Connack(Connack {
+        session_present: true,
+        ..connack
+    });
+    present.encode(V31, &mut encoded).unwrap();
+    assert_eq!(encoded, b"\x20\x02\0\0");
 }
 
 #[test]

@@ -233,7 +233,7 @@ mod tests {
             limit: 262_144,
         };
         assert_eq!(packet_bytes(announced, 262_144), Err(refused));
-        assert_eq!(packet_bytes(announced, 268_435_459).is_err(), true);
+        assert!(packet_bytes(announced, 268_435_459).is_err());
         assert_eq!(packet_bytes(announced, 268_435_460), Ok(Some(268_435_460)));
         assert_eq!(packet_bytes(&announced[..4], 262_144), Ok(None));
         assert_eq!(packet_bytes(&[], 262_144), Ok(None));
