@@ -129,14 +129,14 @@ impl Check<'_> {
         self.within(
             "cloud.keep_alive_seconds",
             u64::from(cloud.keep_alive_seconds),
-            2,
-            600,
+            5,
+            60,
         )?;
         self.within(
             "cloud.packet_bytes",
             u64::from(cloud.packet_bytes),
             1024,
-            256 << 20,
+            1_000_000,
         )?;
         for (key, filters) in [
             ("cloud.uplink", &cloud.uplink),
