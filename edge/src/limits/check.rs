@@ -43,7 +43,7 @@ impl Check<'_> {
         let sync = &config.sync;
         self.within("sync.hold_seconds", sync.hold_seconds, 0, 30 * DAY)?;
         let timeout = sync.acknowledge_timeout_seconds;
-        self.within("sync.acknowledge_timeout_seconds", timeout, 2, 600)?;
+        self.within("sync.acknowledge_timeout_seconds", timeout, 2, 300)?;
         let backoff = sync.backoff_max_seconds;
         self.within("sync.backoff_max_seconds", backoff, 1, 3600)?;
         match &config.cloud {
