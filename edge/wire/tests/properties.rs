@@ -96,7 +96,10 @@ proptest! {
     }
 
     #[test]
-    fn a_short_sink_fails_without_panic(ingredients in ingredients(), cut in any::<prop::sample::Index>()) {
+    fn a_short_sink_fails_without_panic(
+        ingredients in ingredients(),
+        cut in any::<prop::sample::Index>(),
+    ) {
         let length = ingredients.bytes().len();
         let mut buffer = vec![0; cut.index(length)];
         let encoded = ingredients.packet().encode(ingredients.version, &mut &mut buffer[..]);
