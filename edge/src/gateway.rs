@@ -103,14 +103,21 @@ async fn serve_until_told(
 
     let signal = signals.next().await;
     info!("stopping: {signal:?}");
-    drop(accepting);
+    for task in accepting {
+        task.cancel().await;
+    }
     shared.core.borrow_mut().shut_down(shared.now());
     say_goodbye(&shared).await;
     if let Some(bridge) = &bridge {
         // A full channel means that the bridge is busy; it ends with its channel.
         let _ = bridge.commands().try_send(Command::Stop);
     }
-    drop((serving, clients, tasks, shared, bridge));
+    // What the tasks share goes with the last of them.
+    tasks.push(serving);
+    for task in tasks {
+        task.cancel().await;
+    }
+    drop((clients, shared, bridge));
     let disk = Rc::into_inner(disk).expect("all tasks that used the disk are gone");
     disk.close()
         .map_err(|source| GatewayError::Close { source })

@@ -270,7 +270,8 @@ fn what_the_server_was_not_offered_ends_the_connection() {
             bytes
         }),
         ("receive maximum", {
-            let each = [1, 2, 3].map(|identifier| publish(identifier, b"down/a", &[]));
+            // Twice the two that were offered is still borne: mosquitto 2.0.11 goes over it.
+            let each = [1, 2, 3, 4, 5].map(|identifier| publish(identifier, b"down/a", &[]));
             each.concat()
         }),
     ];
