@@ -126,23 +126,47 @@ impl Broker {
         self.now = now;
         match input {
             Input::Connect(connect) => self.handle_connect(*connect),
-            Input::Publish { connection, record, token, note } => {
+            Input::Publish {
+                connection,
+                record,
+                token,
+                note,
+            } => {
                 self.handle_publish(connection, record, token, note);
             }
-            Input::Subscribe { connection, token, filters } => {
+            Input::Subscribe {
+                connection,
+                token,
+                filters,
+            } => {
                 self.handle_subscribe(connection, token, &filters);
             }
-            Input::Unsubscribe { connection, token, filters } => {
+            Input::Unsubscribe {
+                connection,
+                token,
+                filters,
+            } => {
                 self.handle_unsubscribe(connection, token, &filters);
             }
-            Input::Acknowledge { connection, delivery } => {
+            Input::Acknowledge {
+                connection,
+                delivery,
+            } => {
                 self.handle_acknowledge(connection, delivery);
             }
-            Input::ChangeNote { connection, token, change } => {
+            Input::ChangeNote {
+                connection,
+                token,
+                change,
+            } => {
                 self.handle_change_note(connection, token, change);
             }
             Input::Room { connection, room } => self.handle_room(connection, room),
-            Input::Disconnect { connection, will, session_expiry } => {
+            Input::Disconnect {
+                connection,
+                will,
+                session_expiry,
+            } => {
                 self.handle_disconnect(connection, will, session_expiry);
             }
             Input::Lost { connection } => {
@@ -150,11 +174,21 @@ impl Broker {
             }
             Input::Committed { ticket, place } => self.handle_committed(ticket, place),
             Input::CommitFailed { ticket, refusal } => self.handle_commit_failed(ticket, refusal),
-            Input::Fetched { session, lane, from, records, next } => {
+            Input::Fetched {
+                session,
+                lane,
+                from,
+                records,
+                next,
+            } => {
                 self.handle_fetched(session, (lane, from), &records, next);
             }
             Input::Trimmed { lane, first } => self.handle_trimmed(lane, first),
-            Input::FromCloud { record, token, changes } => {
+            Input::FromCloud {
+                record,
+                token,
+                changes,
+            } => {
                 self.distribute(Publication::new(record, Origin::Cloud { token }), changes);
             }
         }
@@ -188,15 +222,22 @@ impl Broker {
     #[must_use]
     pub fn release_floor(&self, lane: Lane) -> Offset {
         let head = self.head[lane];
-        let floors = self.registry.iter().map(|session| session.floor(lane, head));
+        let floors = self
+            .registry
+            .iter()
+            .map(|session| session.floor(lane, head));
         floors.min().unwrap_or(head)
     }
 
     /// Whether a session that is behind may want records of a topic. Lets a reader skip blocks.
     #[must_use]
     pub fn wants(&self, session: SessionId, topic: &str) -> bool {
-        let Some(session) = self.registry.get(session) else { return false };
-        let Ok(name) = TopicName::new(topic) else { return false };
+        let Some(session) = self.registry.get(session) else {
+            return false;
+        };
+        let Ok(name) = TopicName::new(topic) else {
+            return false;
+        };
         let matches = |filter: &str| TopicFilter::new(filter).is_ok_and(|it| it.matches(name));
         // What was sent before is sent again, whatever became of its subscription.
         session.inflight.len() > 0 || session.subscriptions.keys().any(|it| matches(it))

@@ -71,7 +71,10 @@ impl Tickets {
 
     fn redeem(&mut self, ticket: Ticket) -> Waiting {
         assert_eq!(ticket.0, self.first, "commits are answered in their order");
-        let (waiting, bytes) = self.waiting.pop_front().expect("every answer has its commit");
+        let (waiting, bytes) = self
+            .waiting
+            .pop_front()
+            .expect("every answer has its commit");
         self.first += 1;
         self.bytes -= bytes;
         waiting
@@ -87,22 +90,45 @@ impl Broker {
     pub(super) fn commit(&mut self, changes: Vec<Change>, urgency: Urgency, waiting: Waiting) {
         let bytes = changes.iter().map(change_bytes).sum::<usize>() + TICKET_BYTES;
         let ticket = self.tickets.issue(waiting, bytes);
-        self.outputs.push_back(Output::Commit { ticket, changes, urgency });
+        self.outputs.push_back(Output::Commit {
+            ticket,
+            changes,
+            urgency,
+        });
     }
 
     pub(super) fn handle_committed(&mut self, ticket: Ticket, place: Option<(Lane, Offset)>) {
         match self.tickets.redeem(ticket) {
             Waiting::Publication(publication) => self.publication_committed(*publication, place),
-            Waiting::Connect { session, connection, found } => {
+            Waiting::Connect {
+                session,
+                connection,
+                found,
+            } => {
                 self.attach(session, connection, found);
             }
             Waiting::Subscribe(waiting) => self.subscribe_committed(*waiting),
-            Waiting::Unsubscribe { connection, token, codes } => {
+            Waiting::Unsubscribe {
+                connection,
+                token,
+                codes,
+            } => {
                 self.tell(connection, Event::Unsubscribed { token, codes });
             }
-            Waiting::Note { session, connection, token, change } => {
+            Waiting::Note {
+                session,
+                connection,
+                token,
+                change,
+            } => {
                 self.note_committed(session, change);
-                self.tell(connection, Event::NoteKept { token, outcome: Ok(()) });
+                self.tell(
+                    connection,
+                    Event::NoteKept {
+                        token,
+                        outcome: Ok(()),
+                    },
+                );
             }
             Waiting::Sweep { .. } | Waiting::Nobody => {}
         }
@@ -111,20 +137,40 @@ impl Broker {
     pub(super) fn handle_commit_failed(&mut self, ticket: Ticket, refusal: Refusal) {
         match self.tickets.redeem(ticket) {
             Waiting::Publication(publication) => self.publication_failed(*publication, refusal),
-            Waiting::Connect { session, connection, found } => {
+            Waiting::Connect {
+                session,
+                connection,
+                found,
+            } => {
                 self.connect_failed(session, connection, found, refusal);
             }
             Waiting::Subscribe(waiting) => self.subscribe_failed(*waiting, refusal),
-            Waiting::Unsubscribe { connection, token, codes } => {
+            Waiting::Unsubscribe {
+                connection,
+                token,
+                codes,
+            } => {
                 let codes = codes.iter().map(|_| Err(refusal)).collect();
                 self.tell(connection, Event::Unsubscribed { token, codes });
             }
-            Waiting::Note { connection, token, .. } => {
-                self.tell(connection, Event::NoteKept { token, outcome: Err(refusal) });
+            Waiting::Note {
+                connection, token, ..
+            } => {
+                self.tell(
+                    connection,
+                    Event::NoteKept {
+                        token,
+                        outcome: Err(refusal),
+                    },
+                );
             }
             Waiting::Sweep { sessions, topics } => {
-                sessions.into_iter().for_each(|session| self.mark_dirty(session));
-                topics.iter().for_each(|topic| self.retained.note_unsaved(topic));
+                sessions
+                    .into_iter()
+                    .for_each(|session| self.mark_dirty(session));
+                topics
+                    .iter()
+                    .for_each(|topic| self.retained.note_unsaved(topic));
                 self.schedule_sweep();
             }
             Waiting::Nobody => {}
@@ -134,7 +180,8 @@ impl Broker {
     /// Tells a connection, unless it is gone.
     pub(super) fn tell(&mut self, connection: ConnectionId, event: Event) {
         if self.registry.session_of(connection).is_some() {
-            self.outputs.push_back(Output::ToConnection { connection, event });
+            self.outputs
+                .push_back(Output::ToConnection { connection, event });
         }
     }
 
@@ -174,7 +221,8 @@ impl Broker {
                 }
             }
             super::publish::Origin::Cloud { token } => {
-                self.outputs.push_back(Output::FromCloudStored { token, outcome });
+                self.outputs
+                    .push_back(Output::FromCloudStored { token, outcome });
             }
             super::publish::Origin::Will { .. } => {}
         }

@@ -48,11 +48,20 @@ impl Broker {
             Some(former) => self.leave_former(former, connect.start),
             None => (None, Vec::new()),
         };
-        let found = if former.is_some() { SessionFound::Present } else { SessionFound::New };
+        let found = if former.is_some() {
+            SessionFound::Present
+        } else {
+            SessionFound::New
+        };
 
         let head = self.head;
-        let expiry = connect.session_expiry.min(self.settings.session_expiry_maximum);
-        let window = connect.receive_maximum.min(self.settings.inflight_maximum).max(1);
+        let expiry = connect
+            .session_expiry
+            .min(self.settings.session_expiry_maximum);
+        let window = connect
+            .receive_maximum
+            .min(self.settings.inflight_maximum)
+            .max(1);
         let session = match former.and_then(|id| self.registry.at_mut(id.index)) {
             Some(session) => session,
             None => self.registry.create(&name, head),
@@ -74,14 +83,20 @@ impl Broker {
         if changes.is_empty() {
             self.attach(id, connection, found);
         } else {
-            let waiting = Waiting::Connect { session: id, connection, found };
+            let waiting = Waiting::Connect {
+                session: id,
+                connection,
+                found,
+            };
             self.commit(changes, Urgency::Immediate, waiting);
         }
     }
 
     /// Gives a session to its connection and says so.
     pub(super) fn attach(&mut self, id: SessionId, connection: ConnectionId, found: SessionFound) {
-        let Some(session) = self.registry.get_mut(id) else { return };
+        let Some(session) = self.registry.get_mut(id) else {
+            return;
+        };
         if session.link != Link::Connecting(connection) {
             return;
         }
@@ -92,7 +107,12 @@ impl Broker {
             client_identifier: session.client_identifier.to_string(),
             session: found,
             session_expiry: session.expiry,
-            notes: notes.map(|(key, kept)| Note { key: *key, value: kept.value.clone() }).collect(),
+            notes: notes
+                .map(|(key, kept)| Note {
+                    key: *key,
+                    value: kept.value.clone(),
+                })
+                .collect(),
         };
         self.tell(connection, Event::Connected(Box::new(connected)));
         for delivery in gone {
@@ -114,7 +134,9 @@ impl Broker {
             return self.attach(id, connection, found);
         }
         let is_held = self.registry.session_of(connection) == Some(id);
-        let Some(session) = self.registry.get(id) else { return };
+        let Some(session) = self.registry.get(id) else {
+            return;
+        };
         // Taken over meanwhile: the later commit decides.
         if is_held || session.holder().is_none() {
             if is_held {
@@ -130,9 +152,13 @@ impl Broker {
         fate: WillFate,
         session_expiry: Option<u32>,
     ) {
-        let Some(id) = self.registry.unbind(connection) else { return };
+        let Some(id) = self.registry.unbind(connection) else {
+            return;
+        };
         let (now, head) = (self.now, self.head);
-        let Some(session) = self.registry.get_mut(id) else { return };
+        let Some(session) = self.registry.get_mut(id) else {
+            return;
+        };
         let was_online = session.online().is_some();
         if let Some(expiry) = session_expiry
             && session.is_durable()
@@ -160,8 +186,12 @@ impl Broker {
 
     /// Publishes a will that waits, and stores the session without it.
     pub(super) fn publish_will(&mut self, id: SessionId) {
-        let Some(session) = self.registry.get_mut(id) else { return };
-        let Some(will) = session.will.take() else { return };
+        let Some(session) = self.registry.get_mut(id) else {
+            return;
+        };
+        let Some(will) = session.will.take() else {
+            return;
+        };
         let is_stored = session.is_stored;
         let change = is_stored.then(|| Self::put_session(session));
         let mut changes: Vec<_> = change.into_iter().collect();
@@ -173,7 +203,9 @@ impl Broker {
 
     /// Ends a session: its will leaves, and nothing remains.
     pub(super) fn end_session(&mut self, id: SessionId) {
-        let Some(mut session) = self.remove_session(id) else { return };
+        let Some(mut session) = self.remove_session(id) else {
+            return;
+        };
         let changes = deletions(&session);
         match session.will.take() {
             Some(will) => self.distribute(self.will_publication(None, will), changes),
@@ -196,7 +228,9 @@ impl Broker {
 
     /// Plans something for a session, in place of what was planned.
     pub(super) fn schedule(&mut self, id: SessionId, timer: Timer, at: Instant) {
-        let Some(session) = self.registry.get_mut(id) else { return };
+        let Some(session) = self.registry.get_mut(id) else {
+            return;
+        };
         let due = match timer {
             Timer::Will => &mut session.will_due,
             Timer::End => &mut session.end_due,
@@ -209,17 +243,24 @@ impl Broker {
 
     /// Plans the end of a session whose connection ended now.
     fn schedule_end(&mut self, id: SessionId) {
-        let Some(expiry) = self.registry.get(id).map(|session| session.expiry) else { return };
+        let Some(expiry) = self.registry.get(id).map(|session| session.expiry) else {
+            return;
+        };
         if expiry != FOR_EVER {
             self.schedule(id, Timer::End, self.now.instant + seconds(expiry));
         }
     }
 
     fn store_departure(&mut self, id: SessionId) {
-        let Some(session) = self.registry.get(id) else { return };
+        let Some(session) = self.registry.get(id) else {
+            return;
+        };
         let mut changes = vec![Self::put_session(session)];
         changes.extend(self.put_cursors(id));
-        let waiting = Waiting::Sweep { sessions: vec![id], topics: Vec::new() };
+        let waiting = Waiting::Sweep {
+            sessions: vec![id],
+            topics: Vec::new(),
+        };
         self.commit(changes, Urgency::Relaxed, waiting);
     }
 
@@ -247,7 +288,9 @@ impl Broker {
         start: SessionStart,
     ) -> (Option<SessionId>, Vec<Change>) {
         let (wall, head) = (self.now.wall, self.head);
-        let Some(session) = self.registry.get_mut(id) else { return (None, Vec::new()) };
+        let Some(session) = self.registry.get_mut(id) else {
+            return (None, Vec::new());
+        };
         let holder = session.holder();
         let was_online = session.online().is_some();
         // A session that does not outlive its connection ends with it, now.
@@ -274,7 +317,12 @@ impl Broker {
             return (Some(id), Vec::new());
         }
         let removed = self.remove_session(id);
-        (None, removed.map(|session| deletions(&session)).unwrap_or_default())
+        (
+            None,
+            removed
+                .map(|session| deletions(&session))
+                .unwrap_or_default(),
+        )
     }
 
     /// Forgets a session and everything that points to it.
@@ -289,10 +337,13 @@ impl Broker {
     }
 
     fn cancel_timers(&mut self, id: SessionId) {
-        let Some(session) = self.registry.get_mut(id) else { return };
-        for (timer, due) in
-            [(Timer::Will, session.will_due.take()), (Timer::End, session.end_due.take())]
-        {
+        let Some(session) = self.registry.get_mut(id) else {
+            return;
+        };
+        for (timer, due) in [
+            (Timer::Will, session.will_due.take()),
+            (Timer::End, session.end_due.take()),
+        ] {
             if let Some(at) = due {
                 self.timers.remove(&(at, timer, id));
             }
@@ -301,7 +352,8 @@ impl Broker {
 
     fn refuse_connection(&mut self, connection: ConnectionId, refusal: Refusal) {
         let event = Event::Refused(refusal);
-        self.outputs.push_back(Output::ToConnection { connection, event });
+        self.outputs
+            .push_back(Output::ToConnection { connection, event });
     }
 
     fn will_publication(&self, session: Option<SessionId>, will: Will) -> Publication {
@@ -330,15 +382,18 @@ pub(super) fn deletions(session: &Session) -> Vec<Change> {
     let name = &session.client_identifier;
     let delete = |table, key| Change::Delete { table, key };
     let filters = session.subscriptions.keys();
-    let subscriptions = filters
-        .map(|filter| delete(Table::Subscriptions, member_key(name, filter.as_bytes())));
+    let subscriptions =
+        filters.map(|filter| delete(Table::Subscriptions, member_key(name, filter.as_bytes())));
     let notes = session.notes.keys();
     let notes = notes.map(|key| delete(Table::Handshakes, member_key(name, &key.to_be_bytes())));
-    [delete(Table::Sessions, name.as_bytes().to_vec()), delete(Table::Cursors, cursor_key(name))]
-        .into_iter()
-        .chain(subscriptions)
-        .chain(notes)
-        .collect()
+    [
+        delete(Table::Sessions, name.as_bytes().to_vec()),
+        delete(Table::Cursors, cursor_key(name)),
+    ]
+    .into_iter()
+    .chain(subscriptions)
+    .chain(notes)
+    .collect()
 }
 
 /// When a session of an earlier run ends, by the wall clock.

@@ -14,9 +14,8 @@ use super::retained::Step;
 use super::session::{KeptNote, Match, Session, Source};
 use super::stored::member_key;
 
-
-/// Retained messages that one step sends, at most: a congested connection is heard after each.
-const STEP_MESSAGES: usize = 32;
+/// Looks at the retained messages that one step takes, at most.
+const STEP_LOOKS: usize = 8;
 
 impl Broker {
     pub(super) fn handle_acknowledge(&mut self, connection: ConnectionId, delivery: DeliveryId) {
@@ -26,7 +25,9 @@ impl Broker {
     }
 
     pub(super) fn handle_room(&mut self, connection: ConnectionId, room: Room) {
-        let Some(id) = self.registry.session_of(connection) else { return };
+        let Some(id) = self.registry.session_of(connection) else {
+            return;
+        };
         if let Some(session) = self.registry.get_mut(id) {
             session.is_congested = room == Room::Congested;
             self.wake(id);
@@ -41,8 +42,12 @@ impl Broker {
         token: Token,
         change: NoteChange,
     ) {
-        let Some(id) = self.registry.session_of(connection) else { return };
-        let Some(session) = self.registry.get(id) else { return };
+        let Some(id) = self.registry.session_of(connection) else {
+            return;
+        };
+        let Some(session) = self.registry.get(id) else {
+            return;
+        };
         let (put, delivery) = match &change {
             NoteChange::Put { note, delivery } => {
                 let place = delivery.map(|delivery| (delivery.0, session.place_of(delivery)));
@@ -57,25 +62,48 @@ impl Broker {
                 return self.tell(connection, Event::NoteKept { token, outcome });
             }
         };
-        if let NoteChange::Delete { delivery: Some(delivery), .. } = change {
+        if let NoteChange::Delete {
+            delivery: Some(delivery),
+            ..
+        } = change
+        {
             self.settle(id, delivery);
         }
         let Some(change_of_table) = change_of_table else {
-            return self.tell(connection, Event::NoteKept { token, outcome: Ok(()) });
+            return self.tell(
+                connection,
+                Event::NoteKept {
+                    token,
+                    outcome: Ok(()),
+                },
+            );
         };
         let mut changes = vec![change_of_table];
         if delivery.is_some() {
             changes.extend(self.put_cursors(id));
         }
-        let waiting = Waiting::Note { session: id, connection, token, change };
+        let waiting = Waiting::Note {
+            session: id,
+            connection,
+            token,
+            change,
+        };
         self.commit(changes, Urgency::Immediate, waiting);
     }
 
     pub(super) fn note_committed(&mut self, id: SessionId, change: NoteChange) {
-        let Some(session) = self.registry.get_mut(id) else { return };
+        let Some(session) = self.registry.get_mut(id) else {
+            return;
+        };
         match change {
             NoteChange::Put { note, delivery } => {
-                session.notes.insert(note.key, KeptNote { value: note.value, delivery });
+                session.notes.insert(
+                    note.key,
+                    KeptNote {
+                        value: note.value,
+                        delivery,
+                    },
+                );
             }
             NoteChange::Delete { key, .. } => {
                 session.notes.remove(&key);
@@ -90,7 +118,9 @@ impl Broker {
         records: &[(Offset, Record)],
         next: Offset,
     ) {
-        let Some(session) = self.registry.get_mut(id) else { return };
+        let Some(session) = self.registry.get_mut(id) else {
+            return;
+        };
         if session.fetching != Some((lane, from)) {
             return;
         }
@@ -100,11 +130,13 @@ impl Broker {
             return self.schedule_sweep();
         }
         let delivered_before = self.counters.delivered;
-        let is_consumed = records.iter().all(|(offset, record)| {
-            self.read_one(id, lane, *offset, record)
-        });
+        let is_consumed = records
+            .iter()
+            .all(|(offset, record)| self.read_one(id, lane, *offset, record));
         let (head, first) = (self.head[lane], self.first[lane]);
-        let Some(session) = self.registry.get_mut(id) else { return };
+        let Some(session) = self.registry.get_mut(id) else {
+            return;
+        };
         let reader = session.reader_mut(lane);
         if is_consumed {
             reader.cursor.skip_to(next.max(first));
@@ -112,7 +144,11 @@ impl Broker {
         let position = reader.cursor.delivered();
         reader.is_behind = position < head;
         let has_matched = self.counters.delivered > delivered_before;
-        session.stride = if has_matched { 1 } else { session.stride.saturating_mul(2) };
+        session.stride = if has_matched {
+            1
+        } else {
+            session.stride.saturating_mul(2)
+        };
         self.pass_gone(id, lane, position);
         self.mark_dirty(id);
         self.wake(id);
@@ -121,7 +157,9 @@ impl Broker {
     /// Looks at one record of the log; false when there is no room for it.
     fn read_one(&mut self, id: SessionId, lane: Lane, offset: Offset, record: &Record) -> bool {
         let wall = self.now.wall;
-        let Some(session) = self.registry.get_mut(id) else { return false };
+        let Some(session) = self.registry.get_mut(id) else {
+            return false;
+        };
         let cursor = &mut session.reader_mut(lane).cursor;
         if offset < cursor.delivered() {
             return true;
@@ -154,8 +192,12 @@ impl Broker {
         record: &Record,
         matched: Match,
     ) {
-        let Some(session) = self.registry.at_mut(index) else { return };
-        let Some(connection) = session.online() else { return };
+        let Some(session) = self.registry.at_mut(index) else {
+            return;
+        };
+        let Some(connection) = session.online() else {
+            return;
+        };
         let (delivery, qos, is_repeated) = match session.inflight.repeat(lane, offset) {
             Some((delivery, 0)) => {
                 let qos = matched.qos.max(1);
@@ -165,7 +207,11 @@ impl Broker {
             Some((delivery, qos)) => (delivery, qos, true),
             None => {
                 let source = Source::Logged(lane, offset);
-                (session.inflight.send(source, matched.qos), matched.qos, false)
+                (
+                    session.inflight.send(source, matched.qos),
+                    matched.qos,
+                    false,
+                )
             }
         };
         session.reader_mut(lane).cursor.deliver(offset);
@@ -179,7 +225,8 @@ impl Broker {
             is_repeated,
             identifiers: matched.identifiers,
         });
-        self.outputs.push_back(Output::ToConnection { connection, event });
+        self.outputs
+            .push_back(Output::ToConnection { connection, event });
         self.mark_dirty(id);
     }
 
@@ -193,7 +240,9 @@ impl Broker {
             .map(|session| session.id)
             .collect();
         for id in online {
-            let Some(session) = self.registry.get_mut(id) else { continue };
+            let Some(session) = self.registry.get_mut(id) else {
+                continue;
+            };
             let reader = session.reader_mut(lane);
             // What was handed to the client stays pending until it is acknowledged.
             self.counters.missed += first.0.saturating_sub(reader.cursor.delivered().0);
@@ -217,11 +266,17 @@ impl Broker {
 
     /// Does one bounded piece of a session's reading.
     pub(super) fn step(&mut self, id: SessionId) {
-        let Some(session) = self.registry.get_mut(id) else { return };
+        let Some(session) = self.registry.get_mut(id) else {
+            return;
+        };
         session.is_runnable = false;
-        let Some(connection) = session.online() else { return };
+        let Some(connection) = session.online() else {
+            return;
+        };
         while session.has_room() {
-            let Some((delivery, qos, record)) = session.inflight.repeat_kept() else { break };
+            let Some((delivery, qos, record)) = session.inflight.repeat_kept() else {
+                break;
+            };
             let event = Event::Deliver(Delivery {
                 record,
                 id: Some(delivery),
@@ -230,15 +285,20 @@ impl Broker {
                 is_repeated: true,
                 identifiers: Default::default(),
             });
-            self.outputs.push_back(Output::ToConnection { connection, event });
+            self.outputs
+                .push_back(Output::ToConnection { connection, event });
         }
         self.walk_retained(id, connection);
         self.fetch(id);
     }
 
     fn fetch(&mut self, id: SessionId) {
-        let Some(session) = self.registry.get_mut(id) else { return };
-        let Some(lane) = session.lane_to_read() else { return };
+        let Some(session) = self.registry.get_mut(id) else {
+            return;
+        };
+        let Some(lane) = session.lane_to_read() else {
+            return;
+        };
         let from = session.reader(lane).cursor.delivered();
         session.fetching = Some((lane, from));
         let room = session.window - session.inflight.sent_count;
@@ -252,11 +312,16 @@ impl Broker {
         });
     }
 
-    /// Sends some of the retained messages that a session waits for.
+    /// Sends the next of the retained messages that a session waits for. Only one, so that a
+    /// congested connection is heard before the one after.
     fn walk_retained(&mut self, id: SessionId, connection: ConnectionId) {
-        for _ in 0..STEP_MESSAGES {
-            let Some(session) = self.registry.get_mut(id) else { return };
-            let Some(walk) = session.walks.front_mut() else { return };
+        for _ in 0..STEP_LOOKS {
+            let Some(session) = self.registry.get_mut(id) else {
+                return;
+            };
+            let Some(walk) = session.walks.front_mut() else {
+                return;
+            };
             let subscription = session.subscriptions.get(&walk.filter).copied();
             let filter = TopicFilter::new(&walk.filter);
             let (Some(subscription), Ok(filter)) = (subscription, filter) else {
@@ -279,14 +344,15 @@ impl Broker {
                     if qos > 0 && !session.has_room() || session.is_congested {
                         return;
                     }
-                    let delivery =
-                        session.send_retained(record, qos, subscription.identifier);
+                    let delivery = session.send_retained(record, qos, subscription.identifier);
                     if let Some(walk) = session.walks.front_mut() {
                         walk.after = Some(topic);
                     }
                     self.counters.delivered += 1;
                     let event = Event::Deliver(delivery);
-                    self.outputs.push_back(Output::ToConnection { connection, event });
+                    self.outputs
+                        .push_back(Output::ToConnection { connection, event });
+                    break;
                 }
             }
         }
@@ -294,8 +360,12 @@ impl Broker {
     }
 
     fn settle(&mut self, id: SessionId, delivery: DeliveryId) {
-        let Some(session) = self.registry.get_mut(id) else { return };
-        let Some(sent) = session.inflight.settle(delivery) else { return };
+        let Some(session) = self.registry.get_mut(id) else {
+            return;
+        };
+        let Some(sent) = session.inflight.settle(delivery) else {
+            return;
+        };
         match sent.source {
             Source::Logged(lane, offset) => {
                 session.reader_mut(lane).cursor.acknowledge(offset);
@@ -309,8 +379,12 @@ impl Broker {
 
     /// Says that deliveries before a position can't be repeated.
     fn pass_gone(&mut self, id: SessionId, lane: Lane, position: Offset) {
-        let Some(session) = self.registry.get_mut(id) else { return };
-        let Some(connection) = session.online() else { return };
+        let Some(session) = self.registry.get_mut(id) else {
+            return;
+        };
+        let Some(connection) = session.online() else {
+            return;
+        };
         for delivery in session.inflight.take_passed(lane, position) {
             self.tell(connection, Event::Gone { delivery });
         }
@@ -321,7 +395,9 @@ impl Session {
     /// Joins the session's subscriptions that match a record of the log; QoS 0 for none.
     fn match_own(&self, record: &Record, lane: Lane, offset: Offset) -> Match {
         let mut matched = Match::default();
-        let Ok(topic) = TopicName::new(record.topic()) else { return matched };
+        let Ok(topic) = TopicName::new(record.topic()) else {
+            return matched;
+        };
         let is_own = self.publisher == record.publisher();
         for (filter, subscription) in &self.subscriptions {
             let is_heard = !(is_own && subscription.is_no_local);
@@ -340,7 +416,11 @@ impl Session {
 
     fn send_retained(&mut self, record: Record, qos: u8, identifier: Option<u32>) -> Delivery {
         let is_kept = self.is_stored;
-        let source = if is_kept { Source::Kept(record.clone()) } else { Source::Passing };
+        let source = if is_kept {
+            Source::Kept(record.clone())
+        } else {
+            Source::Passing
+        };
         let id = (qos > 0).then(|| self.inflight.send(source, qos));
         let mut matched = Match::default();
         matched.add(qos, false, identifier.unwrap_or(0));

@@ -32,17 +32,22 @@ pub(super) struct Publication {
 #[derive(Clone, Debug)]
 pub(super) enum Origin {
     /// A client published it.
-    Client { connection: ConnectionId, token: Token },
+    Client {
+        connection: ConnectionId,
+        token: Token,
+    },
     /// It came down.
     Cloud { token: Token },
     /// A client is lost. The session, if it goes on, gets the will back when it can't be stored.
-    Will { session: Option<SessionId>, will: Will },
+    Will {
+        session: Option<SessionId>,
+        will: Will,
+    },
 }
 
 /// Who wants a record.
 #[derive(Clone, Copy, Debug, Default)]
 struct Demand {
-    is_routed: bool,
     /// Anybody at all.
     is_wanted: bool,
     /// Somebody with QoS over 0.
@@ -62,7 +67,9 @@ impl Broker {
         token: Token,
         note: Option<Note>,
     ) {
-        let Some(id) = self.registry.session_of(connection) else { return };
+        let Some(id) = self.registry.session_of(connection) else {
+            return;
+        };
         self.counters.published += 1;
         let origin = Origin::Client { connection, token };
         let (mut changes, mut kept) = (Vec::new(), None);
@@ -76,7 +83,10 @@ impl Broker {
             }
             kept = Some((id, note));
         }
-        let publication = Publication { note: kept, ..Publication::new(record, origin) };
+        let publication = Publication {
+            note: kept,
+            ..Publication::new(record, origin)
+        };
         self.distribute(publication, changes);
     }
 
@@ -99,21 +109,35 @@ impl Broker {
         let mut found = std::mem::take(&mut self.found);
         let lane = self.lane_of(&record);
         let demand = self.weigh(&record, lane, &mut found);
-        publication.outcome =
-            if demand.is_wanted { Outcome::Accepted } else { Outcome::NoSubscribers };
+        publication.outcome = if demand.is_wanted {
+            Outcome::Accepted
+        } else {
+            Outcome::NoSubscribers
+        };
         let is_logged = demand.needs_log || (!changes.is_empty() && demand.has_readers);
         if is_logged {
             publication.is_appended = true;
             *self.appending.entry(record.topic_hash()).or_default() += 1;
-            changes.push(Change::Append { lane, record: record.clone() });
+            changes.push(Change::Append {
+                lane,
+                record: record.clone(),
+            });
         }
         let is_durable = !changes.is_empty();
         self.pass_on(&record, &found, if is_durable { 0 } else { 2 });
         self.found = found;
 
         if is_durable {
-            let urgency = if record.qos() > 0 { Urgency::Immediate } else { Urgency::Relaxed };
-            self.commit(changes, urgency, Waiting::Publication(Box::new(publication)));
+            let urgency = if record.qos() > 0 {
+                Urgency::Immediate
+            } else {
+                Urgency::Relaxed
+            };
+            self.commit(
+                changes,
+                urgency,
+                Waiting::Publication(Box::new(publication)),
+            );
         } else {
             let outcome = publication.outcome;
             self.answer(&publication, outcome);
@@ -137,7 +161,10 @@ impl Broker {
             && let Some(session) = self.registry.get_mut(*id)
             && session.is_stored
         {
-            let kept = KeptNote { value: note.value.clone(), delivery: None };
+            let kept = KeptNote {
+                value: note.value.clone(),
+                delivery: None,
+            };
             session.notes.insert(note.key, kept);
         }
         let outcome = publication.outcome;
@@ -153,7 +180,11 @@ impl Broker {
             self.retained.note_unsaved(record.topic());
             self.schedule_sweep();
         }
-        if let Origin::Will { session: Some(session), will } = &publication.origin {
+        if let Origin::Will {
+            session: Some(session),
+            will,
+        } = &publication.origin
+        {
             self.restore_will(*session, will.clone());
         }
         self.refuse(&publication, refusal);
@@ -184,9 +215,15 @@ impl Broker {
         if self.settings.lanes.is_empty() {
             return Lane::Normal;
         }
-        let Ok(name) = TopicName::new(record.topic()) else { return Lane::Normal };
+        let Ok(name) = TopicName::new(record.topic()) else {
+            return Lane::Normal;
+        };
         let matches = |filter: &str| TopicFilter::new(filter).is_ok_and(|it| it.matches(name));
-        let rule = self.settings.lanes.iter().find(|(filter, _)| matches(filter));
+        let rule = self
+            .settings
+            .lanes
+            .iter()
+            .find(|(filter, _)| matches(filter));
         rule.map_or(Lane::Normal, |(_, lane)| *lane)
     }
 
@@ -196,7 +233,6 @@ impl Broker {
         let is_routed = self.look_up(record.topic(), found);
         let is_routed = is_routed && !record.is_from_cloud();
         let mut demand = Demand {
-            is_routed,
             is_wanted: is_routed || !found.is_empty(),
             has_readers: false,
             needs_log: is_routed,
@@ -214,8 +250,7 @@ impl Broker {
             }
         }
         // A later message of a topic must not overtake an earlier one.
-        demand.needs_log |=
-            demand.has_readers && self.appending.contains_key(&record.topic_hash());
+        demand.needs_log |= demand.has_readers && self.appending.contains_key(&record.topic_hash());
         demand
     }
 
@@ -226,7 +261,11 @@ impl Broker {
         if !found.is_sorted_by_key(|entry| entry.session) {
             found.sort_unstable_by_key(|entry| entry.session);
         }
-        let routes = found.iter().rev().take_while(|entry| entry.session == Entry::ROUTE).count();
+        let routes = found
+            .iter()
+            .rev()
+            .take_while(|entry| entry.session == Entry::ROUTE)
+            .count();
         found.truncate(found.len() - routes);
         routes > 0
     }
@@ -238,13 +277,17 @@ impl Broker {
             let session = rest.first()?.session;
             let mut matched = Match::default();
             let mut is_heard = false;
-            while let Some((entry, behind)) =
-                rest.split_first().filter(|(entry, _)| entry.session == session)
+            while let Some((entry, behind)) = rest
+                .split_first()
+                .filter(|(entry, _)| entry.session == session)
             {
                 *rest = behind;
                 // [MQTT-3.8.3-3]
                 let is_own = entry.is_no_local
-                    && self.registry.at(session).is_some_and(|it| it.publisher == record.publisher());
+                    && self
+                        .registry
+                        .at(session)
+                        .is_some_and(|it| it.publisher == record.publisher());
                 if !is_own {
                     is_heard = true;
                     matched.add(entry.qos, entry.is_retain_as_published, entry.identifier);
@@ -262,8 +305,12 @@ impl Broker {
     fn pass_on(&mut self, record: &Record, found: &[Entry], qos_maximum: u8) {
         let mut rest = found;
         while let Some((index, matched)) = self.next_match(&mut rest, record) {
-            let Some(session) = self.registry.at_mut(index) else { continue };
-            let Some(connection) = session.online() else { continue };
+            let Some(session) = self.registry.at_mut(index) else {
+                continue;
+            };
+            let Some(connection) = session.online() else {
+                continue;
+            };
             if matched.qos > qos_maximum {
                 continue;
             }
@@ -278,7 +325,8 @@ impl Broker {
             };
             self.counters.delivered += 1;
             let event = Event::Deliver(delivery);
-            self.outputs.push_back(Output::ToConnection { connection, event });
+            self.outputs
+                .push_back(Output::ToConnection { connection, event });
         }
     }
 
@@ -292,7 +340,9 @@ impl Broker {
         self.look_up(record.topic(), &mut found);
         let mut rest = found.as_slice();
         while let Some((index, matched)) = self.next_match(&mut rest, record) {
-            let Some(session) = self.registry.at_mut(index) else { continue };
+            let Some(session) = self.registry.at_mut(index) else {
+                continue;
+            };
             let reader = session.reader_mut(lane);
             if matched.qos == 0 || reader.is_behind {
                 continue;
@@ -325,7 +375,13 @@ impl Broker {
 
 impl Publication {
     pub(super) const fn new(record: Record, origin: Origin) -> Self {
-        Self { record, origin, note: None, is_appended: false, outcome: Outcome::Accepted }
+        Self {
+            record,
+            origin,
+            note: None,
+            is_appended: false,
+            outcome: Outcome::Accepted,
+        }
     }
 }
 
@@ -347,5 +403,7 @@ pub(super) fn published_at(record: &Record, time: WallTime) -> Record {
 /// Whether a record's expiry interval has passed.
 pub(super) fn is_expired(record: &Record, now: WallTime) -> bool {
     let age = now.seconds_since(record.time());
-    record.expiry_seconds().is_some_and(|expiry| age >= u64::from(expiry))
+    record
+        .expiry_seconds()
+        .is_some_and(|expiry| age >= u64::from(expiry))
 }

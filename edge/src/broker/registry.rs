@@ -31,7 +31,10 @@ impl Registry {
             u32::try_from(self.slots.len() - 1).expect("sessions are bounded by their limit")
         });
         let slot = &mut self.slots[index as usize];
-        let id = SessionId { index, generation: slot.generation };
+        let id = SessionId {
+            index,
+            generation: slot.generation,
+        };
         let former = self.by_name.insert(name.into(), id);
         assert!(former.is_none(), "a client identifier names one session");
         slot.session.insert(Box::new(Session::new(id, name, heads)))

@@ -55,10 +55,18 @@ impl Broker {
             session.is_stored = true;
             session.link = Link::Offline { since };
             session.will = will.and_then(|(delay_seconds, record)| {
-                Some(Will { record: Record::from_bytes(record.0).ok()?, delay_seconds })
+                Some(Will {
+                    record: Record::from_bytes(record.0).ok()?,
+                    delay_seconds,
+                })
             });
             let will_due = session.will.as_ref().and_then(|will| {
-                end_of(will.delay_seconds.min(u32::MAX - 1), since, now.wall, now.instant)
+                end_of(
+                    will.delay_seconds.min(u32::MAX - 1),
+                    since,
+                    now.wall,
+                    now.instant,
+                )
             });
             let id = session.id;
             if left_at.is_none() {
@@ -77,7 +85,9 @@ impl Broker {
     /// A session without readable cursors begins at the oldest record: rather twice than never.
     fn restore_cursors(&mut self, rows: Rows) {
         for (key, value) in rows {
-            let Some(name) = cursor_owner(&key) else { continue };
+            let Some(name) = cursor_owner(&key) else {
+                continue;
+            };
             let Some(StoredCursors(_, epoch, cursors)) = decode(&value) else {
                 self.counters.damaged += 1;
                 continue;
@@ -85,7 +95,9 @@ impl Broker {
             let (first, head) = (self.first, self.head);
             let is_known = epoch == self.epoch;
             let id = self.registry.find(name);
-            let Some(session) = id.and_then(|id| self.registry.get_mut(id)) else { continue };
+            let Some(session) = id.and_then(|id| self.registry.get_mut(id)) else {
+                continue;
+            };
             for (lane, cursor) in Lane::ALL.into_iter().zip(cursors) {
                 let cursor = match is_known {
                     true if cursor.delivered() <= head[lane] => cursor,
@@ -106,7 +118,10 @@ impl Broker {
                 continue;
             };
             let Some(id) = self.registry.find(name) else {
-                changes.push(Change::Delete { table: Table::Subscriptions, key });
+                changes.push(Change::Delete {
+                    table: Table::Subscriptions,
+                    key,
+                });
                 continue;
             };
             let filter = std::str::from_utf8(filter).ok();
@@ -118,10 +133,14 @@ impl Broker {
                 continue;
             };
             if subscription.is_walking {
-                session.walks.push_back(Walk { filter: filter.into(), after: None });
+                session.walks.push_back(Walk {
+                    filter: filter.into(),
+                    after: None,
+                });
             }
             session.subscriptions.insert(filter.into(), subscription);
-            self.subscriptions.insert(filter, subscription.entry(id.index));
+            self.subscriptions
+                .insert(filter, subscription.entry(id.index));
         }
     }
 
@@ -135,20 +154,28 @@ impl Broker {
             };
             let id = self.registry.find(name);
             let Some(session) = id.and_then(|id| self.registry.get_mut(id)) else {
-                changes.push(Change::Delete { table: Table::Handshakes, key });
+                changes.push(Change::Delete {
+                    table: Table::Handshakes,
+                    key,
+                });
                 continue;
             };
             let StoredNote(_, value, delivery) = stored;
             let delivery = delivery.map(|(id, place)| (DeliveryId(id), place));
             if let Some((id, place)) = delivery {
-                let source = place
-                    .map_or(Source::Lost, |(lane, offset): (Lane, Offset)| {
-                        Source::Logged(lane, offset)
-                    });
+                let source = place.map_or(Source::Lost, |(lane, offset): (Lane, Offset)| {
+                    Source::Logged(lane, offset)
+                });
                 session.inflight.restore(Some(id), source, 2);
             }
             let delivery = delivery.map(|(id, _)| id);
-            session.notes.insert(u32::from_be_bytes(note), KeptNote { value: value.0, delivery });
+            session.notes.insert(
+                u32::from_be_bytes(note),
+                KeptNote {
+                    value: value.0,
+                    delivery,
+                },
+            );
         }
     }
 }

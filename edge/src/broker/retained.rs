@@ -36,7 +36,11 @@ const STEP_TOPICS: usize = 256;
 
 impl Retained {
     pub(super) fn new(count_maximum: usize, bytes_maximum: usize) -> Self {
-        Self { count_maximum, bytes_maximum, ..Self::default() }
+        Self {
+            count_maximum,
+            bytes_maximum,
+            ..Self::default()
+        }
     }
 
     /// Takes a stored message over, whatever the limits.
@@ -77,7 +81,10 @@ impl Retained {
         if let Some(old) = self.records.remove(topic) {
             self.bytes -= old.as_bytes().len();
         }
-        Change::Delete { table: Table::Retained, key: topic.into() }
+        Change::Delete {
+            table: Table::Retained,
+            key: topic.into(),
+        }
     }
 
     /// Notes that the change of a topic is not durable.
@@ -90,7 +97,10 @@ impl Retained {
         let topics = std::mem::take(&mut self.unsaved);
         let changes = topics.iter().map(|topic| match self.records.get(topic) {
             Some(record) => put(record),
-            None => Change::Delete { table: Table::Retained, key: topic.as_bytes().to_vec() },
+            None => Change::Delete {
+                table: Table::Retained,
+                key: topic.as_bytes().to_vec(),
+            },
         });
         (changes.collect(), topics)
     }
@@ -100,7 +110,11 @@ impl Retained {
         let pattern = filter.pattern();
         let prefix = &pattern[..pattern.find(['+', '#']).unwrap_or(pattern.len())];
         // `a/#` also matches `a`, which comes before `a/`.
-        let prefix = if pattern.ends_with("/#") { prefix.trim_end_matches('/') } else { prefix };
+        let prefix = if pattern.ends_with("/#") {
+            prefix.trim_end_matches('/')
+        } else {
+            prefix
+        };
         let start = match after {
             Some(after) if after >= prefix => Bound::Excluded(after),
             _ => Bound::Included(prefix),
@@ -120,10 +134,6 @@ impl Retained {
             last = Some(topic);
         }
         Step::Done
-    }
-
-    pub(super) fn has_unsaved(&self) -> bool {
-        !self.unsaved.is_empty()
     }
 
     pub(super) fn len(&self) -> usize {

@@ -235,7 +235,9 @@ impl Session {
         if !is_worth || self.fetching.is_some() {
             return None;
         }
-        Lane::ALL.into_iter().find(|lane| self.reader(*lane).is_behind)
+        Lane::ALL
+            .into_iter()
+            .find(|lane| self.reader(*lane).is_behind)
     }
 
     /// The lowest offset of a lane that the session still wants.
@@ -263,7 +265,11 @@ impl Session {
 impl Reader {
     /// Not live before it is connected.
     fn starting_at(offset: Offset) -> Self {
-        Self { cursor: Cursor::starting_at(offset), is_behind: true, stored: offset }
+        Self {
+            cursor: Cursor::starting_at(offset),
+            is_behind: true,
+            stored: offset,
+        }
     }
 }
 
@@ -311,14 +317,28 @@ impl Inflight {
     pub(super) fn send(&mut self, source: Source, qos: u8) -> DeliveryId {
         let id = self.unused();
         self.sent_count += 1;
-        self.entries.insert(id, Sent { source, qos, is_sent: true });
+        self.entries.insert(
+            id,
+            Sent {
+                source,
+                qos,
+                is_sent: true,
+            },
+        );
         DeliveryId(id)
     }
 
     /// Takes over a delivery of an earlier run.
     pub(super) fn restore(&mut self, id: Option<DeliveryId>, source: Source, qos: u8) {
         let id = id.map_or_else(|| self.unused(), |id| id.0);
-        self.entries.insert(id, Sent { source, qos, is_sent: false });
+        self.entries.insert(
+            id,
+            Sent {
+                source,
+                qos,
+                is_sent: false,
+            },
+        );
     }
 
     /// Settles a delivery; `None` for a repeat.
@@ -340,10 +360,13 @@ impl Inflight {
 
     /// The next retained message that is to be sent again, marked as sent.
     pub(super) fn repeat_kept(&mut self) -> Option<(DeliveryId, u8, Record)> {
-        let (id, record) = self.entries.iter().find_map(|(id, sent)| match &sent.source {
-            Source::Kept(record) if !sent.is_sent => Some((*id, record.clone())),
-            _ => None,
-        })?;
+        let (id, record) = self
+            .entries
+            .iter()
+            .find_map(|(id, sent)| match &sent.source {
+                Source::Kept(record) if !sent.is_sent => Some((*id, record.clone())),
+                _ => None,
+            })?;
         Some((DeliveryId(id), self.mark_sent(id), record))
     }
 
@@ -357,8 +380,11 @@ impl Inflight {
     /// Those of a lane that were to be sent again and whose place reading has passed, marked as
     /// sent: their records are gone.
     pub(super) fn take_passed(&mut self, lane: Lane, delivered: Offset) -> Vec<DeliveryId> {
-        let passed: Vec<_> =
-            self.repeats.range((lane, Offset(0))..(lane, delivered)).map(|(key, _)| *key).collect();
+        let passed: Vec<_> = self
+            .repeats
+            .range((lane, Offset(0))..(lane, delivered))
+            .map(|(key, _)| *key)
+            .collect();
         passed
             .into_iter()
             .filter_map(|(lane, offset)| self.repeat(lane, offset).map(|(id, _)| id))
@@ -385,7 +411,9 @@ impl Inflight {
 
     /// Whether retained messages are unacknowledged.
     pub(super) fn has_kept(&self) -> bool {
-        self.entries.values().any(|sent| matches!(sent.source, Source::Kept(_)))
+        self.entries
+            .values()
+            .any(|sent| matches!(sent.source, Source::Kept(_)))
     }
 
     /// Counts all unacknowledged deliveries.
@@ -397,7 +425,9 @@ impl Inflight {
     fn forget_sent(&mut self) {
         self.sent_count = 0;
         self.repeats.clear();
-        self.entries.values_mut().for_each(|sent| sent.is_sent = false);
+        self.entries
+            .values_mut()
+            .for_each(|sent| sent.is_sent = false);
     }
 
     fn begin_repeats(&mut self) {
@@ -409,7 +439,10 @@ impl Inflight {
     }
 
     fn take_lost(&mut self) -> Vec<DeliveryId> {
-        let lost = self.entries.iter().filter(|(_, sent)| matches!(sent.source, Source::Lost));
+        let lost = self
+            .entries
+            .iter()
+            .filter(|(_, sent)| matches!(sent.source, Source::Lost));
         let lost: Vec<u16> = lost.map(|(id, _)| *id).collect();
         lost.into_iter()
             .map(|id| {
@@ -420,7 +453,10 @@ impl Inflight {
     }
 
     fn mark_sent(&mut self, id: u16) -> u8 {
-        let sent = self.entries.get_mut(&id).expect("every repeat has an entry");
+        let sent = self
+            .entries
+            .get_mut(&id)
+            .expect("every repeat has an entry");
         if !sent.is_sent {
             sent.is_sent = true;
             self.sent_count += 1;
@@ -429,7 +465,10 @@ impl Inflight {
     }
 
     fn unused(&mut self) -> u16 {
-        assert!(self.entries.len() < usize::from(u16::MAX), "the window is below 65,535");
+        assert!(
+            self.entries.len() < usize::from(u16::MAX),
+            "the window is below 65,535"
+        );
         loop {
             self.last = self.last.checked_add(1).unwrap_or(1);
             if !self.entries.contains_key(&self.last) {

@@ -82,7 +82,11 @@ impl Subscription {
     pub(super) fn encode(&self, epoch: Epoch) -> Vec<u8> {
         let mut options = 0;
         options |= if self.is_no_local { NO_LOCAL } else { 0 };
-        options |= if self.is_retain_as_published { RETAIN_AS_PUBLISHED } else { 0 };
+        options |= if self.is_retain_as_published {
+            RETAIN_AS_PUBLISHED
+        } else {
+            0
+        };
         encode(&StoredSubscription(
             VERSION,
             self.qos,
@@ -103,7 +107,11 @@ impl Subscription {
             identifier: (identifier > 0).then_some(identifier),
             is_no_local: options & NO_LOCAL != 0,
             is_retain_as_published: options & RETAIN_AS_PUBLISHED != 0,
-            begin: if stored_epoch == epoch { begin } else { PerLane::default() },
+            begin: if stored_epoch == epoch {
+                begin
+            } else {
+                PerLane::default()
+            },
             is_walking,
         })
     }
@@ -152,7 +160,11 @@ pub(super) fn encode(value: &impl Serialize) -> Vec<u8> {
 pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     // 0x80 to 0x97 begin an array of up to 23 fields; the version is its first.
     let is_known = matches!(bytes, [0x81..=0x97, VERSION, ..]);
-    if is_known { ciborium::from_reader(bytes).ok() } else { None }
+    if is_known {
+        ciborium::from_reader(bytes).ok()
+    } else {
+        None
+    }
 }
 
 /// Names a session's cursors.
@@ -229,7 +241,10 @@ mod tests {
         let bytes = encode(&session);
         assert_eq!(hex(&bytes), "8401190e101903e88205467265636f7264");
         assert_eq!(decode(&bytes), Some(session));
-        assert_eq!(hex(&encode(&StoredSession::new(u32::MAX, None, None))), "84011afffffffff6f6");
+        assert_eq!(
+            hex(&encode(&StoredSession::new(u32::MAX, None, None))),
+            "84011afffffffff6f6"
+        );
     }
 
     #[test]
@@ -245,7 +260,10 @@ mod tests {
         let bytes = subscription.encode(Epoch(4));
         assert_eq!(hex(&bytes), "87010203070483010219012cf5");
         assert_eq!(Subscription::decode(&bytes, Epoch(4)), Some(subscription));
-        let renewed = Subscription { begin: PerLane::default(), ..subscription };
+        let renewed = Subscription {
+            begin: PerLane::default(),
+            ..subscription
+        };
         assert_eq!(Subscription::decode(&bytes, Epoch(5)), Some(renewed));
     }
 
@@ -292,7 +310,10 @@ mod tests {
     #[test]
     fn keys_split_as_they_were_joined() {
         let key = member_key("client", b"a/\0b");
-        assert_eq!(split_member_key(&key), Some(("client", b"a/\0b".as_slice())));
+        assert_eq!(
+            split_member_key(&key),
+            Some(("client", b"a/\0b".as_slice()))
+        );
         assert_eq!(split_member_key(b"none"), None);
         assert_eq!(cursor_owner(&cursor_key("client")), Some("client"));
         assert_eq!(cursor_owner(b"route/cloud"), None);

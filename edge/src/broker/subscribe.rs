@@ -33,7 +33,9 @@ impl Broker {
         token: Token,
         filters: &[SubscribeFilter],
     ) {
-        let Some(session) = self.registry.session_of(connection) else { return };
+        let Some(session) = self.registry.session_of(connection) else {
+            return;
+        };
         let mut waiting = SubscribeWaiting {
             session,
             connection,
@@ -50,7 +52,11 @@ impl Broker {
         if changes.is_empty() {
             self.subscribe_committed(waiting);
         } else {
-            self.commit(changes, Urgency::Immediate, Waiting::Subscribe(Box::new(waiting)));
+            self.commit(
+                changes,
+                Urgency::Immediate,
+                Waiting::Subscribe(Box::new(waiting)),
+            );
         }
     }
 
@@ -61,7 +67,10 @@ impl Broker {
         changes: &mut Vec<Change>,
     ) -> Result<u8, Refusal> {
         let filter = wanted.filter.as_str();
-        let session = self.registry.get_mut(waiting.session).ok_or(Refusal::SessionGone)?;
+        let session = self
+            .registry
+            .get_mut(waiting.session)
+            .ok_or(Refusal::SessionGone)?;
         // An invalid filter never gets here: the view decoded it.
         let parsed = TopicFilter::new(filter).map_err(|_| Refusal::FilterLevels)?;
         if parsed.is_shared() {
@@ -87,11 +96,14 @@ impl Broker {
             is_no_local: wanted.echo == Echo::Suppressed,
             is_retain_as_published: wanted.retain_as == RetainAs::Published,
             // [MQTT-3.8.4-4]: a replaced subscription goes on where it was.
-            begin: former.filter(|former| former.qos > 0).map_or(self.head, |it| it.begin),
+            begin: former
+                .filter(|former| former.qos > 0)
+                .map_or(self.head, |it| it.begin),
             is_walking: is_walking || former.is_some_and(|former| former.is_walking),
         };
         session.subscriptions.insert(filter.into(), subscription);
-        self.subscriptions.insert(filter, subscription.entry(waiting.session.index));
+        self.subscriptions
+            .insert(filter, subscription.entry(waiting.session.index));
         if former.is_none() {
             waiting.added.push(filter.to_owned());
         }
@@ -109,25 +121,47 @@ impl Broker {
     }
 
     pub(super) fn subscribe_committed(&mut self, waiting: SubscribeWaiting) {
-        let SubscribeWaiting { session: id, connection, token, codes, walks, .. } = waiting;
+        let SubscribeWaiting {
+            session: id,
+            connection,
+            token,
+            codes,
+            walks,
+            ..
+        } = waiting;
         self.tell(connection, Event::Subscribed { token, codes });
-        let Some(session) = self.registry.get_mut(id) else { return };
+        let Some(session) = self.registry.get_mut(id) else {
+            return;
+        };
         for filter in walks {
             session.walks.retain(|walk| *walk.filter != *filter);
-            session.walks.push_back(Walk { filter: filter.into(), after: None });
+            session.walks.push_back(Walk {
+                filter: filter.into(),
+                after: None,
+            });
         }
         self.wake(id);
     }
 
     pub(super) fn subscribe_failed(&mut self, waiting: SubscribeWaiting, refusal: Refusal) {
-        let SubscribeWaiting { session: id, connection, token, codes, added, .. } = waiting;
+        let SubscribeWaiting {
+            session: id,
+            connection,
+            token,
+            codes,
+            added,
+            ..
+        } = waiting;
         if let Some(session) = self.registry.get_mut(id) {
             for filter in added {
                 session.subscriptions.remove(filter.as_str());
                 self.subscriptions.remove(&filter, id.index);
             }
         }
-        let codes = codes.into_iter().map(|code| code.and(Err(refusal))).collect();
+        let codes = codes
+            .into_iter()
+            .map(|code| code.and(Err(refusal)))
+            .collect();
         self.tell(connection, Event::Subscribed { token, codes });
     }
 
@@ -137,8 +171,12 @@ impl Broker {
         token: Token,
         filters: &[String],
     ) {
-        let Some(id) = self.registry.session_of(connection) else { return };
-        let Some(session) = self.registry.get_mut(id) else { return };
+        let Some(id) = self.registry.session_of(connection) else {
+            return;
+        };
+        let Some(session) = self.registry.get_mut(id) else {
+            return;
+        };
         let (mut codes, mut changes) = (Vec::with_capacity(filters.len()), Vec::new());
         for filter in filters {
             if session.subscriptions.remove(filter.as_str()).is_none() {
@@ -150,13 +188,20 @@ impl Broker {
             session.walks.retain(|walk| *walk.filter != **filter);
             if session.is_stored {
                 let key = member_key(&session.client_identifier, filter.as_bytes());
-                changes.push(Change::Delete { table: Table::Subscriptions, key });
+                changes.push(Change::Delete {
+                    table: Table::Subscriptions,
+                    key,
+                });
             }
         }
         if changes.is_empty() {
             self.tell(connection, Event::Unsubscribed { token, codes });
         } else {
-            let waiting = Waiting::Unsubscribe { connection, token, codes };
+            let waiting = Waiting::Unsubscribe {
+                connection,
+                token,
+                codes,
+            };
             self.commit(changes, Urgency::Immediate, waiting);
         }
     }

@@ -61,7 +61,10 @@ const ROOT: u32 = 0;
 impl Subscriptions {
     /// Starts without subscriptions.
     pub(super) fn new() -> Self {
-        Self { nodes: vec![Node::default()], free: Vec::new() }
+        Self {
+            nodes: vec![Node::default()],
+            free: Vec::new(),
+        }
     }
 
     /// Adds a subscription, or replaces the session's one with the same filter.
@@ -72,7 +75,11 @@ impl Subscriptions {
             node = self.child_or_new(node, level);
         }
         let node = &mut self.nodes[node as usize];
-        let entries = if is_below { &mut node.below } else { &mut node.here };
+        let entries = if is_below {
+            &mut node.below
+        } else {
+            &mut node.here
+        };
         match entries.binary_search_by_key(&entry.session, |entry| entry.session) {
             Ok(at) => entries[at] = entry,
             Err(at) => entries.insert(at, entry),
@@ -85,12 +92,18 @@ impl Subscriptions {
         let mut trail = Vec::new();
         let mut node = ROOT;
         for level in path.into_iter().flat_map(|path| path.split('/')) {
-            let Some(child) = self.child(node, level) else { return };
+            let Some(child) = self.child(node, level) else {
+                return;
+            };
             trail.push((node, level));
             node = child;
         }
         let leaf = &mut self.nodes[node as usize];
-        let entries = if is_below { &mut leaf.below } else { &mut leaf.here };
+        let entries = if is_below {
+            &mut leaf.below
+        } else {
+            &mut leaf.here
+        };
         if let Ok(at) = entries.binary_search_by_key(&session, |entry| entry.session) {
             entries.remove(at);
             entries.shrink_to(entries.len() * 2);
@@ -141,7 +154,11 @@ impl Subscriptions {
 
     fn child(&self, node: u32, level: &str) -> Option<u32> {
         let node = &self.nodes[node as usize];
-        if level == "+" { node.any } else { node.children.get(level).copied() }
+        if level == "+" {
+            node.any
+        } else {
+            node.children.get(level).copied()
+        }
     }
 
     fn child_or_new(&mut self, node: u32, level: &str) -> u32 {
@@ -221,7 +238,10 @@ mod tests {
     ];
 
     fn entry(session: u32) -> Entry {
-        Entry { session, ..Entry::route() }
+        Entry {
+            session,
+            ..Entry::route()
+        }
     }
 
     #[test]

@@ -24,7 +24,9 @@ impl Broker {
                 return;
             }
             self.timers.pop_first();
-            let Some(session) = self.registry.get_mut(id) else { continue };
+            let Some(session) = self.registry.get_mut(id) else {
+                continue;
+            };
             match timer {
                 Timer::Will => {
                     session.will_due = None;
@@ -73,7 +75,11 @@ impl Broker {
         let (mut changes, topics) = self.retained.take_unsaved();
         let mut sessions = Vec::new();
         for id in std::mem::take(&mut self.dirty) {
-            if self.registry.get(id).is_some_and(|session| session.is_dirty) {
+            if self
+                .registry
+                .get(id)
+                .is_some_and(|session| session.is_dirty)
+            {
                 changes.extend(self.put_cursors(id));
                 self.put_walked(id, &mut changes);
                 sessions.push(id);
@@ -89,7 +95,8 @@ impl Broker {
     fn renew_lagging(&mut self) {
         let maximum = self.settings.cursor_lag_maximum;
         let head = self.head;
-        let has_moved = |lane: Lane| head[lane].0 - self.swept_head[lane].0.min(head[lane].0) >= maximum;
+        let has_moved =
+            |lane: Lane| head[lane].0 - self.swept_head[lane].0.min(head[lane].0) >= maximum;
         if !Lane::ALL.into_iter().any(has_moved) {
             return;
         }
@@ -98,7 +105,11 @@ impl Broker {
             session.online().is_some()
                 && Lane::ALL.into_iter().any(|lane| {
                     let reader = session.reader(lane);
-                    let at = if reader.is_behind { reader.cursor.delivered() } else { head[lane] };
+                    let at = if reader.is_behind {
+                        reader.cursor.delivered()
+                    } else {
+                        head[lane]
+                    };
                     at.0.saturating_sub(reader.stored.0) >= maximum
                 })
         });
@@ -108,12 +119,16 @@ impl Broker {
 
     /// Stores that the retained messages of subscriptions were sent, once all are acknowledged.
     fn put_walked(&mut self, id: SessionId, changes: &mut Vec<Change>) {
-        let Some(session) = self.registry.get_mut(id) else { return };
+        let Some(session) = self.registry.get_mut(id) else {
+            return;
+        };
         if session.walked.is_empty() || session.inflight.has_kept() {
             return;
         }
         for filter in std::mem::take(&mut session.walked) {
-            let Some(subscription) = session.subscriptions.get_mut(&filter) else { continue };
+            let Some(subscription) = session.subscriptions.get_mut(&filter) else {
+                continue;
+            };
             if session.walks.iter().any(|walk| walk.filter == filter) {
                 continue;
             }
