@@ -50,7 +50,8 @@ pub enum DecodeError {
     NullCharacter,
     /// The protocol name is neither `MQTT` nor `MQIsdp`.
     ProtocolName,
-    /// The protocol is MQTT, in a version that is not spoken here.
+    /// The protocol is MQTT, in a version that is not spoken here. The answer, if any, is a CONNACK
+    /// as in MQTT 3.1.1 for a lower level, and as in MQTT 5 for a higher one.
     ProtocolLevel {
         /// The level found; 3, 4 and 5 are spoken, 3 only as `MQIsdp`.
         level: u8,

@@ -4,6 +4,27 @@
 //! One type serves every version: what an older version does not have is empty when decoded and
 //! left out when encoded. Rules that need memory (the first packet is CONNECT, an alias is known,
 //! a packet identifier is free) or a role (only a client may send this) are not checked here.
+//!
+//! ```
+//! use wire::mqtt::{Acknowledgement, Packet, QoS, Version, decode};
+//!
+//! let received = b"\x32\x08\0\x03a/b\0\x07x\xC0\0";
+//! let (mut at, mut answer) = (0, Vec::new());
+//! while let Some((packet, length)) = decode(&received[at..], Version::V311, 262_144)? {
+//!     at += length;
+//!     let reply = match packet {
+//!         Packet::Publish(publish) if publish.qos == QoS::AtLeastOnce => {
+//!             let packet_identifier = publish.packet_identifier.ok_or("QoS 1 has one")?;
+//!             Packet::Puback(Acknowledgement::new(packet_identifier))
+//!         }
+//!         Packet::Pingreq => Packet::Pingresp,
+//!         other => return Err(format!("{} is not expected", other.packet_type()).into()),
+//!     };
+//!     reply.encode(Version::V311, &mut answer)?;
+//! }
+//! assert_eq!(answer, b"\x40\x02\0\x07\xD0\0");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod acknowledge;
 mod connect;

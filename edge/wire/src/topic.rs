@@ -29,10 +29,7 @@ impl<'a> TopicName<'a> {
     #[inline]
     pub fn new(text: &'a str) -> Result<Self, TopicError> {
         check_length(text)?;
-        // Without an early exit the loop works on whole vectors.
-        let is_suspicious = text.bytes().fold(false, |found, byte| {
-            found | (byte == b'+') | (byte == b'#') | (byte == 0)
-        });
+        let is_suspicious = holds_wildcard_or_null(text.as_bytes());
         match is_suspicious {
             false => Ok(Self(text)),
             true if text.contains('\0') => Err(TopicError::NullCharacter),
@@ -139,18 +136,23 @@ impl<'a> TopicFilter<'a> {
         if name.is_reserved() && pattern.starts_with(['+', '#']) {
             return false;
         }
-        let mut names = name.levels();
-        for level in self.levels() {
-            if level == "#" {
-                return true;
-            }
-            match names.next() {
-                Some(found) if level == "+" || level == found => {}
-                // `a/#` also matches its parent `a`, and there only `#` is left.
+        let (mut pattern, mut name) = (pattern.as_bytes(), name.as_str().as_bytes());
+        // A wildcard in a filter is always a whole level, and `#` the last.
+        loop {
+            match (pattern, name) {
+                ([b'#', ..], _) => return true,
+                // `a/#` also matches its parent `a`.
+                ([], []) | ([b'/', b'#'], []) => return true,
+                ([b'+', rest @ ..], _) => {
+                    let level_bytes = name.iter().take_while(|&&byte| byte != b'/').count();
+                    (pattern, name) = (rest, &name[level_bytes..]);
+                }
+                ([one, rest @ ..], [other, more @ ..]) if one == other => {
+                    (pattern, name) = (rest, more);
+                }
                 _ => return false,
             }
         }
-        names.next().is_none()
     }
 }
 
@@ -166,6 +168,32 @@ fn check_length(text: &str) -> Result<(), TopicError> {
         // [MQTT-4.7.3-3]
         bytes if bytes > MAXIMUM_TOPIC_BYTES => Err(TopicError::TooLong { bytes }),
         _ => Ok(()),
+    }
+}
+
+/// Says whether `+`, `#` or the null character is there, eight bytes at a time: every publish asks.
+#[inline]
+fn holds_wildcard_or_null(bytes: &[u8]) -> bool {
+    /// The highest bit of some byte is set exactly if some byte is zero.
+    const fn zero(word: u64) -> u64 {
+        word.wrapping_sub(u64::from_ne_bytes([0x01; 8])) & !word & u64::from_ne_bytes([0x80; 8])
+    }
+    const fn found(eight: [u8; 8]) -> u64 {
+        let word = u64::from_ne_bytes(eight);
+        zero(word)
+            | zero(word ^ u64::from_ne_bytes([b'+'; 8]))
+            | zero(word ^ u64::from_ne_bytes([b'#'; 8]))
+    }
+    // The last eight overlap those before them.
+    match bytes.last_chunk() {
+        Some(&last) => {
+            let (eights, _) = bytes.as_chunks();
+            eights
+                .iter()
+                .fold(found(last), |all, &eight| all | found(eight))
+                != 0
+        }
+        None => bytes.iter().any(|byte| matches!(byte, b'+' | b'#' | 0)),
     }
 }
 
@@ -196,4 +224,163 @@ fn check_wildcards(pattern: &str) -> Result<(), TopicError> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use TopicError::{Empty, NullCharacter, ShareName, TooLong, Wildcard, WildcardPlace};
+
+    #[test]
+    fn names_are_accepted_or_refused_for_their_reason() {
+        let table = [
+            ("a", None),
+            ("/", None),
+            ("//", None),
+            ("a/b/c", None),
+            (" ", None),
+            ("$SYS/broker", None),
+            ("$share/group/a", None),
+            ("\u{e9}\u{4e2d}\u{1f600}", None),
+            // Not normalised, not stripped. [MQTT-1.5.4-3]
+            ("\u{feff}a", None),
+            ("", Some(Empty)),
+            ("a/+", Some(Wildcard)),
+            ("#", Some(Wildcard)),
+            ("a+b", Some(Wildcard)),
+            ("a\0b", Some(NullCharacter)),
+            ("+\0", Some(NullCharacter)),
+        ];
+        for (text, error) in table {
+            assert_eq!(TopicName::new(text).err(), error, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn filters_are_accepted_or_refused_for_their_reason() {
+        let table = [
+            ("#", None),
+            ("+", None),
+            ("/", None),
+            ("+/+", None),
+            ("/+", None),
+            ("a/#", None),
+            ("+/a/#", None),
+            ("a/+/b", None),
+            ("$SYS/#", None),
+            ("$share", None),
+            ("$shares/g", None),
+            ("$share/g/#", None),
+            ("$share/g//", None),
+            ("$share/g/$share/h/a", None),
+            ("", Some(Empty)),
+            ("$share/g/", Some(Empty)),
+            ("a\0", Some(NullCharacter)),
+            ("a#", Some(WildcardPlace)),
+            ("a/#/b", Some(WildcardPlace)),
+            ("#/", Some(WildcardPlace)),
+            ("##", Some(WildcardPlace)),
+            ("a+", Some(WildcardPlace)),
+            ("+a/b", Some(WildcardPlace)),
+            ("$share/g/a#", Some(WildcardPlace)),
+            ("$share/", Some(ShareName)),
+            ("$share/g", Some(ShareName)),
+            ("$share//a", Some(ShareName)),
+            ("$share/+/a", Some(ShareName)),
+            ("$share/g#/a", Some(ShareName)),
+        ];
+        for (text, error) in table {
+            assert_eq!(TopicFilter::new(text).err(), error, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn length_ends_at_what_two_bytes_can_say() {
+        let long = [b'a'; 65_536];
+        let text = core::str::from_utf8(&long).unwrap();
+        assert!(TopicName::new(&text[1..]).is_ok());
+        assert!(TopicFilter::new(&text[1..]).is_ok());
+        assert_eq!(TopicName::new(text), Err(TooLong { bytes: 65_536 }));
+        assert_eq!(TopicFilter::new(text), Err(TooLong { bytes: 65_536 }));
+    }
+
+    #[test]
+    fn shared_filters_are_taken_apart() {
+        let table = [
+            ("a/b", None, "a/b"),
+            ("$share", None, "$share"),
+            ("$share/g/a/b", Some("g"), "a/b"),
+            ("$share/g//", Some("g"), "/"),
+            ("$share/\u{e9}/#", Some("\u{e9}"), "#"),
+        ];
+        for (text, group, pattern) in table {
+            let filter = TopicFilter::new(text).unwrap();
+            assert_eq!(
+                (filter.group(), filter.pattern()),
+                (group, pattern),
+                "{text}"
+            );
+            assert_eq!(
+                (filter.is_shared(), filter.as_str()),
+                (group.is_some(), text)
+            );
+        }
+    }
+
+    /// The examples of section 4.7, and what they leave open.
+    #[test]
+    fn filters_match_names() {
+        let table = [
+            ("sport/tennis/player1/#", "sport/tennis/player1", true),
+            (
+                "sport/tennis/player1/#",
+                "sport/tennis/player1/ranking",
+                true,
+            ),
+            (
+                "sport/tennis/player1/#",
+                "sport/tennis/player1/score/wimbledon",
+                true,
+            ),
+            ("sport/tennis/player1/#", "sport/tennis/player10", false),
+            ("sport/#", "sport", true),
+            ("sport/#", "sports", false),
+            ("sport/tennis/+", "sport/tennis/player1", true),
+            ("sport/tennis/+", "sport/tennis/player1/ranking", false),
+            ("sport/+", "sport", false),
+            ("sport/+", "sport/", true),
+            ("+/+", "/finance", true),
+            ("/+", "/finance", true),
+            ("+", "/finance", false),
+            ("+", "finance", true),
+            ("#", "a/b", true),
+            ("#", "/", true),
+            ("+/#", "a", true),
+            ("+/b/#", "a/b", true),
+            ("a", "a", true),
+            ("a", "A", false),
+            ("a", "a/", false),
+            ("a/", "a", false),
+            ("a//b", "a//b", true),
+            ("a/+/b", "a//b", true),
+            ("a/b/#", "a", false),
+            ("#", "$SYS/uptime", false),
+            ("+/uptime", "$SYS/uptime", false),
+            ("$SYS/#", "$SYS/uptime", true),
+            ("$SYS/#", "$SYS", true),
+            ("$SYS/monitor/+", "$SYS/monitor/clients", true),
+            ("a/#", "a/$SYS", true),
+            ("+/$x", "a/$x", true),
+            ("$share/g/#", "$SYS/uptime", false),
+            ("$share/g/a/+", "a/b", true),
+            ("$share/g/a", "$share/g/a", false),
+        ];
+        for (filter, name, expected) in table {
+            let (filter, name) = (
+                TopicFilter::new(filter).unwrap(),
+                TopicName::new(name).unwrap(),
+            );
+            assert_eq!(filter.matches(name), expected, "{filter} and {name}");
+        }
+    }
 }

@@ -60,8 +60,8 @@ pub struct Will<'a> {
 /// The server's answer to CONNECT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Connack<'a> {
-    /// Whether the server continues an earlier session; never with a refusal. Not encoded in
-    /// MQTT 3.1, which does not have it.
+    /// Whether the server continues an earlier session; never with a refusal. MQTT 3.1 does not
+    /// have it.
     pub session_present: bool,
     /// Success, or why not. Before MQTT 5 it must have a [`ReasonCode::return_code`].
     pub reason_code: ReasonCode,
@@ -224,7 +224,11 @@ impl<'a> Will<'a> {
 
 impl<'a> Connack<'a> {
     pub(super) fn decode(reader: &mut Reader<'a>, version: Version) -> Result<Self, DecodeError> {
-        let flags = reader.byte()?;
+        let flags = match (version, reader.byte()?) {
+            // Reserved there, and not used.
+            (Version::V31, _) => 0,
+            (Version::V311 | Version::V5, flags) => flags,
+        };
         let reason_code = match version {
             Version::V31 | Version::V311 => {
                 let found = reader.byte()?;

@@ -72,22 +72,10 @@ impl PacketType {
         })
     }
 
-    /// Gives the flags that the fixed header must have; PUBLISH has its own.
-    const fn fixed_header_flags(self) -> u8 {
+    /// Names it as the specification does, in capitals.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
         match self {
-            Self::Pubrel | Self::Subscribe | Self::Unsubscribe => 0b0010,
-            _ => 0,
-        }
-    }
-
-    pub(super) const fn first_byte(self) -> u8 {
-        (self as u8) << 4 | self.fixed_header_flags()
-    }
-}
-
-impl fmt::Display for PacketType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
             Self::Connect => "CONNECT",
             Self::Connack => "CONNACK",
             Self::Publish => "PUBLISH",
@@ -103,7 +91,25 @@ impl fmt::Display for PacketType {
             Self::Pingresp => "PINGRESP",
             Self::Disconnect => "DISCONNECT",
             Self::Auth => "AUTH",
-        })
+        }
+    }
+
+    /// Gives the flags that the fixed header must have; PUBLISH has its own.
+    const fn fixed_header_flags(self) -> u8 {
+        match self {
+            Self::Pubrel | Self::Subscribe | Self::Unsubscribe => 0b0010,
+            _ => 0,
+        }
+    }
+
+    pub(super) const fn first_byte(self) -> u8 {
+        (self as u8) << 4 | self.fixed_header_flags()
+    }
+}
+
+impl fmt::Display for PacketType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 
@@ -212,4 +218,54 @@ fn check_first_byte(first_byte: u8, version: Version) -> Result<(PacketType, u8)
         });
     }
     Ok((packet, flags))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_above_the_limit_is_refused_before_the_packet_arrives() {
+        // 300,000,000 does not fit, so the largest that does.
+        let announced = &[0x30, 0xFF, 0xFF, 0xFF, 0x7F];
+        let refused = DecodeError::PacketTooLarge {
+            bytes: 268_435_460,
+            limit: 262_144,
+        };
+        assert_eq!(packet_bytes(announced, 262_144), Err(refused));
+        assert!(packet_bytes(announced, 268_435_459).is_err());
+        assert_eq!(packet_bytes(announced, 268_435_460), Ok(Some(268_435_460)));
+        assert_eq!(packet_bytes(&announced[..4], 262_144), Ok(None));
+        assert_eq!(packet_bytes(&[], 262_144), Ok(None));
+    }
+
+    #[test]
+    fn the_first_byte_is_judged_alone() {
+        let table = [
+            (0x00, Version::V5, Err(DecodeError::PacketType { found: 0 })),
+            (
+                0xF0,
+                Version::V311,
+                Err(DecodeError::PacketType { found: 15 }),
+            ),
+            (0xF0, Version::V5, Ok(PacketType::Auth)),
+            (0x3F, Version::V5, Ok(PacketType::Publish)),
+            (0x82, Version::V311, Ok(PacketType::Subscribe)),
+            (0x8A, Version::V31, Ok(PacketType::Subscribe)),
+            (0x6A, Version::V31, Ok(PacketType::Pubrel)),
+        ];
+        for (first_byte, version, expected) in table {
+            let found = check_first_byte(first_byte, version).map(|(packet, _)| packet);
+            assert_eq!(found, expected, "{first_byte:#04x}");
+        }
+        for (first_byte, version) in [
+            (0x8A, Version::V311),
+            (0x4A, Version::V31),
+            (0x83, Version::V31),
+            (0x60, Version::V5),
+        ] {
+            let refused = check_first_byte(first_byte, version);
+            assert!(matches!(refused, Err(DecodeError::FixedHeaderFlags { .. })));
+        }
+    }
 }

@@ -104,8 +104,8 @@ impl<'a> Reader<'a> {
     }
 
     #[inline]
-    pub(super) const fn take_rest(&mut self) -> &'a [u8] {
-        core::mem::replace(&mut self.rest, &[])
+    pub(super) fn take_rest(&mut self) -> &'a [u8] {
+        core::mem::take(&mut self.rest)
     }
 
     /// Gives the bytes that were read since `self` was `later`'s copy.
@@ -229,5 +229,85 @@ impl<'w, W: Write> Writer<'w, W> {
     #[inline]
     pub(super) fn string(&mut self, text: &str) -> Result<(), EncodeError<W::Error>> {
         self.binary(text.as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Table 1-1 of the specification.
+    const VARIABLE_BYTE_INTEGERS: &[(u32, &[u8])] = &[
+        (0, &[0x00]),
+        (127, &[0x7F]),
+        (128, &[0x80, 0x01]),
+        (16_383, &[0xFF, 0x7F]),
+        (16_384, &[0x80, 0x80, 0x01]),
+        (2_097_151, &[0xFF, 0xFF, 0x7F]),
+        (2_097_152, &[0x80, 0x80, 0x80, 0x01]),
+        (268_435_455, &[0xFF, 0xFF, 0xFF, 0x7F]),
+    ];
+
+    #[test]
+    fn variable_byte_integers_have_one_shortest_form() {
+        for &(value, bytes) in VARIABLE_BYTE_INTEGERS {
+            assert_eq!(Reader::new(bytes).variable_byte_integer(), Ok(value));
+            assert_eq!(variable_byte_integer_len(value), bytes.len());
+            let mut buffer = [0; 4];
+            Writer::new(&mut &mut buffer[..])
+                .variable_byte_integer(value)
+                .unwrap();
+            assert_eq!(&buffer[..bytes.len()], bytes);
+            for end in 0..bytes.len() {
+                assert_eq!(variable_byte_integer(&bytes[..end]), Ok(None));
+            }
+        }
+    }
+
+    #[test]
+    fn longer_forms_are_read_only_where_they_are_allowed() {
+        let long: &[u8] = &[0x81, 0x00];
+        assert_eq!(variable_byte_integer(long), Ok(Some((1, 2))));
+        let refused = Err(DecodeError::VariableByteInteger);
+        assert_eq!(Reader::new(long).variable_byte_integer(), refused);
+        assert_eq!(Reader::new(&[0xFF; 4]).variable_byte_integer(), refused);
+        assert_eq!(
+            Reader::new(&[0xFF; 3]).variable_byte_integer(),
+            Err(DecodeError::Truncated)
+        );
+    }
+
+    #[test]
+    fn fields_end_with_their_slice() {
+        let mut reader = Reader::new(&[0, 2, b'a']);
+        assert_eq!(reader.binary(), Err(DecodeError::Truncated));
+        assert_eq!(Reader::new(&[0]).two_bytes(), Err(DecodeError::Truncated));
+        assert_eq!(
+            Reader::new(&[0; 3]).four_bytes(),
+            Err(DecodeError::Truncated)
+        );
+        assert_eq!(Reader::new(&[]).byte(), Err(DecodeError::Truncated));
+        assert_eq!(
+            Reader::new(&[7]).finish(),
+            Err(DecodeError::TrailingBytes { count: 1 })
+        );
+    }
+
+    #[test]
+    fn strings_are_well_formed() {
+        // Overlong, a surrogate, above U+10FFFF, cut off.
+        for bytes in [
+            &b"\0\x02\xC0\x80"[..],
+            b"\0\x03\xED\xA0\x80",
+            b"\0\x04\xF4\x90\x80\x80",
+        ] {
+            assert_eq!(Reader::new(bytes).string(), Err(DecodeError::Utf8));
+        }
+        assert_eq!(Reader::new(b"\0\x01\xC3").string(), Err(DecodeError::Utf8));
+        assert_eq!(
+            Reader::new(b"\0\x02a\0").string(),
+            Err(DecodeError::NullCharacter)
+        );
+        assert_eq!(Reader::new(b"\0\x03\xEF\xBB\xBF").string(), Ok("\u{feff}"));
     }
 }

@@ -7,12 +7,14 @@
 mod set;
 mod value;
 
+use core::fmt;
 use core::num::{NonZeroU16, NonZeroU32};
 
 use embedded_io::Write;
 
 use self::set::Misplaced;
 use self::value::Value;
+use super::header::remaining_length;
 use super::primitive::{Reader, Writer, variable_byte_integer_len};
 use super::{QoS, Version};
 use crate::topic::TopicName;
@@ -143,7 +145,7 @@ properties! {
 /// Properties of one packet, checked, as they are on the wire without their length.
 ///
 /// Equal when their bytes are: the same properties in another order are not.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Properties<'a> {
     bytes: &'a [u8],
     present: PropertySet,
@@ -282,7 +284,8 @@ impl<'a> Properties<'a> {
         if let Some(identifier) = allowed.lowest_missing(self.present) {
             return Err(InvalidPacket::PropertyNotAllowed { identifier });
         }
-        prefixed_len(self.bytes.len())
+        let length = remaining_length(self.bytes.len())?;
+        Ok(variable_byte_integer_len(length) + self.bytes.len())
     }
 
     /// Writes length and properties, where the version has them.
@@ -297,6 +300,12 @@ impl<'a> Properties<'a> {
         }
         writer.variable_byte_integer(self.bytes.len() as u32)?;
         writer.bytes(self.bytes)
+    }
+}
+
+impl fmt::Debug for Properties<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
     }
 }
 
@@ -392,10 +401,72 @@ impl<W: Write> PropertyWriter<W> {
     }
 }
 
-/// Tells how many bytes properties take with their length.
-pub(super) fn prefixed_len(bytes: usize) -> Result<usize, InvalidPacket> {
-    match u32::try_from(bytes) {
-        Ok(length) => Ok(variable_byte_integer_len(length) + bytes),
-        Err(_) => Err(InvalidPacket::PacketTooLong { bytes }),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One of each property that CONNACK may carry once, each with another value.
+    const CONNACK: &[u8] = b"\x11\0\0\0\x01\x12\0\x01c\x13\0\x02\x15\0\x01m\x16\0\x01\xFF\
+        \x1A\0\x01i\x1C\0\x01s\x1F\0\x01r\x21\0\x03\x22\0\x04\x24\x01\x25\0\
+        \x27\0\0\0\x05\x28\0\x29\0\x2A\0";
+
+    #[test]
+    fn getters_of_connack_give_their_own_property() {
+        let properties = Properties::parse(CONNACK, PropertySet::CONNACK).unwrap();
+        assert_eq!(properties.session_expiry_interval(), Some(1));
+        assert_eq!(properties.assigned_client_identifier(), Some("c"));
+        assert_eq!(properties.server_keep_alive(), Some(2));
+        assert_eq!(properties.authentication_method(), Some("m"));
+        assert_eq!(properties.authentication_data(), Some(&[0xFF][..]));
+        assert_eq!(properties.response_information(), Some("i"));
+        assert_eq!(properties.server_reference(), Some("s"));
+        assert_eq!(properties.reason_string(), Some("r"));
+        assert_eq!(properties.receive_maximum(), NonZeroU16::new(3));
+        assert_eq!(properties.topic_alias_maximum(), Some(4));
+        assert_eq!(properties.maximum_qos(), Some(QoS::AtLeastOnce));
+        assert_eq!(properties.retain_available(), Some(false));
+        assert_eq!(properties.maximum_packet_size(), NonZeroU32::new(5));
+        assert_eq!(properties.wildcard_subscription_available(), Some(false));
+        assert_eq!(properties.subscription_identifier_available(), Some(false));
+        assert_eq!(properties.shared_subscription_available(), Some(false));
+        assert_eq!(properties.iter().count(), 16);
+    }
+
+    #[test]
+    fn getters_of_the_others_give_their_own_property() {
+        let bytes = b"\x01\x01\x02\0\0\0\x07\x03\0\x01t\x08\0\x01r\x09\0\x01\xFE\x23\0\x08\
+            \x0B\x09\x0B\x0A\x26\0\x01k\0\x01v\x26\0\x01k\0\x01w";
+        let properties = Properties::parse(bytes, PropertySet::PUBLISH).unwrap();
+        assert_eq!(properties.payload_format_indicator(), Some(true));
+        assert_eq!(properties.message_expiry_interval(), Some(7));
+        assert_eq!(properties.content_type(), Some("t"));
+        assert_eq!(properties.response_topic(), TopicName::new("r").ok());
+        assert_eq!(properties.correlation_data(), Some(&[0xFE][..]));
+        assert_eq!(properties.topic_alias(), NonZeroU16::new(8));
+        let identifiers = properties
+            .subscription_identifiers()
+            .map(|found| found.number());
+        assert!(identifiers.eq([9, 10]));
+        assert!(
+            properties
+                .user_properties()
+                .map(|pair| pair.value)
+                .eq(["v", "w"])
+        );
+
+        let properties = Properties::parse(b"\x17\0\x19\x01", PropertySet::CONNECT).unwrap();
+        assert_eq!(properties.request_problem_information(), Some(false));
+        assert_eq!(properties.request_response_information(), Some(true));
+
+        let properties = Properties::parse(b"\x18\0\0\0\x0B", PropertySet::WILL).unwrap();
+        assert_eq!(properties.will_delay_interval(), Some(11));
+    }
+
+    #[test]
+    fn absent_properties_are_none() {
+        let properties = Properties::EMPTY;
+        assert_eq!(properties.session_expiry_interval(), None);
+        assert_eq!(properties.topic_alias(), None);
+        assert!(properties.user_properties().next().is_none());
     }
 }

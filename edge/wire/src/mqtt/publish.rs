@@ -10,7 +10,7 @@ use embedded_io::Write;
 
 use super::header::remaining_length;
 use super::primitive::{Reader, Writer, binary_len, variable_byte_integer_len};
-use super::property::{Properties, Property, PropertySet, SubscriptionIdentifier, prefixed_len};
+use super::property::{Properties, Property, PropertySet, SubscriptionIdentifier};
 use super::{PacketType, QoS, Version};
 use crate::topic::TopicName;
 use crate::{DecodeError, EncodeError, InvalidPacket};
@@ -77,21 +77,15 @@ impl<'a> Publish<'a> {
     }
 
     pub(super) fn first_byte(&self) -> u8 {
-        first_byte(self.dup, self.qos, self.retain)
+        self.front().first_byte()
     }
 
     #[inline]
     pub(super) fn body_len(&self, version: Version) -> Result<usize, InvalidPacket> {
-        let has_alias = self.properties.topic_alias().is_some();
-        check_delivery(self.dup, self.qos, self.packet_identifier)?;
+        let has_alias = version == Version::V5 && self.properties.topic_alias().is_some();
+        let front_len = self.front().encoded_len(has_alias)?;
         let properties_len = self.properties.encoded_len(version, PropertySet::PUBLISH)?;
-        let topic_len = topic_len(self.topic, has_alias && version == Version::V5)?;
-        let identifier_len = if self.packet_identifier.is_some() {
-            2
-        } else {
-            0
-        };
-        Ok(topic_len + identifier_len + properties_len + self.payload.len())
+        Ok(front_len + properties_len + self.payload.len())
     }
 
     #[inline]
@@ -100,12 +94,20 @@ impl<'a> Publish<'a> {
         version: Version,
         writer: &mut Writer<'_, W>,
     ) -> Result<(), EncodeError<W::Error>> {
-        writer.string(self.topic.map_or("", TopicName::as_str))?;
-        if let Some(packet_identifier) = self.packet_identifier {
-            writer.two_bytes(packet_identifier.get())?;
-        }
+        self.front().write(writer)?;
         self.properties.write(version, writer)?;
         writer.bytes(self.payload)
+    }
+
+    #[inline]
+    const fn front(&self) -> Front<'a> {
+        Front {
+            dup: self.dup,
+            qos: self.qos,
+            retain: self.retain,
+            topic: self.topic,
+            packet_identifier: self.packet_identifier,
+        }
     }
 }
 
@@ -142,6 +144,14 @@ pub struct HeaderLayout {
     pub packet_identifier_at: Option<usize>,
 }
 
+/// Lengths of a packet that a header begins.
+struct Lengths {
+    /// Of the properties, without their own length; 0 before MQTT 5.
+    properties: u32,
+    /// Of everything behind the fixed header.
+    remaining: u32,
+}
+
 impl PublishHeader<'_> {
     /// Tells how many bytes the whole packet will have, payload included.
     ///
@@ -153,7 +163,7 @@ impl PublishHeader<'_> {
         version: Version,
         payload_bytes: usize,
     ) -> Result<usize, InvalidPacket> {
-        let remaining = remaining_length(self.body_len(version, payload_bytes)?)?;
+        let Lengths { remaining, .. } = self.lengths(version, payload_bytes)?;
         Ok(1 + variable_byte_integer_len(remaining) + remaining as usize)
     }
 
@@ -169,70 +179,52 @@ impl PublishHeader<'_> {
         payload_bytes: usize,
         sink: &mut W,
     ) -> Result<HeaderLayout, EncodeError<W::Error>> {
-        let remaining = remaining_length(self.body_len(version, payload_bytes)?)?;
+        let Lengths {
+            properties,
+            remaining,
+        } = self.lengths(version, payload_bytes)?;
+        let front = self.front();
         let mut writer = Writer::new(sink);
-        writer.byte(first_byte(self.dup, self.qos, self.retain))?;
+        writer.byte(front.first_byte())?;
         writer.variable_byte_integer(remaining)?;
-        let topic = self.topic.map_or("", TopicName::as_str);
-        writer.string(topic)?;
-        let fixed_header_bytes = 1 + variable_byte_integer_len(remaining);
-        let packet_identifier_at = match self.packet_identifier {
-            Some(packet_identifier) => {
-                writer.two_bytes(packet_identifier.get())?;
-                Some(fixed_header_bytes + 2 + topic.len())
-            }
-            None => None,
-        };
+        front.write(&mut writer)?;
         if version == Version::V5 {
-            self.write_properties(&mut writer)?;
+            writer.variable_byte_integer(properties)?;
+            for property in self.added_properties() {
+                property.write(&mut writer)?;
+            }
+            writer.bytes(self.forwarded.as_bytes())?;
         }
-        let header_bytes = fixed_header_bytes + remaining as usize - payload_bytes;
+        let fixed_header_bytes = 1 + variable_byte_integer_len(remaining);
+        let topic_bytes = 2 + self.topic.map_or(0, |topic| topic.as_str().len());
         Ok(HeaderLayout {
-            header_bytes,
-            packet_identifier_at,
+            header_bytes: fixed_header_bytes + remaining as usize - payload_bytes,
+            packet_identifier_at: self
+                .packet_identifier
+                .map(|_| fixed_header_bytes + topic_bytes),
         })
     }
 
-    fn body_len(&self, version: Version, payload_bytes: usize) -> Result<usize, InvalidPacket> {
-        check_delivery(self.dup, self.qos, self.packet_identifier)?;
-        let has_alias = self.topic_alias.is_some() && version == Version::V5;
-        let topic_len = topic_len(self.topic, has_alias)?;
-        let identifier_len = if self.packet_identifier.is_some() {
-            2
-        } else {
-            0
-        };
-        let properties_len = match version {
-            Version::V5 => prefixed_len(self.properties_bytes()?)?,
-            Version::V31 | Version::V311 => 0,
-        };
-        (topic_len + identifier_len + properties_len)
-            .checked_add(payload_bytes)
-            .ok_or(InvalidPacket::PacketTooLong {
-                bytes: payload_bytes,
-            })
-    }
-
-    fn properties_bytes(&self) -> Result<usize, InvalidPacket> {
-        // Also refuses what this header adds itself.
-        self.forwarded
-            .encoded_len(Version::V5, PropertySet::FORWARDABLE)?;
-        let mut bytes = self.forwarded.as_bytes().len();
-        for property in self.added_properties() {
-            bytes += property.encoded_len()?;
+    fn lengths(&self, version: Version, payload_bytes: usize) -> Result<Lengths, InvalidPacket> {
+        let has_alias = version == Version::V5 && self.topic_alias.is_some();
+        let mut header_bytes = self.front().encoded_len(has_alias)?;
+        let mut properties = 0;
+        if version == Version::V5 {
+            // Also refuses what this header adds itself.
+            self.forwarded
+                .encoded_len(version, PropertySet::FORWARDABLE)?;
+            let mut bytes = self.forwarded.as_bytes().len();
+            for property in self.added_properties() {
+                bytes += property.encoded_len()?;
+            }
+            properties = remaining_length(bytes)?;
+            header_bytes += variable_byte_integer_len(properties) + bytes;
         }
-        Ok(bytes)
-    }
-
-    fn write_properties<W: Write>(
-        &self,
-        writer: &mut Writer<'_, W>,
-    ) -> Result<(), EncodeError<W::Error>> {
-        writer.variable_byte_integer(self.properties_bytes()? as u32)?;
-        for property in self.added_properties() {
-            property.write(writer)?;
-        }
-        writer.bytes(self.forwarded.as_bytes())
+        let remaining = remaining_length(header_bytes.saturating_add(payload_bytes))?;
+        Ok(Lengths {
+            properties,
+            remaining,
+        })
     }
 
     fn added_properties(&self) -> impl Iterator<Item = Property<'static>> {
@@ -246,34 +238,67 @@ impl PublishHeader<'_> {
             .chain(expiry)
             .chain(identifiers.map(Property::SubscriptionIdentifier))
     }
+
+    #[inline]
+    const fn front(&self) -> Front<'_> {
+        Front {
+            dup: self.dup,
+            qos: self.qos,
+            retain: self.retain,
+            topic: self.topic,
+            packet_identifier: self.packet_identifier,
+        }
+    }
 }
 
-fn first_byte(dup: bool, qos: QoS, retain: bool) -> u8 {
-    let dup = if dup { DUP } else { 0 };
-    let retain = if retain { RETAIN } else { 0 };
-    PacketType::Publish.first_byte() | dup | u8::from(qos) << QOS_SHIFT | retain
-}
-
-fn check_delivery(
+/// What every PUBLISH begins with, in all versions.
+#[derive(Clone, Copy)]
+struct Front<'a> {
     dup: bool,
     qos: QoS,
+    retain: bool,
+    topic: Option<TopicName<'a>>,
     packet_identifier: Option<NonZeroU16>,
-) -> Result<(), InvalidPacket> {
-    // [MQTT-2.2.1-2], [MQTT-2.2.1-4]
-    if packet_identifier.is_some() != (qos > QoS::AtMostOnce) {
-        return Err(InvalidPacket::PacketIdentifier);
-    }
-    // [MQTT-3.3.1-2]
-    if dup && qos == QoS::AtMostOnce {
-        return Err(InvalidPacket::DupWithoutQos);
-    }
-    Ok(())
 }
 
-fn topic_len(topic: Option<TopicName<'_>>, has_alias: bool) -> Result<usize, InvalidPacket> {
-    match topic {
-        Some(topic) => binary_len(topic.as_str().as_bytes()),
-        None if has_alias => Ok(2),
-        None => Err(InvalidPacket::TopicMissing),
+impl Front<'_> {
+    #[inline]
+    fn first_byte(self) -> u8 {
+        let dup = if self.dup { DUP } else { 0 };
+        let retain = if self.retain { RETAIN } else { 0 };
+        PacketType::Publish.first_byte() | dup | u8::from(self.qos) << QOS_SHIFT | retain
+    }
+
+    /// Tells how many bytes topic and packet identifier take, if they fit together.
+    #[inline]
+    fn encoded_len(self, has_alias: bool) -> Result<usize, InvalidPacket> {
+        let is_acknowledged = self.qos > QoS::AtMostOnce;
+        // [MQTT-2.2.1-2], [MQTT-2.2.1-4]
+        if self.packet_identifier.is_some() != is_acknowledged {
+            return Err(InvalidPacket::PacketIdentifier);
+        }
+        // [MQTT-3.3.1-2]
+        if self.dup && !is_acknowledged {
+            return Err(InvalidPacket::DupWithoutQos);
+        }
+        let topic_len = match self.topic {
+            Some(topic) => binary_len(topic.as_str().as_bytes())?,
+            None if has_alias => 2,
+            None => return Err(InvalidPacket::TopicMissing),
+        };
+        Ok(if is_acknowledged {
+            topic_len + 2
+        } else {
+            topic_len
+        })
+    }
+
+    #[inline]
+    fn write<W: Write>(self, writer: &mut Writer<'_, W>) -> Result<(), EncodeError<W::Error>> {
+        writer.string(self.topic.map_or("", TopicName::as_str))?;
+        match self.packet_identifier {
+            Some(packet_identifier) => writer.two_bytes(packet_identifier.get()),
+            None => Ok(()),
+        }
     }
 }

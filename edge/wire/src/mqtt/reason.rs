@@ -88,7 +88,7 @@ reason_codes! {
     ServerBusy = 0x89, "server busy", [Connack Disconnect], "Later.";
     Banned = 0x8A, "banned", [Connack], "The client was banned by the administrator.";
     ServerShuttingDown = 0x8B, "server shutting down", [Disconnect], "The server is stopping.";
-    BadAuthenticationMethod = 0x8C, "bad authentication method", [Connack Disconnect],
+    BadAuthenticationMethod = 0x8C, "bad authentication method", [Connack],
         "The authentication method is not supported, or not the one in use.";
     KeepAliveTimeout = 0x8D, "keep alive timeout", [Disconnect],
         "Nothing was received for one and a half times the keep alive.";
@@ -216,5 +216,91 @@ impl ReasonCode {
 impl fmt::Display for ReasonCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The reason codes of each packet's own section in the specification.
+    const BY_PACKET: &[(PacketType, &[u8])] = &[
+        (
+            PacketType::Connack,
+            &[
+                0x00, 0x80, 0x81, 0x82, 0x83, 0x84, 0x85, 0x86, 0x87, 0x88, 0x89, 0x8A, 0x8C, 0x90,
+                0x95, 0x97, 0x99, 0x9A, 0x9B, 0x9C, 0x9D, 0x9F,
+            ],
+        ),
+        (
+            PacketType::Puback,
+            &[0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99],
+        ),
+        (
+            PacketType::Pubrec,
+            &[0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99],
+        ),
+        (PacketType::Pubrel, &[0x00, 0x92]),
+        (PacketType::Pubcomp, &[0x00, 0x92]),
+        (
+            PacketType::Suback,
+            &[
+                0x00, 0x01, 0x02, 0x80, 0x83, 0x87, 0x8F, 0x91, 0x97, 0x9E, 0xA1, 0xA2,
+            ],
+        ),
+        (
+            PacketType::Unsuback,
+            &[0x00, 0x11, 0x80, 0x83, 0x87, 0x8F, 0x91],
+        ),
+        (
+            PacketType::Disconnect,
+            &[
+                0x00, 0x04, 0x80, 0x81, 0x82, 0x83, 0x87, 0x89, 0x8B, 0x8D, 0x8E, 0x8F, 0x90, 0x93,
+                0x94, 0x95, 0x96, 0x97, 0x98, 0x99, 0x9A, 0x9B, 0x9C, 0x9D, 0x9E, 0x9F, 0xA0, 0xA1,
+                0xA2,
+            ],
+        ),
+        (PacketType::Auth, &[0x00, 0x18, 0x19]),
+    ];
+
+    #[test]
+    fn each_packet_carries_what_its_section_lists() {
+        for type_number in 1..=15 {
+            let packet = PacketType::from_number(type_number).unwrap();
+            let listed = BY_PACKET.iter().find(|(other, _)| *other == packet);
+            let listed = listed.map_or(&[][..], |(_, numbers)| numbers);
+            let allowed = |number| {
+                ReasonCode::from_number(number).is_some_and(|code| code.is_allowed_in(packet))
+            };
+            assert!(
+                (0..=255)
+                    .filter(|&number| allowed(number))
+                    .eq(listed.iter().copied())
+            );
+        }
+    }
+
+    #[test]
+    fn numbers_and_reason_codes_name_each_other() {
+        let found = (0..=255).filter_map(ReasonCode::from_number);
+        assert!(found.eq(ReasonCode::ALL.iter().copied()));
+        for &reason_code in ReasonCode::ALL {
+            assert_eq!(
+                ReasonCode::from_number(reason_code.number()),
+                Some(reason_code)
+            );
+            assert_eq!(reason_code.is_error(), reason_code.number() >= 0x80);
+        }
+    }
+
+    #[test]
+    fn return_codes_come_back() {
+        for return_code in 0..=5 {
+            let reason_code = ReasonCode::from_return_code(return_code).unwrap();
+            assert_eq!(reason_code.return_code(), Some(return_code));
+        }
+        assert_eq!(ReasonCode::from_return_code(6), None);
+        assert_eq!(ReasonCode::MalformedPacket.return_code(), None);
+        assert_eq!(ReasonCode::Banned.return_code(), Some(5));
     }
 }

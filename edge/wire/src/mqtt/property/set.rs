@@ -156,3 +156,132 @@ impl PropertySet {
         set
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Table 2-4 of the specification: each property, and the packets that may carry it.
+    const BY_IDENTIFIER: &[(u8, &[&str])] = &[
+        (0x01, &["PUBLISH", "will"]),
+        (0x02, &["PUBLISH", "will"]),
+        (0x03, &["PUBLISH", "will"]),
+        (0x08, &["PUBLISH", "will"]),
+        (0x09, &["PUBLISH", "will"]),
+        (0x0B, &["PUBLISH", "SUBSCRIBE"]),
+        (0x11, &["CONNECT", "CONNACK", "DISCONNECT"]),
+        (0x12, &["CONNACK"]),
+        (0x13, &["CONNACK"]),
+        (0x15, &["CONNECT", "CONNACK", "AUTH"]),
+        (0x16, &["CONNECT", "CONNACK", "AUTH"]),
+        (0x17, &["CONNECT"]),
+        (0x18, &["will"]),
+        (0x19, &["CONNECT"]),
+        (0x1A, &["CONNACK"]),
+        (0x1C, &["CONNACK", "DISCONNECT"]),
+        (
+            0x1F,
+            &[
+                "CONNACK",
+                "PUBACK",
+                "PUBREC",
+                "PUBREL",
+                "PUBCOMP",
+                "SUBACK",
+                "UNSUBACK",
+                "DISCONNECT",
+                "AUTH",
+            ],
+        ),
+        (0x21, &["CONNECT", "CONNACK"]),
+        (0x22, &["CONNECT", "CONNACK"]),
+        (0x23, &["PUBLISH"]),
+        (0x24, &["CONNACK"]),
+        (0x25, &["CONNACK"]),
+        (
+            0x26,
+            &[
+                "CONNECT",
+                "CONNACK",
+                "PUBLISH",
+                "will",
+                "PUBACK",
+                "PUBREC",
+                "PUBREL",
+                "PUBCOMP",
+                "SUBSCRIBE",
+                "SUBACK",
+                "UNSUBSCRIBE",
+                "UNSUBACK",
+                "DISCONNECT",
+                "AUTH",
+            ],
+        ),
+        (0x27, &["CONNECT", "CONNACK"]),
+        (0x28, &["CONNACK"]),
+        (0x29, &["CONNACK"]),
+        (0x2A, &["CONNACK"]),
+    ];
+
+    #[test]
+    fn each_packet_allows_what_the_table_lists() {
+        let packets = (1..=15).map(|number| {
+            let packet = PacketType::from_number(number).unwrap();
+            (packet.name(), PropertySet::allowed_in(packet))
+        });
+        for (name, allowed) in packets.chain([("will", PropertySet::WILL)]) {
+            let listed = BY_IDENTIFIER
+                .iter()
+                .filter(|(_, packets)| packets.contains(&name));
+            let found = (0..63).filter(|&identifier| allowed.contains(identifier));
+            assert!(
+                found.eq(listed.map(|(identifier, _)| *identifier)),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn repetition_is_for_user_properties_and_in_publish_for_subscription_identifiers() {
+        for identifier in 1..=0x2A {
+            for allowed in [
+                PropertySet::PUBLISH,
+                PropertySet::SUBSCRIBE,
+                PropertySet::CONNACK,
+            ] {
+                let mut present = PropertySet::NONE;
+                if present.admit(identifier, allowed).is_err() {
+                    continue;
+                }
+                let is_repeatable = identifier == USER_PROPERTY
+                    || identifier == SUBSCRIPTION_IDENTIFIER && allowed == PropertySet::PUBLISH;
+                let expected = if is_repeatable {
+                    Ok(())
+                } else {
+                    Err(Misplaced::Repeated)
+                };
+                assert_eq!(
+                    present.admit(identifier, allowed),
+                    expected,
+                    "{identifier:#04x}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn several_subscription_identifiers_are_refused_where_one_may_stand() {
+        let mut present = PropertySet::NONE;
+        present
+            .admit(SUBSCRIPTION_IDENTIFIER, PropertySet::PUBLISH)
+            .unwrap();
+        assert_eq!(PropertySet::SUBSCRIBE.lowest_missing(present), None);
+        present
+            .admit(SUBSCRIPTION_IDENTIFIER, PropertySet::PUBLISH)
+            .unwrap();
+        assert_eq!(
+            PropertySet::SUBSCRIBE.lowest_missing(present),
+            Some(SUBSCRIPTION_IDENTIFIER)
+        );
+    }
+}
