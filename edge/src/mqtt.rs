@@ -6,8 +6,15 @@
 //! touches a socket or a clock and keeps nothing durable: what must survive is a note in the
 //! broker's session.
 
+mod alias;
 mod connection;
 mod error;
+mod greeting;
+mod inbound;
+mod inflight;
+mod outbound;
+mod settings;
 
-pub use connection::{Connection, Settings};
+pub use connection::Connection;
 pub use error::PeerError;
+pub use settings::Settings;

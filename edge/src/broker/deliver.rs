@@ -14,8 +14,8 @@ use super::retained::Step;
 use super::session::{KeptNote, Match, Session, Source};
 use super::stored::member_key;
 
-/// Retained messages that one step sends, at most: a congested connection is heard after each.
-const STEP_MESSAGES: usize = 32;
+/// Looks at the retained messages that one step takes, at most.
+const STEP_LOOKS: usize = 8;
 
 impl Broker {
     pub(super) fn handle_acknowledge(&mut self, connection: ConnectionId, delivery: DeliveryId) {
@@ -312,9 +312,10 @@ impl Broker {
         });
     }
 
-    /// Sends some of the retained messages that a session waits for.
+    /// Sends the next of the retained messages that a session waits for. Only one, so that a
+    /// congested connection is heard before the one after.
     fn walk_retained(&mut self, id: SessionId, connection: ConnectionId) {
-        for _ in 0..STEP_MESSAGES {
+        for _ in 0..STEP_LOOKS {
             let Some(session) = self.registry.get_mut(id) else {
                 return;
             };
@@ -351,6 +352,7 @@ impl Broker {
                     let event = Event::Deliver(delivery);
                     self.outputs
                         .push_back(Output::ToConnection { connection, event });
+                    break;
                 }
             }
         }

@@ -48,7 +48,6 @@ pub(super) enum Origin {
 /// Who wants a record.
 #[derive(Clone, Copy, Debug, Default)]
 struct Demand {
-    is_routed: bool,
     /// Anybody at all.
     is_wanted: bool,
     /// Somebody with QoS over 0.
@@ -234,7 +233,6 @@ impl Broker {
         let is_routed = self.look_up(record.topic(), found);
         let is_routed = is_routed && !record.is_from_cloud();
         let mut demand = Demand {
-            is_routed,
             is_wanted: is_routed || !found.is_empty(),
             has_readers: false,
             needs_log: is_routed,

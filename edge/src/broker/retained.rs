@@ -136,10 +136,6 @@ impl Retained {
         Step::Done
     }
 
-    pub(super) fn has_unsaved(&self) -> bool {
-        !self.unsaved.is_empty()
-    }
-
     pub(super) fn len(&self) -> usize {
         self.records.len()
     }

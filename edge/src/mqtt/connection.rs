@@ -1,122 +1,480 @@
-//! One MQTT connection.
+//! One MQTT connection: a state machine over bytes.
+//!
+//! ```text
+//! awaiting connect -> connecting  CONNECT
+//! awaiting connect -> closing     anything else, or the deadline
+//! connecting       -> connected   the broker has the session; CONNACK
+//! connecting       -> closing     the broker refuses; CONNACK with the reason
+//! connected        -> closing     DISCONNECT, a peer's mistake, silence, taken over
+//! ```
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
-use sync::{Instant, Now};
+use sync::{Instant, Now, Record};
+use wire::DecodeError;
+use wire::mqtt::{Acknowledgement, Disconnect, Packet, ReasonCode, Version};
+use wire::mqtt::{decode, decode_connect};
 
-use super::PeerError;
-use crate::broker::{ConnectionId, Event, Input};
-
-/// Limits of a connection, with what happens at each.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// How long a connection may take to its CONNECT. Then it is closed. Default 10 s.
-    pub connect_timeout: Duration,
-    /// Bytes of an inbound packet. A larger one closes the connection when its fixed header is
-    /// seen. Default 256 KiB.
-    pub packet_bytes_maximum: u32,
-    /// Unanswered inbound publishes with QoS over 0. One more closes the connection. Default 64.
-    pub receive_maximum: u16,
-    /// Inbound topic aliases. A higher one closes the connection. Default 16.
-    pub topic_alias_maximum: u16,
-    /// The longest keep alive in seconds, and the one of clients that ask for none; 0 sets no
-    /// limit. Default 0.
-    pub keep_alive_maximum: u16,
-    /// Bytes waiting to be written. Above it QoS 0 is dropped and the rest waits in the log.
-    /// Default 256 KiB.
-    pub outbound_bytes_maximum: usize,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            connect_timeout: Duration::from_secs(10),
-            packet_bytes_maximum: 256 << 10,
-            receive_maximum: 64,
-            topic_alias_maximum: 16,
-            keep_alive_maximum: 0,
-            outbound_bytes_maximum: 256 << 10,
-        }
-    }
-}
+use super::alias::Aliases;
+use super::greeting::{Greeting, refuse};
+use super::inbound::Step;
+use super::inflight::{Answers, Inflight, Outbound};
+use super::{PeerError, Settings};
+use crate::broker::{CloseReason, Connected, ConnectionId, Event, Input, Refusal, Room};
 
 /// The MQTT state of one connected byte stream.
 #[derive(Debug)]
 pub struct Connection {
-    outbound: Vec<u8>,
+    pub(super) id: ConnectionId,
+    pub(super) settings: Rc<Settings>,
+    state: State,
+    /// The beginning of a packet whose end has not come.
+    tail: Vec<u8>,
+    pub(super) outbound: Vec<u8>,
+    pub(super) inputs: VecDeque<Input>,
+    is_congested: bool,
+    last_received: Instant,
+    peer_error: Option<PeerError>,
+    pub(super) dropped_count: u64,
 }
+
+#[derive(Debug)]
+enum State {
+    AwaitingConnect { deadline: Instant },
+    Connecting(Box<Greeting>),
+    Connected(Box<Established>),
+    Closing,
+}
+
+/// What a connected client has.
+#[derive(Debug)]
+pub(super) struct Established {
+    pub(super) version: Version,
+    /// [`Record::publisher_hash`] of the client identifier.
+    pub(super) publisher: u64,
+    /// How long the client may be silent.
+    patience: Option<Duration>,
+    /// The largest packet that the client takes.
+    pub(super) packet_bytes_maximum: u32,
+    pub(super) session_expiry: u32,
+    pub(super) aliases: Aliases,
+    pub(super) inflight: Inflight,
+    pub(super) answers: Answers,
+    /// Publishes of this connection whose exchange is not over.
+    pub(super) unanswered: u16,
+    /// Properties that go on to subscribers; kept for its capacity.
+    pub(super) forwarded: Vec<u8>,
+}
+
+/// A tail larger than this gives its memory back when it is used up.
+const TAIL_BYTES_KEPT: usize = 1024;
 
 impl Connection {
     /// Starts with an accepted link, waiting for CONNECT.
     #[must_use]
-    pub fn new(_id: ConnectionId, _settings: Rc<Settings>, _now: Now) -> Self {
+    pub fn new(id: ConnectionId, settings: Rc<Settings>, now: Now) -> Self {
         Self {
+            id,
+            state: State::AwaitingConnect {
+                deadline: now.instant + settings.connect_timeout,
+            },
+            settings,
+            tail: Vec::new(),
             outbound: Vec::new(),
+            inputs: VecDeque::new(),
+            is_congested: false,
+            last_received: now.instant,
+            peer_error: None,
+            dropped_count: 0,
         }
     }
 
     /// Takes bytes as they came. Drain [`Connection::poll`] afterwards.
-    pub fn handle_bytes(&mut self, _now: Now, _bytes: &[u8]) {}
+    pub fn handle_bytes(&mut self, now: Now, bytes: &[u8]) {
+        self.last_received = now.instant;
+        if self.tail.is_empty() {
+            let consumed = self.consume(now, bytes);
+            if !self.is_closed() {
+                self.tail.extend_from_slice(&bytes[consumed..]);
+            }
+        } else {
+            self.tail.extend_from_slice(bytes);
+            self.consume_tail(now);
+        }
+    }
 
-    /// Takes an event of the broker for this connection.
-    pub fn handle_event(&mut self, _now: Now, _event: Event) {}
+    /// Takes an event of the broker for this connection. Drain [`Connection::poll`] afterwards.
+    pub fn handle_event(&mut self, now: Now, event: Event) {
+        match (&self.state, event) {
+            (State::Connecting(_), Event::Connected(connected)) => {
+                self.establish(now, &connected);
+            }
+            (State::Connecting(greeting), Event::Refused(refusal)) => {
+                let version = greeting.version;
+                self.outbound
+                    .extend(refuse(version, connect_reason(refusal)));
+                self.state = State::Closing;
+            }
+            (State::Connected(_), Event::Closed(CloseReason::TakenOver)) => {
+                self.say_goodbye(ReasonCode::SessionTakenOver);
+                self.state = State::Closing;
+            }
+            (State::Connecting(_), Event::Closed(CloseReason::TakenOver)) => {
+                self.state = State::Closing;
+            }
+            (State::Connected(_), event) => self.hear(now, event),
+            // The connection closed while the event was on its way.
+            (State::AwaitingConnect { .. } | State::Connecting(_) | State::Closing, _) => {}
+        }
+        self.note_congestion();
+    }
 
     /// Does what is due: the deadline of CONNECT, the keep alive. One sweep a second over all
     /// connections is precise enough.
-    pub fn handle_timeout(&mut self, _now: Now) {}
+    pub fn handle_timeout(&mut self, now: Now) {
+        match &self.state {
+            State::AwaitingConnect { deadline } if *deadline <= now.instant => {
+                self.fail(PeerError::ConnectTimeout);
+            }
+            // Its packets wait unread for answers of ours.
+            State::Connected(established) if self.waits_for_answers(established) => {
+                self.last_received = now.instant;
+            }
+            State::Connected(established) => {
+                let due = established
+                    .patience
+                    .map(|patience| self.last_received + patience);
+                if due.is_some_and(|due| due <= now.instant) {
+                    self.fail(PeerError::KeepAliveTimeout);
+                }
+            }
+            State::AwaitingConnect { .. } | State::Connecting(_) | State::Closing => {}
+        }
+    }
 
     /// Notes that the link is gone; the broker hears it by [`Connection::poll`].
-    pub fn handle_lost(&mut self) {}
+    pub fn handle_lost(&mut self) {
+        self.leave_broker();
+        self.state = State::Closing;
+    }
 
-    /// Says goodbye because the server stops.
-    pub fn handle_shutdown(&mut self) {}
+    /// Says goodbye because the server stops. The will is published, as after a loss.
+    pub fn handle_shutdown(&mut self) {
+        self.give_up(ReasonCode::ServerShuttingDown);
+    }
 
     /// Gives the next input for the broker.
     pub fn poll(&mut self) -> Option<Input> {
-        None
+        self.inputs.pop_front()
     }
 
     /// When [`Connection::handle_timeout`] is due; stale after any other call.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        None
+        match &self.state {
+            State::AwaitingConnect { deadline } => Some(*deadline),
+            State::Connected(established) => established
+                .patience
+                .map(|patience| self.last_received + patience),
+            State::Connecting(_) | State::Closing => None,
+        }
     }
 
     /// Takes what is to be written, leaving `empty` (a buffer to use again) in its place. Call it
     /// when the bytes of the former call are written, and drain [`Connection::poll`] afterwards.
     pub fn take_outbound(&mut self, empty: Vec<u8>) -> Vec<u8> {
-        std::mem::replace(&mut self.outbound, empty)
+        debug_assert!(
+            empty.is_empty(),
+            "what is left in place of the bytes holds none"
+        );
+        let taken = std::mem::replace(&mut self.outbound, empty);
+        self.note_congestion();
+        taken
     }
 
     /// Bytes waiting to be taken.
     #[must_use]
-    pub fn outbound_bytes(&self) -> usize {
+    pub const fn outbound_bytes(&self) -> usize {
         self.outbound.len()
     }
 
-    /// Whether the link should be read: false while the broker looks for the session, and when
-    /// closed.
+    /// Whether the link should be read: false while the broker looks for the session, while too
+    /// much waits for answers or to be written, and when closed.
     #[must_use]
     pub fn wants_more(&self) -> bool {
-        false
+        match &self.state {
+            State::AwaitingConnect { .. } => true,
+            State::Connected(established) => {
+                !self.is_full() && !self.waits_for_answers(established)
+            }
+            State::Connecting(_) | State::Closing => false,
+        }
     }
 
     /// Whether the link is to be closed once the outbound bytes are written.
     #[must_use]
-    pub fn is_closed(&self) -> bool {
-        false
+    pub const fn is_closed(&self) -> bool {
+        matches!(self.state, State::Closing)
     }
 
     /// Why we closed the connection, if the peer is to blame.
     #[must_use]
-    pub fn peer_error(&self) -> Option<&PeerError> {
-        None
+    pub const fn peer_error(&self) -> Option<&PeerError> {
+        self.peer_error.as_ref()
     }
 
-    /// QoS 0 messages dropped because the outbound buffer was over its limit.
+    /// Messages that were not sent: QoS 0 over the outbound limit, and any over the client's
+    /// maximum packet size.
     #[must_use]
-    pub fn dropped_count(&self) -> u64 {
-        0
+    pub const fn dropped_count(&self) -> u64 {
+        self.dropped_count
+    }
+
+    /// Whether the outbound buffer is over its limit.
+    pub(super) fn is_full(&self) -> bool {
+        self.outbound.len() > self.settings.outbound_bytes_maximum
+    }
+
+    /// Sends a packet, unless the client does not take one so large. [MQTT-3.1.2-24]
+    pub(super) fn send(&mut self, established: &Established, packet: &Packet<'_>) {
+        let version = established.version;
+        let fits = packet
+            .encoded_len(version)
+            .is_ok_and(|bytes| bytes <= established.packet_bytes_maximum as usize);
+        if fits {
+            let sent = packet.encode(version, &mut self.outbound);
+            debug_assert!(sent.is_ok(), "a packet that has a length can be encoded");
+        }
+    }
+
+    /// Sends one of the four packets that have only a packet identifier and a reason.
+    pub(super) fn send_step(
+        &mut self,
+        established: &Established,
+        step: Step,
+        packet_identifier: u16,
+        reason_code: ReasonCode,
+    ) {
+        let Ok(packet_identifier) = packet_identifier.try_into() else {
+            return;
+        };
+        let step_of = match step {
+            Step::Puback => Packet::Puback,
+            Step::Pubrec => Packet::Pubrec,
+            Step::Pubrel => Packet::Pubrel,
+            Step::Pubcomp => Packet::Pubcomp,
+        };
+        let packet = step_of(Acknowledgement::with_reason(packet_identifier, reason_code));
+        self.send(established, &packet);
+    }
+
+    /// Handles whole packets from the front of `bytes`; gives how many bytes they had.
+    fn consume(&mut self, now: Now, bytes: &[u8]) -> usize {
+        let mut consumed = 0;
+        if let State::AwaitingConnect { .. } = self.state {
+            match self.consume_connect(now, bytes) {
+                Ok(bytes) => consumed = bytes,
+                Err(error) => self.fail(error),
+            }
+        }
+        match std::mem::replace(&mut self.state, State::Closing) {
+            State::Connected(mut established) => {
+                let outcome = self.consume_packets(now, &mut established, bytes, &mut consumed);
+                self.state = State::Connected(established);
+                self.note_congestion();
+                if let Err(ending) = outcome {
+                    self.end(ending);
+                }
+            }
+            state => self.state = state,
+        }
+        consumed
+    }
+
+    fn consume_connect(&mut self, now: Now, bytes: &[u8]) -> Result<usize, PeerError> {
+        let decoded = decode_connect(bytes, self.settings.packet_bytes_maximum);
+        let Some((connect, taken)) = decoded.inspect_err(|error| self.refuse_version(*error))?
+        else {
+            return Ok(0);
+        };
+        let version = connect.version;
+        let greeting = Greeting::read(&connect).inspect_err(|error| {
+            self.outbound.extend(refuse(version, error.reason_code()));
+        })?;
+        let asked = greeting.ask(now, self.id, &connect);
+        self.inputs.push_back(Input::Connect(Box::new(asked)));
+        self.state = State::Connecting(Box::new(greeting));
+        Ok(taken)
+    }
+
+    fn consume_packets(
+        &mut self,
+        now: Now,
+        established: &mut Established,
+        bytes: &[u8],
+        consumed: &mut usize,
+    ) -> Result<(), Ending> {
+        let (version, maximum) = (established.version, self.settings.packet_bytes_maximum);
+        while let Some((packet, taken)) = decode(&bytes[*consumed..], version, maximum)? {
+            self.handle_packet(now, established, packet)?;
+            *consumed += taken;
+        }
+        Ok(())
+    }
+
+    fn consume_tail(&mut self, now: Now) {
+        let mut tail = std::mem::take(&mut self.tail);
+        let consumed = self.consume(now, &tail);
+        tail.drain(..consumed);
+        if self.is_closed() || (tail.is_empty() && tail.capacity() > TAIL_BYTES_KEPT) {
+            tail = Vec::new();
+        }
+        self.tail = tail;
+    }
+
+    /// Answers the CONNECT of a version that is not spoken here. [MQTT-3.1.2-2]
+    fn refuse_version(&mut self, error: DecodeError) {
+        if let DecodeError::ProtocolLevel { level } = error {
+            let is_newer = level > Version::V5.protocol_level();
+            let version = if is_newer { Version::V5 } else { Version::V311 };
+            self.outbound.extend(refuse(version, error.reason_code()));
+        }
+    }
+
+    fn establish(&mut self, now: Now, connected: &Connected) {
+        let State::Connecting(greeting) = &self.state else {
+            return;
+        };
+        let connack = greeting.accept(&self.settings, connected);
+        if connack.len() > greeting.packet_bytes_maximum as usize {
+            return self.handle_lost();
+        }
+        self.outbound.extend(connack);
+        let established = Box::new(Established {
+            version: greeting.version,
+            publisher: Record::publisher_hash(&connected.client_identifier),
+            patience: greeting.patience(&self.settings),
+            packet_bytes_maximum: greeting.packet_bytes_maximum,
+            session_expiry: connected.session_expiry,
+            aliases: Aliases::default(),
+            inflight: Inflight::restore(&connected.notes),
+            answers: Answers::default(),
+            unanswered: 0,
+            forwarded: Vec::new(),
+        });
+        // [MQTT-4.4.0-1]
+        for (packet_identifier, step) in &established.inflight.outbound {
+            if matches!(step, Outbound::Released) {
+                let reason_code = ReasonCode::Success;
+                self.send_step(&established, Step::Pubrel, *packet_identifier, reason_code);
+            }
+        }
+        self.state = State::Connected(established);
+        self.consume_tail(now);
+    }
+
+    /// Takes an event for a connected client.
+    fn hear(&mut self, now: Now, event: Event) {
+        if let State::Connected(mut established) =
+            std::mem::replace(&mut self.state, State::Closing)
+        {
+            let outcome = self.handle_answer(now, &mut established, event);
+            self.state = State::Connected(established);
+            if let Err(ending) = outcome {
+                self.end(ending);
+            }
+        }
+    }
+
+    fn end(&mut self, ending: Ending) {
+        match ending {
+            Ending::Peer(error) => self.fail(error),
+            Ending::Refused(reason_code) => self.give_up(reason_code),
+            Ending::Goodbye => self.state = State::Closing,
+        }
+    }
+
+    /// Closes because of the peer.
+    fn fail(&mut self, error: PeerError) {
+        self.peer_error = Some(error);
+        self.give_up(error.reason_code());
+    }
+
+    /// Closes with a reason; the broker loses the client.
+    fn give_up(&mut self, reason_code: ReasonCode) {
+        self.say_goodbye(reason_code);
+        self.leave_broker();
+        self.state = State::Closing;
+    }
+
+    /// Sends DISCONNECT where there is one. [MQTT-3.14.0-1]
+    fn say_goodbye(&mut self, reason_code: ReasonCode) {
+        if let State::Connected(established) = std::mem::replace(&mut self.state, State::Closing) {
+            if established.version == Version::V5 {
+                self.send(
+                    &established,
+                    &Packet::Disconnect(Disconnect::new(reason_code)),
+                );
+            }
+            self.state = State::Connected(established);
+        }
+    }
+
+    fn leave_broker(&mut self) {
+        if matches!(self.state, State::Connecting(_) | State::Connected(_)) {
+            self.inputs.push_back(Input::Lost {
+                connection: self.id,
+            });
+        }
+    }
+
+    /// Tells the broker when the outbound buffer crosses its limit.
+    fn note_congestion(&mut self) {
+        let is_full = self.is_full();
+        if is_full != self.is_congested && matches!(self.state, State::Connected(_)) {
+            self.is_congested = is_full;
+            let room = if is_full { Room::Congested } else { Room::Free };
+            self.inputs.push_back(Input::Room {
+                connection: self.id,
+                room,
+            });
+        }
+    }
+
+    fn waits_for_answers(&self, established: &Established) -> bool {
+        established.answers.len() >= usize::from(self.settings.receive_maximum)
+    }
+}
+
+/// How a connection ends on our side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// The peer made a mistake.
+    Peer(PeerError),
+    /// We can't go on.
+    Refused(ReasonCode),
+    /// The client said so; the broker knows already.
+    Goodbye,
+}
+
+impl From<PeerError> for Ending {
+    fn from(error: PeerError) -> Self {
+        Self::Peer(error)
+    }
+}
+
+impl From<DecodeError> for Ending {
+    fn from(error: DecodeError) -> Self {
+        Self::Peer(error.into())
+    }
+}
+
+const fn connect_reason(refusal: Refusal) -> ReasonCode {
+    match refusal {
+        Refusal::ClientIdentifier => ReasonCode::ClientIdentifierNotValid,
+        Refusal::LogFailed => ReasonCode::ServerUnavailable,
+        _ => ReasonCode::QuotaExceeded,
     }
 }

@@ -1,0 +1,77 @@
+//! Topic aliases of one connection, inbound: numbers that a client gives to topics.
+
+use wire::topic::TopicName;
+
+use super::PeerError;
+
+/// What each alias stands for. Grows to the highest alias in use, at most the agreed maximum.
+#[derive(Debug, Default)]
+pub(super) struct Aliases {
+    topics: Vec<Box<str>>,
+}
+
+impl Aliases {
+    /// Gives an alias to a topic, in place of its former one.
+    pub(super) fn assign(
+        &mut self,
+        alias: u16,
+        topic: TopicName<'_>,
+        limit: u16,
+    ) -> Result<(), PeerError> {
+        // [MQTT-3.3.2-9]
+        if alias > limit {
+            return Err(PeerError::TopicAlias {
+                found: alias,
+                limit,
+            });
+        }
+        let at = usize::from(alias) - 1;
+        if self.topics.len() <= at {
+            self.topics.resize(at + 1, Box::default());
+        }
+        if *self.topics[at] != *topic.as_str() {
+            self.topics[at] = topic.as_str().into();
+        }
+        Ok(())
+    }
+
+    /// Finds the topic of an alias.
+    pub(super) fn topic(&self, alias: u16, limit: u16) -> Result<&str, PeerError> {
+        if alias > limit {
+            return Err(PeerError::TopicAlias {
+                found: alias,
+                limit,
+            });
+        }
+        match self.topics.get(usize::from(alias) - 1) {
+            Some(topic) if !topic.is_empty() => Ok(topic),
+            _ => Err(PeerError::TopicAliasUnknown { found: alias }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn aliases_are_known_after_they_are_assigned() {
+        let mut aliases = Aliases::default();
+        let topic = |text| TopicName::new(text).unwrap();
+        assert_eq!(
+            aliases.topic(2, 3),
+            Err(PeerError::TopicAliasUnknown { found: 2 })
+        );
+        aliases.assign(3, topic("a"), 3).unwrap();
+        assert_eq!(aliases.topic(3, 3), Ok("a"));
+        assert_eq!(
+            aliases.topic(2, 3),
+            Err(PeerError::TopicAliasUnknown { found: 2 })
+        );
+        aliases.assign(3, topic("b"), 3).unwrap();
+        assert_eq!(aliases.topic(3, 3), Ok("b"));
+        let too_high = PeerError::TopicAlias { found: 4, limit: 3 };
+        assert_eq!(aliases.assign(4, topic("a"), 3), Err(too_high));
+        assert_eq!(aliases.topic(4, 3), Err(too_high));
+    }
+}

@@ -1,0 +1,177 @@
+//! The beginning of a connection: CONNECT to the broker, its answer to CONNACK.
+
+use std::num::{NonZeroU16, NonZeroU32};
+use std::time::Duration;
+
+use sync::{Now, Record, RecordParts};
+use wire::mqtt::property::{Properties, Property, PropertySet, PropertyWriter};
+use wire::mqtt::{Connack, Connect, Packet, ReasonCode, Version, Will};
+
+use super::{PeerError, Settings};
+use crate::broker::{self, Connected, ConnectionId, SessionFound, SessionStart};
+
+/// What CONNECT said and CONNACK needs.
+#[derive(Clone, Debug)]
+pub(super) struct Greeting {
+    pub(super) version: Version,
+    /// Seconds; 0 for none.
+    keep_alive: u16,
+    session_expiry: u32,
+    has_client_identifier: bool,
+    /// The largest packet that the client takes.
+    pub(super) packet_bytes_maximum: u32,
+}
+
+impl Greeting {
+    /// Reads a CONNECT.
+    pub(super) fn read(connect: &Connect<'_>) -> Result<Self, PeerError> {
+        let properties = &connect.properties;
+        // [MQTT-4.12.0-1]
+        if properties.authentication_method().is_some() {
+            return Err(PeerError::AuthenticationMethod);
+        }
+        let is_new = connect.version == Version::V5;
+        if connect.client_identifier.is_empty() && !connect.clean_start && !is_new {
+            return Err(PeerError::ClientIdentifier);
+        }
+        let session_expiry = match connect.version {
+            Version::V5 => properties.session_expiry_interval().unwrap_or(0),
+            Version::V31 | Version::V311 if connect.clean_start => 0,
+            Version::V31 | Version::V311 => u32::MAX,
+        };
+        Ok(Self {
+            version: connect.version,
+            keep_alive: connect.keep_alive,
+            session_expiry,
+            has_client_identifier: !connect.client_identifier.is_empty(),
+            packet_bytes_maximum: properties
+                .maximum_packet_size()
+                .map_or(u32::MAX, NonZeroU32::get),
+        })
+    }
+
+    /// Asks the broker for the session.
+    pub(super) fn ask(
+        &self,
+        now: Now,
+        connection: ConnectionId,
+        connect: &Connect<'_>,
+    ) -> broker::Connect {
+        let receive_maximum = connect.properties.receive_maximum();
+        broker::Connect {
+            connection,
+            client_identifier: connect.client_identifier.to_owned(),
+            start: match connect.clean_start {
+                true => SessionStart::Clean,
+                false => SessionStart::Resume,
+            },
+            session_expiry: self.session_expiry,
+            receive_maximum: receive_maximum.map_or(u16::MAX, NonZeroU16::get),
+            will: connect
+                .will
+                .map(|will| will_of(now, &will, connect.client_identifier)),
+        }
+    }
+
+    /// Encodes the CONNACK of a session.
+    pub(super) fn accept(&self, settings: &Settings, connected: &Connected) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        if self.version == Version::V5 {
+            self.write_properties(settings, connected, &mut bytes);
+        }
+        let properties = Properties::parse(&bytes, PropertySet::CONNACK)
+            .expect("what the property writer wrote can be read");
+        connack(
+            self.version,
+            &Connack {
+                session_present: connected.session == SessionFound::Present,
+                reason_code: ReasonCode::Success,
+                properties,
+            },
+        )
+    }
+
+    /// The keep alive that holds, in seconds; 0 for none.
+    pub(super) fn keep_alive(&self, settings: &Settings) -> u16 {
+        let limit = settings.keep_alive_maximum;
+        // Before MQTT 5 there is no way to tell the client another one.
+        let is_over = self.keep_alive == 0 || self.keep_alive > limit;
+        if limit > 0 && is_over && self.version == Version::V5 {
+            limit
+        } else {
+            self.keep_alive
+        }
+    }
+
+    /// How long the client may be silent. [MQTT-3.1.2-22]
+    pub(super) fn patience(&self, settings: &Settings) -> Option<Duration> {
+        let keep_alive = self.keep_alive(settings);
+        (keep_alive > 0).then(|| Duration::from_millis(u64::from(keep_alive) * 1500))
+    }
+
+    fn write_properties(&self, settings: &Settings, connected: &Connected, bytes: &mut Vec<u8>) {
+        let keep_alive = self.keep_alive(settings);
+        let changed_expiry = connected.session_expiry != self.session_expiry;
+        let properties = [
+            changed_expiry.then_some(Property::SessionExpiryInterval(connected.session_expiry)),
+            NonZeroU16::new(settings.receive_maximum).map(Property::ReceiveMaximum),
+            NonZeroU32::new(settings.packet_bytes_maximum).map(Property::MaximumPacketSize),
+            // [MQTT-3.2.2-16]
+            (!self.has_client_identifier).then_some(Property::AssignedClientIdentifier(
+                &connected.client_identifier,
+            )),
+            (settings.topic_alias_maximum > 0)
+                .then_some(Property::TopicAliasMaximum(settings.topic_alias_maximum)),
+            (keep_alive != self.keep_alive).then_some(Property::ServerKeepAlive(keep_alive)),
+            Some(Property::SharedSubscriptionAvailable(false)),
+        ];
+        let mut writer = PropertyWriter::new(bytes, PropertySet::CONNACK);
+        for property in properties.iter().flatten() {
+            writer
+                .write(property)
+                .expect("a vector takes every property of CONNACK");
+        }
+    }
+}
+
+/// Encodes the CONNACK of a refusal; nothing where an old version has no return code for it.
+pub(super) fn refuse(version: Version, reason_code: ReasonCode) -> Vec<u8> {
+    let properties = Properties::EMPTY;
+    connack(
+        version,
+        &Connack {
+            session_present: false,
+            reason_code,
+            properties,
+        },
+    )
+}
+
+fn connack(version: Version, connack: &Connack<'_>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    match Packet::Connack(*connack).encode(version, &mut bytes) {
+        Ok(_) => bytes,
+        Err(_) => Vec::new(),
+    }
+}
+
+fn will_of(now: Now, will: &Will<'_>, client_identifier: &str) -> broker::Will {
+    let properties = &will.properties;
+    let mut forwarded = Vec::new();
+    let copied = properties.copy_forwardable(&mut forwarded);
+    copied.expect("a vector takes every byte");
+    broker::Will {
+        record: Record::new(&RecordParts {
+            qos: will.qos.into(),
+            retain: will.retain,
+            from_cloud: false,
+            time: now.wall,
+            expiry_seconds: properties.message_expiry_interval(),
+            publisher: Record::publisher_hash(client_identifier),
+            topic: will.topic.as_str(),
+            properties: &forwarded,
+            payload: will.payload,
+        }),
+        delay_seconds: properties.will_delay_interval().unwrap_or(0),
+    }
+}

@@ -1,0 +1,269 @@
+//! Exchanges that are under way: the steps of QoS 1 and 2 by packet identifier, both directions,
+//! and the order in which publishes are answered.
+//!
+//! Outbound, the packet identifier is the broker's name of the delivery:
+//! ```text
+//! QoS 1  published ----------------------------------------------> PUBACK, acknowledged
+//! QoS 2  keeping -> published -> (PUBREC) releasing -> released -> PUBCOMP, note deleted
+//! ```
+//! `keeping` and `releasing` wait for a note to be kept; `awaiting` is a publish of an earlier
+//! connection that the broker repeats.
+//!
+//! Inbound:
+//! ```text
+//! QoS 2  waiting -> received -> (PUBREL) completing -> PUBCOMP
+//! ```
+//!
+//! Notes have the packet identifier as key, plus [`INBOUND`] for those of the client, and one
+//! byte as value: 1 published, 2 released, 3 received.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use wire::mqtt::ReasonCode;
+
+use crate::broker::{Delivery, Note, Token};
+
+/// Marks the notes about packet identifiers of the client.
+const INBOUND: u32 = 1 << 16;
+
+/// What a note says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mark {
+    /// Our PUBLISH left, or will.
+    Published,
+    /// Our PUBREL left, or will.
+    Released,
+    /// The client's PUBLISH is stored.
+    Received,
+}
+
+impl Mark {
+    /// Makes the note about a packet identifier.
+    pub(super) const fn note(self, packet_identifier: u16) -> Note {
+        let value: &'static [u8] = match self {
+            Self::Published => &[1],
+            Self::Released => &[2],
+            Self::Received => &[3],
+        };
+        Note {
+            key: self.key(packet_identifier),
+            value: Bytes::from_static(value),
+        }
+    }
+
+    /// The key of the note about a packet identifier.
+    pub(super) const fn key(self, packet_identifier: u16) -> u32 {
+        let inbound = match self {
+            Self::Received => INBOUND,
+            Self::Published | Self::Released => 0,
+        };
+        packet_identifier as u32 | inbound
+    }
+
+    /// Reads a note; `None` for one that this version did not write.
+    fn read(note: &Note) -> Option<(Self, u16)> {
+        let packet_identifier = u16::try_from(note.key & !INBOUND).ok()?;
+        match (note.key & INBOUND, note.value.as_ref()) {
+            (0, [1]) => Some((Self::Published, packet_identifier)),
+            (0, [2]) => Some((Self::Released, packet_identifier)),
+            (INBOUND, [3]) => Some((Self::Received, packet_identifier)),
+            _ => None,
+        }
+    }
+}
+
+/// The step of an outbound exchange.
+#[derive(Clone, Debug)]
+pub(super) enum Outbound {
+    /// QoS 1: waits for PUBACK.
+    PublishedOnce,
+    /// QoS 2: the note is not kept yet; PUBLISH leaves then.
+    Keeping(Box<Delivery>),
+    /// QoS 2 of an earlier connection: waits for the broker to repeat the message.
+    Awaiting,
+    /// QoS 2: waits for PUBREC.
+    Published,
+    /// QoS 2: the note is not kept yet; PUBREL leaves then.
+    Releasing,
+    /// QoS 2: waits for PUBCOMP.
+    Released,
+}
+
+/// The step of an inbound QoS 2 exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Inbound {
+    /// The publish is not answered yet; PUBREC leaves then.
+    Waiting,
+    /// Waits for PUBREL.
+    Received,
+    /// The note is not deleted yet; PUBCOMP leaves then.
+    Completing,
+}
+
+/// All exchanges of a connection.
+#[derive(Debug, Default)]
+pub(super) struct Inflight {
+    pub(super) outbound: BTreeMap<u16, Outbound>,
+    pub(super) inbound: BTreeMap<u16, Inbound>,
+}
+
+impl Inflight {
+    /// Takes over what earlier connections left.
+    pub(super) fn restore(notes: &[Note]) -> Self {
+        let mut inflight = Self::default();
+        for (mark, packet_identifier) in notes.iter().filter_map(Mark::read) {
+            match mark {
+                Mark::Published => {
+                    inflight
+                        .outbound
+                        .insert(packet_identifier, Outbound::Awaiting);
+                }
+                Mark::Released => {
+                    inflight
+                        .outbound
+                        .insert(packet_identifier, Outbound::Released);
+                }
+                Mark::Received => {
+                    inflight
+                        .inbound
+                        .insert(packet_identifier, Inbound::Received);
+                }
+            }
+        }
+        inflight
+    }
+}
+
+/// Answers to publishes in the order in which these came. [MQTT-4.6.0-2] [MQTT-4.6.0-3]
+#[derive(Debug, Default)]
+pub(super) struct Answers {
+    queue: VecDeque<Answer>,
+    /// The token of the first in the queue.
+    first: u64,
+}
+
+/// One answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Answer {
+    pub(super) packet_identifier: u16,
+    pub(super) kind: AnswerKind,
+    /// `None` while the publish is not decided.
+    pub(super) reason_code: Option<ReasonCode>,
+}
+
+/// Which packet answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AnswerKind {
+    /// QoS 1.
+    Puback,
+    /// QoS 2.
+    Pubrec,
+}
+
+impl Answers {
+    /// Reserves the next place.
+    pub(super) fn push(&mut self, answer: Answer) -> Token {
+        self.queue.push_back(answer);
+        Token(self.first + self.queue.len() as u64 - 1)
+    }
+
+    /// Decides an answer; gives it back. `None` for a token that was never given.
+    pub(super) fn decide(&mut self, token: Token, reason_code: ReasonCode) -> Option<Answer> {
+        let at = usize::try_from(token.0.checked_sub(self.first)?).ok()?;
+        let answer = self.queue.get_mut(at)?;
+        answer.reason_code = Some(reason_code);
+        Some(*answer)
+    }
+
+    /// Takes the first answer if it is decided.
+    pub(super) fn pop(&mut self) -> Option<(Answer, ReasonCode)> {
+        let reason_code = self.queue.front()?.reason_code?;
+        let answer = self.queue.pop_front()?;
+        self.first += 1;
+        Some((answer, reason_code))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.queue.len()
+    }
+}
+
+/// What a kept note lets happen; packed with its packet identifier into a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Then {
+    /// PUBLISH leaves.
+    Publish,
+    /// PUBREL leaves.
+    Release,
+    /// PUBCOMP leaves.
+    Complete,
+    /// Nothing.
+    Nothing,
+}
+
+impl Then {
+    pub(super) const fn token(self, packet_identifier: u16) -> Token {
+        Token((self as u64) << 16 | packet_identifier as u64)
+    }
+
+    pub(super) const fn read(token: Token) -> (Self, u16) {
+        let then = match token.0 >> 16 {
+            0 => Self::Publish,
+            1 => Self::Release,
+            2 => Self::Complete,
+            _ => Self::Nothing,
+        };
+        (then, (token.0 & 0xFFFF) as u16)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notes_keep_their_bytes() {
+        for (mark, key, value) in [
+            (Mark::Published, 0x0102, 1),
+            (Mark::Released, 0x0102, 2),
+            (Mark::Received, 0x1_0102, 3),
+        ] {
+            let note = mark.note(0x0102);
+            assert_eq!((note.key, note.value.as_ref()), (key, [value].as_slice()));
+            assert_eq!(Mark::read(&note), Some((mark, 0x0102)));
+        }
+        let newer = Note {
+            key: 1 << 17,
+            value: Bytes::from_static(&[1]),
+        };
+        assert_eq!(Mark::read(&newer), None);
+    }
+
+    #[test]
+    fn answers_leave_in_their_order() {
+        let mut answers = Answers::default();
+        let answer = |packet_identifier| Answer {
+            packet_identifier,
+            kind: AnswerKind::Puback,
+            reason_code: None,
+        };
+        let tokens = [1, 2, 3].map(|number| answers.push(answer(number)));
+        assert!(answers.decide(tokens[1], ReasonCode::Success).is_some());
+        assert_eq!(answers.pop(), None);
+        assert!(answers.decide(tokens[0], ReasonCode::Success).is_some());
+        let left = [answers.pop(), answers.pop()].map(|it| it.map(|it| it.0.packet_identifier));
+        assert_eq!(left, [Some(1), Some(2)]);
+        assert_eq!(answers.pop(), None);
+        assert!(answers.decide(tokens[2], ReasonCode::Success).is_some());
+        assert!(answers.decide(Token(99), ReasonCode::Success).is_none());
+        assert_eq!(answers.len(), 1);
+    }
+
+    #[test]
+    fn tokens_say_what_comes_next() {
+        for then in [Then::Publish, Then::Release, Then::Complete, Then::Nothing] {
+            assert_eq!(Then::read(then.token(0xFFFF)), (then, 0xFFFF));
+        }
+    }
+}

@@ -1,0 +1,363 @@
+//! What the broker says to a connected client, to bytes.
+
+use std::num::NonZeroU16;
+
+use sync::Now;
+use wire::mqtt::property::{Properties, PropertySet, SubscriptionIdentifier};
+use wire::mqtt::{Packet, PublishHeader, QoS, ReasonCode, ReasonCodes, Suback, Unsuback, Version};
+use wire::topic::TopicName;
+
+use super::connection::{Connection, Ending, Established};
+use super::inbound::Step;
+use super::inflight::{AnswerKind, Inbound, Mark, Outbound, Then};
+use crate::broker::{
+    Delivery, DeliveryId, Event, Outcome, Refusal, SubscriptionIdentifiers, Token, Unsubscription,
+};
+
+impl Connection {
+    pub(super) fn handle_answer(
+        &mut self,
+        now: Now,
+        established: &mut Established,
+        event: Event,
+    ) -> Result<(), Ending> {
+        match event {
+            Event::Deliver(delivery) => self.deliver(now, established, delivery),
+            Event::Gone { delivery } => self.handle_gone(established, delivery),
+            Event::Published { token, outcome } => {
+                self.handle_published(established, token, outcome)?;
+            }
+            Event::Subscribed { token, codes } => {
+                self.handle_subscribed(established, token, &codes)
+            }
+            Event::Unsubscribed { token, codes } => {
+                self.handle_unsubscribed(established, token, &codes);
+            }
+            Event::NoteKept { token, outcome } => {
+                self.handle_note_kept(now, established, token, outcome)?;
+            }
+            // Belong to another state; nothing to do here.
+            Event::Connected(_) | Event::Refused(_) | Event::Closed(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Sends the answers that are decided and whose turn it is.
+    pub(super) fn send_answers(&mut self, established: &mut Established) {
+        while let Some((answer, reason_code)) = established.answers.pop() {
+            let step = match answer.kind {
+                AnswerKind::Puback => Step::Puback,
+                AnswerKind::Pubrec => Step::Pubrec,
+            };
+            self.send_step(established, step, answer.packet_identifier, reason_code);
+        }
+    }
+
+    fn deliver(&mut self, now: Now, established: &mut Established, delivery: Delivery) {
+        let Some(DeliveryId(packet_identifier)) = delivery.id else {
+            if self.is_full() || !self.send_publish(now, established, &delivery) {
+                self.dropped_count += 1;
+            }
+            return;
+        };
+        if delivery.qos == 1 {
+            if self.send_publish(now, established, &delivery) {
+                established
+                    .inflight
+                    .outbound
+                    .insert(packet_identifier, Outbound::PublishedOnce);
+            } else {
+                // [MQTT-3.1.2-25]
+                self.dropped_count += 1;
+                self.acknowledge(packet_identifier);
+            }
+            return;
+        }
+        match established.inflight.outbound.get(&packet_identifier) {
+            Some(Outbound::Awaiting) => self.publish_kept(now, established, &delivery),
+            // Its PUBREL left: the message must not be sent again. [MQTT-4.3.3-6]
+            Some(_) => {}
+            None => {
+                let step = Outbound::Keeping(Box::new(delivery));
+                established
+                    .inflight
+                    .outbound
+                    .insert(packet_identifier, step);
+                self.keep(Mark::Published, packet_identifier, Then::Publish);
+            }
+        }
+    }
+
+    /// Sends a message of QoS 2 whose note is kept.
+    fn publish_kept(&mut self, now: Now, established: &mut Established, delivery: &Delivery) {
+        let packet_identifier = delivery.id.map_or(0, |id| id.0);
+        if self.send_publish(now, established, delivery) {
+            established
+                .inflight
+                .outbound
+                .insert(packet_identifier, Outbound::Published);
+        } else {
+            self.dropped_count += 1;
+            self.complete(established, packet_identifier);
+        }
+    }
+
+    /// Encodes a PUBLISH; false when the client does not take one so large.
+    fn send_publish(&mut self, now: Now, established: &Established, delivery: &Delivery) -> bool {
+        let record = &delivery.record;
+        let version = established.version;
+        let Ok(topic) = TopicName::new(record.topic()) else {
+            return false;
+        };
+        let mut forwarded = Properties::EMPTY;
+        let mut identifiers = Identifiers::None;
+        let mut expiry = None;
+        if version == Version::V5 {
+            forwarded = Properties::parse(record.properties(), PropertySet::FORWARDABLE)
+                .unwrap_or(Properties::EMPTY);
+            identifiers = Identifiers::new(&delivery.identifiers);
+            // [MQTT-3.3.2-6]
+            let waited = now.wall.seconds_since(record.time());
+            expiry = record.expiry_seconds().map(|seconds| {
+                u32::try_from(u64::from(seconds).saturating_sub(waited)).unwrap_or(seconds)
+            });
+        }
+        let header = PublishHeader {
+            dup: delivery.is_repeated && delivery.qos > 0,
+            qos: QoS::try_from(delivery.qos).unwrap_or(QoS::AtMostOnce),
+            retain: delivery.retain,
+            topic: Some(topic),
+            packet_identifier: delivery.id.and_then(|id| NonZeroU16::new(id.0)),
+            topic_alias: None,
+            message_expiry_interval: expiry,
+            subscription_identifiers: identifiers.as_slice(),
+            forwarded,
+        };
+        let payload = record.payload();
+        let limit = established.packet_bytes_maximum as usize;
+        if limit < u32::MAX as usize
+            && !header
+                .packet_bytes(version, payload.len())
+                .is_ok_and(|bytes| bytes <= limit)
+        {
+            return false;
+        }
+        if header
+            .encode(version, payload.len(), &mut self.outbound)
+            .is_err()
+        {
+            return false;
+        }
+        self.outbound.extend_from_slice(payload);
+        true
+    }
+
+    /// A message of an earlier connection that can't be sent again. What the client may have
+    /// seen with QoS 2 is released all the same, so that its packet identifier is free.
+    fn handle_gone(&mut self, established: &mut Established, delivery: DeliveryId) {
+        let DeliveryId(packet_identifier) = delivery;
+        match established.inflight.outbound.get_mut(&packet_identifier) {
+            None => self.acknowledge(packet_identifier),
+            Some(step @ Outbound::Awaiting) => {
+                *step = Outbound::Releasing;
+                self.keep(Mark::Released, packet_identifier, Then::Release);
+            }
+            Some(_) => {}
+        }
+    }
+
+    fn handle_published(
+        &mut self,
+        established: &mut Established,
+        token: Token,
+        outcome: Outcome,
+    ) -> Result<(), Ending> {
+        let reason_code = match outcome {
+            Outcome::Accepted => ReasonCode::Success,
+            Outcome::NoSubscribers => ReasonCode::NoMatchingSubscribers,
+            // Without an answer the client keeps the message and sends it again.
+            Outcome::Refused(_) if established.version < Version::V5 => {
+                return Err(Ending::Refused(ReasonCode::QuotaExceeded));
+            }
+            Outcome::Refused(refusal) => refusal_reason(refusal),
+        };
+        let Some(answer) = established.answers.decide(token, reason_code) else {
+            return Ok(());
+        };
+        let packet_identifier = answer.packet_identifier;
+        let is_over = match answer.kind {
+            AnswerKind::Puback => true,
+            AnswerKind::Pubrec if reason_code.is_error() => {
+                established.inflight.inbound.remove(&packet_identifier);
+                true
+            }
+            AnswerKind::Pubrec => {
+                established
+                    .inflight
+                    .inbound
+                    .insert(packet_identifier, Inbound::Received);
+                false
+            }
+        };
+        if is_over {
+            established.unanswered = established.unanswered.saturating_sub(1);
+        }
+        self.send_answers(established);
+        Ok(())
+    }
+
+    fn handle_note_kept(
+        &mut self,
+        now: Now,
+        established: &mut Established,
+        token: Token,
+        outcome: Result<(), Refusal>,
+    ) -> Result<(), Ending> {
+        let (then, packet_identifier) = Then::read(token);
+        if then == Then::Nothing {
+            return Ok(());
+        }
+        // The client comes again, and so do the notes that are kept.
+        outcome.map_err(|refusal| Ending::Refused(refusal_reason(refusal)))?;
+        let outbound = &mut established.inflight.outbound;
+        match (then, outbound.get_mut(&packet_identifier)) {
+            (Then::Publish, Some(step @ Outbound::Keeping(_))) => {
+                let step = std::mem::replace(step, Outbound::Published);
+                if let Outbound::Keeping(delivery) = step {
+                    self.publish_kept(now, established, &delivery);
+                }
+            }
+            (Then::Release, Some(step @ Outbound::Releasing)) => {
+                *step = Outbound::Released;
+                self.send_step(
+                    established,
+                    Step::Pubrel,
+                    packet_identifier,
+                    ReasonCode::Success,
+                );
+            }
+            (Then::Complete, _) => {
+                established.inflight.inbound.remove(&packet_identifier);
+                established.unanswered = established.unanswered.saturating_sub(1);
+                self.send_step(
+                    established,
+                    Step::Pubcomp,
+                    packet_identifier,
+                    ReasonCode::Success,
+                );
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn handle_subscribed(
+        &mut self,
+        established: &Established,
+        token: Token,
+        codes: &[Result<u8, Refusal>],
+    ) {
+        let granted =
+            |qos| QoS::try_from(qos).map_or(ReasonCode::UnspecifiedError, ReasonCode::granted);
+        let codes: Vec<u8> = codes
+            .iter()
+            .map(|code| code.map_or_else(subscribe_reason, granted).number())
+            .collect();
+        let (Some(packet_identifier), Ok(reason_codes)) = (
+            packet_identifier_of(token),
+            ReasonCodes::parse(&codes, wire::mqtt::PacketType::Suback),
+        ) else {
+            return;
+        };
+        let properties = Properties::EMPTY;
+        self.send(
+            established,
+            &Packet::Suback(Suback {
+                packet_identifier,
+                properties,
+                reason_codes,
+            }),
+        );
+    }
+
+    fn handle_unsubscribed(
+        &mut self,
+        established: &Established,
+        token: Token,
+        codes: &[Result<Unsubscription, Refusal>],
+    ) {
+        let codes: Vec<u8> = codes
+            .iter()
+            .map(|code| match code {
+                Ok(Unsubscription::Removed) => ReasonCode::Success.number(),
+                Ok(Unsubscription::NotFound) => ReasonCode::NoSubscriptionExisted.number(),
+                Err(_) => ReasonCode::UnspecifiedError.number(),
+            })
+            .collect();
+        let (Some(packet_identifier), Ok(reason_codes)) = (
+            packet_identifier_of(token),
+            ReasonCodes::parse(&codes, wire::mqtt::PacketType::Unsuback),
+        ) else {
+            return;
+        };
+        let properties = Properties::EMPTY;
+        self.send(
+            established,
+            &Packet::Unsuback(Unsuback {
+                packet_identifier,
+                properties,
+                reason_codes,
+            }),
+        );
+    }
+}
+
+/// Subscription identifiers in the form that the encoder takes. One, the usual case, costs no
+/// allocation.
+#[derive(Debug)]
+enum Identifiers {
+    None,
+    One(SubscriptionIdentifier),
+    Many(Vec<SubscriptionIdentifier>),
+}
+
+impl Identifiers {
+    fn new(identifiers: &SubscriptionIdentifiers) -> Self {
+        let numbers = identifiers.as_slice().iter().copied();
+        let mut numbers = numbers.filter_map(SubscriptionIdentifier::new);
+        match (identifiers, numbers.next()) {
+            (_, None) => Self::None,
+            (SubscriptionIdentifiers::Many(_), Some(first)) => {
+                Self::Many([first].into_iter().chain(numbers).collect())
+            }
+            (_, Some(only)) => Self::One(only),
+        }
+    }
+
+    fn as_slice(&self) -> &[SubscriptionIdentifier] {
+        match self {
+            Self::None => &[],
+            Self::One(only) => std::slice::from_ref(only),
+            Self::Many(all) => all,
+        }
+    }
+}
+
+const fn refusal_reason(refusal: Refusal) -> ReasonCode {
+    match refusal {
+        Refusal::LogFailed | Refusal::SessionGone => ReasonCode::UnspecifiedError,
+        _ => ReasonCode::QuotaExceeded,
+    }
+}
+
+const fn subscribe_reason(refusal: Refusal) -> ReasonCode {
+    match refusal {
+        Refusal::SharedSubscription => ReasonCode::SharedSubscriptionsNotSupported,
+        Refusal::FilterLevels => ReasonCode::TopicFilterInvalid,
+        _ => refusal_reason(refusal),
+    }
+}
+
+fn packet_identifier_of(token: Token) -> Option<NonZeroU16> {
+    NonZeroU16::new(u16::try_from(token.0).ok()?)
+}

@@ -1,0 +1,42 @@
+//! The limits of a connection, with what happens at each.
+
+use std::time::Duration;
+
+/// Limits; the defaults fit a gateway with 64 MiB.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// How long a connection may take to its CONNECT. Then it is closed. Default 10 s.
+    pub connect_timeout: Duration,
+    /// Bytes of an inbound packet. A larger one closes the connection when its fixed header is
+    /// seen. Default 256 KiB.
+    pub packet_bytes_maximum: u32,
+    /// Inbound publishes with QoS over 0 whose exchange is not over. MQTT 5: one more closes the
+    /// connection. Every version: the link is not read while so many wait for their answer.
+    /// Default 64.
+    pub receive_maximum: u16,
+    /// The same before MQTT 5, where clients can't know a limit: one more closes the connection.
+    /// Default 1,024.
+    pub exchange_count_maximum: u16,
+    /// Inbound topic aliases. A higher one closes the connection. Default 16.
+    pub topic_alias_maximum: u16,
+    /// The longest keep alive in seconds, and the one of MQTT 5 clients that ask for none; 0 sets
+    /// no limit. Default 0.
+    pub keep_alive_maximum: u16,
+    /// Bytes waiting to be written. Above it the link is not read, QoS 0 is dropped and the rest
+    /// waits in the log. Default 256 KiB.
+    pub outbound_bytes_maximum: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(10),
+            packet_bytes_maximum: 256 << 10,
+            receive_maximum: 64,
+            exchange_count_maximum: 1_024,
+            topic_alias_maximum: 16,
+            keep_alive_maximum: 0,
+            outbound_bytes_maximum: 256 << 10,
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! Random clients, crashes and slow readers against what must hold: QoS 1 loses nothing and keeps
+//! the order of each topic, QoS 2 arrives exactly once, and nothing queues without bound.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use edge::broker::Settings;
+use edge::mqtt;
+use wire::mqtt::{Packet, Publish, decode};
+
+use crate::world::*;
+
+/// `SplitMix64`.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+}
+
+/// A publisher that sends each message until it is answered, one exchange after the other.
+struct Writer {
+    hello: Hello,
+    topic: &'static str,
+    qos: u8,
+    client: Option<ClientId>,
+    next: u32,
+    step: WriterStep,
+    is_repeated: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WriterStep {
+    Idle,
+    Published,
+    Released,
+}
+
+/// A subscriber that acknowledges when it likes.
+struct Reader {
+    hello: Hello,
+    client: Option<ClientId>,
+    /// First deliveries, by topic.
+    received: BTreeMap<String, Vec<u32>>,
+    unreleased: BTreeSet<u16>,
+    /// Answers that it has not given yet.
+    owed: VecDeque<(u8, u16)>,
+}
+
+struct Play {
+    world: World,
+    random: Random,
+    writers: Vec<Writer>,
+    readers: Vec<Reader>,
+}
+
+const TOPICS: [(&str, u8); 3] = [("one/a", 1), ("one/b", 1), ("two/c", 2)];
+
+impl Play {
+    fn new(seed: u64) -> Self {
+        let settings = Settings {
+            routes: vec!["one/b".into()],
+            ..Settings::default()
+        };
+        let limits = mqtt::Settings {
+            outbound_bytes_maximum: 300,
+            ..mqtt::Settings::default()
+        };
+        let names = [("w0", "r0"), ("w1", "r1"), ("w2", "r2")];
+        let version = |index: usize| if index == 1 { V311 } else { V5 };
+        let writers = names
+            .iter()
+            .zip(TOPICS)
+            .enumerate()
+            .map(|(index, ((name, _), topic))| Writer {
+                hello: hello(version(index), name).durable(),
+                topic: topic.0,
+                qos: topic.1,
+                client: None,
+                next: 0,
+                step: WriterStep::Idle,
+                is_repeated: false,
+            });
+        let readers = names.iter().enumerate().map(|(index, (_, name))| Reader {
+            hello: match version(index) {
+                V5 => hello(V5, name).durable().window(3 + index as u16),
+                version => hello(version, name).durable(),
+            },
+            client: None,
+            received: BTreeMap::new(),
+            unreleased: BTreeSet::new(),
+            owed: VecDeque::new(),
+        });
+        let mut play = Self {
+            world: World::with(settings, limits),
+            random: Random(seed),
+            writers: writers.collect(),
+            readers: readers.collect(),
+        };
+        for index in 0..play.readers.len() {
+            let hello = play.readers[index].hello.clone();
+            let client = play.world.join(&hello);
+            play.world.subscribe(client, "one/+", 1);
+            play.world.subscribe(client, "two/#", 2);
+            play.readers[index].client = Some(client);
+        }
+        for index in 0..play.writers.len() {
+            let hello = play.writers[index].hello.clone();
+            play.writers[index].client = Some(play.world.join(&hello));
+        }
+        play
+    }
+
+    fn step(&mut self) {
+        let who = self.random.below(3) as usize;
+        match self.random.below(100) {
+            0..40 => self.write(who),
+            40..80 => self.read(who),
+            80..84 => self.cut_reader(who),
+            84..87 => self.cut_writer(who),
+            87..92 => {
+                let is_reading = self.random.below(2) == 0;
+                if let Some(client) = self.readers[who].client {
+                    self.world.set_reading(client, is_reading);
+                }
+            }
+            92..96 => self.world.pass(1),
+            96..98 => {
+                self.world.commits = Commits::Wait;
+            }
+            98 => {
+                self.world.commits = Commits::Succeed;
+                self.world.run();
+            }
+            _ => self.crash(),
+        }
+        if self.world.waiting.len() > 20 {
+            self.world.commits = Commits::Succeed;
+            self.world.run();
+        }
+        self.check_bounds();
+    }
+
+    fn write(&mut self, who: usize) {
+        let Some(client) = self.writers[who].client else {
+            return self.reconnect_writer(who);
+        };
+        self.hear(who, client);
+        let writer = &mut self.writers[who];
+        if writer.step == WriterStep::Idle && writer.next < 1000 {
+            writer.step = WriterStep::Published;
+            writer.is_repeated = false;
+            self.say(who, client);
+        }
+    }
+
+    /// Sends the packet of the writer's step.
+    fn say(&mut self, who: usize, client: ClientId) {
+        let writer = &self.writers[who];
+        match writer.step {
+            WriterStep::Idle => {}
+            WriterStep::Published => {
+                let sent = message(writer.topic, &writer.next.to_string(), writer.qos).id(5);
+                let sent = if writer.is_repeated {
+                    sent.again()
+                } else {
+                    sent
+                };
+                self.world.publish(client, &sent);
+            }
+            WriterStep::Released => self.world.pubrel(client, 5),
+        }
+        self.hear(who, client);
+    }
+
+    fn hear(&mut self, who: usize, client: ClientId) {
+        while let Some(bytes) = self.world.next_packet(client) {
+            let writer = &mut self.writers[who];
+            match bytes[0] >> 4 {
+                4 | 7 => {
+                    writer.step = WriterStep::Idle;
+                    writer.next += 1;
+                }
+                5 => {
+                    writer.step = WriterStep::Released;
+                    self.world.pubrel(client, 5);
+                }
+                2 => {}
+                other => panic!("packet type {other}"),
+            }
+        }
+    }
+
+    fn read(&mut self, who: usize) {
+        let Some(client) = self.readers[who].client else {
+            return self.reconnect_reader(who);
+        };
+        while let Some(bytes) = self.world.next_packet(client) {
+            let version = self.readers[who].hello.version;
+            let packet = decode(&bytes, version, u32::MAX).unwrap().unwrap().0;
+            match packet {
+                Packet::Publish(publish) => self.readers[who].receive(&publish),
+                Packet::Pubrel(pubrel) => {
+                    let id = pubrel.packet_identifier.get();
+                    self.readers[who].unreleased.remove(&id);
+                    self.readers[who].owed.push_back((7, id));
+                }
+                Packet::Connack(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        let count = self.random.below(4);
+        for _ in 0..count {
+            match self.readers[who].owed.pop_front() {
+                Some((4, id)) => self.world.puback(client, id),
+                Some((5, id)) => self.world.pubrec(client, id),
+                Some((_, id)) => self.world.pubcomp(client, id),
+                None => break,
+            }
+        }
+    }
+
+    fn cut_reader(&mut self, who: usize) {
+        if let Some(client) = self.readers[who].client.take() {
+            self.world.cut(client);
+        }
+        self.readers[who].owed.clear();
+    }
+
+    fn cut_writer(&mut self, who: usize) {
+        if let Some(client) = self.writers[who].client.take() {
+            self.world.cut(client);
+        }
+    }
+
+    fn reconnect_reader(&mut self, who: usize) {
+        let hello = self.readers[who].hello.clone();
+        self.readers[who].client = Some(self.world.say_hello(&hello));
+    }
+
+    fn reconnect_writer(&mut self, who: usize) {
+        let hello = self.writers[who].hello.clone();
+        self.world.commits = Commits::Succeed;
+        let client = self.world.rejoin(&hello);
+        self.writers[who].client = Some(client);
+        self.writers[who].is_repeated = true;
+        self.say(who, client);
+    }
+
+    fn crash(&mut self) {
+        let durable = self.random.below(self.world.waiting.len() as u64 + 1) as usize;
+        self.world.crash(durable);
+        self.world.commits = Commits::Succeed;
+        self.world.run();
+        for reader in &mut self.readers {
+            reader.client = None;
+            reader.owed.clear();
+        }
+        self.writers
+            .iter_mut()
+            .for_each(|writer| writer.client = None);
+    }
+
+    fn check_bounds(&self) {
+        for client in self.readers.iter().filter_map(|reader| reader.client) {
+            let bytes = self.world.connection_bytes(client);
+            assert!(bytes < 300 + 64 * 64, "{bytes} bytes wait for a reader");
+        }
+    }
+
+    /// Heals the world and lets everything arrive.
+    fn finish(&mut self) {
+        self.world.commits = Commits::Succeed;
+        self.world.run();
+        for who in 0..3 {
+            self.writers[who].next = self.writers[who].next.max(1);
+            self.write(who);
+            self.write(who);
+            assert_eq!(self.writers[who].step, WriterStep::Idle);
+        }
+        for who in 0..3 {
+            self.cut_reader(who);
+            self.reconnect_reader(who);
+            for _ in 0..5000 {
+                self.read(who);
+            }
+        }
+    }
+
+    fn check(&self) {
+        for (who, reader) in self.readers.iter().enumerate() {
+            for writer in &self.writers {
+                let received = reader
+                    .received
+                    .get(writer.topic)
+                    .cloned()
+                    .unwrap_or_default();
+                let mut firsts = Vec::new();
+                for number in &received {
+                    if !firsts.contains(number) {
+                        firsts.push(*number);
+                    }
+                }
+                let expected: Vec<u32> = (0..writer.next).collect();
+                assert_eq!(firsts, expected, "reader {who}, {}", writer.topic);
+                if writer.qos == 2 {
+                    assert_eq!(received, expected, "reader {who}, {} twice", writer.topic);
+                }
+            }
+        }
+    }
+}
+
+impl Reader {
+    fn receive(&mut self, publish: &Publish<'_>) {
+        let id = publish.packet_identifier.unwrap().get();
+        let is_twice = u8::from(publish.qos) == 2;
+        if !is_twice || self.unreleased.insert(id) {
+            let number = std::str::from_utf8(publish.payload)
+                .unwrap()
+                .parse()
+                .unwrap();
+            let topic = publish.topic.unwrap().as_str().to_owned();
+            self.received.entry(topic).or_default().push(number);
+        }
+        self.owed.push_back((if is_twice { 5 } else { 4 }, id));
+    }
+}
+
+fn play(seed: u64, steps: usize) {
+    println!("seed {seed}");
+    let mut play = Play::new(seed);
+    for _ in 0..steps {
+        play.step();
+    }
+    play.finish();
+    play.check();
+    assert!(
+        play.writers.iter().any(|writer| writer.next > 5),
+        "something happened"
+    );
+}
+
+#[test]
+fn random_clients_and_crashes_lose_nothing_and_repeat_nothing_of_qos_2() {
+    for seed in 0..60 {
+        play(seed, 400);
+    }
+}
+
+#[test]
+fn a_long_play_holds_as_well() {
+    play(1000, 6000);
+}

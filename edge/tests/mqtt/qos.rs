@@ -1,0 +1,294 @@
+//! 4.3 QoS 1 and 2, both ways, over crashes at every point.
+
+use edge::broker::Settings;
+use edge::mqtt;
+use sync::{Lane, Table};
+use wire::mqtt::{Acknowledgement, Packet, ReasonCode};
+
+use crate::world::*;
+
+fn not_found(packet_identifier: u16) -> Acknowledgement<'static> {
+    let reason_code = ReasonCode::PacketIdentifierNotFound;
+    Acknowledgement::with_reason(packet_identifier.try_into().unwrap(), reason_code)
+}
+
+fn routed() -> World {
+    let settings = Settings {
+        routes: vec!["#".into()],
+        ..Settings::default()
+    };
+    World::with(settings, mqtt::Settings::default())
+}
+
+#[test]
+fn inbound_qos2_is_stored_once() {
+    for version in [V311, V5] {
+        for hello_a in [hello(version, "a"), hello(version, "a").durable()] {
+            let mut world = routed();
+            let client = world.join(&hello_a);
+            let sent = message("t", "1", 2).id(7);
+            world.publish(client, &sent);
+            world.expect_pubrec(client, 7);
+            world.publish(client, &sent.clone().again());
+            world.expect_pubrec(client, 7);
+            world.pubrel(client, 7);
+            world.expect_pubcomp(client, 7);
+            world.pubrel(client, 7);
+            match version {
+                V5 => world.expect(client, &Packet::Pubcomp(not_found(7))),
+                _ => world.expect_pubcomp(client, 7),
+            }
+            assert_eq!(world.log_len(Lane::Normal), 1);
+            assert_eq!(world.table(Table::Handshakes), 0);
+            // The packet identifier is free again.
+            world.publish(client, &sent);
+            world.expect_pubrec(client, 7);
+            assert_eq!(world.log_len(Lane::Normal), 2);
+        }
+    }
+}
+
+#[test]
+fn a_repeat_while_the_commit_waits_is_not_stored() {
+    let mut world = routed();
+    let client = world.join(&hello(V5, "a"));
+    world.commits = Commits::Wait;
+    for _ in 0..3 {
+        world.publish(client, &message("t", "1", 2).id(7));
+    }
+    world.finish_commits(9);
+    world.expect_pubrec(client, 7);
+    world.expect_nothing(client);
+    assert_eq!(world.log_len(Lane::Normal), 1);
+}
+
+/// Publishes with QoS 2 as a client that repeats what is not answered, with the power cut after
+/// `durable` more commits became durable in the step that `crash_at` names.
+fn publish_with_crash(version: wire::mqtt::Version, crash_at: usize, durable: usize) -> usize {
+    let hello_a = hello(version, "a").durable();
+    let mut world = routed();
+    let mut client = world.join(&hello_a);
+    let mut is_released = false;
+    for turn in 0..8 {
+        world.commits = if turn == crash_at {
+            Commits::Wait
+        } else {
+            Commits::Succeed
+        };
+        if is_released {
+            world.pubrel(client, 7);
+        } else {
+            let sent = message("t", "1", 2).id(7);
+            world.publish(client, &if turn > 0 { sent.again() } else { sent });
+        }
+        if turn == crash_at {
+            world.crash(durable);
+            world.commits = Commits::Succeed;
+            client = world.rejoin(&hello_a);
+            continue;
+        }
+        let Some(bytes) = world.next_packet(client) else {
+            continue;
+        };
+        match bytes[0] >> 4 {
+            5 => is_released = true,
+            7 => break,
+            other => panic!("packet type {other}"),
+        }
+    }
+    assert!(is_released);
+    assert_eq!(world.table(Table::Handshakes), 0);
+    world.log_len(Lane::Normal)
+}
+
+#[test]
+fn inbound_qos2_survives_restart_in_every_phase() {
+    for version in [V311, V5] {
+        for crash_at in 0..3 {
+            for durable in 0..3 {
+                let stored = publish_with_crash(version, crash_at, durable);
+                assert_eq!(stored, 1, "{version} {crash_at} {durable}");
+            }
+        }
+    }
+}
+
+#[test]
+fn outbound_qos2_goes_through_all_steps() {
+    for version in [V311, V5] {
+        for hello_r in [hello(version, "r"), hello(version, "r").durable()] {
+            let mut world = World::new();
+            let reader = world.join(&hello_r);
+            world.subscribe(reader, "t", 2);
+            let writer = world.join(&hello(version, "w"));
+            world.publish(writer, &message("t", "1", 2).id(7));
+            world.expect_publish(reader, &message("t", "1", 2).id(1));
+            world.pubrec(reader, 1);
+            world.expect_pubrel(reader, 1);
+            world.pubrec(reader, 1);
+            world.expect_pubrel(reader, 1);
+            world.pubcomp(reader, 1);
+            world.pubcomp(reader, 1);
+            world.expect_nothing(reader);
+            assert_eq!(world.table(Table::Handshakes), 0);
+            world.pubrec(reader, 1);
+            match version {
+                V5 => world.expect(reader, &Packet::Pubrel(not_found(1))),
+                _ => world.expect_pubrel(reader, 1),
+            }
+        }
+    }
+}
+
+#[test]
+fn publish_and_pubrel_of_qos2_wait_for_their_notes() {
+    let mut world = World::new();
+    let reader = world.join(&hello(V5, "r").durable());
+    world.subscribe(reader, "t", 2);
+    let writer = world.join(&hello(V5, "w"));
+    world.commits = Commits::Wait;
+    world.publish(writer, &message("t", "1", 2).id(7));
+    world.finish_commits(1);
+    world.expect_nothing(reader);
+    world.finish_commits(1);
+    world.expect_publish(reader, &message("t", "1", 2).id(1));
+    world.pubrec(reader, 1);
+    world.expect_nothing(reader);
+    world.finish_commits(1);
+    world.expect_pubrel(reader, 1);
+}
+
+/// A subscriber that keeps what it received by packet identifier until released, as the
+/// specification says; the power is cut at one turn with some of the commits durable.
+fn receive_with_crash(version: wire::mqtt::Version, crash_at: usize, durable: usize) {
+    let hello_r = hello(version, "r").durable();
+    let mut world = World::new();
+    let mut reader = world.join(&hello_r);
+    world.subscribe(reader, "t", 2);
+    let writer = world.join(&hello(version, "w"));
+    // Two messages, so that packet identifiers could be mixed up.
+    for id in 1..=2 {
+        world.publish(writer, &message("t", &id.to_string(), 2).id(id));
+    }
+    let mut unreleased = std::collections::BTreeSet::new();
+    let mut received = Vec::new();
+    for turn in 0..12 {
+        if turn == crash_at {
+            world.crash(durable);
+            world.commits = Commits::Succeed;
+            reader = world.rejoin(&hello_r);
+        }
+        world.commits = if turn + 1 == crash_at {
+            Commits::Wait
+        } else {
+            Commits::Succeed
+        };
+        let Some(bytes) = world.next_packet(reader) else {
+            continue;
+        };
+        let packet = wire::mqtt::decode(&bytes, version, u32::MAX)
+            .unwrap()
+            .unwrap()
+            .0;
+        match packet {
+            Packet::Publish(publish) => {
+                let id = publish.packet_identifier.unwrap().get();
+                if unreleased.insert(id) {
+                    received.push(String::from_utf8(publish.payload.to_vec()).unwrap());
+                } else {
+                    assert!(publish.dup);
+                }
+                world.pubrec(reader, id);
+            }
+            Packet::Pubrel(pubrel) => {
+                let id = pubrel.packet_identifier.get();
+                unreleased.remove(&id);
+                world.pubcomp(reader, id);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(received, ["1", "2"], "{version} {crash_at} {durable}");
+    assert!(unreleased.is_empty());
+    assert_eq!(world.table(Table::Handshakes), 0);
+    world.crash(0);
+    let reader = world.rejoin(&hello_r);
+    world.expect_nothing(reader);
+}
+
+#[test]
+fn qos2_survives_restart_in_every_phase() {
+    for version in [V311, V5] {
+        for crash_at in 0..8 {
+            for durable in 0..4 {
+                receive_with_crash(version, crash_at, durable);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_record_that_is_gone_ends_its_qos2_exchange() {
+    let mut world = World::new();
+    let hello_r = hello(V5, "r").durable();
+    let reader = world.join(&hello_r);
+    world.subscribe(reader, "t", 2);
+    let writer = world.join(&hello(V5, "w"));
+    world.publish(writer, &message("t", "1", 2).id(7));
+    world.expect_publish(reader, &message("t", "1", 2).id(1));
+    world.cut(reader);
+    world.trim(Lane::Normal, 1);
+    let reader = world.rejoin(&hello_r);
+    world.expect_pubrel(reader, 1);
+    world.pubcomp(reader, 1);
+    assert_eq!(world.table(Table::Handshakes), 0);
+    assert_eq!(world.broker.release_floor(Lane::Normal).0, 1);
+}
+
+#[test]
+fn a_refused_message_is_settled() {
+    let mut world = World::new();
+    let reader = world.join(&hello(V5, "r").durable());
+    world.subscribe(reader, "t", 2);
+    let writer = world.join(&hello(V5, "w"));
+    world.publish(writer, &message("t", "1", 2).id(7));
+    world.expect_publish(reader, &message("t", "1", 2).id(1));
+    let refusal = Acknowledgement::with_reason(
+        1.try_into().unwrap(),
+        ReasonCode::ImplementationSpecificError,
+    );
+    world.send(reader, &Packet::Pubrec(refusal));
+    world.expect_nothing(reader);
+    assert_eq!(world.broker.release_floor(Lane::Normal).0, 1);
+}
+
+#[test]
+fn answers_at_another_step_are_a_protocol_error() {
+    let mut world = World::new();
+    let reader = world.join(&hello(V5, "r"));
+    world.subscribe(reader, "t", 2);
+    let writer = world.join(&hello(V5, "w"));
+    world.publish(writer, &message("t", "1", 1).id(7));
+    world.expect_publish(reader, &message("t", "1", 1).id(1));
+    world.pubcomp(reader, 1);
+    world.expect_disconnect(reader, ReasonCode::ProtocolError);
+}
+
+#[test]
+fn a_note_that_can_not_be_kept_closes_and_the_message_comes_again() {
+    let mut world = World::new();
+    let hello_r = hello(V5, "r").durable();
+    let reader = world.join(&hello_r);
+    world.subscribe(reader, "t", 2);
+    let writer = world.join(&hello(V5, "w"));
+    world.commits = Commits::Wait;
+    world.publish(writer, &message("t", "1", 2).id(7));
+    world.finish_commits(1);
+    world.commits = Commits::Fail;
+    world.run();
+    world.expect_disconnect(reader, ReasonCode::QuotaExceeded);
+    world.commits = Commits::Succeed;
+    let reader = world.rejoin(&hello_r);
+    let found = world.next_message(reader).unwrap();
+    assert_eq!((found.payload.as_str(), found.qos), ("1", 2));
+}

@@ -1,0 +1,193 @@
+//! 3.3.1.3 RETAIN and retain handling.
+
+use edge::broker::Settings;
+use edge::mqtt;
+use sync::Table;
+use wire::mqtt::property::Property;
+use wire::mqtt::{Acknowledgement, Packet, ReasonCode, RetainHandling, Subscription};
+use wire::topic::TopicFilter;
+
+use crate::world::*;
+
+#[test]
+fn retained_message_greets_a_new_subscription() {
+    for version in [V311, V5] {
+        let mut world = World::new();
+        let client = world.join(&hello(version, "a"));
+        world.publish(client, &message("a/b", "1", 1).id(9).retained());
+        assert!(world.next_packet(client).is_some());
+        world.publish(client, &message("a/b", "2", 0).retained());
+        world.publish(client, &message("a", "3", 0).retained());
+        world.publish(client, &message("ab", "4", 0).retained());
+        world.subscribe(client, "a/#", 1);
+        world.expect_publish(client, &message("a", "3", 0).retained());
+        world.expect_publish(client, &message("a/b", "2", 0).retained());
+        world.expect_nothing(client);
+    }
+}
+
+#[test]
+fn retained_messages_survive_a_crash_and_an_empty_payload_deletes() {
+    let mut world = World::new();
+    let client = world.join(&hello(V5, "a"));
+    for topic in ["a", "b"] {
+        world.publish(client, &message(topic, "1", 1).id(9).retained());
+    }
+    world.publish(client, &message("a", "", 1).id(9).retained());
+    world.crash(0);
+    assert_eq!(
+        (world.broker.retained_count(), world.table(Table::Retained)),
+        (1, 1)
+    );
+    let client = world.join(&hello(V5, "a"));
+    world.subscribe(client, "#", 0);
+    world.expect_publish(client, &message("b", "1", 0).retained());
+    world.expect_nothing(client);
+}
+
+#[test]
+fn retain_handling_is_obeyed() {
+    let mut world = World::new();
+    let client = world.join(&hello(V5, "a"));
+    world.publish(client, &message("t", "1", 0).retained());
+    let filter = |retain_handling| Subscription {
+        retain_handling,
+        ..Subscription::new(TopicFilter::new("t").unwrap(), qos_of(0))
+    };
+    for (handling, is_sent) in [
+        (RetainHandling::DoNotSend, false),
+        (RetainHandling::Send, true),
+        (RetainHandling::SendIfNew, false),
+        (RetainHandling::Send, true),
+    ] {
+        world.subscribe_with(client, &[filter(handling)], &[]);
+        world.next_suback(client);
+        assert_eq!(
+            world.next_message(client).is_some(),
+            is_sent,
+            "{handling:?}"
+        );
+    }
+    world.unsubscribe(client, "t");
+    world.next_unsuback(client);
+    world.subscribe_with(client, &[filter(RetainHandling::SendIfNew)], &[]);
+    world.next_suback(client);
+    assert!(world.next_message(client).is_some());
+}
+
+#[test]
+fn retained_messages_over_the_limit_are_refused() {
+    let settings = Settings {
+        retained_count_maximum: 1,
+        retained_bytes_maximum: 100,
+        ..Settings::default()
+    };
+    let mut world = World::with(settings, mqtt::Settings::default());
+    let client = world.join(&hello(V5, "a"));
+    let refused = Packet::Puback(Acknowledgement::with_reason(
+        9.try_into().unwrap(),
+        ReasonCode::QuotaExceeded,
+    ));
+    world.publish(client, &message("a", "1", 1).id(9).retained());
+    world.next_packet(client);
+    world.publish(client, &message("b", "1", 1).id(9).retained());
+    world.expect(client, &refused);
+    world.publish(client, &message("a", &"x".repeat(80), 1).id(9).retained());
+    world.expect(client, &refused);
+    world.publish(client, &message("a", "2", 1).id(9).retained());
+    world.next_packet(client);
+    world.publish(client, &message("a", "", 1).id(9).retained());
+    world.next_packet(client);
+    world.publish(client, &message("b", "1", 1).id(9).retained());
+    world.next_packet(client);
+    assert_eq!(world.broker.retained_count(), 1);
+}
+
+#[test]
+fn a_retained_change_that_failed_is_stored_later() {
+    let mut world = World::new();
+    let client = world.join(&hello(V5, "a"));
+    world.commits = Commits::Fail;
+    world.publish(client, &message("a", "1", 0).retained());
+    world.pass(2);
+    assert_eq!(world.table(Table::Retained), 0);
+    world.commits = Commits::Succeed;
+    world.pass(2);
+    assert_eq!(world.table(Table::Retained), 1);
+}
+
+#[test]
+fn many_retained_messages_wait_for_the_window_and_for_room() {
+    let limits = mqtt::Settings {
+        outbound_bytes_maximum: 200,
+        ..mqtt::Settings::default()
+    };
+    let mut world = World::with(Settings::default(), limits);
+    let writer = world.join(&hello(V5, "w"));
+    for number in 100..400 {
+        world.publish(writer, &message(&format!("q0/{number}"), "1", 0).retained());
+        let topic = format!("q1/{number}");
+        world.publish(writer, &message(&topic, "1", 1).id(9).retained());
+    }
+    let reader = world.join(&hello(V5, "r").window(4));
+    world.subscribe(reader, "q1/#", 1);
+    for number in 100..400 {
+        let found = world.next_message(reader).unwrap();
+        assert_eq!(found.topic, format!("q1/{number}"));
+        world.puback(reader, found.packet_identifier);
+    }
+    world.expect_nothing(reader);
+
+    let reader = world.join(&hello(V5, "slow"));
+    world.subscribe(reader, "none", 1);
+    world.set_reading(reader, false);
+    let options = [Subscription::new(
+        TopicFilter::new("q0/#").unwrap(),
+        qos_of(0),
+    )];
+    world.subscribe_with(reader, &options, &[]);
+    assert!(world.connection(reader).outbound_bytes() < 1000);
+    world.set_reading(reader, true);
+    world.next_suback(reader);
+    for number in 100..400 {
+        assert_eq!(
+            world.next_message(reader).unwrap().topic,
+            format!("q0/{number}")
+        );
+    }
+    assert_eq!(world.connection(reader).dropped_count(), 0);
+}
+
+#[test]
+fn unacknowledged_retained_messages_are_sent_again() {
+    for version in [V311, V5] {
+        let mut world = World::new();
+        let writer = world.join(&hello(version, "w"));
+        world.publish(writer, &message("t", "1", 2).id(9).retained());
+        let reader = world.join(&hello(version, "r").durable());
+        world.subscribe(reader, "t", 1);
+        world.expect_publish(reader, &message("t", "1", 1).id(1).retained());
+        world.cut(reader);
+        let reader = world.rejoin(&hello(version, "r").durable());
+        world.expect_publish(reader, &message("t", "1", 1).id(1).retained().again());
+        world.crash(0);
+        let reader = world.rejoin(&hello(version, "r").durable());
+        world.expect_publish(reader, &message("t", "1", 1).id(1).retained());
+        world.puback(reader, 1);
+        world.pass(2);
+        world.crash(0);
+        let reader = world.rejoin(&hello(version, "r").durable());
+        world.expect_nothing(reader);
+    }
+}
+
+#[test]
+fn expired_retained_messages_are_not_sent() {
+    let mut world = World::new();
+    let client = world.join(&hello(V5, "a"));
+    let expiry = [Property::MessageExpiryInterval(5)];
+    world.publish(client, &message("t", "1", 0).retained().with(&expiry));
+    world.pass(5);
+    world.subscribe(client, "t", 0);
+    world.expect_nothing(client);
+}

@@ -1,0 +1,433 @@
+//! 4.1 sessions: resume, take-over, expiry, reading the log, restart.
+
+use edge::broker::Settings;
+use edge::mqtt;
+use sync::{Lane, Table};
+use wire::mqtt::ReasonCode;
+use wire::mqtt::property::Property;
+
+use crate::world::*;
+
+/// Publishes numbered messages with QoS 1, from one number to another, and takes the answers.
+fn publish_numbers(world: &mut World, writer: ClientId, numbers: std::ops::Range<u16>) {
+    for number in numbers {
+        world.publish(writer, &message("t", &number.to_string(), 1).id(9));
+        assert!(world.next_packet(writer).is_some());
+    }
+}
+
+#[test]
+fn offline_session_gets_all_in_order() {
+    for version in [V311, V5] {
+        let mut world = World::new();
+        let hello_r = hello(version, "r").durable();
+        let reader = world.join(&hello_r);
+        world.subscribe(reader, "t", 1);
+        world.disconnect(reader);
+        let writer = world.join(&hello(version, "w"));
+        publish_numbers(&mut world, writer, 0..200);
+        let reader = world.rejoin(&hello_r);
+        for number in 0..200 {
+            let found = world.next_message(reader).unwrap();
+            assert_eq!(found.payload, number.to_string());
+            world.puback(reader, found.packet_identifier);
+        }
+        world.expect_nothing(reader);
+        publish_numbers(&mut world, writer, 200..201);
+        assert_eq!(world.next_message(reader).unwrap().payload, "200");
+    }
+}
+
+#[test]
+fn qos_0_is_not_kept_for_an_offline_session() {
+    let settings = Settings {
+        routes: vec!["#".into()],
+        ..Settings::default()
+    };
+    let mut world = World::with(settings, mqtt::Settings::default());
+    let hello_r = hello(V5, "r").durable();
+    let reader = world.join(&hello_r);
+    world.subscribe(reader, "t", 0);
+    world.subscribe(reader, "u", 1);
+    world.disconnect(reader);
+    let writer = world.join(&hello(V5, "w"));
+    world.publish(writer, &message("t", "1", 1).id(9));
+    world.publish(writer, &message("u", "2", 0));
+    world.publish(writer, &message("u", "3", 1).id(9));
+    assert_eq!(world.log_len(Lane::Normal), 3);
+    let reader = world.rejoin(&hello_r);
+    world.expect_publish(reader, &message("u", "3", 1).id(1));
+    world.expect_nothing(reader);
+}
+
+#[test]
+fn an_offline_session_costs_nothing_a_message() {
+    let mut world = World::new();
+    let reader = world.join(&hello(V5, "r").durable());
+    world.subscribe(reader, "t", 1);
+    world.disconnect(reader);
+    world.pass(2);
+    let writer = world.join(&hello(V5, "w"));
+    let before = world.commit_count;
+    publish_numbers(&mut world, writer, 0..100);
+    world.pass(2);
+    // The appends alone: no cursor moved.
+    assert_eq!(world.commit_count - before, 100);
+    assert_eq!(world.broker.release_floor(Lane::Normal).0, 0);
+}
+
+#[test]
+fn unacknowledged_messages_are_sent_again_under_their_packet_identifiers() {
+    for version in [V311, V5] {
+        let mut world = World::new();
+        let hello_r = hello(version, "r").durable();
+        let reader = world.join(&hello_r);
+        world.subscribe(reader, "t", 1);
+        let writer = world.join(&hello(version, "w"));
+        publish_numbers(&mut world, writer, 1..4);
+        for id in 1..4 {
+            world.expect_publish(reader, &message("t", &id.to_string(), 1).id(id));
+        }
+        world.puback(reader, 2);
+        world.cut(reader);
+        publish_numbers(&mut world, writer, 4..5);
+        let reader = world.rejoin(&hello_r);
+        world.expect_publish(reader, &message("t", "1", 1).id(1).again());
+        world.expect_publish(reader, &message("t", "3", 1).id(3).again());
+        let found = world.next_message(reader).unwrap();
+        assert_eq!((found.payload.as_str(), found.dup), ("4", false));
+        world.expect_nothing(reader);
+    }
+}
+
+#[test]
+fn a_smaller_window_is_kept_when_messages_are_sent_again() {
+    let mut world = World::new();
+    let reader = world.join(&hello(V5, "r").durable());
+    world.subscribe(reader, "t", 1);
+    let writer = world.join(&hello(V5, "w"));
+    publish_numbers(&mut world, writer, 1..4);
+    world.cut(reader);
+    let reader = world.rejoin(&hello(V5, "r").durable().window(1));
+    for id in 1..4 {
+        world.expect_publish(reader, &message("t", &id.to_string(), 1).id(id).again());
+        world.expect_nothing(reader);
+        world.puback(reader, id);
+    }
+    world.expect_nothing(reader);
+}
+
+#[test]
+fn takeover_closes_the_old_connection_with_8e() {
+    for version in [V311, V5] {
+        let mut world = World::new();
+        let hello_a = hello(version, "a").durable();
+        let old = world.join(&hello_a);
+        world.subscribe(old, "t", 1);
+        let writer = world.join(&hello(version, "w"));
+        publish_numbers(&mut world, writer, 1..2);
+        world.expect_publish(old, &message("t", "1", 1).id(1));
+        let new = world.rejoin(&hello_a);
+        world.expect_disconnect(old, ReasonCode::SessionTakenOver);
+        world.expect_publish(new, &message("t", "1", 1).id(1).again());
+        world.cut(old);
+        publish_numbers(&mut world, writer, 2..3);
+        assert_eq!(world.next_message(new).unwrap().payload, "2");
+    }
+}
+
+#[test]
+fn a_session_that_ends_with_its_connection_is_not_taken_over() {
+    let mut world = World::new();
+    let resume = Hello {
+        clean: false,
+        ..hello(V5, "a")
+    };
+    let old = world.join(&resume);
+    world.subscribe(old, "t", 1);
+    let new = world.join(&resume);
+    world.expect_disconnect(old, ReasonCode::SessionTakenOver);
+    let writer = world.join(&hello(V5, "w"));
+    publish_numbers(&mut world, writer, 1..2);
+    world.expect_nothing(new);
+}
+
+#[test]
+fn a_connection_taken_over_before_its_connack_just_closes() {
+    let mut world = World::new();
+    world.commits = Commits::Wait;
+    let first = world.say_hello(&hello(V5, "a").durable());
+    let second = world.say_hello(&hello(V5, "a").durable());
+    world.expect_closed(first);
+    world.finish_commits(2);
+    assert!(world.next_packet(second).is_some());
+    assert!(!world.is_closed(second));
+}
+
+#[test]
+fn clean_start_discards_everything() {
+    for version in [V311, V5] {
+        let mut world = World::new();
+        let hello_r = hello(version, "r").durable();
+        let reader = world.join(&hello_r);
+        world.subscribe(reader, "t", 2);
+        let writer = world.join(&hello(version, "w"));
+        world.publish(writer, &message("t", "1", 2).id(9));
+        world.expect_publish(reader, &message("t", "1", 2).id(1));
+        world.cut(reader);
+        let reader = world.join(&hello(version, "r"));
+        world.expect_nothing(reader);
+        for table in [
+            Table::Sessions,
+            Table::Subscriptions,
+            Table::Handshakes,
+            Table::Cursors,
+        ] {
+            assert_eq!(world.table(table), 0, "{table:?}");
+        }
+        world.crash(0);
+        world.join(&hello_r);
+    }
+}
+
+#[test]
+fn sessions_expire_by_the_wall_clock_across_restarts() {
+    let expiry = [Property::SessionExpiryInterval(10)];
+    let hello_a = Hello {
+        clean: false,
+        ..hello(V5, "a").with(&expiry)
+    };
+    let mut world = World::new();
+    let client = world.join(&hello_a);
+    world.cut(client);
+    world.pass(9);
+    let client = world.rejoin(&hello_a);
+    world.cut(client);
+    world.pass(4);
+    world.crash(0);
+    // The device is off for a while; only the wall clock knows.
+    world.pass(5);
+    assert_eq!(world.broker.session_count(), 1);
+    world.pass(1);
+    assert_eq!(
+        (world.broker.session_count(), world.table(Table::Sessions)),
+        (0, 0)
+    );
+    world.join(&hello_a);
+    // Cut by the crash while connected: the interval begins at the restart.
+    world.pass(30);
+    world.crash(0);
+    world.pass(9);
+    world.rejoin(&hello_a);
+}
+
+#[test]
+fn slow_subscriber_reads_from_the_log() {
+    for hello_r in [hello(V5, "r").window(2), hello(V5, "r").durable().window(2)] {
+        let mut world = World::new();
+        let reader = world.join(&hello_r);
+        world.subscribe(reader, "t", 1);
+        let writer = world.join(&hello(V5, "w"));
+        publish_numbers(&mut world, writer, 1..50);
+        for number in 1..50 {
+            let found = world.next_message(reader).unwrap();
+            assert_eq!(found.payload, number.to_string());
+            world.puback(reader, found.packet_identifier);
+        }
+        world.expect_nothing(reader);
+        assert!(world.log_len(Lane::Normal) >= 47);
+        assert_eq!(
+            world.broker.release_floor(Lane::Normal).0,
+            world.log_len(Lane::Normal) as u64
+        );
+        // It has caught up: what it can take passes through memory again.
+        let before = world.fetch_count;
+        publish_numbers(&mut world, writer, 50..51);
+        assert_eq!(world.next_message(reader).unwrap().payload, "50");
+        assert_eq!(world.fetch_count, before);
+    }
+}
+
+#[test]
+fn records_before_a_subscription_are_not_for_it() {
+    let mut world = World::new();
+    let hello_r = hello(V5, "r").durable().window(1);
+    let reader = world.join(&hello_r);
+    world.subscribe(reader, "other", 1);
+    let keeper = world.join(&hello(V5, "keeper").durable());
+    world.subscribe(keeper, "#", 1);
+    let writer = world.join(&hello(V5, "w"));
+    // Behind, with an unacknowledged message before everything.
+    world.publish(writer, &message("other", "0", 1).id(1));
+    world.publish(writer, &message("other", "1", 1).id(1));
+    world.publish(writer, &message("t", "before", 1).id(1));
+    world.subscribe_quietly(reader, "t", 1);
+    world.publish(writer, &message("t", "after", 1).id(1));
+    let mut found = Vec::new();
+    while let Some(message) = world.next_message(reader) {
+        found.push(message.payload);
+        world.puback(reader, message.packet_identifier);
+    }
+    assert_eq!(found, ["0", "1", "after"]);
+}
+
+#[test]
+fn critical_records_are_read_first() {
+    let settings = Settings {
+        lanes: vec![("alarm".into(), Lane::Critical)],
+        ..Settings::default()
+    };
+    let mut world = World::with(settings, mqtt::Settings::default());
+    let hello_r = hello(V5, "r").durable();
+    let reader = world.join(&hello_r);
+    world.subscribe(reader, "#", 1);
+    world.disconnect(reader);
+    let writer = world.join(&hello(V5, "w"));
+    publish_numbers(&mut world, writer, 1..3);
+    world.publish(writer, &message("alarm", "!", 1).id(1));
+    let reader = world.rejoin(&hello_r);
+    assert_eq!(world.next_message(reader).unwrap().payload, "!");
+    assert_eq!(world.next_message(reader).unwrap().payload, "1");
+}
+
+#[test]
+fn records_that_were_dropped_are_passed_and_counted() {
+    let mut world = World::new();
+    let hello_r = hello(V5, "r").durable();
+    let reader = world.join(&hello_r);
+    world.subscribe(reader, "t", 1);
+    let writer = world.join(&hello(V5, "w"));
+    publish_numbers(&mut world, writer, 0..1);
+    world.next_packet(reader);
+    world.cut(reader);
+    publish_numbers(&mut world, writer, 1..10);
+    world.trim(Lane::Normal, 5);
+    let reader = world.rejoin(&hello_r);
+    for number in 5..10 {
+        assert_eq!(
+            world.next_message(reader).unwrap().payload,
+            number.to_string()
+        );
+    }
+    assert_eq!(world.broker.counters().missed, 5);
+    // While it is connected and behind.
+    let slow = world.join(&hello(V5, "s").durable().window(1));
+    world.subscribe(slow, "t", 1);
+    world.holds_fetches = true;
+    publish_numbers(&mut world, writer, 10..20);
+    assert_eq!(world.next_message(slow).unwrap().payload, "10");
+    world.trim(Lane::Normal, 15);
+    world.puback(slow, 1);
+    world.holds_fetches = false;
+    world.run();
+    assert_eq!(world.next_message(slow).unwrap().payload, "15");
+}
+
+#[test]
+fn crash_repeats_at_most_what_was_not_swept() {
+    for version in [V311, V5] {
+        let mut world = World::new();
+        let hello_r = hello(version, "r").durable();
+        let reader = world.join(&hello_r);
+        world.subscribe(reader, "t", 1);
+        let writer = world.join(&hello(version, "w"));
+        publish_numbers(&mut world, writer, 1..4);
+        for id in 1..4 {
+            world.expect_publish(reader, &message("t", &id.to_string(), 1).id(id));
+        }
+        world.puback(reader, 1);
+        world.pass(1);
+        world.puback(reader, 2);
+        world.crash(0);
+        let reader = world.rejoin(&hello_r);
+        let mut found = Vec::new();
+        while let Some(message) = world.next_message(reader) {
+            assert!(message.dup);
+            found.push(message.payload);
+        }
+        assert_eq!(found, ["2", "3"]);
+    }
+}
+
+#[test]
+fn cursors_of_live_sessions_are_renewed_without_traffic_of_their_own() {
+    let settings = Settings {
+        routes: vec!["#".into()],
+        cursor_lag_maximum: 10,
+        ..Settings::default()
+    };
+    let mut world = World::with(settings, mqtt::Settings::default());
+    let reader = world.join(&hello(V5, "r").durable());
+    world.subscribe(reader, "quiet", 1);
+    let writer = world.join(&hello(V5, "w"));
+    for _ in 0..25 {
+        world.publish(writer, &message("t", "", 0));
+        world.pass(1);
+    }
+    world.crash(0);
+    assert!(world.broker.release_floor(Lane::Normal).0 >= 10);
+}
+
+#[test]
+fn damaged_values_are_left_out() {
+    let mut world = World::new();
+    let client = world.join(&hello(V5, "a").durable());
+    world.subscribe(client, "t", 1);
+    for (table, key) in [
+        (Table::Sessions, b"b".as_slice()),
+        (Table::Subscriptions, b"a\0u"),
+        (Table::Cursors, b"session/b"),
+        (Table::Handshakes, b"a\0tttt"),
+    ] {
+        let rows = world.disk.tables.entry(table).or_default();
+        rows.insert(key.to_vec(), vec![0xFF]);
+    }
+    world.crash(0);
+    assert_eq!(
+        (
+            world.broker.session_count(),
+            world.broker.counters().damaged
+        ),
+        (1, 4)
+    );
+    world.rejoin(&hello(V5, "a").durable());
+}
+
+#[test]
+fn leftovers_of_no_session_are_deleted_at_the_start() {
+    let mut world = World::new();
+    let client = world.join(&hello(V5, "a").durable());
+    world.subscribe(client, "t", 1);
+    world.disk.tables.get_mut(&Table::Sessions).unwrap().clear();
+    world.crash(0);
+    assert_eq!(world.table(Table::Subscriptions), 0);
+    assert_eq!(world.broker.session_count(), 0);
+}
+
+#[test]
+fn a_log_that_can_not_be_read_is_asked_again_at_the_sweep() {
+    let mut world = World::new();
+    let hello_r = hello(V5, "r").durable();
+    let reader = world.join(&hello_r);
+    world.subscribe(reader, "t", 1);
+    world.disconnect(reader);
+    let writer = world.join(&hello(V5, "w"));
+    publish_numbers(&mut world, writer, 1..2);
+    world.holds_fetches = true;
+    let reader = world.rejoin(&hello_r);
+    let (session, lane, from, _) = world.fetches.pop_front().unwrap();
+    let records = Vec::new();
+    let input = edge::broker::Input::Fetched {
+        session,
+        lane,
+        from,
+        records,
+        next: from,
+    };
+    world.broker.handle(world.now, input);
+    world.holds_fetches = false;
+    world.run();
+    world.expect_nothing(reader);
+    world.pass(1);
+    assert_eq!(world.next_message(reader).unwrap().payload, "1");
+}

@@ -1,0 +1,232 @@
+//! 3.8 SUBSCRIBE to 3.11 UNSUBACK.
+
+use edge::broker::Settings;
+use edge::mqtt;
+use sync::Table;
+use wire::mqtt::property::{Property, SubscriptionIdentifier};
+use wire::mqtt::{ReasonCode, Subscription};
+use wire::topic::TopicFilter;
+
+use crate::world::*;
+
+fn filter(text: &str, qos: u8) -> Subscription<'_> {
+    Subscription::new(TopicFilter::new(text).unwrap(), qos_of(qos))
+}
+
+#[test]
+fn suback_waits_for_the_commit_of_a_durable_session_only() {
+    let mut world = World::new();
+    let durable = world.join(&hello(V5, "d").durable());
+    let volatile = world.join(&hello(V5, "v"));
+    world.commits = Commits::Wait;
+    world.subscribe(volatile, "t", 1);
+    world.subscribe_with(durable, &[filter("t", 1), filter("u", 2)], &[]);
+    world.expect_nothing(durable);
+    world.finish_commits(1);
+    assert_eq!(
+        world.next_suback(durable),
+        [ReasonCode::GrantedQos1, ReasonCode::GrantedQos2]
+    );
+    assert_eq!(world.table(Table::Subscriptions), 2);
+}
+
+#[test]
+fn each_filter_has_its_own_answer() {
+    for (version, codes) in [
+        (V311, [0x01, 0x80, 0x80, 0x80]),
+        (V5, [0x01, 0x9E, 0x8F, 0x97]),
+    ] {
+        let settings = Settings {
+            filter_level_maximum: 2,
+            subscription_count_maximum: 1,
+            ..Settings::default()
+        };
+        let mut world = World::with(settings, mqtt::Settings::default());
+        let client = world.join(&hello(version, "a"));
+        let filters = [
+            filter("t", 1),
+            filter("$share/g/t", 1),
+            filter("a/b/c", 1),
+            filter("u", 1),
+        ];
+        world.subscribe_with(client, &filters, &[]);
+        let codes = codes.map(|code| ReasonCode::from_number(code).unwrap());
+        assert_eq!(world.next_suback(client), codes);
+        // At the limit a subscription that exists is replaced all the same.
+        world.subscribe(client, "t", 0);
+    }
+}
+
+#[test]
+fn refused_commit_undoes_a_subscription() {
+    let mut world = World::new();
+    let client = world.join(&hello(V5, "a").durable());
+    world.commits = Commits::Fail;
+    world.subscribe_with(client, &[filter("t", 1)], &[]);
+    assert_eq!(world.next_suback(client), [ReasonCode::QuotaExceeded]);
+    world.commits = Commits::Succeed;
+    let writer = world.join(&hello(V5, "w"));
+    world.publish(writer, &message("t", "1", 0));
+    world.expect_nothing(client);
+}
+
+#[test]
+fn overlapping_subscriptions_deliver_once_with_the_highest_qos_and_all_identifiers() {
+    let mut world = World::new();
+    let client = world.join(&hello(V5, "a"));
+    let number = |number| SubscriptionIdentifier::new(number).unwrap();
+    for (text, qos, identifier) in [("a/#", 0, 1), ("a/+", 2, 2), ("+/b", 1, 3)] {
+        let identifier = [Property::SubscriptionIdentifier(number(identifier))];
+        world.subscribe_with(client, &[filter(text, qos)], &identifier);
+        world.next_suback(client);
+    }
+    world.subscribe(client, "#", 0);
+    let writer = world.join(&hello(V5, "w"));
+    world.publish(writer, &message("a/b", "1", 1).id(1));
+    let found = world.next_message(client).unwrap();
+    assert_eq!((found.qos, found.packet_identifier), (1, 1));
+    let mut bytes: Vec<_> = found.properties.chunks(2).map(<[u8]>::to_vec).collect();
+    bytes.sort();
+    assert_eq!(bytes, [[0x0B, 1], [0x0B, 2], [0x0B, 3]]);
+    world.expect_nothing(client);
+}
+
+#[test]
+fn no_local_keeps_a_client_from_hearing_itself() {
+    let mut world = World::new();
+    let client = world.join(&hello(V5, "a").durable());
+    let quiet = Subscription {
+        no_local: true,
+        ..filter("t", 1)
+    };
+    world.subscribe_with(client, &[quiet], &[]);
+    world.next_suback(client);
+    world.publish(client, &message("t", "own", 0));
+    world.expect_nothing(client);
+    world.publish(client, &message("t", "own", 1).id(5));
+    assert!(world.next_packet(client).is_some());
+    let other = world.join(&hello(V5, "b"));
+    world.publish(other, &message("t", "other", 1).id(5));
+    world.expect_publish(client, &message("t", "other", 1).id(1));
+    world.expect_nothing(client);
+    // Another subscription of the same client hears it.
+    world.subscribe(client, "+", 0);
+    world.publish(client, &message("t", "own", 0));
+    world.expect_publish(client, &message("t", "own", 0));
+}
+
+#[test]
+fn no_local_holds_for_what_is_read_from_the_log() {
+    let mut world = World::new();
+    let hello_a = hello(V5, "a").durable().window(1);
+    let client = world.join(&hello_a);
+    let quiet = Subscription {
+        no_local: true,
+        ..filter("t", 1)
+    };
+    world.subscribe_with(client, &[quiet], &[]);
+    world.next_suback(client);
+    let other = world.join(&hello(V5, "b").durable());
+    world.subscribe(other, "t", 1);
+    for (id, payload) in [(5, "1"), (6, "2")] {
+        world.publish(other, &message("t", payload, 1).id(id));
+        world.publish(client, &message("t", "own", 1).id(id));
+        world.next_packet(client);
+    }
+    world.puback(client, 1);
+    let mut found = Vec::new();
+    while let Some(bytes) = world.next_packet(client) {
+        found.push(bytes[0] >> 4);
+    }
+    // One PUBACK of its own, and the other's second message.
+    assert_eq!(found, [4, 3]);
+}
+
+#[test]
+fn retain_as_published_keeps_the_flag() {
+    let mut world = World::new();
+    let client = world.join(&hello(V5, "a"));
+    let kept = Subscription {
+        retain_as_published: true,
+        ..filter("kept", 0)
+    };
+    world.subscribe_with(client, &[kept, filter("plain", 0)], &[]);
+    world.next_suback(client);
+    for topic in ["kept", "plain"] {
+        world.publish(client, &message(topic, "1", 0).retained());
+    }
+    world.expect_publish(client, &message("kept", "1", 0).retained());
+    world.expect_publish(client, &message("plain", "1", 0));
+    world.publish(client, &message("kept", "1", 0));
+    world.expect_publish(client, &message("kept", "1", 0));
+}
+
+#[test]
+fn unsubscribing_stops_new_messages_and_says_what_was_there() {
+    for version in [V311, V5] {
+        let mut world = World::new();
+        let client = world.join(&hello(version, "a").durable());
+        world.subscribe(client, "t", 1);
+        world.commits = Commits::Wait;
+        world.unsubscribe(client, "t");
+        world.expect_nothing(client);
+        world.finish_commits(1);
+        let codes = world.next_unsuback(client);
+        assert_eq!(
+            codes,
+            if version == V5 {
+                vec![ReasonCode::Success]
+            } else {
+                Vec::new()
+            }
+        );
+        world.unsubscribe(client, "t");
+        let codes = world.next_unsuback(client);
+        let none = ReasonCode::NoSubscriptionExisted;
+        assert_eq!(
+            codes,
+            if version == V5 {
+                vec![none]
+            } else {
+                Vec::new()
+            }
+        );
+        world.publish(client, &message("t", "1", 0));
+        world.expect_nothing(client);
+        assert_eq!(world.table(Table::Subscriptions), 0);
+    }
+}
+
+#[test]
+fn what_was_sent_is_completed_after_unsubscribing() {
+    let mut world = World::new();
+    let hello_a = hello(V5, "a").durable();
+    let client = world.join(&hello_a);
+    world.subscribe(client, "t", 1);
+    let writer = world.join(&hello(V5, "w"));
+    world.publish(writer, &message("t", "1", 1).id(1));
+    world.expect_publish(client, &message("t", "1", 1).id(1));
+    world.unsubscribe(client, "t");
+    world.next_unsuback(client);
+    world.cut(client);
+    let client = world.rejoin(&hello_a);
+    world.expect_publish(client, &message("t", "1", 1).id(1).again());
+}
+
+#[test]
+fn subscribing_again_replaces_and_loses_nothing() {
+    let mut world = World::new();
+    let hello_a = hello(V5, "a").durable().window(1);
+    let client = world.join(&hello_a);
+    world.subscribe(client, "t", 1);
+    let writer = world.join(&hello(V5, "w"));
+    for id in 1..=3 {
+        world.publish(writer, &message("t", &id.to_string(), 1).id(id));
+    }
+    world.expect_publish(client, &message("t", "1", 1).id(1));
+    world.subscribe(client, "t", 2);
+    world.puback(client, 1);
+    world.expect_publish(client, &message("t", "2", 1).id(2));
+    world.puback(client, 2);
+    world.expect_publish(client, &message("t", "3", 1).id(3));
+}
