@@ -25,6 +25,7 @@
 //! | `state.redb` | the tables of [`Table`](sync::Table), see [`state`] |
 //! | `{lane}-{first offset, 20 digits}.redb` | a segment, see [`segment`] |
 //! | `reserve` | 1 MiB that is given back to get out of a full disk |
+//! | `starting` | there while the log is being opened |
 //! | `*.new` | a file being made; removed at the next start |
 //! | `*.damaged-N` | a file that could not be opened; never looked at again |
 
@@ -66,7 +67,8 @@ use sync::{Change, Offset, PerLane};
 /// One group of changes: durable together in one journal frame, or not at all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
-    /// In the order in which they take effect.
+    /// In the order in which they take effect. [`Table::Gaps`](sync::Table::Gaps) and the key `log`
+    /// of [`Table::Meta`](sync::Table::Meta) belong to the log itself and are not to be named.
     pub changes: Vec<Change>,
 }
 

@@ -288,13 +288,15 @@ fn old_records_go_with_a_gap() {
     let folder = SimulatedFolder::new();
     let mut settings = small();
     settings.lanes[Lane::Normal].max_age = Some(Duration::from_secs(60));
-    let mut log = Log::open(&folder, settings);
+    let mut log = Log::open(&folder, settings.clone());
     for _ in 0..50 {
         log.commit(&appends(10, 256)).unwrap();
         log.maintain();
     }
     assert!(log.gaps.is_empty());
-    let (from, to) = (WallTime(1_000_000), log.wall);
+    folder.power_cut(1);
+    let mut log = Log::open(&folder, settings);
+    let (from, to) = (WallTime(1_000_000), WallTime(1_010_000));
     log.wall.0 += 61_000;
     log.maintain();
     let gap = log.gaps.first().expect("the records are over their age");
@@ -372,7 +374,8 @@ struct Log {
 impl Log {
     fn open(folder: &SimulatedFolder, settings: Settings) -> Self {
         let wall = WallTime(1_000_000);
-        let Opened { writer, reader, .. } = open(folder.directory(), settings, wall).unwrap();
+        let Opened { writer, reader, .. } =
+            open(folder.directory(), settings, wall).expect("the log works");
         Self {
             writer,
             reader,
@@ -407,7 +410,10 @@ impl Log {
         let first = self.reader.first(lane);
         let mut at = first;
         while at < self.reader.head(lane) {
-            let chunk = self.reader.read(lane, at, budget(100)).unwrap();
+            let chunk = self
+                .reader
+                .read(lane, at, budget(100))
+                .expect("the log works");
             for (offset, _) in &chunk.records {
                 assert_eq!(*offset, at);
                 at = at.next();

@@ -105,6 +105,23 @@ impl SharedDatabase {
         Ok(Self::new(directory, name, cache_bytes, handle))
     }
 
+    /// Reads a whole file and checks every page, which never panics.
+    ///
+    /// # Errors
+    /// [`LogError::is_damage`] when it is not to be trusted.
+    pub(super) fn check(
+        directory: &Arc<dyn Directory>,
+        name: &str,
+        cache_bytes: usize,
+    ) -> Result<(), LogError> {
+        let database = guarded(directory.as_ref(), name, |file| {
+            builder(cache_bytes)
+                .set_check_integrity_on_open(true)
+                .create_with_backend(Backend(file))
+        })?;
+        database.close().map_err(LogError::database(name))
+    }
+
     fn new(directory: &Arc<dyn Directory>, name: &str, cache_bytes: usize, handle: Handle) -> Self {
         Self {
             inner: Arc::new(Inner {
