@@ -184,7 +184,7 @@ impl SharedDatabase {
     }
 
     /// Opens the file again if a failure closed it, so that it can be read.
-    pub(super) fn reopen_if_gone(&self) -> Result<(), LogError> {
+    fn reopen_if_gone(&self) -> Result<(), LogError> {
         if matches!(*self.handle(), Handle::Gone) {
             let inner = &self.inner;
             let database =

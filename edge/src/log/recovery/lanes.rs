@@ -105,7 +105,6 @@ impl Recovery {
                         }),
                     ),
                     database,
-                    is_unsure: false,
                 });
                 Ok(ends.map_or(first, |(_, last)| last.next()))
             }
