@@ -145,7 +145,7 @@ impl SharedDatabase {
             _ => Err(self.unavailable()),
         };
         if result.is_err() {
-            *self.handle_to_exchange() = Handle::Gone;
+            let _ = self.exchange(Handle::Gone);
             // For the readers: what is committed can be read on a full disk as well.
             let _ = self.reopen_if_gone();
         }

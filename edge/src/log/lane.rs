@@ -191,21 +191,20 @@ impl LaneFiles {
 }
 
 impl Sealed {
-    /// Oldest and youngest record, read from the file the first time. Zeros when it is damaged.
+    /// Oldest and youngest record, read from the file the first time; `None` when it can't be read.
     pub(super) fn times(
         &mut self,
         directory: &Arc<dyn Directory>,
         lane: Lane,
-    ) -> (WallTime, WallTime) {
-        *self.times.get_or_insert_with(|| {
+    ) -> Option<(WallTime, WallTime)> {
+        if self.times.is_none() {
             let name = segment::name(lane, self.first);
-            let read = SharedDatabase::open_sealed(directory, &name, READ_CACHE_BYTES)
-                .and_then(|file| Ok((segment::first(&file)?, segment::last(&file)?)));
-            match read {
-                Ok((Some(first), Some(last))) => (first.oldest, last.youngest),
-                _ => (WallTime(0), WallTime(0)),
-            }
-        })
+            let file = SharedDatabase::open_sealed(directory, &name, READ_CACHE_BYTES).ok()?;
+            let first = segment::first(&file).ok()??;
+            let last = segment::last(&file).ok()??;
+            self.times = Some((first.oldest, last.youngest));
+        }
+        self.times
     }
 }
 

@@ -73,7 +73,7 @@ pub fn open(
     wall: WallTime,
 ) -> Result<Opened, LogError> {
     let mut recovery = Recovery::survey(directory, settings)?;
-    recovery.mark()?;
+    recovery.mark();
     let state = recovery.open_state()?;
     let journal = recovery.open_journal()?;
     match state {
@@ -127,16 +127,13 @@ impl Recovery {
         })
     }
 
-    /// Leaves a mark that only a start that gets through removes.
-    fn mark(&self) -> Result<(), LogError> {
-        if self.is_suspicious {
-            return Ok(());
+    /// Leaves a mark that only a start that gets through removes. A full disk may not take it, and
+    /// that is no reason not to start.
+    fn mark(&self) {
+        if !self.is_suspicious {
+            let marked = self.directory.create(STARTING);
+            let _ = marked.and_then(|_| self.directory.sync());
         }
-        let marked = self
-            .directory
-            .create(STARTING)
-            .and_then(|_| self.directory.sync());
-        marked.map_err(LogError::file("create", STARTING))
     }
 
     fn open_state(&mut self) -> Result<Option<(SharedDatabase, Facts)>, LogError> {
@@ -328,9 +325,12 @@ impl Recovery {
     }
 
     fn remove(&self, name: &str) -> Result<(), LogError> {
-        self.directory
-            .remove(name)
-            .map_err(LogError::file("remove", name))
+        match self.directory.remove(name) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(LogError::file("remove", name)(error))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn has(&self, name: &str) -> bool {
