@@ -345,6 +345,27 @@ fn released_space_returns_without_a_gap() {
 }
 
 #[test]
+fn a_read_of_what_was_just_removed_waits_for_the_event() {
+    let folder = SimulatedFolder::new();
+    let mut log = Log::open(&folder, small());
+    for _ in 0..100 {
+        log.commit(&appends(10, 256)).unwrap();
+        log.maintain();
+    }
+    log.writer.release(PerLane::from_fn(|_| Offset(900)));
+    let events = log.writer.maintain(log.wall);
+    let early = log.reader.read(Lane::Normal, Offset(0), budget(1));
+    assert!(
+        matches!(early, Err(LogError::Unavailable { .. })),
+        "{early:?}"
+    );
+    events.iter().for_each(|event| log.reader.apply(event));
+    let chunk = log.reader.read(Lane::Normal, Offset(0), budget(1)).unwrap();
+    assert_eq!(chunk.records[0].0, log.reader.first(Lane::Normal));
+    assert!(chunk.damaged.is_none());
+}
+
+#[test]
 fn key_over_its_limit_is_refused_and_harms_nothing() {
     let folder = SimulatedFolder::new();
     let mut log = Log::open(&folder, small());
