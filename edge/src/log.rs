@@ -2,7 +2,7 @@
 //! by another.
 //!
 //! It promises that what [`Writer::commit`] answered is on stable storage: a group of changes is
-//! one write and one sync into a prewritten circular [`journal`], and survives a power cut at any
+//! one write and one sync into a prewritten circular journal, and survives a power cut at any
 //! point, recovery included. Later, by size and never by the clock, [`Writer::maintain`] empties
 //! the journal into redb: lanes into chains of segment files, state into `state.redb`. A record is
 //! read back with its offset until retention removes it, and what retention removes while somebody
@@ -21,10 +21,11 @@
 //! | file | what |
 //! | --- | --- |
 //! | `lock` | held by the one process that has the folder open |
-//! | `journal` | the commit point, see [`journal`] |
-//! | `state.redb` | the tables of [`Table`](sync::Table), see [`state`] |
-//! | `{lane}-{first offset, 20 digits}.redb` | a segment, see [`segment`] |
+//! | `journal` | the commit point; format in `log/journal.rs` and `log/frame.rs` |
+//! | `state.redb` | the tables of [`Table`](sync::Table); format in `log/state.rs` |
+//! | `{lane}-{first offset, 20 digits}.redb` | a segment; format in `log/segment.rs` and `log/block.rs` |
 //! | `reserve` | 1 MiB that is given back to get out of a full disk |
+//! | `starting` | there while the log is being opened |
 //! | `*.new` | a file being made; removed at the next start |
 //! | `*.damaged-N` | a file that could not be opened; never looked at again |
 
@@ -66,7 +67,8 @@ use sync::{Change, Offset, PerLane};
 /// One group of changes: durable together in one journal frame, or not at all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
-    /// In the order in which they take effect.
+    /// In the order in which they take effect. [`Table::Gaps`](sync::Table::Gaps) and the key `log`
+    /// of [`Table::Meta`](sync::Table::Meta) belong to the log itself and are not to be named.
     pub changes: Vec<Change>,
 }
 

@@ -288,13 +288,15 @@ fn old_records_go_with_a_gap() {
     let folder = SimulatedFolder::new();
     let mut settings = small();
     settings.lanes[Lane::Normal].max_age = Some(Duration::from_secs(60));
-    let mut log = Log::open(&folder, settings);
+    let mut log = Log::open(&folder, settings.clone());
     for _ in 0..50 {
         log.commit(&appends(10, 256)).unwrap();
         log.maintain();
     }
     assert!(log.gaps.is_empty());
-    let (from, to) = (WallTime(1_000_000), log.wall);
+    folder.power_cut(1);
+    let mut log = Log::open(&folder, settings);
+    let (from, to) = (WallTime(1_000_000), WallTime(1_010_000));
     log.wall.0 += 61_000;
     log.maintain();
     let gap = log.gaps.first().expect("the records are over their age");
@@ -343,6 +345,27 @@ fn released_space_returns_without_a_gap() {
 }
 
 #[test]
+fn a_read_of_what_was_just_removed_waits_for_the_event() {
+    let folder = SimulatedFolder::new();
+    let mut log = Log::open(&folder, small());
+    for _ in 0..100 {
+        log.commit(&appends(10, 256)).unwrap();
+        log.maintain();
+    }
+    log.writer.release(PerLane::from_fn(|_| Offset(900)));
+    let events = log.writer.maintain(log.wall);
+    let early = log.reader.read(Lane::Normal, Offset(0), budget(1));
+    assert!(
+        matches!(early, Err(LogError::Unavailable { .. })),
+        "{early:?}"
+    );
+    events.iter().for_each(|event| log.reader.apply(event));
+    let chunk = log.reader.read(Lane::Normal, Offset(0), budget(1)).unwrap();
+    assert_eq!(chunk.records[0].0, log.reader.first(Lane::Normal));
+    assert!(chunk.damaged.is_none());
+}
+
+#[test]
 fn key_over_its_limit_is_refused_and_harms_nothing() {
     let folder = SimulatedFolder::new();
     let mut log = Log::open(&folder, small());
@@ -372,7 +395,8 @@ struct Log {
 impl Log {
     fn open(folder: &SimulatedFolder, settings: Settings) -> Self {
         let wall = WallTime(1_000_000);
-        let Opened { writer, reader, .. } = open(folder.directory(), settings, wall).unwrap();
+        let Opened { writer, reader, .. } =
+            open(folder.directory(), settings, wall).expect("the log works");
         Self {
             writer,
             reader,
@@ -407,7 +431,10 @@ impl Log {
         let first = self.reader.first(lane);
         let mut at = first;
         while at < self.reader.head(lane) {
-            let chunk = self.reader.read(lane, at, budget(100)).unwrap();
+            let chunk = self
+                .reader
+                .read(lane, at, budget(100))
+                .expect("the log works");
             for (offset, _) in &chunk.records {
                 assert_eq!(*offset, at);
                 at = at.next();

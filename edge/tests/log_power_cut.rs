@@ -42,6 +42,7 @@ fn everything_acknowledged_survives_power_cuts() {
 struct Seen {
     cuts: u64,
     cut_openings: u64,
+    tight_openings: u64,
     commits: u64,
     refusals: u64,
     returned: u64,
@@ -63,7 +64,12 @@ impl Seen {
             self.replayed_frames,
             self.flushes,
         ];
-        let faults = [self.commits, self.failures, self.recoveries];
+        let faults = [
+            self.tight_openings,
+            self.commits,
+            self.failures,
+            self.recoveries,
+        ];
         rare.iter()
             .chain(&common)
             .chain(&faults)
@@ -122,6 +128,8 @@ struct World {
     floors: PerLane<Offset>,
     serial: u64,
     seen: Seen,
+    /// Nothing was ever opened: a new log needs room.
+    is_new: bool,
 }
 
 impl World {
@@ -138,6 +146,7 @@ impl World {
             floors: PerLane::default(),
             serial: 0,
             seen: Seen::default(),
+            is_new: true,
         }
     }
 
@@ -167,6 +176,7 @@ impl World {
         self.folder.power_cut(seed);
         self.seen.cuts += 1;
         self.folder.lie_about_syncs(self.lies);
+        self.folder.set_capacity(None);
     }
 
     /// Opens the folder, with the power cut again during recovery some of the time.
@@ -178,7 +188,12 @@ impl World {
             drop(opened);
             self.cut();
         }
+        let is_tight = !self.is_new && self.dice.below(3) == 0;
+        if is_tight {
+            self.tighten();
+        }
         let opened = open(self.folder.directory(), settings(), self.wall);
+        self.is_new = false;
         let mut opened = opened.map_err(|error| format!("can't open: {error}"))?;
         let report = &opened.report;
         if !report.damaged_files.is_empty() || report.is_state_lost || report.is_journal_lost {
@@ -189,7 +204,18 @@ impl World {
         }
         self.seen.replayed_frames += report.replayed_frames;
         self.check(&mut opened.reader)?;
+        if is_tight {
+            self.seen.tight_openings += 1;
+            self.folder.set_capacity(None);
+        }
         Ok(opened)
+    }
+
+    /// Leaves the disk next to no room.
+    fn tighten(&mut self) {
+        let room = self.dice.below(200 << 10);
+        self.folder
+            .set_capacity(Some(self.folder.used_bytes() + room));
     }
 
     /// One random act; false when the power is going.
@@ -204,6 +230,8 @@ impl World {
                 name: ["journal", "normal", "state"][self.dice.below(3) as usize].to_owned(),
                 times: 1,
             }),
+            _ if self.dice.below(4) == 0 => self.tighten(),
+            _ if self.dice.below(2) == 0 => self.folder.set_capacity(None),
             _ => self.read_somewhere(reader)?,
         }
         Ok(true)

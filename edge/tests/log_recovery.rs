@@ -191,9 +191,7 @@ fn a_damaged_block_is_passed_and_its_neighbours_are_read() {
     fill(&mut log.writer, &mut log.reader, 60);
     log.writer.close().unwrap();
     let first = segments(&folder).remove(0);
-    let file = folder.directory().open(&first).unwrap();
-    let mut bytes = vec![0; file.len().unwrap() as usize];
-    file.read_at(0, &mut bytes).unwrap();
+    let bytes = contents(&folder, &first);
     let payload = bytes.windows(400).position(|window| window == [7; 400]);
     folder.flip(&first, payload.unwrap() as u64);
     let mut log = reopen(&folder);
@@ -209,6 +207,43 @@ fn a_damaged_block_is_passed_and_its_neighbours_are_read() {
         (1..300).contains(&damaged),
         "{damaged} of 600 records lost by one byte"
     );
+}
+
+#[test]
+fn a_gap_of_an_earlier_start_is_not_told_again() {
+    let folder = SimulatedFolder::new();
+    let mut log = reopen(&folder);
+    fill(&mut log.writer, &mut log.reader, 60);
+    log.writer.close().unwrap();
+    let last = segments(&folder).pop().unwrap();
+    folder.directory().remove(&last).unwrap();
+    assert_eq!(reopen(&folder).report.gaps.len(), 1);
+    let log = reopen(&folder);
+    assert_eq!(log.report, Report::default());
+    assert_eq!(log.reader.gaps(0).unwrap().len(), 1);
+}
+
+#[test]
+fn after_a_start_that_died_every_file_is_checked() {
+    let folder = SimulatedFolder::new();
+    let mut log = reopen(&folder);
+    fill(&mut log.writer, &mut log.reader, 30);
+    log.writer.close().unwrap();
+    let state = contents(&folder, "state.redb");
+    // Pages of values, which a plain open does not look at.
+    for (at, _) in state
+        .windows(20)
+        .enumerate()
+        .filter(|(_, window)| *window == [1; 20])
+    {
+        folder.flip("state.redb", at as u64);
+    }
+    assert!(!reopen(&folder).report.is_state_lost);
+    folder.directory().create("starting").unwrap();
+    let log = reopen(&folder);
+    assert!(log.report.is_state_lost);
+    drop(log);
+    assert_eq!(reopen(&folder).report, Report::default());
 }
 
 #[test]
@@ -264,7 +299,7 @@ fn a_folder_that_can_not_be_used_is_named() {
 }
 
 fn reopen(folder: &SimulatedFolder) -> Opened {
-    open(folder.directory(), settings(), WALL).unwrap()
+    open(folder.directory(), settings(), WALL).expect("the log works")
 }
 
 /// Commits batches of ten records and one session each.
@@ -292,7 +327,7 @@ fn fill(writer: &mut Writer, reader: &mut Reader, count: u64) {
             value: vec![1; 20],
         });
         let batch = Batch { changes };
-        let committed = writer.commit(&batch, WALL).unwrap();
+        let committed = writer.commit(&batch, WALL).expect("the log works");
         reader.committed(&batch, &committed);
         for event in writer.maintain(WALL) {
             reader.apply(&event);
@@ -303,7 +338,9 @@ fn fill(writer: &mut Writer, reader: &mut Reader, count: u64) {
 fn read_all(reader: &mut Reader) -> u64 {
     let (mut at, mut count) = (reader.first(Lane::Normal), 0);
     while at < reader.head(Lane::Normal) {
-        let chunk = reader.read(Lane::Normal, at, budget()).unwrap();
+        let chunk = reader
+            .read(Lane::Normal, at, budget())
+            .expect("the log works");
         for (offset, _) in &chunk.records {
             assert!(*offset >= at);
             count += 1;
@@ -317,12 +354,19 @@ fn sessions(reader: &Reader) -> usize {
     let mut count = 0;
     reader
         .read_state(Table::Sessions, |_, _| count += 1)
-        .unwrap();
+        .expect("the log works");
     count
 }
 
+fn contents(folder: &SimulatedFolder, name: &str) -> Vec<u8> {
+    let file = folder.directory().open(name).expect("the log works");
+    let mut bytes = vec![0; file.len().expect("the log works") as usize];
+    file.read_at(0, &mut bytes).expect("the log works");
+    bytes
+}
+
 fn segments(folder: &SimulatedFolder) -> Vec<String> {
-    let mut names = folder.directory().names().unwrap();
+    let mut names = folder.directory().names().expect("the log works");
     names.retain(|name| name.starts_with("normal-"));
     names.sort();
     names

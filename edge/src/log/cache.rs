@@ -69,3 +69,71 @@ impl BlockCache {
             .sum()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use sync::{Record, RecordParts, WallTime};
+
+    use super::super::block::Builder;
+    use super::*;
+
+    /// A block of two records and about 200 bytes.
+    fn block(first: u64) -> Arc<Block> {
+        let record = Record::new(&RecordParts {
+            qos: 0,
+            retain: false,
+            from_cloud: false,
+            time: WallTime(1),
+            expiry_seconds: None,
+            publisher: 0,
+            topic: "t",
+            properties: &[],
+            payload: &[0; 40],
+        });
+        let mut builder = Builder::new(Offset(first));
+        builder.push(&record);
+        builder.push(&record);
+        let bytes = Bytes::from(builder.finish());
+        Arc::new(Block::read(bytes, Offset(first)).unwrap())
+    }
+
+    #[test]
+    fn the_least_recently_used_block_goes() {
+        let mut cache = BlockCache::new(3 * block(0).memory_bytes());
+        for first in [0, 2, 4] {
+            cache.insert(Lane::Normal, block(first));
+        }
+        assert!(cache.find(Lane::Normal, Offset(1)).is_some());
+        cache.insert(Lane::Normal, block(6));
+        assert!(cache.find(Lane::Normal, Offset(2)).is_none());
+        for offset in [0, 1, 4, 5, 6, 7] {
+            assert!(
+                cache.find(Lane::Normal, Offset(offset)).is_some(),
+                "{offset}"
+            );
+            assert!(cache.find(Lane::Urgent, Offset(offset)).is_none());
+        }
+    }
+
+    #[test]
+    fn the_newest_block_stays_however_large() {
+        let mut cache = BlockCache::new(1);
+        cache.insert(Lane::Normal, block(0));
+        cache.insert(Lane::Normal, block(2));
+        assert!(cache.find(Lane::Normal, Offset(0)).is_none());
+        assert!(cache.find(Lane::Normal, Offset(2)).is_some());
+    }
+
+    #[test]
+    fn trimmed_blocks_are_forgotten() {
+        let mut cache = BlockCache::new(1 << 20);
+        cache.insert(Lane::Normal, block(0));
+        cache.insert(Lane::Normal, block(2));
+        cache.insert(Lane::Urgent, block(0));
+        cache.trim(Lane::Normal, Offset(2));
+        assert!(cache.find(Lane::Normal, Offset(0)).is_none());
+        assert!(cache.find(Lane::Normal, Offset(2)).is_some());
+        assert!(cache.find(Lane::Urgent, Offset(0)).is_some());
+    }
+}

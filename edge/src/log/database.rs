@@ -105,6 +105,23 @@ impl SharedDatabase {
         Ok(Self::new(directory, name, cache_bytes, handle))
     }
 
+    /// Reads a whole file and checks every page, which never panics.
+    ///
+    /// # Errors
+    /// [`LogError::is_damage`] when it is not to be trusted.
+    pub(super) fn check(
+        directory: &Arc<dyn Directory>,
+        name: &str,
+        cache_bytes: usize,
+    ) -> Result<(), LogError> {
+        let database = guarded(directory.as_ref(), name, |file| {
+            builder(cache_bytes)
+                .set_check_integrity_on_open(true)
+                .create_with_backend(Backend(file))
+        })?;
+        database.close().map_err(LogError::database(name))
+    }
+
     fn new(directory: &Arc<dyn Directory>, name: &str, cache_bytes: usize, handle: Handle) -> Self {
         Self {
             inner: Arc::new(Inner {
@@ -128,7 +145,7 @@ impl SharedDatabase {
             _ => Err(self.unavailable()),
         };
         if result.is_err() {
-            *self.handle_to_exchange() = Handle::Gone;
+            let _ = self.exchange(Handle::Gone);
             // For the readers: what is committed can be read on a full disk as well.
             let _ = self.reopen_if_gone();
         }
@@ -167,7 +184,7 @@ impl SharedDatabase {
     }
 
     /// Opens the file again if a failure closed it, so that it can be read.
-    pub(super) fn reopen_if_gone(&self) -> Result<(), LogError> {
+    fn reopen_if_gone(&self) -> Result<(), LogError> {
         if matches!(*self.handle(), Handle::Gone) {
             let inner = &self.inner;
             let database =

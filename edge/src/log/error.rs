@@ -164,3 +164,37 @@ impl LogError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn damage_fullness_and_failure_are_told_apart() {
+        let io = |kind: io::ErrorKind| LogError::database("f")(redb::Error::Io(kind.into()));
+        let corrupt = LogError::database("f")(redb::Error::Corrupted("root".into()));
+        for (error, is_damage, is_full) in [
+            (corrupt, true, false),
+            (LogError::corrupt("f", "short"), true, false),
+            (io(io::ErrorKind::UnexpectedEof), true, false),
+            (io(io::ErrorKind::StorageFull), false, true),
+            (io(io::ErrorKind::Other), false, false),
+            (
+                LogError::database("f")(redb::Error::PreviousIo),
+                false,
+                false,
+            ),
+            (
+                LogError::file("write", "f")(io::ErrorKind::QuotaExceeded.into()),
+                false,
+                true,
+            ),
+        ] {
+            assert_eq!(
+                (error.is_damage(), error.is_full()),
+                (is_damage, is_full),
+                "{error}"
+            );
+        }
+    }
+}

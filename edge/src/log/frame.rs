@@ -50,6 +50,19 @@ pub(super) struct Frame {
     pub(super) padded_bytes: u64,
 }
 
+impl Frame {
+    /// The offsets that the frame after this one begins with.
+    pub(super) fn next(&self) -> PerLane<Offset> {
+        let mut next = self.first;
+        for change in &self.batch.changes {
+            if let Change::Append { lane, .. } = change {
+                next[*lane] = next[*lane].next();
+            }
+        }
+        next
+    }
+}
+
 /// Bytes of a frame in the file, padding included.
 pub(super) fn padded_bytes(batch: &Batch) -> u64 {
     let body: usize = batch.changes.iter().map(change_bytes).sum();

@@ -76,6 +76,11 @@ impl Gap {
         (stored.v == FORMAT).then_some(stored.gap)
     }
 
+    /// Whether this gap says everything that `other` says.
+    pub(super) fn covers(&self, other: &Self) -> bool {
+        self.lane == other.lane && self.first <= other.first && other.last <= self.last
+    }
+
     /// Makes one gap of two of the same lane.
     pub(super) fn merged(&self, later: &Self) -> Self {
         assert_eq!(self.lane, later.lane);

@@ -184,7 +184,12 @@ impl Journal {
         let breaks = found
             .windows(2)
             .rposition(|pair| pair[0].identity.sequence + 1 != pair[1].identity.sequence);
-        Ok(found.split_off(breaks.map_or(0, |at| at + 1)))
+        let mut run = found.split_off(breaks.map_or(0, |at| at + 1));
+        // A frame that was refused and given up has the offsets of the one after it.
+        let firsts: Vec<_> = run.iter().skip(1).map(|frame| frame.first).collect();
+        let mut following = firsts.into_iter();
+        run.retain(|frame| following.next().is_none_or(|first| first == frame.next()));
+        Ok(run)
     }
 
     /// Makes a batch durable: one write, one sync.
@@ -350,7 +355,7 @@ const LARGE_BUFFER_BYTES: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests {
-    use sync::{Change, Table};
+    use sync::{Change, Lane, Record, RecordParts, Table};
 
     use super::super::simulated::{Fault, Operation, SimulatedFolder};
     use super::*;
@@ -446,6 +451,34 @@ mod tests {
         write(&mut journal, 10);
         let mut again = Journal::open(folder.directory().as_ref()).unwrap();
         assert_eq!(sequences(&again.replay(position).unwrap()), [2]);
+    }
+
+    #[test]
+    fn salvage_leaves_out_what_was_refused() {
+        let folder = SimulatedFolder::new();
+        let mut journal = journal(&folder, 8);
+        let record = Record::new(&RecordParts {
+            qos: 0,
+            retain: false,
+            from_cloud: false,
+            time: WallTime(1),
+            expiry_seconds: None,
+            publisher: 0,
+            topic: "t",
+            properties: &[],
+            payload: &[],
+        });
+        let lane = Lane::Normal;
+        let append = Batch {
+            changes: vec![Change::Append { lane, record }],
+        };
+        let at = |offset| PerLane([Offset(0), Offset(0), Offset(offset)]);
+        // The second frame is one that was given up, so the third has its offset.
+        for offset in [0, 1, 1, 2] {
+            journal.write(&append, WallTime(1), at(offset)).unwrap();
+        }
+        let salvaged = journal.salvage().unwrap();
+        assert_eq!(sequences(&salvaged), [0, 2, 3]);
     }
 
     #[test]

@@ -56,8 +56,6 @@ pub(super) struct Active {
     /// Oldest and youngest record; `None` when it holds records from before the start.
     pub(super) times: Option<(WallTime, WallTime)>,
     pub(super) database: SharedDatabase,
-    /// A commit failed: it may have reached the file all the same.
-    pub(super) is_unsure: bool,
 }
 
 impl LaneFiles {
@@ -95,7 +93,6 @@ impl LaneFiles {
         directory: &Arc<dyn Directory>,
         events: &mut Vec<Event>,
     ) -> Result<(), LogError> {
-        self.settle(events)?;
         while !self.waiting.is_empty() {
             if self
                 .active
@@ -105,7 +102,15 @@ impl LaneFiles {
                 self.seal(events)?;
             }
             self.open_active(directory, events)?;
-            self.append_some()?;
+            match self.append_some() {
+                // It stays as it is, for the reader to say what can't be read; the lane goes on
+                // in a new one.
+                Err(error) if error.is_damage() => {
+                    self.seal(events)?;
+                    return Err(error);
+                }
+                done => done?,
+            }
             events.push(Event::Flushed {
                 lane: self.lane,
                 up_to: self.flushed,
@@ -134,35 +139,6 @@ impl LaneFiles {
         active.database.seal()
     }
 
-    /// Finds out what a failed commit left behind: what did reach the file no longer waits.
-    fn settle(&mut self, events: &mut Vec<Event>) -> Result<(), LogError> {
-        let Some(active) = self.active.as_mut().filter(|active| active.is_unsure) else {
-            return Ok(());
-        };
-        let last = active
-            .database
-            .reopen_if_gone()
-            .and_then(|()| segment::last(&active.database));
-        match last {
-            Ok(last) => {
-                active.is_unsure = false;
-                let reached = last.map_or(self.flushed, |last| last.next());
-                while self.flushed < reached && self.waiting.pop_front().is_some() {
-                    self.flushed = self.flushed.next();
-                }
-                events.push(Event::Flushed {
-                    lane: self.lane,
-                    up_to: self.flushed,
-                });
-                Ok(())
-            }
-            // It stays as it is, for the reader to say what can't be read; the lane goes on in a
-            // new one.
-            Err(error) if error.is_damage() => self.seal(events),
-            Err(error) => Err(error),
-        }
-    }
-
     fn open_active(
         &mut self,
         directory: &Arc<dyn Directory>,
@@ -183,12 +159,14 @@ impl LaneFiles {
             bytes: 0,
             times: Some((WallTime(u64::MAX), WallTime(0))),
             database,
-            is_unsure: false,
         });
         Ok(())
     }
 
     /// Writes one transaction: at most half of the cache, at most to the end of the segment.
+    ///
+    /// A failed one may have reached the file all the same. Then the next writes over it: the same
+    /// records in a row make the same blocks under the same keys.
     fn append_some(&mut self) -> Result<(), LogError> {
         let active = self
             .active
@@ -197,10 +175,7 @@ impl LaneFiles {
         let room = self.segment_bytes.saturating_sub(active.bytes).max(1);
         let most = room.min(self.cache_bytes as u64 / 2);
         let (blocks, count) = pack(&self.waiting, self.flushed, most);
-        if let Err(error) = segment::append(&active.database, &blocks) {
-            active.is_unsure = true;
-            return Err(error);
-        }
+        segment::append(&active.database, &blocks)?;
         active.bytes += blocks
             .iter()
             .map(|(_, block)| block.len() as u64)
@@ -216,21 +191,20 @@ impl LaneFiles {
 }
 
 impl Sealed {
-    /// Oldest and youngest record, read from the file the first time. Zeros when it is damaged.
+    /// Oldest and youngest record, read from the file the first time; `None` when it can't be read.
     pub(super) fn times(
         &mut self,
         directory: &Arc<dyn Directory>,
         lane: Lane,
-    ) -> (WallTime, WallTime) {
-        *self.times.get_or_insert_with(|| {
+    ) -> Option<(WallTime, WallTime)> {
+        if self.times.is_none() {
             let name = segment::name(lane, self.first);
-            let read = SharedDatabase::open_sealed(directory, &name, READ_CACHE_BYTES)
-                .and_then(|file| Ok((segment::first(&file)?, segment::last(&file)?)));
-            match read {
-                Ok((Some(first), Some(last))) => (first.oldest, last.youngest),
-                _ => (WallTime(0), WallTime(0)),
-            }
-        })
+            let file = SharedDatabase::open_sealed(directory, &name, READ_CACHE_BYTES).ok()?;
+            let first = segment::first(&file).ok()??;
+            let last = segment::last(&file).ok()??;
+            self.times = Some((first.oldest, last.youngest));
+        }
+        self.times
     }
 }
 

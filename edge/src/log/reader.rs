@@ -14,7 +14,7 @@ use super::database::{READ_CACHE_BYTES, SharedDatabase};
 use super::directory::Directory;
 use super::segment::{self, Found};
 use super::state::{self, Puts};
-use super::{Batch, Committed, Event, Gap, LogError, Reason, Writer, gap};
+use super::{Batch, Committed, Event, Gap, LogError, Reason, Writer};
 
 /// How much one [`Reader::read`] may return.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,6 +126,9 @@ impl Reader {
     }
 
     /// Follows a change of the files. Events are applied in order, after the commits before them.
+    ///
+    /// # Panics
+    /// When an event came before a batch that it speaks of.
     pub fn apply(&mut self, event: &Event) {
         match event {
             Event::Flushed { lane, up_to } => self.lanes[*lane].flushed_up_to(*up_to),
@@ -241,11 +244,8 @@ impl Reader {
     /// # Errors
     /// When the table can't be read.
     pub fn gaps(&self, from: u64) -> Result<Vec<(u64, Gap)>, LogError> {
-        let mut gaps = Vec::new();
-        state::read(&self.state, Table::Gaps, |key, value| {
-            let number = gap::number(key).filter(|number| *number >= from);
-            gaps.extend(number.zip(Gap::decode(value)));
-        })?;
+        let mut gaps = state::gaps(&self.state)?;
+        gaps.retain(|(number, _)| *number >= from);
         Ok(gaps)
     }
 

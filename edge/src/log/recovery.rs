@@ -8,18 +8,25 @@
 //! Every step may be cut and begun again: replaying drops by offset what segments already hold,
 //! the state changes with its position in one transaction, and new files get their names only
 //! when they are whole.
+//!
+//! redb may panic on a file whose syncs were lied about, and a release build then ends. So a file
+//! `starting` stands in the folder while it is opened: who finds it knows that a start did not get
+//! through, and has every file checked from end to end before it is trusted.
+
+mod lanes;
 
 use std::sync::Arc;
 
-use sync::{Change, Epoch, Lane, Offset, PerLane, WallTime};
+use sync::{Change, Epoch, Offset, PerLane, WallTime};
 
+use self::lanes::missing;
 use super::database::SharedDatabase;
 use super::directory::Directory;
 use super::frame::{Frame, PAGE_BYTES};
 use super::journal::{self, Journal};
-use super::lane::{Active, LaneFiles, Sealed};
+use super::lane::LaneFiles;
 use super::state::{self, Facts, Puts};
-use super::{Gap, LogError, Reader, Reason, Settings, Writer, reserve, segment};
+use super::{Event, Gap, LogError, Reader, Settings, Writer, reserve, segment};
 
 /// An open log.
 #[derive(Debug)]
@@ -48,7 +55,7 @@ pub struct Report {
     pub is_state_lost: bool,
     /// Whether the journal is lost: what was acknowledged last may be missing.
     pub is_journal_lost: bool,
-    /// Ranges that are missing although they were not released.
+    /// Ranges found missing by this start although they were not released.
     pub gaps: Vec<Gap>,
 }
 
@@ -58,14 +65,15 @@ pub struct Report {
 /// folder that was wiped does not repeat an epoch whose offsets the cloud has seen.
 ///
 /// # Errors
-/// When the folder can't be used: [`LogError::InUse`], no permission, no space, a failing disk.
-/// Damage is never a reason.
+/// When the folder can't be used: no permission, no space, a failing disk. Damage is never a
+/// reason.
 pub fn open(
     directory: Arc<dyn Directory>,
     settings: Settings,
     wall: WallTime,
 ) -> Result<Opened, LogError> {
     let mut recovery = Recovery::survey(directory, settings)?;
+    recovery.mark();
     let state = recovery.open_state()?;
     let journal = recovery.open_journal()?;
     match state {
@@ -79,7 +87,18 @@ struct Recovery {
     directory: Arc<dyn Directory>,
     settings: Settings,
     names: Vec<String>,
+    /// The last start did not get through: files are checked before they are trusted.
+    is_suspicious: bool,
     report: Report,
+}
+
+/// What a writer begins with, besides its files.
+struct Found {
+    facts: Facts,
+    lanes: PerLane<LaneFiles>,
+    puts: Puts,
+    gaps: Vec<Gap>,
+    waiting_bytes: usize,
 }
 
 impl Recovery {
@@ -92,6 +111,7 @@ impl Recovery {
                 .remove(&name)
                 .map_err(LogError::file("remove", &name))?;
         }
+        let is_suspicious = names.iter().any(|name| name == STARTING);
         let journal_bytes = settings.journal_bytes.max(FEWEST_PAGES * PAGE_BYTES);
         let settings = Settings {
             journal_bytes: journal_bytes - journal_bytes % PAGE_BYTES,
@@ -102,15 +122,26 @@ impl Recovery {
             directory,
             settings,
             names,
+            is_suspicious,
             report: Report::default(),
         })
+    }
+
+    /// Leaves a mark that only a start that gets through removes. A full disk may not take it, and
+    /// that is no reason not to start.
+    fn mark(&self) {
+        if !self.is_suspicious {
+            let marked = self.directory.create(STARTING);
+            let _ = marked.and_then(|_| self.directory.sync());
+        }
     }
 
     fn open_state(&mut self) -> Result<Option<(SharedDatabase, Facts)>, LogError> {
         if !self.has(state::NAME) {
             return Ok(None);
         }
-        let opened = SharedDatabase::open(&self.directory, state::NAME, self.settings.cache_bytes)
+        let opened = self
+            .open_database(state::NAME)
             .and_then(|state| Ok((state::facts(&state)?, state)));
         match opened {
             Ok((facts, state)) => Ok(Some((state, facts))),
@@ -144,46 +175,50 @@ impl Recovery {
         journal: Option<Journal>,
         wall: WallTime,
     ) -> Result<Opened, LogError> {
-        let (mut lanes, mut gaps) = self.open_lanes(Some(&facts))?;
+        let (lanes, mut gaps) = self.open_lanes(Some(&facts))?;
+        if !gaps.is_empty() {
+            // What is still missing since an earlier start is written down already.
+            let known = state::gaps(&state)?;
+            gaps.retain(|gap| !known.iter().any(|(_, known)| known.covers(gap)));
+        }
         let journal = journal.filter(|journal| journal.epoch() == facts.epoch);
         self.report.is_journal_lost = journal.is_none();
-        let (mut journal, frames) = match journal {
+        let (journal, frames) = match journal {
             Some(mut journal) => {
                 let frames = journal.replay(facts.position)?;
                 (journal, frames)
             }
-            None => (self.create_journal(facts.epoch, &facts)?, Vec::new()),
+            None => (self.create_journal(&facts)?, Vec::new()),
         };
-        let mut puts = Puts::new();
-        let mut waiting_bytes = 0;
+        let mut found = Found::new(facts, lanes, gaps);
         for frame in &frames {
-            waiting_bytes += replay(frame, &mut lanes, &mut gaps, &self.directory)?;
-            take_puts(frame, &mut puts);
+            found.replay(frame, &self.directory)?;
+            found.take_puts(frame);
         }
         self.report.replayed_frames = frames.len() as u64;
-        let is_changed = !frames.is_empty() || !gaps.is_empty() || self.report.is_journal_lost;
-        self.report.gaps.clone_from(&gaps);
+        self.report.gaps.clone_from(&found.gaps);
+        let is_changed =
+            !frames.is_empty() || !found.gaps.is_empty() || self.report.is_journal_lost;
         let is_resized = journal.file_bytes() != self.settings.journal_bytes;
-        let mut writer = self.writer(journal, state, facts, lanes, puts, gaps, waiting_bytes);
+        let mut writer = self.writer(journal, state, found);
         if is_changed {
             let flushed = writer.flush_with_reserve();
             writer.note_outcome(flushed, wall);
         }
         if is_resized && writer.failed_at.is_none() {
-            journal = self.create_journal(writer.facts.epoch, &writer.facts)?;
-            writer.journal = journal;
+            writer.journal = self.create_journal(&writer.facts)?;
             let flushed = writer.flush_with_reserve();
             writer.note_outcome(flushed, wall);
         }
-        Ok(self.opened(writer))
+        self.opened(writer)
     }
 
     /// Begins a log, in a new epoch; with what is left of an old one whose state is lost.
     fn begin(mut self, journal: Option<Journal>, wall: WallTime) -> Result<Opened, LogError> {
-        let found = journal.as_ref().map_or(0, |journal| journal.epoch().0);
+        let before = journal.as_ref().map_or(0, |journal| journal.epoch().0);
         let seconds = u32::try_from(wall.0 / 1000).unwrap_or(u32::MAX);
-        let epoch = Epoch(seconds.max(found.saturating_add(1)));
-        let (mut lanes, mut gaps) = self.open_lanes(None)?;
+        let epoch = Epoch(seconds.max(before.saturating_add(1)));
+        let (lanes, gaps) = self.open_lanes(None)?;
         let frames = match &journal {
             Some(journal) => journal.salvage()?,
             None => Vec::new(),
@@ -194,210 +229,59 @@ impl Recovery {
         self.report.is_state_lost = !self.report.is_new;
         self.report.is_journal_lost = self.report.is_state_lost && journal.is_none();
         self.report.replayed_frames = frames.len() as u64;
+        let mut found = Found::new(Facts::new(epoch), lanes, gaps);
         for frame in &frames {
-            replay(frame, &mut lanes, &mut gaps, &self.directory)?;
+            found.replay(frame, &self.directory)?;
         }
         // The old journal goes, so what it held must be in segments before.
-        for files in &mut lanes.0 {
+        for files in &mut found.lanes.0 {
             files.flush(&self.directory, &mut Vec::new())?;
         }
-        let mut facts = Facts::new(epoch);
-        facts.position.at = PAGE_BYTES;
-        facts.first = PerLane::from_fn(|lane| lanes[lane].first);
-        facts.next = PerLane::from_fn(|lane| lanes[lane].flushed);
-        let journal = self.create_journal(epoch, &facts)?;
-        let state = state::create(&self.directory, self.settings.cache_bytes, &facts)?;
-        self.report.gaps.clone_from(&gaps);
-        let has_gaps = !gaps.is_empty();
-        let mut writer = self.writer(journal, state, facts, lanes, Puts::new(), gaps, 0);
-        if has_gaps {
+        found.waiting_bytes = 0;
+        found.facts.position.at = PAGE_BYTES;
+        found.facts.first = PerLane::from_fn(|lane| found.lanes[lane].first);
+        found.facts.next = PerLane::from_fn(|lane| found.lanes[lane].flushed);
+        let journal = self.create_journal(&found.facts)?;
+        let state = state::create(&self.directory, self.settings.cache_bytes, &found.facts)?;
+        self.report.gaps.clone_from(&found.gaps);
+        let mut writer = self.writer(journal, state, found);
+        if !writer.gaps.is_empty() {
             writer.flush()?;
         }
-        Ok(self.opened(writer))
+        self.opened(writer)
     }
 
-    /// Finds the segments and opens the last one of each lane.
-    fn open_lanes(
-        &mut self,
-        facts: Option<&Facts>,
-    ) -> Result<(PerLane<LaneFiles>, Vec<Gap>), LogError> {
-        let mut lanes = PerLane::from_fn(|lane| LaneFiles::new(lane, &self.settings));
-        let mut gaps = Vec::new();
-        for lane in Lane::ALL {
-            let files = &mut lanes[lane];
-            self.open_lane(files, facts, &mut gaps)?;
+    /// Opens a database file for writing, after a look at all of it when there is reason to.
+    fn open_database(&self, name: &str) -> Result<SharedDatabase, LogError> {
+        let cache_bytes = self.settings.cache_bytes;
+        if self.is_suspicious {
+            SharedDatabase::check(&self.directory, name, cache_bytes)?;
         }
-        Ok((lanes, gaps))
+        SharedDatabase::open(&self.directory, name, cache_bytes)
     }
 
-    fn open_lane(
-        &mut self,
-        files: &mut LaneFiles,
-        facts: Option<&Facts>,
-        gaps: &mut Vec<Gap>,
-    ) -> Result<(), LogError> {
-        let lane = files.lane;
-        let known_first = facts.map_or(Offset(0), |facts| facts.first[lane]);
-        let known_next = facts.map_or(Offset(0), |facts| facts.next[lane]);
-        let named = self.names.iter().filter_map(|name| segment::parse(name));
-        let mut firsts: Vec<Offset> = named
-            .filter(|(of, _)| *of == lane)
-            .map(|(_, first)| first)
-            .collect();
-        firsts.sort_unstable();
-        let last = firsts.pop();
-        let active_bytes = facts.map_or(0, |facts| facts.active_bytes[lane]);
-        files.active = match last {
-            Some(first) => self.open_active(lane, first, active_bytes)?,
-            None => None,
-        };
-        let reached = match last {
-            Some(first) => self.end_of_active(files, first, known_first, known_next)?,
-            None => known_first,
-        };
-        for (at, first) in firsts.iter().enumerate() {
-            let next = firsts.get(at + 1).copied().or(last).unwrap_or(reached);
-            files.sealed.insert(at, self.sealed(lane, *first, next)?);
-        }
-        self.remove_trimmed(files, known_first)?;
-        let lowest = files.sealed.front().map(|sealed| sealed.first);
-        let lowest = lowest.or_else(|| files.active.as_ref().map(|active| active.first));
-        files.first = match facts {
-            Some(_) => known_first,
-            None => lowest.unwrap_or(reached),
-        };
-        files.flushed = reached.max(known_next);
-        let from = lowest.unwrap_or(files.flushed).min(files.flushed);
-        gaps.extend(missing(lane, files.first, from));
-        files.first = files.first.max(from);
-        gaps.extend(missing(lane, reached.max(files.first), files.flushed));
-        Ok(())
-    }
-
-    /// Finds the offset after the last record of the last segment. One that can't be written any
-    /// more is sealed or set aside, one that is trimmed is removed.
-    fn end_of_active(
-        &mut self,
-        files: &mut LaneFiles,
-        first: Offset,
-        known_first: Offset,
-        known_next: Offset,
-    ) -> Result<Offset, LogError> {
-        let Some(active) = &files.active else {
-            return Ok(first);
-        };
-        let name = active.database.name().to_owned();
-        match segment::last(&active.database) {
-            Ok(None) => Ok(first),
-            Ok(Some(last)) if last.next() <= known_first => {
-                files.active = None;
-                self.directory
-                    .remove(&name)
-                    .map_err(LogError::file("remove", &name))?;
-                Ok(last.next())
-            }
-            Ok(Some(last)) => Ok(last.next()),
-            Err(error) if error.is_damage() && first < known_next => {
-                files.active = None;
-                files
-                    .sealed
-                    .push_back(self.sealed(files.lane, first, known_next)?);
-                Ok(known_next)
-            }
-            Err(error) if error.is_damage() => {
-                files.active = None;
-                self.set_aside(&name)?;
-                Ok(first)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Opens the last segment of a lane; sets it aside when it is damaged.
-    fn open_active(
-        &mut self,
-        lane: Lane,
-        first: Offset,
-        active_bytes: u64,
-    ) -> Result<Option<Active>, LogError> {
-        let name = segment::name(lane, first);
-        match SharedDatabase::open(&self.directory, &name, self.settings.cache_bytes) {
-            Ok(database) => Ok(Some(Active {
-                first,
-                bytes: active_bytes,
-                times: None,
-                database,
-                is_unsure: false,
-            })),
-            Err(error) if error.is_damage() => {
-                self.set_aside(&name)?;
-                Ok(None)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    fn sealed(&self, lane: Lane, first: Offset, next: Offset) -> Result<Sealed, LogError> {
-        let name = segment::name(lane, first);
-        let file = self
-            .directory
-            .open(&name)
-            .map_err(LogError::file("open", &name))?;
-        Ok(Sealed {
-            first,
-            next,
-            bytes: file.len().map_err(LogError::file("measure", &name))?,
-            times: None,
-        })
-    }
-
-    /// Removes segments whose trimming was durable before their files were gone.
-    fn remove_trimmed(&self, files: &mut LaneFiles, first: Offset) -> Result<(), LogError> {
-        while let Some(sealed) = files.sealed.front().filter(|sealed| sealed.next <= first) {
-            let name = segment::name(files.lane, sealed.first);
-            self.directory
-                .remove(&name)
-                .map_err(LogError::file("remove", &name))?;
-            files.sealed.pop_front();
-        }
-        Ok(())
-    }
-
-    fn create_journal(&self, epoch: Epoch, facts: &Facts) -> Result<Journal, LogError> {
+    fn create_journal(&self, facts: &Facts) -> Result<Journal, LogError> {
         Journal::create(
             self.directory.as_ref(),
             self.settings.journal_bytes,
-            epoch,
+            facts.epoch,
             self.settings.salt,
             facts.position.sequence,
         )
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the parts of a writer, each of its own type"
-    )]
-    fn writer(
-        &self,
-        journal: Journal,
-        state: SharedDatabase,
-        facts: Facts,
-        lanes: PerLane<LaneFiles>,
-        puts: Puts,
-        gaps: Vec<Gap>,
-        waiting_bytes: usize,
-    ) -> Writer {
+    fn writer(&self, journal: Journal, state: SharedDatabase, found: Found) -> Writer {
         let has_reserve = self.has(reserve::NAME) || reserve::take(self.directory.as_ref());
         Writer {
             directory: Arc::clone(&self.directory),
             settings: self.settings.clone(),
             journal,
             state,
-            facts,
-            lanes,
-            puts,
-            gaps,
-            waiting_bytes,
+            facts: found.facts,
+            lanes: found.lanes,
+            puts: found.puts,
+            gaps: found.gaps,
+            waiting_bytes: found.waiting_bytes,
             events: Vec::new(),
             doomed: Vec::new(),
             failed_at: None,
@@ -405,18 +289,19 @@ impl Recovery {
         }
     }
 
-    fn opened(self, mut writer: Writer) -> Opened {
+    fn opened(self, mut writer: Writer) -> Result<Opened, LogError> {
+        self.remove(STARTING)?;
         let reader = Reader::new(&writer);
         // The reader has seen everything that happened so far; only failures are news.
         writer
             .events
-            .retain(|event| matches!(event, super::Event::Failed { .. }));
-        Opened {
+            .retain(|event| matches!(event, Event::Failed { .. }));
+        Ok(Opened {
             epoch: writer.facts.epoch,
             writer,
             reader,
             report: self.report,
-        }
+        })
     }
 
     /// Renames a damaged file so that it is out of the way and can still be looked at.
@@ -439,75 +324,76 @@ impl Recovery {
         Ok(())
     }
 
+    fn remove(&self, name: &str) -> Result<(), LogError> {
+        match self.directory.remove(name) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(LogError::file("remove", name)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn has(&self, name: &str) -> bool {
         self.names.iter().any(|known| known == name)
     }
 }
 
-/// Brings the records of a frame back into memory, but for those that segments hold already.
-/// Returns how many bytes they are.
-fn replay(
-    frame: &Frame,
-    lanes: &mut PerLane<LaneFiles>,
-    gaps: &mut Vec<Gap>,
-    directory: &Arc<dyn Directory>,
-) -> Result<usize, LogError> {
-    let mut bytes = 0;
-    let mut offsets = frame.first;
-    for change in &frame.batch.changes {
-        let Change::Append { lane, record } = change else {
-            continue;
-        };
-        let offset = offsets[*lane];
-        offsets[*lane] = offset.next();
-        let files = &mut lanes[*lane];
-        if offset > files.next() {
-            // The journal goes on later than the segments end: something between them is lost.
-            files.flush(directory, &mut Vec::new())?;
-            let is_empty = files.sealed.is_empty() && files.active.is_none();
-            if is_empty && files.flushed == Offset(0) {
-                files.first = offset;
-            } else {
-                gaps.extend(missing(*lane, files.flushed, offset));
-            }
-            files.flushed = offset;
-        }
-        if offset == files.next() {
-            bytes += record.as_bytes().len();
-            files.waiting.push_back(record.clone());
+impl Found {
+    fn new(facts: Facts, lanes: PerLane<LaneFiles>, gaps: Vec<Gap>) -> Self {
+        Self {
+            facts,
+            lanes,
+            puts: Puts::new(),
+            gaps,
+            waiting_bytes: 0,
         }
     }
-    Ok(bytes)
-}
 
-fn take_puts(frame: &Frame, puts: &mut Puts) {
-    for change in &frame.batch.changes {
-        match change {
-            Change::Append { .. } => {}
-            Change::Put { table, key, value } => {
-                puts.insert((*table, key.clone()), Some(value.clone()));
+    /// Brings the records of a frame back into memory, but for those that segments hold already.
+    fn replay(&mut self, frame: &Frame, directory: &Arc<dyn Directory>) -> Result<(), LogError> {
+        let mut offsets = frame.first;
+        for change in &frame.batch.changes {
+            let Change::Append { lane, record } = change else {
+                continue;
+            };
+            let offset = offsets[*lane];
+            offsets[*lane] = offset.next();
+            let files = &mut self.lanes[*lane];
+            if offset > files.next() {
+                // The journal goes on later than the segments end: what is between them is lost.
+                files.flush(directory, &mut Vec::new())?;
+                if files.flushed == Offset(0) && files.active.is_none() {
+                    files.first = offset;
+                } else {
+                    self.gaps.extend(missing(*lane, files.flushed, offset));
+                }
+                files.flushed = offset;
             }
-            Change::Delete { table, key } => {
-                puts.insert((*table, key.clone()), None);
+            if offset == files.next() {
+                self.waiting_bytes += record.as_bytes().len();
+                files.waiting.push_back(record.clone());
+            }
+        }
+        Ok(())
+    }
+
+    fn take_puts(&mut self, frame: &Frame) {
+        for change in &frame.batch.changes {
+            match change {
+                Change::Append { .. } => {}
+                Change::Put { table, key, value } => {
+                    self.puts.insert((*table, key.clone()), Some(value.clone()));
+                }
+                Change::Delete { table, key } => {
+                    self.puts.insert((*table, key.clone()), None);
+                }
             }
         }
     }
 }
 
-/// Gives the gap from `first` to before `next`, if there is anything between them.
-fn missing(lane: Lane, first: Offset, next: Offset) -> Option<Gap> {
-    (first < next).then(|| Gap {
-        lane,
-        first,
-        last: Offset(next.0 - 1),
-        count: next.0 - first.0,
-        bytes: 0,
-        from: WallTime(0),
-        to: WallTime(0),
-        reason: Reason::Damage,
-    })
-}
-
+/// Stands in the folder while it is opened.
+const STARTING: &str = "starting";
 /// A journal has room for a few batches at least.
 const FEWEST_PAGES: u64 = 16;
 /// Less makes redb write every page several times.

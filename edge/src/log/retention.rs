@@ -44,7 +44,8 @@ pub(super) fn plan(
         } else if bytes > limits.max_bytes && limits.overflow == Overflow::DropOldest {
             Some(Reason::Limit)
         } else if let Some(age) = limits.max_age
-            && is_over(segment.times(directory, lane).1, age, wall)
+            && let Some((_, youngest)) = segment.times(directory, lane)
+            && is_over(youngest, age, wall)
         {
             Some(Reason::Age)
         } else {
@@ -95,7 +96,7 @@ fn gap(
     let count = segment.next.0 - first.0;
     let all = segment.next.0 - segment.first.0;
     let share = u128::from(segment.bytes) * u128::from(count) / u128::from(all.max(1));
-    let (from, to) = segment.times(directory, lane);
+    let (from, to) = segment.times(directory, lane).unwrap_or_default();
     Gap {
         lane,
         first,

@@ -113,3 +113,25 @@ fn edge(segment: &SharedDatabase, is_last: bool) -> Result<Option<Header>, LogEr
 }
 
 const BLOCKS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("blocks");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_back_and_nothing_else_is() {
+        let name = name(Lane::Urgent, Offset(u64::MAX));
+        assert_eq!(name, "urgent-18446744073709551615.redb");
+        assert_eq!(parse(&name), Some((Lane::Urgent, Offset(u64::MAX))));
+        for other in [
+            "state.redb",
+            "urgent-1.redb",
+            "urgent-+0000000000000000001.redb",
+            "urgent-99999999999999999999.redb",
+            "other-00000000000000000001.redb",
+            "urgent-00000000000000000001.redb.damaged-1",
+        ] {
+            assert_eq!(parse(other), None, "{other}");
+        }
+    }
+}

@@ -144,6 +144,15 @@ pub(super) fn read(
     })
 }
 
+/// Lists the gaps with their numbers, oldest first.
+pub(super) fn gaps(state: &SharedDatabase) -> Result<Vec<(u64, Gap)>, LogError> {
+    let mut gaps = Vec::new();
+    read(state, Table::Gaps, |key, value| {
+        gaps.extend(gap::number(key).zip(Gap::decode(value)));
+    })?;
+    Ok(gaps)
+}
+
 fn put_facts(transaction: &WriteTransaction, facts: &Facts) -> Result<(), redb::Error> {
     let mut meta = transaction.open_table(definition(Table::Meta))?;
     meta.insert(FACTS, facts.encode().as_slice())?;
@@ -158,10 +167,8 @@ fn put_gaps(
 ) -> Result<(), redb::Error> {
     let mut table = transaction.open_table(definition(Table::Gaps))?;
     let last = table.last()?.and_then(|(key, _)| gap::number(key.value()));
-    let mut number = last.map_or(0, |last| last + 1);
-    for gap in gaps {
+    for (number, gap) in (last.map_or(0, |last| last + 1)..).zip(gaps) {
         table.insert(number.to_be_bytes().as_slice(), gap.encode().as_slice())?;
-        number += 1;
     }
     while table.len()? > gap_count.max(FEWEST_GAPS) as u64 {
         let mut oldest = Vec::new();

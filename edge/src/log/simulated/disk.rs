@@ -1,0 +1,226 @@
+//! The medium below a [`SimulatedFolder`](super::SimulatedFolder): what a program sees, what would
+//! survive, and the chance that decides between them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+
+use super::{Counts, Fault, Operation};
+
+#[derive(Debug, Default)]
+pub(super) struct Disk {
+    pub(super) inodes: BTreeMap<u64, Inode>,
+    pub(super) names: BTreeMap<String, u64>,
+    pub(super) durable_names: BTreeMap<String, u64>,
+    pub(super) next_number: u64,
+    /// Counts power cuts; handles of an earlier era are dead.
+    pub(super) era: u64,
+    pub(super) capacity: Option<u64>,
+    pub(super) changes_left: Option<u64>,
+    pub(super) faults: Vec<Fault>,
+    pub(super) lies: bool,
+    pub(super) counts: Counts,
+}
+
+impl Disk {
+    pub(super) fn inode(&mut self, number: u64) -> &mut Inode {
+        self.inodes
+            .get_mut(&number)
+            .expect("handles of a living era point at inodes")
+    }
+
+    /// Counts a changing call; fails when the power is about to go.
+    pub(super) fn change(&mut self) -> io::Result<()> {
+        self.counts.changes += 1;
+        match &mut self.changes_left {
+            Some(0) => Err(io::Error::other("the power is going")),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn fail(&mut self, operation: Operation, name: &str) -> io::Result<()> {
+        let fault = self.faults.iter_mut().find(|fault| {
+            fault.times > 0 && fault.operation == operation && name.starts_with(&fault.name)
+        });
+        match fault {
+            Some(fault) => {
+                fault.times -= 1;
+                Err(io::Error::other("input/output error"))
+            }
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn used_pages(&self) -> u64 {
+        let linked: BTreeSet<u64> = self.names.values().copied().collect();
+        let pages = |number: &u64| self.inodes[number].pages.len() as u64;
+        linked.iter().map(pages).sum()
+    }
+
+    pub(super) fn forget_unlinked(&mut self) {
+        // Open handles may still use an unlinked file; its contents can't come back, though.
+        for (number, inode) in &mut self.inodes {
+            if !self.names.values().any(|linked| linked == number) {
+                inode.unsynced.clear();
+                inode.durable = Vec::new();
+            }
+        }
+    }
+
+    pub(super) fn power_cut(&mut self, dice: &mut Dice) {
+        let all: BTreeSet<String> = self
+            .names
+            .keys()
+            .chain(self.durable_names.keys())
+            .cloned()
+            .collect();
+        let mut names = BTreeMap::new();
+        for name in all {
+            let side = if dice.one_in(2) {
+                &self.names
+            } else {
+                &self.durable_names
+            };
+            if let Some(&number) = side.get(&name) {
+                names.insert(name, number);
+            }
+        }
+        self.inodes
+            .retain(|number, _| names.values().any(|linked| linked == number));
+        for inode in self.inodes.values_mut() {
+            inode.power_cut(dice);
+        }
+        self.durable_names.clone_from(&names);
+        self.names = names;
+        self.era += 1;
+        self.changes_left = None;
+        self.faults.clear();
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Inode {
+    /// For faults: the name it was last given.
+    pub(super) name: String,
+    pub(super) current: Vec<u8>,
+    pub(super) durable: Vec<u8>,
+    /// Not yet synced, in order.
+    pub(super) unsynced: Vec<Change>,
+    /// Pages that take space.
+    pub(super) pages: BTreeSet<u64>,
+}
+
+impl Inode {
+    pub(super) fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            current: Vec::new(),
+            durable: Vec::new(),
+            unsynced: Vec::new(),
+            pages: BTreeSet::new(),
+        }
+    }
+
+    pub(super) fn new_pages(&self, at: u64, bytes: usize) -> u64 {
+        let pages = at / PAGE..(at + bytes as u64).div_ceil(PAGE);
+        pages.filter(|page| !self.pages.contains(page)).count() as u64
+    }
+
+    pub(super) fn apply(&mut self, change: Change) {
+        match &change {
+            Change::Write(at, bytes) => {
+                self.pages
+                    .extend(at / PAGE..(at + bytes.len() as u64).div_ceil(PAGE));
+            }
+            Change::Length(bytes) => {
+                self.pages.split_off(&bytes.div_ceil(PAGE));
+            }
+        }
+        change.apply_to(&mut self.current);
+        self.unsynced.push(change);
+    }
+
+    pub(super) fn sync(&mut self) {
+        for change in self.unsynced.drain(..) {
+            change.apply_to(&mut self.durable);
+        }
+    }
+
+    pub(super) fn power_cut(&mut self, dice: &mut Dice) {
+        self.abandon(dice);
+        self.current.clone_from(&self.durable);
+    }
+
+    /// Leaves to chance what becomes of everything unsynced.
+    pub(super) fn abandon(&mut self, dice: &mut Dice) {
+        for change in std::mem::take(&mut self.unsynced) {
+            match (dice.below(4), change) {
+                (0, _) => {}
+                (1, Change::Write(at, bytes)) => self.tear(at, &bytes, dice),
+                (_, change) => change.apply_to(&mut self.durable),
+            }
+        }
+    }
+
+    /// Keeps some of the sectors of a write.
+    pub(super) fn tear(&mut self, at: u64, bytes: &[u8], dice: &mut Dice) {
+        let mut from = 0;
+        while from < bytes.len() {
+            let sector_end = ((at as usize + from) / SECTOR + 1) * SECTOR - at as usize;
+            let to = sector_end.min(bytes.len());
+            if dice.one_in(2) {
+                Change::Write(at + from as u64, bytes[from..to].to_vec())
+                    .apply_to(&mut self.durable);
+            }
+            from = to;
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) enum Change {
+    Write(u64, Vec<u8>),
+    Length(u64),
+}
+
+impl Change {
+    pub(super) fn apply_to(&self, contents: &mut Vec<u8>) {
+        match self {
+            Self::Write(at, bytes) => {
+                let end = *at as usize + bytes.len();
+                if contents.len() < end {
+                    contents.resize(end, 0);
+                }
+                contents[*at as usize..end].copy_from_slice(bytes);
+            }
+            Self::Length(bytes) => contents.resize(*bytes as usize, 0),
+        }
+    }
+}
+
+/// A seeded generator (splitmix64), the same on every machine.
+pub(super) struct Dice(pub(super) u64);
+
+impl Dice {
+    pub(super) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+
+    pub(super) fn one_in(&mut self, count: u64) -> bool {
+        self.below(count) == 0
+    }
+}
+
+pub(super) const PAGE: u64 = 4096;
+pub(super) const SECTOR: usize = 512;
