@@ -3,6 +3,7 @@
 //! - `cargo test -p robustmq-sync --test simulation` lives 1,000 seeds.
 //! - `SIM_SEEDS=10000 cargo test -p robustmq-sync --release --test simulation` lives 10,000.
 //! - `SIM_SEED=7 cargo test -p robustmq-sync --test simulation -- --nocapture` lives one again.
+//!   `SIM_TRACE=1` prints all that engine and driver say to each other.
 //!
 //! Each seed prints a line with a digest of everything the engine said: two runs of one build
 //! print the same. The seed stands there before its life begins.

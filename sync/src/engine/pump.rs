@@ -121,6 +121,8 @@ impl Engine {
     fn checkpoint(&mut self, now: Instant) {
         let snapshot = self.snapshot();
         if snapshot == self.checkpoints.last {
+            // A replay can undo a change.
+            self.checkpoints.changed = None;
             return;
         }
         self.checkpoints.changed.get_or_insert(now);

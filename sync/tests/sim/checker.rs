@@ -193,19 +193,22 @@ impl Checker {
         }
         let hold = plan.settings.hold.as_micros() as u64;
         let marks = &mut self.marks[lane];
-        if !is_forward {
-            marks.history.clear();
-            marks.restored_release = release;
-        }
-        marks.history.push_back((now, ack));
         while marks.history.get(1).is_some_and(|(at, _)| at + hold <= now) {
             marks.history.pop_front();
         }
-        let held = match marks.history.front() {
-            Some((at, floor)) if at + hold <= now => *floor,
-            _ => 0,
-        };
-        let allowed = held.max(marks.restored_release);
+        let held = marks.history.front().filter(|(at, _)| at + hold <= now);
+        let held = held.map_or(0, |(_, floor)| *floor);
+        let mut allowed = held.max(marks.restored_release);
+        if hold == 0 {
+            allowed = ack;
+        }
+        if !is_forward {
+            // A replay went back, and what it did not touch stays released.
+            allowed = allowed.min(ack);
+            marks.history.clear();
+            marks.restored_release = allowed;
+        }
+        marks.history.push_back((now, ack));
         marks.ack_floor = ack;
         marks.release_floor = release;
         ensure(release <= allowed, || {

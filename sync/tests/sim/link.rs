@@ -61,7 +61,8 @@ impl Link {
 
     /// Ends it, as seen from the gateway.
     pub(crate) fn fall(&mut self, last_arrival: u64) {
-        if self.is_up() {
+        // What a half-open connection swallowed is not followed by anything.
+        if matches!(self.phase, Phase::Up(Manner::Normal | Manner::Mute)) {
             self.cut = (self.session, last_arrival);
         }
         self.phase = Phase::Idle;

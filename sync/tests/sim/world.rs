@@ -42,6 +42,7 @@ pub(crate) struct World {
     /// Steps since time last moved.
     idle_steps: u64,
     digest: u64,
+    is_traced: bool,
 }
 
 #[derive(Debug)]
@@ -112,6 +113,7 @@ impl World {
             steps: 0,
             idle_steps: 0,
             digest: 0xcbf2_9ce4_8422_2325,
+            is_traced: std::env::var_os("SIM_TRACE").is_some(),
         }
     }
 
@@ -508,7 +510,7 @@ impl World {
                 self.fallen(at, session, kind)
             }
             3 | 4 => {
-                if self.links[at].is_up() {
+                if self.links[at].phase == Phase::Up(Manner::Normal) {
                     let is_mute = self.generator.below(2) == 0;
                     let manner = if is_mute {
                         Manner::Mute
@@ -542,6 +544,9 @@ impl World {
     }
 
     fn crash(&mut self) -> Result<(), Violation> {
+        if self.is_traced {
+            println!("{:>10} crash", self.now);
+        }
         if self.engine.take().is_none() {
             return Ok(());
         }
@@ -603,6 +608,9 @@ impl World {
 
     fn feed_later(&mut self, input: Input) -> Result<(), Violation> {
         let now = self.instant();
+        if self.is_traced {
+            println!("{:>10} <- {input:?}", self.now);
+        }
         if let Some(engine) = &mut self.engine {
             engine.handle(now, input);
         }
@@ -740,6 +748,9 @@ impl World {
 
     /// Mixes an output into the digest.
     fn note(&mut self, output: &Output) {
+        if self.is_traced {
+            println!("{:>10} -> {output:?}", self.now);
+        }
         let (kind, a, b) = match output {
             Output::Connect { connection } => (1, u64::from(connection.0), 0),
             Output::Disconnect { connection } => (2, u64::from(connection.0), 0),
