@@ -55,44 +55,53 @@ fn a_seed_lives_the_same_life_twice() {
     }
 }
 
-/// The checker is worth something only if it catches drivers that break their rules.
-fn assert_is_caught(sabotage: Sabotage) {
+/// The checker is worth something only if it catches drivers that break their rules, and for the
+/// right reason.
+fn assert_is_caught(sabotage: Sabotage, expected: &[&str]) {
     let caught = (0..300).find_map(|seed| live(seed, Some(sabotage)).err());
     let violation = caught.unwrap_or_else(|| panic!("nobody noticed that it {sabotage:?}"));
     println!("{sabotage:?}: {violation}");
+    let is_meant = expected.iter().any(|words| violation.contains(words));
+    assert!(is_meant, "{violation}");
 }
 
 #[test]
 fn an_answer_before_the_cloud_has_the_record_is_caught() {
-    assert_is_caught(Sabotage::AcknowledgesOnSend);
+    assert_is_caught(Sabotage::AcknowledgesOnSend, &["the cloud never had it"]);
 }
 
 #[test]
 fn flight_forgotten_on_a_fallen_connection_is_caught() {
-    assert_is_caught(Sabotage::ForgetsFlightOnDown);
+    assert_is_caught(Sabotage::ForgetsFlightOnDown, &["the cloud never had it"]);
 }
 
 #[test]
 fn retention_at_the_acknowledgement_is_caught() {
-    assert_is_caught(Sabotage::ReleasesAtAcknowledgement);
+    let expected = ["retention passed the durable checkpoint", "never arrived"];
+    assert_is_caught(Sabotage::ReleasesAtAcknowledgement, &expected);
 }
 
 #[test]
 fn a_checkpoint_confirmed_before_it_is_durable_is_caught() {
-    assert_is_caught(Sabotage::ConfirmsCheckpointsEarly);
+    let expected = ["retention passed the durable checkpoint"];
+    assert_is_caught(Sabotage::ConfirmsCheckpointsEarly, &expected);
 }
 
 #[test]
 fn a_wire_without_order_is_caught() {
-    assert_is_caught(Sabotage::Reorders);
+    assert_is_caught(Sabotage::Reorders, &["overtook", "came last"]);
 }
 
 #[test]
 fn a_record_lost_between_log_and_engine_is_caught() {
-    assert_is_caught(Sabotage::LosesWhatItReads);
+    let expected = ["the cloud never had it", "overtook"];
+    assert_is_caught(Sabotage::LosesWhatItReads, &expected);
 }
 
 #[test]
 fn a_record_under_another_offset_is_caught() {
-    assert_is_caught(Sabotage::MixesOffsetsUp);
+    assert_is_caught(
+        Sabotage::MixesOffsetsUp,
+        &["under a foreign topic", "overtook"],
+    );
 }

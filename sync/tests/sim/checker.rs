@@ -16,6 +16,9 @@ pub(crate) struct Checker {
     all_wanted: BTreeSet<At>,
     /// Dropped by the quota before the cloud had them.
     trimmed: BTreeSet<At>,
+    /// Dropped by the quota at all. One that had arrived may have waited to be sent behind
+    /// another once more.
+    dropped: BTreeSet<At>,
     /// Given up by the engine in any of its lives.
     gaps: BTreeSet<At>,
     /// First arrivals come in order; not so where refusals meet pipelining.
@@ -43,6 +46,7 @@ impl Checker {
             wanted: BTreeMap::new(),
             all_wanted: BTreeSet::new(),
             trimmed: BTreeSet::new(),
+            dropped: BTreeSet::new(),
             gaps: BTreeSet::new(),
             first_arrivals_are_ordered: !plan.has_refusals || plan.settings.order == Order::Strict,
             has_rejections: plan.has_rejections,
@@ -68,6 +72,7 @@ impl Checker {
 
     /// The quota dropped records.
     pub(crate) fn trimmed(&mut self, dropped: &[At], cloud: &Cloud) {
+        self.dropped.extend(dropped);
         let lost = dropped.iter().filter(|at| !cloud.ever.contains(at));
         self.trimmed.extend(lost);
     }
@@ -231,7 +236,7 @@ impl Checker {
             let mut later = BTreeSet::new();
             let mut before = None;
             for (at, _) in list.iter().rev() {
-                if later.insert(*at) {
+                if later.insert(*at) && !self.dropped.contains(at) {
                     ensure(before.is_none_or(|before| *at < before), || {
                         format!("{topic}: {at:?} came last after {before:?}")
                     })?;

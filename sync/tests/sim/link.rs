@@ -1,8 +1,6 @@
 //! One connection's wire and the bridge behind it: an unreliable pipe that keeps order, until it
 //! falls, and then what was under way arrives up to some point and the answers do not.
 
-use sync::Record;
-
 use super::At;
 
 #[derive(Debug, Default)]
@@ -19,8 +17,6 @@ pub(crate) struct Link {
     pub(crate) cut: (u64, u64),
     /// Sent and not answered, for a driver that breaks its rules.
     pub(crate) unanswered: Vec<At>,
-    /// Held back, for a driver that reorders.
-    pub(crate) held_back: Option<(At, Record)>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,6 +63,5 @@ impl Link {
         }
         self.phase = Phase::Idle;
         self.unanswered.clear();
-        self.held_back = None;
     }
 }

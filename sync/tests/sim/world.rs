@@ -83,8 +83,9 @@ enum Event {
     Heal,
 }
 
-/// After this much virtual time in a healed world everything must have arrived.
-const HEALING_MICROS: u64 = 240 * SECOND;
+/// After this much virtual time in a healed world, and a round trip for each record, everything
+/// must have arrived.
+const HEALING_MICROS: u64 = 100 * SECOND;
 
 impl World {
     pub(crate) fn new(plan: Plan, sabotage: Option<Sabotage>) -> Self {
@@ -132,10 +133,9 @@ impl World {
         self.after(self.plan.troubled_micros, Event::Heal);
         while !self.is_finished() {
             self.step()?;
-            ensure(
-                self.now < self.plan.troubled_micros + HEALING_MICROS,
-                || format!("no progress in a healed world: {:?}", self.standing()),
-            )?;
+            ensure(self.now < self.deadline(), || {
+                format!("no progress in a healed world: {:?}", self.standing())
+            })?;
         }
         self.checker.check_end(&self.log, &self.cloud)?;
         self.end()?;
@@ -428,14 +428,6 @@ impl World {
                 let server_offset = 0;
                 self.feed_later(answer(at, place, Verdict::Accepted { server_offset }))?;
             }
-            Some(Sabotage::Reorders) => {
-                if let Some((place, record)) = self.links[at].held_back.take() {
-                    self.transmit(at, place, record);
-                } else if self.generator.below(3) == 0 {
-                    self.links[at].held_back = Some((place, record));
-                    return Ok(());
-                }
-            }
             Some(Sabotage::MixesOffsetsUp) if self.generator.below(5) == 0 => place.1 += 1,
             _ => {}
         }
@@ -446,9 +438,12 @@ impl World {
     fn transmit(&mut self, at: usize, place: At, record: Record) {
         let travel = self.plan.round_trip_micros / 2 + self.chance(5 * MS);
         let link = &mut self.links[at];
-        let due = (self.now + travel).max(link.last_up) + self.plan.service_micros;
+        let mut due = (self.now + travel).max(link.last_up) + self.plan.service_micros;
         link.last_up = due;
         let session = link.session;
+        if self.sabotage == Some(Sabotage::Reorders) {
+            due += self.chance(20 * MS);
+        }
         self.at(
             due,
             Event::Arrive {
@@ -573,13 +568,22 @@ impl World {
         self.is_checkpoint_outstanding = false;
         // Now and then the checkpoint can't be read, which may only send records again.
         let is_readable = self.generator.below(16) != 0;
+        if !is_readable {
+            self.log.checkpoint = None;
+        }
         let engine = Engine::new(&Start {
             settings: self.plan.settings.clone(),
             seed: self.generator.draw(),
             lanes: self.log.extents(),
-            checkpoint: self.log.checkpoint.as_deref().filter(|_| is_readable),
+            checkpoint: self.log.checkpoint.as_deref(),
         });
         let engine = engine.map_err(|error| format!("does not start: {error}"))?;
+        // What the last durable checkpoint still wants must be there, or a crash would count
+        // gaps of what had arrived.
+        let is_exact = !self.plan.has_quota;
+        ensure(!is_exact || engine.counters().trimmed == 0, || {
+            "retention passed the durable checkpoint".into()
+        })?;
         self.checker.restarted(&engine);
         self.engine = Some(engine);
         if self.has_forgotten {
@@ -669,12 +673,15 @@ impl World {
                 let is_first = !self.is_checkpoint_outstanding;
                 ensure(is_first, || "two checkpoints are outstanding".into())?;
                 self.is_checkpoint_outstanding = true;
-                self.log.put_checkpoint(value);
-                self.want_commit();
                 if self.sabotage == Some(Sabotage::ConfirmsCheckpointsEarly) {
                     self.is_checkpoint_outstanding = false;
                     self.feed_later(Input::CheckpointDone)?;
+                    if self.generator.below(4) > 0 {
+                        return Ok(());
+                    }
                 }
+                self.log.put_checkpoint(value);
+                self.want_commit();
                 Ok(())
             }
             Output::Store { .. } | Output::Confirm { .. } => Err("nothing came down".into()),
@@ -716,6 +723,11 @@ impl World {
             && self.replays_due == 0
             && !self.is_commit_due
             && Lane::ALL.into_iter().all(is_through)
+    }
+
+    fn deadline(&self) -> u64 {
+        let each = self.plan.round_trip_micros + self.plan.service_micros + 30 * MS;
+        self.plan.troubled_micros + HEALING_MICROS + self.records * each
     }
 
     fn standing(&self) -> Vec<String> {
