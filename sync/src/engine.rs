@@ -48,6 +48,8 @@ struct Checkpoints {
     /// What the last one said, in short.
     last: Snapshot,
     changed: Option<Instant>,
+    /// Do not wait: a replay must not be forgotten half way.
+    is_urgent: bool,
     /// After a failure, when to try again.
     paused_until: Option<Instant>,
 }
@@ -96,6 +98,7 @@ impl Engine {
                 outstanding: None,
                 last: Snapshot::default(),
                 changed: None,
+                is_urgent: false,
                 paused_until: None,
             },
             is_stopping: false,
@@ -240,6 +243,7 @@ impl Engine {
         let (from, count) = self.lanes[lane].replay(from);
         self.counters.replayed += count;
         if count > 0 {
+            self.checkpoints.is_urgent = true;
             self.void(lane, |offset| offset >= from);
             self.refresh_all(None);
         }

@@ -121,6 +121,9 @@ impl Engine {
     fn checkpoint(&mut self, now: Instant) {
         let snapshot = self.snapshot();
         if snapshot == self.checkpoints.last {
+            // A replay can undo a change.
+            self.checkpoints.changed = None;
+            self.checkpoints.is_urgent = false;
             return;
         }
         self.checkpoints.changed.get_or_insert(now);
@@ -137,11 +140,12 @@ impl Engine {
         if self.checkpoints.outstanding.is_some() || is_paused {
             return;
         }
-        if !(is_due || is_enough || is_ending) {
+        if !(is_due || is_enough || is_ending || self.checkpoints.is_urgent) {
             return;
         }
         self.checkpoints.last = snapshot;
         self.checkpoints.changed = None;
+        self.checkpoints.is_urgent = false;
         self.checkpoints.paused_until = None;
         let released = PerLane::from_fn(|lane| self.lanes[lane].release.released());
         self.checkpoints.outstanding = Some(released);

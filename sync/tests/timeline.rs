@@ -1,0 +1,779 @@
+//! Scenarios by exact timeline: what the engine says, to the millisecond, where the simulation
+//! only says that all is well.
+
+use std::time::Duration;
+
+use embedded_io::ErrorKind;
+use sync::{
+    ConnectionId, ConnectionPhase, Engine, Epoch, GapReason, Input, Instant, Lane, LaneExtent,
+    Offset, Order, Origin, Output, PerLane, Record, RecordParts, Settings, Start, Token, WallTime,
+};
+
+const NORMAL: Lane = Lane::Normal;
+const FIRST: ConnectionId = ConnectionId(0);
+const SECOND: ConnectionId = ConnectionId(1);
+
+/// A gateway with a log that answers at once, and a clock.
+struct Gateway {
+    engine: Engine,
+    settings: Settings,
+    log: PerLane<Vec<Record>>,
+    first: PerLane<u64>,
+    millis: u64,
+    checkpoint: Option<Vec<u8>>,
+    /// What the engine said since it was last asked; without fetches and checkpoints, which are
+    /// answered at once.
+    said: Vec<Output>,
+}
+
+/// Large pauses only, and one connection, so that a timeline shows what it is about.
+fn settings() -> Settings {
+    Settings {
+        origin: Origin {
+            edge_id: "here".into(),
+            epoch: Epoch(1),
+        },
+        connections: 1,
+        hold: Duration::ZERO,
+        reconnect_first: Duration::from_millis(100),
+        reconnect_most: Duration::from_millis(100),
+        refusal_first: Duration::from_millis(100),
+        refusal_most: Duration::from_millis(100),
+        ..Settings::default()
+    }
+}
+
+fn engine(
+    settings: &Settings,
+    log: &PerLane<Vec<Record>>,
+    first: &PerLane<u64>,
+    checkpoint: Option<&[u8]>,
+) -> Engine {
+    let lanes = PerLane::from_fn(|lane| LaneExtent {
+        first: Offset(first[lane]),
+        head: Offset(log[lane].len() as u64),
+    });
+    Engine::new(&Start {
+        settings: settings.clone(),
+        seed: 1,
+        lanes,
+        checkpoint,
+    })
+    .unwrap()
+}
+
+impl Gateway {
+    fn new(settings: Settings) -> Self {
+        let (log, first) = (PerLane::default(), PerLane::default());
+        Self {
+            engine: engine(&settings, &log, &first, None),
+            settings,
+            log,
+            first,
+            millis: 0,
+            checkpoint: None,
+            said: Vec::new(),
+        }
+    }
+
+    /// One whose connections are up.
+    fn connected(settings: Settings) -> Self {
+        let connections = settings.connections;
+        let mut gateway = Self::new(settings);
+        gateway.pass(0);
+        for connection in 0..connections {
+            gateway.up(ConnectionId(connection));
+        }
+        gateway.said.clear();
+        gateway
+    }
+
+    fn handle(&mut self, input: Input) {
+        self.engine.handle(self.now(), input);
+        self.obey();
+    }
+
+    /// Lets time pass, with every timer at its time.
+    fn pass(&mut self, millis: u64) {
+        let end = self.millis + millis;
+        for _ in 0..100_000 {
+            let due = self.engine.poll_timeout().map(Instant::as_micros);
+            match due.map(|micros| micros.div_ceil(1_000).max(self.millis)) {
+                Some(due) if due <= end => {
+                    self.millis = due;
+                    self.engine.handle_timeout(self.now());
+                    self.obey();
+                }
+                _ => {
+                    self.millis = end;
+                    return;
+                }
+            }
+        }
+        panic!("a timer never ends");
+    }
+
+    fn obey(&mut self) {
+        while let Some(output) = self.engine.poll() {
+            match output {
+                Output::Fetch {
+                    lane,
+                    from,
+                    max_records,
+                    ..
+                } => {
+                    let records = self.log[lane].iter().cloned().enumerate();
+                    let records = records.map(|(at, record)| (Offset(at as u64), record));
+                    let from = from.max(Offset(self.first[lane]));
+                    let records: Vec<_> = records.skip(from.0 as usize).take(max_records).collect();
+                    let next = Offset(from.0 + records.len() as u64);
+                    let now = self.now();
+                    let input = Input::Fetched {
+                        lane,
+                        records,
+                        next,
+                    };
+                    self.engine.handle(now, input);
+                }
+                Output::Checkpoint { value } => {
+                    self.checkpoint = Some(value);
+                    self.engine.handle(self.now(), Input::CheckpointDone);
+                }
+                output => self.said.push(output),
+            }
+        }
+    }
+
+    fn now(&self) -> Instant {
+        Instant::from_micros(self.millis * 1_000)
+    }
+
+    fn up(&mut self, connection: ConnectionId) {
+        self.handle(Input::Up {
+            connection,
+            receive_maximum: 65_535,
+            maximum_packet_bytes: u32::MAX,
+        });
+    }
+
+    fn down(&mut self, connection: ConnectionId) {
+        let kind = ErrorKind::ConnectionReset;
+        self.handle(Input::Down { connection, kind });
+    }
+
+    /// Makes a record durable in the normal lane.
+    fn append(&mut self, topic: &str) {
+        self.append_to(NORMAL, topic, 10);
+    }
+
+    fn append_to(&mut self, lane: Lane, topic: &str, payload_bytes: usize) {
+        self.log[lane].push(record(topic, payload_bytes, false));
+        let head = Offset(self.log[lane].len() as u64);
+        self.handle(Input::Appended { lane, head });
+    }
+
+    fn accept(&mut self, connection: ConnectionId, offset: u64) {
+        self.accept_at(connection, offset, None);
+    }
+
+    fn accept_at(&mut self, connection: ConnectionId, offset: u64, server_offset: Option<u64>) {
+        self.handle(Input::Accepted {
+            connection,
+            lane: NORMAL,
+            offset: Offset(offset),
+            server_offset,
+        });
+    }
+
+    fn refuse(&mut self, connection: ConnectionId, offset: u64) {
+        self.handle(Input::Refused {
+            connection,
+            lane: NORMAL,
+            offset: Offset(offset),
+        });
+    }
+
+    /// Power is cut and comes back: the log and the last checkpoint are what is left.
+    fn restart(&mut self) {
+        let checkpoint = self.checkpoint.as_deref();
+        self.engine = engine(&self.settings, &self.log, &self.first, checkpoint);
+        self.said.clear();
+        self.pass(0);
+    }
+
+    /// What was said since it was last asked.
+    fn said(&mut self) -> Vec<Output> {
+        core::mem::take(&mut self.said)
+    }
+
+    /// Offsets sent since it was last asked, in order.
+    fn sent(&mut self) -> Vec<u64> {
+        let sent = self.said().into_iter().filter_map(|output| match output {
+            Output::Send { offset, .. } => Some(offset.0),
+            _ => None,
+        });
+        sent.collect()
+    }
+
+    fn floor(&self) -> u64 {
+        self.engine.ack_floor(NORMAL).0
+    }
+
+    fn phase(&self, connection: ConnectionId) -> ConnectionPhase {
+        self.engine.connection(connection).unwrap().phase
+    }
+}
+
+fn record(topic: &str, payload_bytes: usize, from_cloud: bool) -> Record {
+    Record::new(&RecordParts {
+        qos: 1,
+        retain: false,
+        from_cloud,
+        time: WallTime(1),
+        expiry_seconds: Some(1),
+        publisher: 0,
+        topic,
+        properties: &[],
+        payload: &vec![0; payload_bytes],
+    })
+}
+
+/// A topic that takes this connection of two.
+fn topic_of(connection: ConnectionId) -> String {
+    let mut names = (0..).map(|number| format!("t/{number}"));
+    let takes = |name: &String| sync::topic_hash(name) % 2 == u32::from(connection.0);
+    names.find(takes).unwrap()
+}
+
+#[test]
+fn a_connection_is_made_at_once_and_records_wait_for_it_in_the_log() {
+    let mut gateway = Gateway::new(settings());
+    assert_eq!(gateway.engine.poll_timeout(), Some(Instant::default()));
+    gateway.append("a");
+    let connection = FIRST;
+    assert_eq!(gateway.said(), [Output::Connect { connection }]);
+    gateway.up(FIRST);
+    assert_eq!(gateway.sent(), [0]);
+    assert_eq!(gateway.floor(), 0);
+    gateway.accept(FIRST, 0);
+    assert_eq!(gateway.floor(), 1);
+}
+
+#[test]
+fn uplink_resends_unacknowledged_after_reconnect() {
+    let mut gateway = Gateway::connected(settings());
+    for topic in ["a", "b", "a", "b"] {
+        gateway.append(topic);
+    }
+    assert_eq!(gateway.sent(), [0, 1, 2, 3]);
+    gateway.accept(FIRST, 1);
+    gateway.down(FIRST);
+    assert_eq!(gateway.engine.counters().unresolved, 3);
+    gateway.pass(100);
+    let connection = FIRST;
+    assert_eq!(gateway.said(), [Output::Connect { connection }]);
+    gateway.up(FIRST);
+    assert_eq!(gateway.sent(), [0, 2, 3]);
+    for offset in [0, 2, 3] {
+        gateway.accept(FIRST, offset);
+    }
+    assert_eq!(gateway.floor(), 4);
+}
+
+#[test]
+fn a_fallen_connection_stops_no_topic_of_another() {
+    let mut gateway = Gateway::connected(Settings {
+        connections: 2,
+        ..settings()
+    });
+    gateway.down(FIRST);
+    gateway.append(&topic_of(FIRST));
+    for offset in 1..100 {
+        gateway.append(&topic_of(SECOND));
+        assert_eq!(gateway.sent(), [offset]);
+        gateway.accept(SECOND, offset);
+    }
+    assert_eq!(gateway.floor(), 0);
+    gateway.pass(100);
+    gateway.up(FIRST);
+    assert_eq!(gateway.sent(), [0]);
+}
+
+#[test]
+fn a_refused_topic_delays_no_other() {
+    let mut gateway = Gateway::connected(settings());
+    gateway.append("dead");
+    gateway.append("alive");
+    assert_eq!(gateway.sent(), [0, 1]);
+    gateway.refuse(FIRST, 0);
+    gateway.accept(FIRST, 1);
+    gateway.append("dead");
+    gateway.append("alive");
+    assert_eq!(gateway.sent(), [3]);
+    assert_eq!(gateway.phase(FIRST), ConnectionPhase::Up);
+    gateway.pass(100);
+    // One record tries whether the topic lives again; the others follow when it does.
+    assert_eq!(gateway.sent(), [0]);
+    gateway.refuse(FIRST, 0);
+    assert_eq!(gateway.sent(), [0; 0]);
+    gateway.pass(100);
+    assert_eq!(gateway.sent(), [0]);
+    gateway.accept(FIRST, 0);
+    assert_eq!(gateway.sent(), [2]);
+}
+
+#[test]
+fn what_was_sent_behind_a_refused_record_is_sent_behind_it_again() {
+    let mut gateway = Gateway::connected(settings());
+    for _ in 0..3 {
+        gateway.append("a");
+    }
+    assert_eq!(gateway.sent(), [0, 1, 2]);
+    gateway.refuse(FIRST, 0);
+    gateway.accept(FIRST, 1);
+    gateway.pass(200);
+    // Not before the last of them is answered, or an answer could be about either.
+    assert_eq!(gateway.sent(), [0; 0]);
+    gateway.refuse(FIRST, 2);
+    assert_eq!(gateway.sent(), [0]);
+    gateway.accept(FIRST, 0);
+    assert_eq!(gateway.sent(), [1, 2]);
+    assert_eq!(gateway.floor(), 1);
+    assert_eq!(gateway.engine.counters().recalled, 1);
+}
+
+#[test]
+fn strict_order_has_one_record_of_a_topic_in_flight() {
+    let mut gateway = Gateway::connected(Settings {
+        order: Order::Strict,
+        ..settings()
+    });
+    for topic in ["a", "a", "b"] {
+        gateway.append(topic);
+    }
+    assert_eq!(gateway.sent(), [0, 2]);
+    gateway.accept(FIRST, 0);
+    assert_eq!(gateway.sent(), [1]);
+}
+
+#[test]
+fn a_silent_cloud_is_left_and_nothing_is_reordered() {
+    let mut gateway = Gateway::connected(settings());
+    gateway.append("a");
+    gateway.append("a");
+    assert_eq!(gateway.sent(), [0, 1]);
+    gateway.pass(29_999);
+    assert_eq!(gateway.said(), []);
+    assert_eq!(gateway.phase(FIRST), ConnectionPhase::Stalled);
+    gateway.pass(1);
+    let connection = FIRST;
+    assert_eq!(gateway.said(), [Output::Disconnect { connection }]);
+    gateway.append("a");
+    gateway.down(FIRST);
+    gateway.pass(100);
+    gateway.up(FIRST);
+    assert_eq!(gateway.sent(), [0, 1, 2]);
+    assert_eq!(gateway.engine.counters().silences, 1);
+}
+
+#[test]
+fn a_connection_that_is_not_made_within_its_patience_is_left() {
+    let mut gateway = Gateway::new(settings());
+    gateway.pass(29_999);
+    let connection = FIRST;
+    assert_eq!(gateway.said(), [Output::Connect { connection }]);
+    gateway.pass(1);
+    assert_eq!(gateway.said(), [Output::Disconnect { connection }]);
+    // Too late: it is being left.
+    gateway.up(FIRST);
+    assert_eq!(gateway.phase(FIRST), ConnectionPhase::Leaving);
+    gateway.down(FIRST);
+    gateway.pass(100);
+    assert_eq!(gateway.said(), [Output::Connect { connection }]);
+}
+
+#[test]
+fn a_stalled_connection_stops_no_topic_of_another() {
+    let mut gateway = Gateway::connected(Settings {
+        connections: 2,
+        window_count: 1,
+        window_least: 1,
+        read_ahead_count: 2,
+        ..settings()
+    });
+    for _ in 0..4 {
+        gateway.append(&topic_of(FIRST));
+    }
+    gateway.append(&topic_of(SECOND));
+    assert_eq!(gateway.sent(), [0]);
+    gateway.pass(1_000);
+    assert_eq!(gateway.sent(), [4]);
+    gateway.accept(FIRST, 0);
+    assert_eq!(gateway.sent(), [1]);
+}
+
+#[test]
+fn rejected_record_becomes_a_gap_and_is_not_retried() {
+    let mut gateway = Gateway::connected(settings());
+    gateway.append("a");
+    gateway.append("a");
+    gateway.sent();
+    gateway.handle(Input::Rejected {
+        connection: FIRST,
+        lane: NORMAL,
+        offset: Offset(0),
+        reason: 0x99,
+    });
+    let gap = Output::Gap {
+        lane: NORMAL,
+        first: Offset(0),
+        count: 1,
+        bytes: 43,
+        reason: GapReason::Rejected { reason: 0x99 },
+    };
+    assert_eq!(gateway.said(), [gap]);
+    gateway.accept(FIRST, 1);
+    assert_eq!(gateway.floor(), 2);
+    gateway.restart();
+    gateway.pass(1_000);
+    gateway.up(FIRST);
+    assert_eq!(gateway.engine.counters().rejected, 0);
+}
+
+#[test]
+fn a_record_too_large_for_the_connection_is_given_up_before_it_is_sent() {
+    let mut gateway = Gateway::new(settings());
+    gateway.pass(0);
+    gateway.handle(Input::Up {
+        connection: FIRST,
+        receive_maximum: 65_535,
+        maximum_packet_bytes: 1_000,
+    });
+    gateway.said();
+    gateway.append_to(NORMAL, "a", 1_000 - 512);
+    let gap = Output::Gap {
+        lane: NORMAL,
+        first: Offset(0),
+        count: 1,
+        bytes: 521,
+        reason: GapReason::TooLarge {
+            found: 1_001,
+            allowed: 1_000,
+        },
+    };
+    assert_eq!(gateway.said(), [gap]);
+    gateway.append_to(NORMAL, "a", 1_000 - 513);
+    assert_eq!(gateway.sent(), [1]);
+}
+
+#[test]
+fn replay_sends_old_offsets_again() {
+    let mut gateway = Gateway::connected(settings());
+    for offset in 0..4 {
+        gateway.append("a");
+        gateway.accept(FIRST, offset);
+    }
+    assert_eq!(gateway.sent(), [0, 1, 2, 3]);
+    gateway.handle(Input::Trimmed {
+        lane: NORMAL,
+        first: Offset(1),
+    });
+    gateway.first[NORMAL] = 1;
+    let (lane, from) = (NORMAL, Offset(0));
+    gateway.handle(Input::Replay { lane, from });
+    assert_eq!(gateway.sent(), [1, 2, 3]);
+    assert_eq!(
+        (gateway.floor(), gateway.engine.counters().replayed),
+        (1, 3)
+    );
+    for offset in 1..4 {
+        gateway.accept(FIRST, offset);
+    }
+    assert_eq!(gateway.floor(), 4);
+}
+
+#[test]
+fn a_replay_outlives_a_crash_right_after_it() {
+    let mut gateway = Gateway::connected(settings());
+    gateway.append("a");
+    gateway.accept(FIRST, 0);
+    gateway.pass(5_000);
+    let (lane, from) = (NORMAL, Offset(0));
+    gateway.handle(Input::Replay { lane, from });
+    gateway.restart();
+    gateway.up(FIRST);
+    assert_eq!(gateway.sent(), [0]);
+}
+
+#[test]
+fn an_answer_from_before_a_replay_settles_nothing() {
+    let mut gateway = Gateway::connected(settings());
+    gateway.append("a");
+    let (lane, from) = (NORMAL, Offset(0));
+    gateway.handle(Input::Replay { lane, from });
+    assert_eq!(gateway.sent(), [0, 0]);
+    gateway.accept(FIRST, 0);
+    assert_eq!(gateway.floor(), 0);
+    gateway.accept(FIRST, 0);
+    assert_eq!(gateway.floor(), 1);
+}
+
+/// A checkpoint was due for a change that a replay had undone, and never came: its timer stayed
+/// in the past, and the driver turned without end. A change that is no more has no timer.
+#[test]
+fn a_change_that_a_replay_undoes_leaves_no_timer_behind() {
+    let mut gateway = Gateway::connected(settings());
+    gateway.log[NORMAL].push(record("a", 10, true));
+    let (lane, head) = (NORMAL, Offset(1));
+    gateway.handle(Input::Appended { lane, head });
+    assert_eq!(gateway.floor(), 1);
+    let from = Offset(0);
+    let replay = Input::Replay { lane, from };
+    gateway.engine.handle(gateway.now(), replay);
+    assert_eq!(gateway.floor(), 0);
+    // The log is slow to answer, and nothing else is due.
+    assert_eq!(gateway.engine.poll_timeout(), None);
+}
+
+#[test]
+fn a_cloud_whose_offsets_go_back_gets_everything_held_again() {
+    let mut gateway = Gateway::connected(Settings {
+        hold: Duration::from_secs(120),
+        ..settings()
+    });
+    for offset in 0..5 {
+        gateway.append("a");
+        gateway.accept_at(FIRST, offset, Some(100 + offset));
+    }
+    assert_eq!(gateway.sent(), [0, 1, 2, 3, 4]);
+    gateway.append("a");
+    gateway.accept_at(FIRST, 5, Some(102));
+    assert_eq!(gateway.sent(), [5, 0, 1, 2, 3, 4, 5]);
+    assert_eq!(gateway.engine.counters().cloud_regressions, 1);
+    // What was replayed counts anew, and is not taken for another loss.
+    for offset in 0..6 {
+        gateway.accept_at(FIRST, offset, Some(103 + offset));
+    }
+    assert_eq!(gateway.floor(), 6);
+    assert_eq!(gateway.engine.counters().cloud_regressions, 1);
+}
+
+#[test]
+fn retention_may_pass_a_record_only_the_hold_time_after_its_acknowledgement() {
+    let mut gateway = Gateway::connected(Settings {
+        hold: Duration::from_secs(120),
+        checkpoint_interval: Duration::from_millis(1),
+        ..settings()
+    });
+    gateway.append("a");
+    gateway.pass(5_000);
+    gateway.accept(FIRST, 0);
+    gateway.pass(119_999);
+    assert_eq!(gateway.engine.release_floor(NORMAL), Offset(0));
+    gateway.pass(2);
+    assert_eq!(gateway.engine.release_floor(NORMAL), Offset(1));
+}
+
+#[test]
+fn retention_waits_for_the_durable_checkpoint() {
+    let mut gateway = Gateway::connected(settings());
+    gateway.append("a");
+    gateway.engine.handle(
+        gateway.now(),
+        Input::Accepted {
+            connection: FIRST,
+            lane: NORMAL,
+            offset: Offset(0),
+            server_offset: None,
+        },
+    );
+    let later = Instant::from_micros(1_000_000);
+    gateway.engine.handle_timeout(later);
+    let Some(Output::Checkpoint { value: first }) = gateway.engine.poll() else {
+        panic!("a checkpoint is due");
+    };
+    assert_eq!(gateway.engine.release_floor(NORMAL), Offset(0));
+    gateway.engine.handle(later, Input::CheckpointFailed);
+    assert_eq!(gateway.engine.poll(), None);
+    assert_eq!(gateway.engine.release_floor(NORMAL), Offset(0));
+    let again = Instant::from_micros(2_000_000);
+    assert_eq!(gateway.engine.poll_timeout(), Some(again));
+    gateway.engine.handle_timeout(again);
+    let value = first;
+    assert_eq!(gateway.engine.poll(), Some(Output::Checkpoint { value }));
+    gateway.engine.handle(again, Input::CheckpointDone);
+    assert_eq!(gateway.engine.release_floor(NORMAL), Offset(1));
+}
+
+#[test]
+fn a_restart_sends_what_the_checkpoint_does_not_settle_and_nothing_else() {
+    let mut gateway = Gateway::connected(settings());
+    for topic in ["a", "b", "c"] {
+        gateway.append(topic);
+    }
+    gateway.accept(FIRST, 1);
+    gateway.pass(1_000);
+    gateway.accept(FIRST, 0);
+    // This one came after the last checkpoint.
+    gateway.restart();
+    gateway.up(FIRST);
+    assert_eq!(gateway.sent(), [0, 2]);
+}
+
+#[test]
+fn a_restart_whose_records_are_gone_counts_them_and_goes_on() {
+    let mut gateway = Gateway::connected(settings());
+    gateway.append("a");
+    gateway.append("a");
+    gateway.append("a");
+    gateway.accept(FIRST, 0);
+    gateway.pass(1_000);
+    gateway.first[NORMAL] = 2;
+    gateway.restart();
+    gateway.up(FIRST);
+    assert_eq!(gateway.sent(), [2]);
+    assert_eq!(gateway.engine.counters().trimmed, 1);
+}
+
+#[test]
+fn records_that_came_from_the_cloud_never_go_up() {
+    let mut gateway = Gateway::connected(settings());
+    gateway.log[NORMAL].push(record("a", 10, true));
+    gateway.append("a");
+    assert_eq!(gateway.sent(), [1]);
+    gateway.accept(FIRST, 1);
+    assert_eq!(gateway.floor(), 2);
+}
+
+#[test]
+fn lanes_share_a_full_connection_by_their_weights() {
+    let mut gateway = Gateway::connected(Settings {
+        window_count: 1,
+        window_least: 1,
+        weights: PerLane([3, 2, 1]),
+        ..settings()
+    });
+    for _ in 0..12 {
+        for lane in Lane::ALL {
+            gateway.append_to(lane, lane.name(), 10);
+        }
+    }
+    let mut lanes = String::new();
+    for _ in 0..12 {
+        let said = gateway.said();
+        let [Output::Send { lane, offset, .. }] = said.as_slice() else {
+            panic!("{said:?}");
+        };
+        lanes.push_str(&lane.name()[..1]);
+        gateway.handle(Input::Accepted {
+            connection: FIRST,
+            lane: *lane,
+            offset: *offset,
+            server_offset: None,
+        });
+    }
+    assert_eq!(lanes, "cccuuncccuun");
+}
+
+#[test]
+fn at_the_limit_of_held_records_the_lane_waits_and_goes_on_later() {
+    let mut gateway = Gateway::connected(Settings {
+        connections: 2,
+        held_count: 3,
+        ..settings()
+    });
+    gateway.down(FIRST);
+    for _ in 0..5 {
+        gateway.append(&topic_of(FIRST));
+    }
+    gateway.append(&topic_of(SECOND));
+    assert_eq!(gateway.sent(), [0; 0]);
+    assert_eq!(gateway.engine.lane(NORMAL).held_count, 3);
+    gateway.pass(100);
+    gateway.up(FIRST);
+    assert_eq!(gateway.sent(), [0, 1, 2, 3, 4, 5]);
+}
+
+#[test]
+fn an_answer_to_nothing_changes_nothing_and_is_counted() {
+    let mut gateway = Gateway::connected(settings());
+    gateway.append("a");
+    gateway.accept(FIRST, 7);
+    gateway.accept(SECOND, 0);
+    gateway.refuse(FIRST, 3);
+    gateway.handle(Input::CheckpointDone);
+    gateway.up(FIRST);
+    gateway.down(SECOND);
+    assert_eq!(gateway.engine.counters().stray_answers, 3);
+    assert_eq!((gateway.floor(), gateway.sent()), (0, vec![0]));
+    assert_eq!(gateway.engine.connection(SECOND), None);
+}
+
+#[test]
+fn a_stop_leaves_politely_takes_late_answers_and_makes_a_last_checkpoint() {
+    let mut gateway = Gateway::connected(settings());
+    gateway.append("a");
+    gateway.sent();
+    gateway.handle(Input::Stop);
+    let connection = FIRST;
+    assert_eq!(gateway.said(), [Output::Disconnect { connection }]);
+    gateway.accept(FIRST, 0);
+    assert!(!gateway.engine.is_stopped());
+    gateway.down(FIRST);
+    assert!(gateway.engine.is_stopped());
+    assert_eq!(gateway.phase(FIRST), ConnectionPhase::Stopped);
+    gateway.restart();
+    gateway.up(FIRST);
+    assert_eq!(gateway.sent(), [0; 0]);
+}
+
+#[test]
+fn a_message_that_came_down_is_confirmed_after_it_is_stored() {
+    let mut gateway = Gateway::connected(settings());
+    let (connection, token) = (FIRST, Token(1));
+    let place = None;
+    gateway.handle(Input::Received {
+        connection,
+        token,
+        place,
+    });
+    assert_eq!(gateway.said(), [Output::Store { token }]);
+    gateway.handle(Input::Stored { token });
+    assert_eq!(gateway.said(), [Output::Confirm { connection, token }]);
+}
+
+#[test]
+fn a_checkpoint_of_another_epoch_is_refused_and_a_start_without_it_sends_everything() {
+    let mut gateway = Gateway::connected(settings());
+    gateway.append("a");
+    gateway.accept(FIRST, 0);
+    gateway.pass(1_000);
+    let mut other = settings();
+    other.origin.epoch = Epoch(2);
+    let start = |checkpoint| {
+        Engine::new(&Start {
+            settings: other.clone(),
+            seed: 1,
+            lanes: PerLane::default(),
+            checkpoint,
+        })
+    };
+    let error = start(gateway.checkpoint.as_deref()).unwrap_err();
+    assert_eq!(error.to_string(), "checkpoint can't be read");
+    assert!(start(None).is_ok());
+}
+
+#[test]
+fn equal_inputs_give_equal_outputs() {
+    let live = || {
+        let mut gateway = Gateway::connected(settings());
+        for _ in 0..20 {
+            gateway.append("a");
+            gateway.down(FIRST);
+            gateway.pass(200);
+            gateway.up(FIRST);
+        }
+        (gateway.millis, gateway.said())
+    };
+    assert_eq!(live(), live());
+}
