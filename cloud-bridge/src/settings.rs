@@ -8,6 +8,7 @@ use sync::{Epoch, Origin};
 
 use crate::clock::Clock;
 use crate::publication::Stamp;
+use crate::session::OVERRUN;
 use crate::{BridgeError, Config, ConfigError};
 
 /// Checked settings, with files read and names derived.
@@ -49,7 +50,8 @@ impl Settings {
     /// Commands, or events, that one connection can have waiting while the gateway keeps to its
     /// windows: every publish, every message, and a few words about the connection itself.
     pub(crate) fn connection_capacity(&self) -> usize {
-        usize::from(self.config.window) + usize::from(self.config.downlink_window) + SPARE
+        let unconfirmed = OVERRUN * usize::from(self.config.downlink_window);
+        usize::from(self.config.window) + unconfirmed + SPARE
     }
 
     /// The same for all connections together.

@@ -46,7 +46,11 @@ impl<'a> Pump<'a> {
 
     /// Drives rumqttc until the link or the server fails.
     pub(super) async fn receive(&self, event_loop: &mut EventLoop) -> End {
+        let clock = self.life.settings.clock;
         loop {
+            while self.session.borrow().is_overrun() {
+                clock.sleep_until(clock.now() + OVERRUN_PAUSE).await;
+            }
             let end = match event_loop.poll().await {
                 Ok(event) => {
                     relieve(event_loop, &event);
@@ -216,6 +220,9 @@ impl<'a> Pump<'a> {
         }
     }
 }
+
+/// Between two looks at whether an overrun is over; the gateway confirms within some milliseconds.
+const OVERRUN_PAUSE: Duration = Duration::from_millis(1);
 
 /// Overrules rumqttc where it would give a slow server up, and frees a publish that it forgets:
 /// one that waits for a packet identifier whose acknowledgement is a refusal.

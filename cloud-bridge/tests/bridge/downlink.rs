@@ -269,11 +269,6 @@ fn what_the_server_was_not_offered_ends_the_connection() {
             bytes[0] = 0x34;
             bytes
         }),
-        ("receive maximum", {
-            // Twice the two that were offered is still borne: mosquitto 2.0.11 goes over it.
-            let each = [1, 2, 3, 4, 5].map(|identifier| publish(identifier, b"down/a", &[]));
-            each.concat()
-        }),
     ];
     for (words, bytes) in table {
         let mut peer = subscribed(&server, &rig);
@@ -289,6 +284,31 @@ fn what_the_server_was_not_offered_ends_the_connection() {
             }
         };
         assert!(text.contains(words), "{text}");
+    }
+    rig.stop();
+}
+
+/// mosquitto 2.0.11 sends more than the receive maximum when PUBACKs come in bursts. Taken for a
+/// violation, that was an endless loop of connections in which no command got through.
+#[test]
+fn a_server_over_our_receive_maximum_is_borne_and_held_up() {
+    let (server, rig) = start(&["down/#"]);
+    let mut peer = subscribed(&server, &rig);
+    let identifiers: Vec<u16> = (1..=20).collect();
+    let each = identifiers
+        .iter()
+        .map(|identifier| publish(*identifier, b"down/a", &[]));
+    peer.send(&each.collect::<Vec<_>>().concat());
+    let mut tokens: Vec<Token> = (0..4).map(|_| expect_received(&rig).0).collect();
+    assert!(rig.is_silent(), "twice the two that were offered");
+    for identifier in &identifiers {
+        rig.confirm(tokens.remove(0));
+        if *identifier <= 16 {
+            tokens.push(expect_received(&rig).0);
+        }
+    }
+    for identifier in identifiers {
+        assert_eq!(peer.receive(), Received::Puback(identifier));
     }
     rig.stop();
 }

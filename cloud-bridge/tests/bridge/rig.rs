@@ -68,6 +68,13 @@ impl Rig {
         self.events.recv_timeout(DEADLINE).expect("an event")
     }
 
+    /// Whether nothing is said for as long as a millisecond's work takes many times over.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.events
+            .recv_timeout(Duration::from_millis(200))
+            .is_err()
+    }
+
     pub(crate) fn expect_up(&self) {
         let event = self.event();
         assert!(matches!(event, Event::Up { .. }), "{event:?}");
