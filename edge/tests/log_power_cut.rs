@@ -10,6 +10,7 @@
 
 use std::collections::BTreeMap;
 
+use edge::log::directory::Directory;
 use edge::log::simulated::{Fault, Operation, SimulatedFolder};
 use edge::log::{Batch, Budget, Event, LaneLimits, Opened, Reader, Settings, Writer, open};
 use sync::{Change, Lane, Offset, PerLane, Record, RecordParts, Table, WallTime};
@@ -128,8 +129,6 @@ struct World {
     floors: PerLane<Offset>,
     serial: u64,
     seen: Seen,
-    /// Nothing was ever opened: a new log needs room.
-    is_new: bool,
 }
 
 impl World {
@@ -146,7 +145,6 @@ impl World {
             floors: PerLane::default(),
             serial: 0,
             seen: Seen::default(),
-            is_new: true,
         }
     }
 
@@ -188,12 +186,15 @@ impl World {
             drop(opened);
             self.cut();
         }
-        let is_tight = !self.is_new && self.dice.below(3) == 0;
+        let has_reserve = self
+            .folder
+            .names()
+            .is_ok_and(|names| names.contains(&RESERVE.into()));
+        let is_tight = has_reserve && self.dice.below(3) == 0;
         if is_tight {
             self.tighten();
         }
         let opened = open(self.folder.directory(), settings(), self.wall);
-        self.is_new = false;
         let mut opened = opened.map_err(|error| format!("can't open: {error}"))?;
         let report = &opened.report;
         if !report.damaged_files.is_empty() || report.is_state_lost || report.is_journal_lost {
@@ -472,4 +473,6 @@ impl Dice {
 }
 
 const TABLES: [Table; 3] = [Table::Sessions, Table::Cursors, Table::Handshakes];
+/// With it a log opens on a full disk; a new one, that has none, needs room.
+const RESERVE: &str = "reserve";
 const LIVES_A_WORLD: u64 = 12;

@@ -1,5 +1,5 @@
-//! A redb file that survives its own errors: shared by writer and reader, re-opened after a failure,
-//! and closed by the writer.
+//! A redb file that survives its own errors: shared by writer and reader, opened again after a
+//! failure, and closed by the writer.
 //!
 //! An input or output error latches a redb handle: every later call fails. So a failed write drops
 //! the handle and opens the file again; the file itself holds its last commit. All commits are made

@@ -251,8 +251,20 @@ impl Recovery {
         self.opened(writer)
     }
 
-    /// Opens a database file for writing, after a look at all of it when there is reason to.
-    fn open_database(&self, name: &str) -> Result<SharedDatabase, LogError> {
+    /// Opens a database file for writing, after a look at all of it when there is reason to. redb
+    /// may need pages for that; on a full disk they come from the reserve.
+    fn open_database(&mut self, name: &str) -> Result<SharedDatabase, LogError> {
+        match self.try_open_database(name) {
+            Err(error) if error.is_full() && self.has(reserve::NAME) => {
+                reserve::give_back(self.directory.as_ref())?;
+                self.names.retain(|known| known != reserve::NAME);
+                self.try_open_database(name)
+            }
+            opened => opened,
+        }
+    }
+
+    fn try_open_database(&self, name: &str) -> Result<SharedDatabase, LogError> {
         let cache_bytes = self.settings.cache_bytes;
         if self.is_suspicious {
             SharedDatabase::check(&self.directory, name, cache_bytes)?;

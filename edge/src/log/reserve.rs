@@ -14,7 +14,7 @@ pub(super) const NAME: &str = "reserve";
 pub(super) fn take(directory: &dyn Directory) -> bool {
     let taken = write(directory);
     if taken.is_err() {
-        let _ = directory.remove(NAME);
+        let _ = directory.remove(TEMPORARY);
     }
     taken.is_ok()
 }
@@ -30,14 +30,18 @@ pub(super) fn give_back(directory: &dyn Directory) -> Result<(), LogError> {
 }
 
 fn write(directory: &dyn Directory) -> io::Result<()> {
-    let file = directory.create(NAME)?;
+    let file = directory.create(TEMPORARY)?;
     let page = [0; 1 << 16];
     for at in (0..BYTES).step_by(page.len()) {
         file.write_at(at, &page)?;
     }
     file.sync_data()?;
+    directory.rename(TEMPORARY, NAME)?;
     directory.sync()
 }
+
+/// It has its name only when the space is really taken.
+const TEMPORARY: &str = "reserve.new";
 
 /// A flush of the default size, and what redb needs around it.
 const BYTES: u64 = 1 << 20;
