@@ -77,3 +77,18 @@ impl Table {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_found_by_its_number() {
+        for (number, table) in (0..).zip(Table::ALL) {
+            assert_eq!(table as u8, number);
+            assert_eq!(Table::from_number(number), Some(table));
+        }
+        assert_eq!(Table::from_number(8), None);
+        assert_eq!(Table::from_number(255), None);
+    }
+}

@@ -136,3 +136,46 @@ impl fmt::Display for PlaceError {
 }
 
 impl core::error::Error for PlaceError {}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+    use core::error::Error;
+
+    use super::*;
+
+    #[test]
+    fn errors_say_what_was_found_and_what_is_allowed() {
+        let (found, expected) = (Epoch(1), Epoch(2));
+        let epoch = CheckpointError::Epoch { found, expected };
+        let settings = SettingsError {
+            name: "hold",
+            found: 9,
+            least: 0,
+            most: 8,
+        };
+        for (error, text) in [
+            (
+                StartError::from(CheckpointError::Malformed),
+                "value is not a checkpoint",
+            ),
+            (
+                StartError::from(CheckpointError::Version { found: 7 }),
+                "checkpoint version 7 is not the known 1",
+            ),
+            (
+                StartError::from(epoch),
+                "checkpoint of epoch 1 in a log of epoch 2",
+            ),
+            (StartError::from(settings), "hold is 9, allowed are 0 to 8"),
+        ] {
+            assert_eq!(error.source().unwrap().to_string(), text);
+            assert!(!error.to_string().is_empty());
+        }
+        let name = "edge-id";
+        let missing = PlaceError::Missing { name }.to_string();
+        assert_eq!(missing, "property edge-id is missing beside the others");
+        let malformed = PlaceError::Malformed { name }.to_string();
+        assert_eq!(malformed, "property edge-id can't be read");
+    }
+}

@@ -181,3 +181,67 @@ fn within(name: &'static str, found: u64, least: u64, most: u64) -> Result<(), S
         most,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+
+    fn settings() -> Settings {
+        let mut settings = Settings::default();
+        settings.origin.edge_id = "e".to_string();
+        settings
+    }
+
+    #[test]
+    fn the_defaults_are_in_range_but_for_the_name_that_only_the_operator_knows() {
+        assert_eq!(settings().check(), Ok(()));
+        let error = Settings::default().check().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "origin.edge_id is 0, allowed are 1 to 128"
+        );
+    }
+
+    #[test]
+    fn each_setting_out_of_range_is_named() {
+        type Spoil = fn(&mut Settings);
+        let spoil: [(&str, Spoil); 23] = [
+            ("origin.edge_id", |s| s.origin.edge_id = "e".repeat(129)),
+            ("connections", |s| s.connections = 9),
+            ("connections", |s| s.connections = 0),
+            ("window_count", |s| s.window_count = 0),
+            ("window_bytes", |s| s.window_bytes = 0),
+            ("window_least", |s| s.window_least = s.window_count + 1),
+            ("read_ahead_count", |s| s.read_ahead_count = 0),
+            ("read_ahead_bytes", |s| s.read_ahead_bytes = 0),
+            ("held_count", |s| s.held_count = 0),
+            ("maximum_packet_bytes", |s| s.maximum_packet_bytes = 1_023),
+            ("envelope_bytes", |s| {
+                s.envelope_bytes = s.maximum_packet_bytes
+            }),
+            ("weights", |s| s.weights = PerLane([1, 0, 1])),
+            ("reconnect_first", |s| {
+                s.reconnect_first = s.reconnect_most * 2
+            }),
+            ("reconnect_first", |s| s.reconnect_first = Duration::ZERO),
+            ("reconnect_most", |s| s.reconnect_most = Duration::MAX),
+            ("refusal_first", |s| s.refusal_first = s.refusal_most * 2),
+            ("refusal_most", |s| s.refusal_most = Duration::MAX),
+            ("patience", |s| s.patience = Duration::ZERO),
+            ("hold", |s| s.hold = Duration::MAX),
+            ("checkpoint_count", |s| s.checkpoint_count = 0),
+            ("checkpoint_interval", |s| {
+                s.checkpoint_interval = Duration::ZERO
+            }),
+            ("unconfirmed_count", |s| s.unconfirmed_count = 0),
+            ("watched_origins", |s| s.watched_origins = 0),
+        ];
+        for (name, spoil) in spoil {
+            let mut settings = settings();
+            spoil(&mut settings);
+            assert_eq!(settings.check().map_err(|error| error.name), Err(name));
+        }
+    }
+}

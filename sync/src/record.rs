@@ -443,3 +443,161 @@ fn fnv1a_64(bytes: &[u8]) -> u64 {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parts<'a>() -> RecordParts<'a> {
+        RecordParts {
+            qos: 1,
+            retain: true,
+            from_cloud: false,
+            time: WallTime(0x0102_0304_0506_0708),
+            expiry_seconds: Some(0x0a0b_0c0d),
+            publisher: 0x1112_1314_1516_1718,
+            topic: "a/b",
+            properties: &[0x01, 0x01],
+            payload: b"21.5",
+        }
+    }
+
+    #[rustfmt::skip]
+    const GOLDEN: [u8; 41] = [
+        1, 0b1_0101, 3, 0, 2, 0, 0, 0,
+        8, 7, 6, 5, 4, 3, 2, 1,
+        0x0d, 0x0c, 0x0b, 0x0a,
+        0xc1, 0x75, 0x8e, 0x3a,
+        0x18, 0x17, 0x16, 0x15, 0x14, 0x13, 0x12, 0x11,
+        b'a', b'/', b'b', 0x01, 0x01, b'2', b'1', b'.', b'5',
+    ];
+
+    #[test]
+    fn the_stored_form_never_changes() {
+        let record = Record::new(&parts());
+        assert_eq!(record.as_bytes().as_ref(), GOLDEN);
+        assert_eq!(Record::from_bytes(Bytes::from_static(&GOLDEN)), Ok(record));
+    }
+
+    #[test]
+    fn hashes_are_fnv_1a_and_never_change() {
+        // Published vectors of the algorithm.
+        assert_eq!(topic_hash(""), 0x811c_9dc5);
+        assert_eq!(topic_hash("foobar"), 0xbf9c_f968);
+        assert_eq!(Record::publisher_hash("foobar"), 0x8594_4171_f739_67e8);
+        assert_ne!(Record::publisher_hash(""), 0);
+    }
+
+    #[test]
+    fn each_kind_of_wrong_record_is_told_apart() {
+        let with = |at: usize, value: u8| {
+            let mut bytes = GOLDEN;
+            bytes[at] = value;
+            Record::from_bytes(Bytes::copy_from_slice(&bytes)).unwrap_err()
+        };
+        let short = Record::from_bytes(Bytes::from_static(&GOLDEN[..31])).unwrap_err();
+        for (error, text) in [
+            (short, "record of 31 bytes is shorter than its header of 32"),
+            (with(0, 2), "record format 2 is not the known format 1"),
+            (with(1, 3), "record flags 0x03 name QoS 3"),
+            (
+                with(4, 7),
+                "record names 42 bytes of topic and properties but has 41",
+            ),
+            (with(32, 0xff), "record topic is not UTF-8"),
+        ] {
+            assert_eq!(error.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn an_expiry_of_zero_is_an_expiry() {
+        let expiry_seconds = Some(0);
+        let record = Record::new(&RecordParts {
+            expiry_seconds,
+            ..parts()
+        });
+        assert_eq!(record.expiry_seconds(), Some(0));
+        let expiry_seconds = None;
+        let record = Record::new(&RecordParts {
+            expiry_seconds,
+            ..parts()
+        });
+        assert_eq!(record.expiry_seconds(), None);
+    }
+
+    #[test]
+    fn lanes_have_stable_numbers_and_names() {
+        let expected = [(0, "critical"), (1, "urgent"), (2, "normal")];
+        for (lane, (number, name)) in Lane::ALL.into_iter().zip(expected) {
+            assert_eq!((lane as u8, lane.name()), (number, name));
+            assert_eq!(Lane::from_number(number), Some(lane));
+        }
+        assert_eq!(Lane::from_number(3), None);
+        let mut per_lane = PerLane::from_fn(|lane| lane as u8);
+        per_lane[Lane::Normal] += 5;
+        let pairs = [(Lane::Critical, &0), (Lane::Urgent, &1), (Lane::Normal, &7)];
+        assert!(per_lane.iter().eq(pairs));
+    }
+
+    proptest! {
+        #[test]
+        fn a_record_gives_back_its_parts(
+            qos in 0_u8..3,
+            retain: bool,
+            from_cloud: bool,
+            time: u64,
+            expiry_seconds: Option<u32>,
+            publisher: u64,
+            topic in ".{1,20}",
+            properties in prop::collection::vec(any::<u8>(), 0..20),
+            payload in prop::collection::vec(any::<u8>(), 0..40),
+        ) {
+            let time = WallTime(time);
+            let record = Record::new(&RecordParts {
+                qos,
+                retain,
+                from_cloud,
+                time,
+                expiry_seconds,
+                publisher,
+                topic: &topic,
+                properties: &properties,
+                payload: &payload,
+            });
+            prop_assert_eq!(record.qos(), qos);
+            prop_assert_eq!(record.is_retained(), retain);
+            prop_assert_eq!(record.is_from_cloud(), from_cloud);
+            prop_assert_eq!(record.time(), time);
+            prop_assert_eq!(record.expiry_seconds(), expiry_seconds);
+            prop_assert_eq!(record.publisher(), publisher);
+            prop_assert_eq!(record.topic(), &topic);
+            prop_assert_eq!(record.topic_hash(), topic_hash(&topic));
+            prop_assert_eq!(record.properties(), properties);
+            prop_assert_eq!(record.payload(), &payload);
+            prop_assert_eq!(record.payload_shared(), Bytes::from(payload));
+            prop_assert_eq!(&Record::from_bytes(record.as_bytes().clone()), &Ok(record));
+        }
+
+        #[test]
+        fn no_bytes_make_a_record_that_panics(
+            mut bytes in prop::collection::vec(any::<u8>(), 0..80),
+            is_format_known: bool,
+        ) {
+            if is_format_known && bytes.len() >= 8 {
+                bytes[0] = 1;
+                bytes[3] = 0;
+                bytes[5..8].fill(0);
+            }
+            if let Ok(record) = Record::from_bytes(Bytes::from(bytes)) {
+                let parts = record.topic().len() + record.properties().len();
+                let length = Record::HEADER_BYTES + parts + record.payload().len();
+                prop_assert_eq!(length, record.as_bytes().len());
+            }
+        }
+    }
+}

@@ -79,3 +79,23 @@ pub struct Now {
     /// For what outlives it.
     pub wall: WallTime,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn differences_of_instants_never_go_below_zero_and_sums_never_wrap() {
+        let (early, late) = (Instant::from_micros(5), Instant::from_micros(1_000_005));
+        assert_eq!(late - early, Duration::from_secs(1));
+        assert_eq!(early - late, Duration::ZERO);
+        assert_eq!(early + Duration::from_secs(1), late);
+        assert_eq!((late + Duration::MAX).as_micros(), u64::MAX);
+    }
+
+    #[test]
+    fn a_wall_clock_that_went_back_measures_nothing() {
+        assert_eq!(WallTime(5_999).seconds_since(WallTime(4_000)), 1);
+        assert_eq!(WallTime(4_000).seconds_since(WallTime(5_999)), 0);
+    }
+}

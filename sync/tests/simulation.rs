@@ -27,7 +27,7 @@ fn live_all(seeds: impl Iterator<Item = u64>) {
     let mut arrivals = 0;
     for seed in seeds {
         print!("seed {seed}: ");
-        std::io::stdout().flush().unwrap();
+        std::io::stdout().flush().expect("standard output is open");
         let report = live(seed, None).unwrap_or_else(|violation| panic!("{violation}"));
         println!(
             "digest {:016x}, {} steps, {} records, {} arrivals",

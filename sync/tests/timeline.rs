@@ -59,7 +59,7 @@ fn engine(
         lanes,
         checkpoint,
     })
-    .unwrap()
+    .expect("these settings and checkpoints are good")
 }
 
 impl Gateway {
@@ -220,7 +220,8 @@ impl Gateway {
     }
 
     fn phase(&self, connection: ConnectionId) -> ConnectionPhase {
-        self.engine.connection(connection).unwrap().phase
+        let status = self.engine.connection(connection);
+        status.expect("there is such a connection").phase
     }
 }
 
@@ -242,7 +243,7 @@ fn record(topic: &str, payload_bytes: usize, from_cloud: bool) -> Record {
 fn topic_of(connection: ConnectionId) -> String {
     let mut names = (0..).map(|number| format!("t/{number}"));
     let takes = |name: &String| sync::topic_hash(name) % 2 == u32::from(connection.0);
-    names.find(takes).unwrap()
+    names.find(takes).expect("every other name does")
 }
 
 #[test]
@@ -340,6 +341,57 @@ fn what_was_sent_behind_a_refused_record_is_sent_behind_it_again() {
     assert_eq!(gateway.sent(), [1, 2]);
     assert_eq!(gateway.floor(), 1);
     assert_eq!(gateway.engine.counters().recalled, 1);
+}
+
+#[test]
+fn a_late_success_does_not_let_a_topic_pass_what_is_recalled() {
+    let mut gateway = Gateway::connected(settings());
+    for _ in 0..3 {
+        gateway.append("a");
+    }
+    gateway.sent();
+    gateway.refuse(FIRST, 1);
+    gateway.append("a");
+    gateway.pass(100);
+    gateway.accept(FIRST, 0);
+    assert_eq!(gateway.sent(), [0; 0]);
+    gateway.accept(FIRST, 2);
+    assert_eq!(gateway.sent(), [1]);
+    gateway.accept(FIRST, 1);
+    assert_eq!(gateway.sent(), [2, 3]);
+}
+
+#[test]
+fn a_held_record_that_the_log_no_longer_has_holds_nothing_up() {
+    let mut gateway = Gateway::connected(settings());
+    for _ in 0..3 {
+        gateway.append("a");
+    }
+    gateway.sent();
+    gateway.down(FIRST);
+    // A damaged block was set aside; the log has written its gap.
+    gateway.first[NORMAL] = 1;
+    gateway.pass(100);
+    gateway.up(FIRST);
+    assert_eq!(gateway.sent(), [1, 2]);
+    assert_eq!(gateway.floor(), 1);
+    assert_eq!(gateway.engine.counters().vanished, 1);
+}
+
+#[test]
+fn a_log_that_fails_is_asked_again_after_a_pause() {
+    let mut gateway = Gateway::connected(settings());
+    gateway.log[NORMAL].push(record("a", 10, false));
+    let (lane, head) = (NORMAL, Offset(1));
+    let now = gateway.now();
+    gateway.engine.handle(now, Input::Appended { lane, head });
+    assert!(matches!(gateway.engine.poll(), Some(Output::Fetch { .. })));
+    gateway.engine.handle(now, Input::FetchFailed { lane });
+    assert_eq!(gateway.engine.poll(), None);
+    gateway.pass(199);
+    assert_eq!(gateway.sent(), [0; 0]);
+    gateway.pass(1);
+    assert_eq!(gateway.sent(), [0]);
 }
 
 #[test]
