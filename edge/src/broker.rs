@@ -16,6 +16,7 @@ mod commit;
 mod connect;
 mod deliver;
 mod event;
+mod outcome;
 mod publish;
 mod registry;
 mod restore;
@@ -28,11 +29,11 @@ mod subscriptions;
 mod sweep;
 
 pub use event::{
-    CloseReason, Connect, Connected, ConnectionId, Delivery, DeliveryId, Echo, Event, Input, Note,
-    NoteChange, Outcome, Output, Refusal, RetainAs, RetainHandling, Room, SessionFound, SessionId,
-    SessionStart, SubscribeFilter, SubscriptionIdentifiers, Ticket, Token, Unsubscription, Urgency,
-    Will, WillFate,
+    Connect, Connected, ConnectionId, Delivery, DeliveryId, Echo, Event, Input, Note, NoteChange,
+    Output, RetainAs, RetainHandling, Room, SessionFound, SessionId, SessionStart, SubscribeFilter,
+    SubscriptionIdentifiers, Ticket, Token, Urgency, Will, WillFate,
 };
+pub use outcome::{CloseReason, Outcome, Refusal, Unsubscription};
 pub use settings::{Counters, Settings, Stored};
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

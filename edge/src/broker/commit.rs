@@ -6,10 +6,10 @@ use sync::{Change, Lane, Offset, Table};
 
 use super::Broker;
 use super::event::{
-    ConnectionId, Event, NoteChange, Outcome, Output, Refusal, SessionFound, SessionId, Ticket,
-    Token, Urgency,
+    ConnectionId, Event, NoteChange, Output, SessionFound, SessionId, Ticket, Token, Urgency,
 };
-use super::publish::Publication;
+use super::outcome::{Outcome, Refusal, Unsubscription};
+use super::publish::{Origin, Publication};
 use super::session::Session;
 use super::stored::{StoredCursors, cursor_key, encode};
 use super::subscribe::SubscribeWaiting;
@@ -40,7 +40,7 @@ pub(super) enum Waiting {
     Unsubscribe {
         connection: ConnectionId,
         token: Token,
-        codes: Vec<Result<super::Unsubscription, Refusal>>,
+        codes: Vec<Result<Unsubscription, Refusal>>,
     },
     /// A view.
     Note {
@@ -215,16 +215,16 @@ impl Broker {
     /// Answers a publisher, if it is one that waits.
     pub(super) fn answer(&mut self, publication: &Publication, outcome: Outcome) {
         match publication.origin {
-            super::publish::Origin::Client { connection, token } => {
+            Origin::Client { connection, token } => {
                 if publication.record.qos() > 0 {
                     self.tell(connection, Event::Published { token, outcome });
                 }
             }
-            super::publish::Origin::Cloud { token } => {
+            Origin::Cloud { token } => {
                 self.outputs
                     .push_back(Output::FromCloudStored { token, outcome });
             }
-            super::publish::Origin::Will { .. } => {}
+            Origin::Will { .. } => {}
         }
     }
 }

@@ -17,9 +17,10 @@ use sync::{Change, Instant, Table, WallTime};
 use super::Broker;
 use super::commit::Waiting;
 use super::event::{
-    CloseReason, Connect, Connected, ConnectionId, Event, Note, Output, Refusal, SessionFound,
-    SessionId, SessionStart, Urgency, Will, WillFate,
+    Connect, Connected, ConnectionId, Event, Note, Output, SessionFound, SessionId, SessionStart,
+    Urgency, Will, WillFate,
 };
+use super::outcome::{CloseReason, Refusal};
 use super::publish::{Origin, Publication, published_at};
 use super::session::{Link, Session};
 use super::stored::{cursor_key, member_key};

@@ -4,10 +4,10 @@
 //! [`Output::Commit`] is answered by exactly one [`Input::Committed`] or [`Input::CommitFailed`],
 //! in the order of the commits; every [`Output::Fetch`] by one [`Input::Fetched`].
 
-use std::fmt;
-
 use bytes::Bytes;
 use sync::{Change, Lane, Offset, Record};
+
+use super::outcome::{CloseReason, Outcome, Refusal, Unsubscription};
 
 /// A connection's place in the driver's slab. A place that is used again has a new generation, so
 /// that late words of the former holder are recognised and ignored.
@@ -458,74 +458,4 @@ pub enum Urgency {
     Immediate,
     /// It may wait for company.
     Relaxed,
-}
-
-/// How a publish ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// Everybody who wants it has it or will.
-    Accepted,
-    /// Nobody wants it.
-    NoSubscribers,
-    /// It is not kept and was not delivered with QoS over 0.
-    Refused(Refusal),
-}
-
-/// How the removal of a subscription ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unsubscription {
-    /// There was one.
-    Removed,
-    /// There was none.
-    NotFound,
-}
-
-/// Why the broker closes a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CloseReason {
-    /// Another connection took the session.
-    TakenOver,
-}
-
-/// Why the broker or the log says no. Policy and limits, never a mistake of the bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Refusal {
-    /// [`super::Settings::session_count_maximum`] is reached.
-    Sessions,
-    /// The client identifier is longer than [`super::Settings::client_identifier_bytes_maximum`].
-    ClientIdentifier,
-    /// [`super::Settings::subscription_count_maximum`] is reached.
-    Subscriptions,
-    /// The filter has more levels than [`super::Settings::filter_level_maximum`].
-    FilterLevels,
-    /// Shared subscriptions are not served.
-    SharedSubscription,
-    /// [`super::Settings::retained_count_maximum`] or `retained_bytes_maximum` is reached.
-    Retained,
-    /// A note is larger, or a session has more notes, than is kept.
-    Notes,
-    /// The log is full.
-    LogFull,
-    /// The log can't write.
-    LogFailed,
-    /// The session was taken over or ended before the answer.
-    SessionGone,
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Sessions => "no session is left below the limit",
-            Self::ClientIdentifier => "client identifier is longer than the limit",
-            Self::Subscriptions => "no subscription is left below the limit",
-            Self::FilterLevels => "topic filter has more levels than the limit",
-            Self::SharedSubscription => "shared subscriptions are not served",
-            Self::Retained => "no room for retained messages is left below the limit",
-            Self::Notes => "no note is left below the limit",
-            Self::LogFull => "log is full",
-            Self::LogFailed => "log can not write",
-            Self::SessionGone => "session ended before the answer",
-        })
-    }
 }

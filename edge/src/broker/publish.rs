@@ -11,9 +11,8 @@ use wire::topic::{TopicFilter, TopicName};
 
 use super::Broker;
 use super::commit::Waiting;
-use super::event::{
-    ConnectionId, Delivery, Event, Note, Outcome, Output, Refusal, SessionId, Token, Urgency, Will,
-};
+use super::event::{ConnectionId, Delivery, Event, Note, Output, SessionId, Token, Urgency, Will};
+use super::outcome::{Outcome, Refusal};
 use super::session::{KeptNote, Match, Source};
 use super::stored::{Blob, StoredNote, encode, member_key};
 use super::subscriptions::Entry;

@@ -7,7 +7,7 @@ use std::ops::Bound;
 use sync::{Change, Record, Table};
 use wire::topic::{TopicFilter, TopicName};
 
-use super::event::Refusal;
+use super::outcome::Refusal;
 
 /// The store.
 #[derive(Debug, Default)]
@@ -126,12 +126,12 @@ impl Retained {
                 return Step::Done;
             }
             if looked_at == STEP_TOPICS {
-                return last.map_or(Step::Done, |topic: &Box<str>| Step::Passed(topic.clone()));
+                return last.map_or(Step::Done, |topic: &str| Step::Passed(topic.into()));
             }
             if TopicName::new(topic).is_ok_and(|name| filter.matches(name)) {
                 return Step::Found(record.clone());
             }
-            last = Some(topic);
+            last = Some(&**topic);
         }
         Step::Done
     }

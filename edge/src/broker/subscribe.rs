@@ -6,9 +6,9 @@ use wire::topic::TopicFilter;
 use super::Broker;
 use super::commit::Waiting;
 use super::event::{
-    ConnectionId, Echo, Event, Refusal, RetainAs, RetainHandling, SessionId, SubscribeFilter,
-    Token, Unsubscription, Urgency,
+    ConnectionId, Echo, Event, RetainAs, RetainHandling, SessionId, SubscribeFilter, Token, Urgency,
 };
+use super::outcome::{Refusal, Unsubscription};
 use super::session::Walk;
 use super::stored::{Subscription, member_key};
 use super::subscriptions::Entry;

@@ -1,5 +1,6 @@
 //! Scenarios of MQTT, by chapter: exact packets in and out of connections over one broker and a
 //! log in memory.
+#![expect(clippy::unwrap_used, reason = "a test that can not go on fails")]
 
 mod connect;
 mod model;
