@@ -352,3 +352,152 @@ fn window(settings: &Settings, count: usize) -> Window {
         settings.pace,
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+    const KIND: ErrorKind = ErrorKind::ConnectionReset;
+
+    struct Case {
+        connection: Connection,
+        settings: Settings,
+        generator: Generator,
+        now: Instant,
+    }
+
+    impl Case {
+        fn new() -> Self {
+            let mut settings = Settings::default();
+            settings.origin.edge_id = "e".to_string();
+            Self {
+                connection: Connection::new(&settings),
+                settings,
+                generator: Generator::from_seed(1),
+                now: Instant::default(),
+            }
+        }
+
+        fn turn(&mut self) -> Option<Turn> {
+            self.connection.turn(self.now, PATIENCE)
+        }
+
+        fn up(&mut self) -> bool {
+            self.connection.up(self.now, &self.settings, 9, u32::MAX)
+        }
+
+        fn down(&mut self, is_stopping: bool) -> Option<usize> {
+            let generator = &mut self.generator;
+            let flight = self.connection.down(self.now, KIND, is_stopping, generator);
+            flight.map(|flight| flight.len())
+        }
+
+        fn send(&mut self, offset: u64) {
+            self.connection.send(InFlight {
+                lane: Lane::Normal,
+                offset: Offset(offset),
+                topic: 1,
+                mark: 1,
+                bytes: 10,
+                sent: self.now,
+                fate: Fate::Settle,
+            });
+        }
+
+        fn wait(&mut self, seconds: u64) {
+            self.now = self.now + Duration::from_secs(seconds);
+        }
+
+        fn phase(&self) -> ConnectionPhase {
+            self.connection.status().phase
+        }
+    }
+
+    #[test]
+    fn it_walks_every_line_of_its_machine() {
+        let mut case = Case::new();
+        assert_eq!(case.turn(), Some(Turn::Connect));
+        assert_eq!(case.turn(), None);
+        case.wait(30);
+        assert_eq!(case.turn(), Some(Turn::Disconnect));
+        assert_eq!(
+            (case.phase(), case.turn()),
+            (ConnectionPhase::Leaving, None)
+        );
+        assert_eq!(case.down(false), Some(0));
+        assert_eq!(
+            (case.phase(), case.turn()),
+            (ConnectionPhase::Waiting, None)
+        );
+        case.wait(1);
+        assert_eq!(case.turn(), Some(Turn::Connect));
+        assert!(case.up());
+        assert_eq!(case.connection.status().window_count, 9);
+        case.wait(1_000);
+        assert_eq!((case.phase(), case.turn()), (ConnectionPhase::Up, None));
+        case.send(5);
+        case.send(6);
+        case.wait(1);
+        assert_eq!(case.turn(), Some(Turn::Stall));
+        assert_eq!(
+            (case.phase(), case.turn()),
+            (ConnectionPhase::Stalled, None)
+        );
+        case.wait(29);
+        assert_eq!(case.turn(), Some(Turn::Disconnect));
+        assert_eq!(case.down(false), Some(2));
+        case.wait(1);
+        assert_eq!(case.turn(), Some(Turn::Connect));
+        assert!(case.up());
+        assert!(case.connection.stop());
+        assert_eq!(case.phase(), ConnectionPhase::Leaving);
+        assert_eq!(case.down(true), Some(0));
+        assert_eq!(case.phase(), ConnectionPhase::Stopped);
+        assert_eq!(case.connection.next_due(PATIENCE), None);
+    }
+
+    #[test]
+    fn facts_that_make_no_sense_change_nothing() {
+        let mut case = Case::new();
+        assert!(!case.up());
+        assert_eq!(case.down(false), None);
+        assert_eq!(
+            case.connection
+                .answer(case.now, Lane::Normal, Offset(1))
+                .map(|_| ()),
+            None
+        );
+        assert!(!case.connection.stop());
+        assert_eq!(case.phase(), ConnectionPhase::Stopped);
+        assert_eq!((case.turn(), case.down(true)), (None, None));
+        assert!(!case.up());
+    }
+
+    #[test]
+    fn an_accepted_record_ends_a_stall_and_a_refused_one_only_when_nothing_is_owed() {
+        let mut case = Case::new();
+        case.turn();
+        case.up();
+        for offset in [1, 2, 3] {
+            case.send(offset);
+        }
+        case.wait(1);
+        assert_eq!(case.turn(), Some(Turn::Stall));
+        let lane = Lane::Normal;
+        assert!(case.connection.answer(case.now, lane, Offset(1)).is_some());
+        assert!(!case.connection.recover());
+        assert!(case.connection.answer(case.now, lane, Offset(3)).is_some());
+        assert!(
+            case.connection
+                .accepted_after(case.now, Duration::from_secs(1))
+        );
+        assert!(case.connection.is_open());
+        case.wait(1);
+        assert_eq!(case.turn(), Some(Turn::Stall));
+        assert!(case.connection.answer(case.now, lane, Offset(2)).is_some());
+        assert!(case.connection.recover());
+    }
+}

@@ -1,250 +1,15 @@
 //! Scenarios by exact timeline: what the engine says, to the millisecond, where the simulation
 //! only says that all is well.
 
+mod gateway;
+
 use std::time::Duration;
 
-use embedded_io::ErrorKind;
+use gateway::{FIRST, Gateway, NORMAL, SECOND, record, settings, topic_of};
 use sync::{
-    ConnectionId, ConnectionPhase, Engine, Epoch, GapReason, Input, Instant, Lane, LaneExtent,
-    Offset, Order, Origin, Output, PerLane, Record, RecordParts, Settings, Start, Token, WallTime,
+    ConnectionPhase, Engine, Epoch, GapReason, Input, Instant, Lane, Offset, Order, Output,
+    PerLane, Settings, Start, Token,
 };
-
-const NORMAL: Lane = Lane::Normal;
-const FIRST: ConnectionId = ConnectionId(0);
-const SECOND: ConnectionId = ConnectionId(1);
-
-/// A gateway with a log that answers at once, and a clock.
-struct Gateway {
-    engine: Engine,
-    settings: Settings,
-    log: PerLane<Vec<Record>>,
-    first: PerLane<u64>,
-    millis: u64,
-    checkpoint: Option<Vec<u8>>,
-    /// What the engine said since it was last asked; without fetches and checkpoints, which are
-    /// answered at once.
-    said: Vec<Output>,
-}
-
-/// Large pauses only, and one connection, so that a timeline shows what it is about.
-fn settings() -> Settings {
-    Settings {
-        origin: Origin {
-            edge_id: "here".into(),
-            epoch: Epoch(1),
-        },
-        connections: 1,
-        hold: Duration::ZERO,
-        reconnect_first: Duration::from_millis(100),
-        reconnect_most: Duration::from_millis(100),
-        refusal_first: Duration::from_millis(100),
-        refusal_most: Duration::from_millis(100),
-        ..Settings::default()
-    }
-}
-
-fn engine(
-    settings: &Settings,
-    log: &PerLane<Vec<Record>>,
-    first: &PerLane<u64>,
-    checkpoint: Option<&[u8]>,
-) -> Engine {
-    let lanes = PerLane::from_fn(|lane| LaneExtent {
-        first: Offset(first[lane]),
-        head: Offset(log[lane].len() as u64),
-    });
-    Engine::new(&Start {
-        settings: settings.clone(),
-        seed: 1,
-        lanes,
-        checkpoint,
-    })
-    .expect("these settings and checkpoints are good")
-}
-
-impl Gateway {
-    fn new(settings: Settings) -> Self {
-        let (log, first) = (PerLane::default(), PerLane::default());
-        Self {
-            engine: engine(&settings, &log, &first, None),
-            settings,
-            log,
-            first,
-            millis: 0,
-            checkpoint: None,
-            said: Vec::new(),
-        }
-    }
-
-    /// One whose connections are up.
-    fn connected(settings: Settings) -> Self {
-        let connections = settings.connections;
-        let mut gateway = Self::new(settings);
-        gateway.pass(0);
-        for connection in 0..connections {
-            gateway.up(ConnectionId(connection));
-        }
-        gateway.said.clear();
-        gateway
-    }
-
-    fn handle(&mut self, input: Input) {
-        self.engine.handle(self.now(), input);
-        self.obey();
-    }
-
-    /// Lets time pass, with every timer at its time.
-    fn pass(&mut self, millis: u64) {
-        let end = self.millis + millis;
-        for _ in 0..100_000 {
-            let due = self.engine.poll_timeout().map(Instant::as_micros);
-            match due.map(|micros| micros.div_ceil(1_000).max(self.millis)) {
-                Some(due) if due <= end => {
-                    self.millis = due;
-                    self.engine.handle_timeout(self.now());
-                    self.obey();
-                }
-                _ => {
-                    self.millis = end;
-                    return;
-                }
-            }
-        }
-        panic!("a timer never ends");
-    }
-
-    fn obey(&mut self) {
-        while let Some(output) = self.engine.poll() {
-            match output {
-                Output::Fetch {
-                    lane,
-                    from,
-                    max_records,
-                    ..
-                } => {
-                    let records = self.log[lane].iter().cloned().enumerate();
-                    let records = records.map(|(at, record)| (Offset(at as u64), record));
-                    let from = from.max(Offset(self.first[lane]));
-                    let records: Vec<_> = records.skip(from.0 as usize).take(max_records).collect();
-                    let next = Offset(from.0 + records.len() as u64);
-                    let now = self.now();
-                    let input = Input::Fetched {
-                        lane,
-                        records,
-                        next,
-                    };
-                    self.engine.handle(now, input);
-                }
-                Output::Checkpoint { value } => {
-                    self.checkpoint = Some(value);
-                    self.engine.handle(self.now(), Input::CheckpointDone);
-                }
-                output => self.said.push(output),
-            }
-        }
-    }
-
-    fn now(&self) -> Instant {
-        Instant::from_micros(self.millis * 1_000)
-    }
-
-    fn up(&mut self, connection: ConnectionId) {
-        self.handle(Input::Up {
-            connection,
-            receive_maximum: 65_535,
-            maximum_packet_bytes: u32::MAX,
-        });
-    }
-
-    fn down(&mut self, connection: ConnectionId) {
-        let kind = ErrorKind::ConnectionReset;
-        self.handle(Input::Down { connection, kind });
-    }
-
-    /// Makes a record durable in the normal lane.
-    fn append(&mut self, topic: &str) {
-        self.append_to(NORMAL, topic, 10);
-    }
-
-    fn append_to(&mut self, lane: Lane, topic: &str, payload_bytes: usize) {
-        self.log[lane].push(record(topic, payload_bytes, false));
-        let head = Offset(self.log[lane].len() as u64);
-        self.handle(Input::Appended { lane, head });
-    }
-
-    fn accept(&mut self, connection: ConnectionId, offset: u64) {
-        self.accept_at(connection, offset, None);
-    }
-
-    fn accept_at(&mut self, connection: ConnectionId, offset: u64, server_offset: Option<u64>) {
-        self.handle(Input::Accepted {
-            connection,
-            lane: NORMAL,
-            offset: Offset(offset),
-            server_offset,
-        });
-    }
-
-    fn refuse(&mut self, connection: ConnectionId, offset: u64) {
-        self.handle(Input::Refused {
-            connection,
-            lane: NORMAL,
-            offset: Offset(offset),
-        });
-    }
-
-    /// Power is cut and comes back: the log and the last checkpoint are what is left.
-    fn restart(&mut self) {
-        let checkpoint = self.checkpoint.as_deref();
-        self.engine = engine(&self.settings, &self.log, &self.first, checkpoint);
-        self.said.clear();
-        self.pass(0);
-    }
-
-    /// What was said since it was last asked.
-    fn said(&mut self) -> Vec<Output> {
-        core::mem::take(&mut self.said)
-    }
-
-    /// Offsets sent since it was last asked, in order.
-    fn sent(&mut self) -> Vec<u64> {
-        let sent = self.said().into_iter().filter_map(|output| match output {
-            Output::Send { offset, .. } => Some(offset.0),
-            _ => None,
-        });
-        sent.collect()
-    }
-
-    fn floor(&self) -> u64 {
-        self.engine.ack_floor(NORMAL).0
-    }
-
-    fn phase(&self, connection: ConnectionId) -> ConnectionPhase {
-        let status = self.engine.connection(connection);
-        status.expect("there is such a connection").phase
-    }
-}
-
-fn record(topic: &str, payload_bytes: usize, from_cloud: bool) -> Record {
-    Record::new(&RecordParts {
-        qos: 1,
-        retain: false,
-        from_cloud,
-        time: WallTime(1),
-        expiry_seconds: Some(1),
-        publisher: 0,
-        topic,
-        properties: &[],
-        payload: &vec![0; payload_bytes],
-    })
-}
-
-/// A topic that takes this connection of two.
-fn topic_of(connection: ConnectionId) -> String {
-    let mut names = (0..).map(|number| format!("t/{number}"));
-    let takes = |name: &String| sync::topic_hash(name) % 2 == u32::from(connection.0);
-    names.find(takes).expect("every other name does")
-}
 
 #[test]
 fn a_connection_is_made_at_once_and_records_wait_for_it_in_the_log() {
@@ -623,6 +388,23 @@ fn retention_may_pass_a_record_only_the_hold_time_after_its_acknowledgement() {
     gateway.pass(119_999);
     assert_eq!(gateway.engine.release_floor(NORMAL), Offset(0));
     gateway.pass(2);
+    assert_eq!(gateway.engine.release_floor(NORMAL), Offset(1));
+}
+
+#[test]
+fn a_replay_takes_back_what_was_about_to_be_released() {
+    let mut gateway = Gateway::connected(Settings {
+        hold: Duration::from_secs(120),
+        ..settings()
+    });
+    for offset in 0..3 {
+        gateway.append("a");
+        gateway.accept(FIRST, offset);
+    }
+    gateway.pass(119_000);
+    let (lane, from) = (NORMAL, Offset(1));
+    gateway.handle(Input::Replay { lane, from });
+    gateway.pass(20_000);
     assert_eq!(gateway.engine.release_floor(NORMAL), Offset(1));
 }
 

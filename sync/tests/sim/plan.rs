@@ -103,7 +103,7 @@ impl Plan {
             seed,
             settings,
             topic_count: 1 + below(12),
-            troubled_micros: (10 + below(30)) * super::SECOND,
+            troubled_micros: (8 + below(20)) * super::SECOND,
             append_micros: (50 + below(400)) * super::MS,
             misfortune_micros: (300 + below(5_000)) * super::MS,
             round_trip_micros: (1 + below(300)) * super::MS,
