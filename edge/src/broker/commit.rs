@@ -154,8 +154,22 @@ impl Broker {
                 self.tell(connection, Event::Unsubscribed { token, codes });
             }
             Waiting::Note {
-                connection, token, ..
+                session,
+                connection,
+                token,
+                change,
             } => {
+                // A settled delivery's name may be given again before the table is right.
+                let is_settled = matches!(
+                    change,
+                    NoteChange::Delete {
+                        delivery: Some(_),
+                        ..
+                    }
+                );
+                if is_settled {
+                    self.note_committed(session, change);
+                }
                 self.tell(
                     connection,
                     Event::NoteKept {
@@ -167,7 +181,7 @@ impl Broker {
             Waiting::Sweep { sessions, topics } => {
                 sessions
                     .into_iter()
-                    .for_each(|session| self.mark_dirty(session));
+                    .for_each(|session| self.note_unsaved(session));
                 topics
                     .iter()
                     .for_each(|topic| self.retained.note_unsaved(topic));

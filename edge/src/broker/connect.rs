@@ -123,7 +123,7 @@ impl Broker {
     }
 
     /// A session that is stored already goes on without the commit; its renewed value is stored
-    /// by a later one.
+    /// by the next sweep.
     pub(super) fn connect_failed(
         &mut self,
         id: SessionId,
@@ -132,6 +132,7 @@ impl Broker {
         refusal: Refusal,
     ) {
         if found == SessionFound::Present {
+            self.note_unsaved(id);
             return self.attach(id, connection, found);
         }
         let is_held = self.registry.session_of(connection) == Some(id);

@@ -232,7 +232,6 @@ impl Broker {
 
     pub(super) fn handle_trimmed(&mut self, lane: Lane, first: Offset) {
         self.first[lane] = self.first[lane].max(first);
-        self.head[lane] = self.head[lane].max(first);
         let online: Vec<SessionId> = self
             .registry
             .iter()

@@ -343,7 +343,9 @@ impl Broker {
                 continue;
             };
             let reader = session.reader_mut(lane);
-            if matched.qos == 0 || reader.is_behind {
+            // A read may have been ahead of this commit's answer.
+            let is_read = offset < reader.cursor.delivered();
+            if matched.qos == 0 || reader.is_behind || is_read {
                 continue;
             }
             reader.cursor.skip_to(offset);

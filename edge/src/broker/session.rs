@@ -49,6 +49,8 @@ pub(super) struct Session {
     pub(super) is_runnable: bool,
     /// Whether its cursors moved since they were stored.
     pub(super) is_dirty: bool,
+    /// Whether a commit of its value failed.
+    pub(super) is_value_unsaved: bool,
     /// When to publish the will of a lost client.
     pub(super) will_due: Option<Instant>,
     /// When to end it.
@@ -135,6 +137,7 @@ impl Session {
             is_congested: false,
             is_runnable: false,
             is_dirty: false,
+            is_value_unsaved: false,
             will_due: None,
             end_due: None,
         }

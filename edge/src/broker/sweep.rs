@@ -14,6 +14,9 @@ use super::stored::member_key;
 /// How long moved cursors may wait for their commit: what is read again after a power cut.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Sessions that one commit of a sweep stores, at most.
+const SWEEP_SESSIONS: usize = 256;
+
 impl Broker {
     pub(super) fn run_timers(&mut self) {
         if self.next_sweep.is_some_and(|at| at <= self.now.instant) {
@@ -58,6 +61,14 @@ impl Broker {
         }
     }
 
+    /// Notes that not even the session's value is stored as it is.
+    pub(super) fn note_unsaved(&mut self, id: SessionId) {
+        if let Some(session) = self.registry.get_mut(id) {
+            session.is_value_unsaved = true;
+            self.mark_dirty(id);
+        }
+    }
+
     /// Looks for stored cursors that the heads have left far behind.
     pub(super) fn note_head_moved(&mut self, lane: Lane) {
         let lag = self.head[lane].0.saturating_sub(self.swept_head[lane].0);
@@ -73,23 +84,42 @@ impl Broker {
         }
         self.renew_lagging();
         let (mut changes, topics) = self.retained.take_unsaved();
-        let mut sessions = Vec::new();
-        for id in std::mem::take(&mut self.dirty) {
-            if self
-                .registry
-                .get(id)
-                .is_some_and(|session| session.is_dirty)
-            {
-                changes.extend(self.put_cursors(id));
-                self.put_walked(id, &mut changes);
-                sessions.push(id);
+        let mut topics: Vec<_> = topics.into_iter().collect();
+        let dirty: Vec<SessionId> = std::mem::take(&mut self.dirty).into_iter().collect();
+        for some in dirty.chunks(SWEEP_SESSIONS) {
+            for id in some {
+                self.put_dirty(*id, &mut changes);
             }
+            self.commit_sweep(
+                std::mem::take(&mut changes),
+                some,
+                std::mem::take(&mut topics),
+            );
         }
+        self.commit_sweep(changes, &[], topics);
+    }
+
+    fn commit_sweep(&mut self, changes: Vec<Change>, some: &[SessionId], topics: Vec<Box<str>>) {
         if !changes.is_empty() {
-            let topics = topics.into_iter().collect();
+            let sessions = some.to_vec();
             let waiting = Waiting::Sweep { sessions, topics };
             self.commit(changes, Urgency::Relaxed, waiting);
         }
+    }
+
+    /// The changes that bring what is stored of a session up to date.
+    fn put_dirty(&mut self, id: SessionId, changes: &mut Vec<Change>) {
+        let Some(session) = self.registry.get_mut(id) else {
+            return;
+        };
+        if !session.is_dirty {
+            return;
+        }
+        if std::mem::take(&mut session.is_value_unsaved) {
+            changes.push(Self::put_session(session));
+        }
+        changes.extend(self.put_cursors(id));
+        self.put_walked(id, changes);
     }
 
     fn renew_lagging(&mut self) {

@@ -1,8 +1,8 @@
 //! 3.3 PUBLISH and its answers.
 
-use edge::broker::Settings;
+use edge::broker::{Input, Outcome, Refusal, Settings, Token};
 use edge::mqtt;
-use sync::{Lane, Table};
+use sync::{Change, Lane, Record, RecordParts, Table};
 use wire::mqtt::property::{Property, UserProperty};
 use wire::mqtt::{Acknowledgement, Packet, ReasonCode};
 
@@ -325,4 +325,59 @@ fn garbage_after_connect_closes_with_81() {
     let client = world.join(&hello(V5, "a"));
     world.send_bytes(client, &[0x36, 0]);
     world.expect_disconnect(client, ReasonCode::MalformedPacket);
+}
+
+fn from_cloud(world: &World, topic: &str, token: u64) -> Input {
+    let record = Record::new(&RecordParts {
+        qos: 1,
+        retain: false,
+        from_cloud: true,
+        time: world.now.wall,
+        expiry_seconds: None,
+        publisher: 0,
+        topic,
+        properties: &[],
+        payload: b"down",
+    });
+    let watermark = Change::Put {
+        table: Table::Watermarks,
+        key: b"origin".to_vec(),
+        value: vec![token as u8],
+    };
+    Input::FromCloud {
+        record,
+        token: Token(token),
+        changes: vec![watermark],
+    }
+}
+
+#[test]
+fn a_message_from_the_cloud_is_confirmed_when_stored_and_never_goes_up() {
+    let mut world = routed();
+    let reader = world.join(&hello(V5, "r").durable());
+    world.subscribe(reader, "down", 1);
+    world.commits = Commits::Wait;
+    for (token, topic) in [(1, "down"), (2, "up/t")] {
+        let input = from_cloud(&world, topic, token);
+        world.broker.handle(world.now, input);
+    }
+    world.run();
+    assert_eq!(world.from_cloud, []);
+    world.finish_commits(2);
+    assert_eq!(
+        world.from_cloud,
+        [(1, Outcome::Accepted), (2, Outcome::NoSubscribers)]
+    );
+    world.expect_publish(reader, &message("down", "down", 1).id(1));
+    // The one that matches only a route left its watermark and no record.
+    assert_eq!(
+        (world.log_len(Lane::Normal), world.table(Table::Watermarks)),
+        (1, 1)
+    );
+    world.commits = Commits::Fail;
+    let input = from_cloud(&world, "down", 3);
+    world.broker.handle(world.now, input);
+    world.run();
+    let refused = Outcome::Refused(Refusal::LogFull);
+    assert_eq!(world.from_cloud.last(), Some(&(3, refused)));
 }

@@ -1,8 +1,8 @@
 //! 4.1 sessions: resume, take-over, expiry, reading the log, restart.
 
-use edge::broker::Settings;
+use edge::broker::{Input, Settings};
 use edge::mqtt;
-use sync::{Lane, Table};
+use sync::{Lane, Offset, Table};
 use wire::mqtt::ReasonCode;
 use wire::mqtt::property::Property;
 
@@ -417,7 +417,7 @@ fn a_log_that_can_not_be_read_is_asked_again_at_the_sweep() {
     let reader = world.rejoin(&hello_r);
     let (session, lane, from, _) = world.fetches.pop_front().unwrap();
     let records = Vec::new();
-    let input = edge::broker::Input::Fetched {
+    let input = Input::Fetched {
         session,
         lane,
         from,
@@ -430,4 +430,102 @@ fn a_log_that_can_not_be_read_is_asked_again_at_the_sweep() {
     world.expect_nothing(reader);
     world.pass(1);
     assert_eq!(world.next_message(reader).unwrap().payload, "1");
+}
+
+#[test]
+fn a_session_that_leaves_wants_nothing_from_before() {
+    let settings = Settings {
+        routes: vec!["#".into()],
+        ..Settings::default()
+    };
+    let mut world = World::with(settings, mqtt::Settings::default());
+    let reader = world.join(&hello(V5, "r").durable());
+    world.subscribe(reader, "t", 1);
+    let writer = world.join(&hello(V5, "w"));
+    for _ in 0..5 {
+        world.publish(writer, &message("u", "", 0));
+    }
+    world.disconnect(reader);
+    assert_eq!(world.broker.release_floor(Lane::Normal).0, 5);
+    world.crash(0);
+    assert_eq!(world.broker.release_floor(Lane::Normal).0, 5);
+}
+
+#[test]
+fn a_read_may_be_ahead_of_the_answers_to_commits() {
+    let mut world = World::new();
+    let hello_r = hello(V5, "r").durable();
+    let reader = world.join(&hello_r);
+    world.subscribe(reader, "t", 1);
+    world.disconnect(reader);
+    let writer = world.join(&hello(V5, "w"));
+    publish_numbers(&mut world, writer, 1..2);
+    world.holds_fetches = true;
+    let reader = world.rejoin(&hello_r);
+    world.commits = Commits::Wait;
+    world.publish(writer, &message("t", "2", 1).id(9));
+    let (session, lane, from, _) = world.fetches.pop_front().unwrap();
+    let Some(sync::Change::Append { record, .. }) = world.waiting[0].1.first().cloned() else {
+        panic!("a record is on its way");
+    };
+    let first = world.disk.lanes[lane as usize][0].clone();
+    let records = vec![(Offset(0), first), (Offset(1), record)];
+    let next = Offset(2);
+    world.broker.handle(
+        world.now,
+        Input::Fetched {
+            session,
+            lane,
+            from,
+            records,
+            next,
+        },
+    );
+    world.commits = Commits::Succeed;
+    world.run();
+    assert_eq!(world.next_message(reader).unwrap().payload, "1");
+    assert_eq!(world.next_message(reader).unwrap().payload, "2");
+    world.expect_nothing(reader);
+}
+
+#[test]
+fn a_departure_that_can_not_be_stored_is_stored_later() {
+    let mut world = World::new();
+    let expiry = [Property::SessionExpiryInterval(10)];
+    let hello_a = Hello {
+        clean: false,
+        ..hello(V5, "a").with(&expiry)
+    };
+    let client = world.join(&hello_a);
+    world.commits = Commits::Fail;
+    world.cut(client);
+    // A session that is there goes on although nothing can be written.
+    let client = world.rejoin(&hello_a);
+    world.cut(client);
+    world.pass(2);
+    world.commits = Commits::Succeed;
+    world.pass(2);
+    world.crash(0);
+    world.pass(6);
+    assert_eq!(world.broker.session_count(), 0);
+}
+
+#[test]
+fn a_sweep_of_many_sessions_is_cut_into_commits() {
+    let mut world = World::new();
+    let mut readers = Vec::new();
+    for number in 0..300 {
+        let id: &'static str = Box::leak(format!("r{number}").into_boxed_str());
+        let reader = world.join(&hello(V5, id).durable());
+        world.subscribe(reader, "t", 1);
+        readers.push(reader);
+    }
+    let writer = world.join(&hello(V5, "w"));
+    publish_numbers(&mut world, writer, 1..2);
+    let before = world.commit_count;
+    world.pass(1);
+    assert_eq!(world.commit_count - before, 2);
+    for reader in readers {
+        world.expect_publish(reader, &message("t", "1", 1).id(1));
+    }
 }

@@ -8,7 +8,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use edge::broker::{
-    Broker, ConnectionId, Input, Output, Refusal, SessionId, Settings, Stored, Ticket, Urgency,
+    Broker, ConnectionId, Input, Outcome, Output, Refusal, SessionId, Settings, Stored, Ticket,
+    Urgency,
 };
 use edge::mqtt::{self, Connection};
 use sync::{Change, Epoch, Instant, Lane, Now, Offset, PerLane, Record, Table, WallTime};
@@ -49,6 +50,8 @@ pub(crate) struct World {
     pub(crate) fetches: VecDeque<Fetch>,
     pub(crate) fetch_count: usize,
     pub(crate) commit_count: usize,
+    /// How messages from the cloud ended.
+    pub(crate) from_cloud: Vec<(u64, Outcome)>,
     broker_settings: Settings,
     mqtt_settings: Rc<mqtt::Settings>,
     clients: Vec<Client>,
@@ -229,6 +232,7 @@ impl World {
             fetches: VecDeque::new(),
             fetch_count: 0,
             commit_count: 0,
+            from_cloud: Vec::new(),
             broker_settings: broker,
             mqtt_settings: Rc::new(mqtt),
             clients: Vec::new(),
@@ -686,7 +690,7 @@ impl World {
                     connection.handle_event(now, event);
                 }
             }
-            Output::FromCloudStored { .. } => {}
+            Output::FromCloudStored { token, outcome } => self.from_cloud.push((token.0, outcome)),
         }
     }
 
