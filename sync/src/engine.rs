@@ -27,6 +27,30 @@ use crate::{
 };
 
 /// The store-and-forward machine of one route to one cloud.
+///
+/// A driver waits until [`Engine::poll_timeout`] or a fact, feeds it, and obeys until
+/// [`Engine::poll`] has nothing more to say:
+///
+/// ```
+/// use sync::{ConnectionId, Engine, Input, Instant, Output, PerLane, Settings, Start};
+///
+/// let mut settings = Settings::default();
+/// settings.origin.edge_id = "plant-7".into();
+/// let start = Start { settings, seed: 7, lanes: PerLane::default(), checkpoint: None };
+/// let mut engine = Engine::new(&start)?;
+///
+/// let now = Instant::from_micros(0);
+/// assert_eq!(engine.poll_timeout(), Some(now));
+/// engine.handle_timeout(now);
+/// let connection = ConnectionId(0);
+/// assert_eq!(engine.poll(), Some(Output::Connect { connection }));
+/// engine.handle(now, Input::Up {
+///     connection,
+///     receive_maximum: 20,
+///     maximum_packet_bytes: 1_000_000,
+/// });
+/// # Ok::<(), sync::StartError>(())
+/// ```
 #[derive(Debug)]
 pub struct Engine {
     settings: Settings,

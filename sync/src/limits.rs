@@ -29,8 +29,8 @@ pub struct Settings {
     /// Their encoded bytes, of one lane; one record above it may be read. At the limit the lane is
     /// not read.
     pub read_ahead_bytes: usize,
-    /// Offsets of one lane that wait in the log for a refused topic or a fallen connection. At the
-    /// limit the lane waits for them, other lanes go on.
+    /// Offsets of one lane that wait in the log for a refused topic or a fallen connection, at most
+    /// some 50 bytes each. At the limit the lane waits for them, other lanes go on.
     pub held_count: usize,
     /// Bytes of a PUBLISH packet. A larger record is given up with a gap. The server freezes the
     /// connection above 1,000,000.

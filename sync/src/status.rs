@@ -95,6 +95,6 @@ pub struct LaneStatus {
     pub ready_bytes: usize,
     /// Records looked at that wait in the log for their topic or connection.
     pub held_count: usize,
-    /// Topics that the cloud refused and that wait for their next try, and those being tried.
+    /// Topics that the cloud refused and that wait for their next try.
     pub refused_topics_count: usize,
 }

@@ -2,8 +2,8 @@
 //! connection. Of their records only the offsets are held; the records wait in the log.
 //!
 //! ```text
-//! (absent)  hold a record              -> Open
-//! (absent)  admit a record, strict     -> Probing
+//! (absent)  hold a record              -> Open (pipelined), Probing (strict)
+//! (absent)  admit a record             -> (absent) (pipelined), Probing (strict)
 //! any       refuse                     -> Blocked
 //! Blocked   its pause is over          -> Probing
 //! Probing   a record is accepted       -> Open (pipelined), Probing (strict)
@@ -67,8 +67,7 @@ impl Topics {
             return false;
         }
         if self.order == Order::Strict {
-            let backoff = self.backoff.clone();
-            self.insert(topic, State::Probing { backoff });
+            self.insert(topic);
         }
         true
     }
@@ -76,7 +75,7 @@ impl Topics {
     /// Leaves a record in the log for later. Call [`Topics::refresh`] afterwards.
     pub(crate) fn hold(&mut self, topic: u32, offset: Offset) {
         if !self.topics.contains_key(&topic) {
-            self.insert(topic, State::Open);
+            self.insert(topic);
         }
         let held = &mut self.topics.get_mut(&topic).expect("just made").held;
         if let Err(at) = held.binary_search(&offset) {
@@ -107,7 +106,7 @@ impl Topics {
     /// The cloud refused a record of the topic: nothing of it is sent until a pause is over.
     pub(crate) fn refuse(&mut self, topic: u32, now: Instant, generator: &mut Generator) {
         if !self.topics.contains_key(&topic) {
-            self.insert(topic, State::Open);
+            self.insert(topic);
         }
         let entry = self.topics.get_mut(&topic).expect("just made");
         let mut backoff = match &entry.state {
@@ -225,9 +224,9 @@ impl Topics {
         self.held_count
     }
 
-    /// Topics that were refused and not accepted since.
+    /// Topics that were refused and wait for their next try.
     pub(crate) fn refused_count(&self) -> usize {
-        let refused = |entry: &&Topic| !matches!(entry.state, State::Open);
+        let refused = |entry: &&Topic| matches!(entry.state, State::Blocked { .. });
         self.topics.values().filter(refused).count()
     }
 
@@ -236,7 +235,13 @@ impl Topics {
         self.wake.first().map(|(due, _)| *due)
     }
 
-    fn insert(&mut self, topic: u32, state: State) {
+    fn insert(&mut self, topic: u32) {
+        let state = match self.order {
+            Order::Pipelined => State::Open,
+            Order::Strict => State::Probing {
+                backoff: self.backoff.clone(),
+            },
+        };
         let entry = Topic {
             held: VecDeque::new(),
             state,

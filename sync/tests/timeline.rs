@@ -173,6 +173,27 @@ fn strict_order_has_one_record_of_a_topic_in_flight() {
     assert_eq!(gateway.sent(), [1]);
 }
 
+/// Records that had waited for their connection were all sent at once, whatever the order asked
+/// for, and a refusal then let later ones overtake. Strict order begins with the first record.
+#[test]
+fn strict_order_holds_for_what_waited_for_a_connection() {
+    let mut gateway = Gateway::connected(Settings {
+        order: Order::Strict,
+        ..settings()
+    });
+    for _ in 0..3 {
+        gateway.append("a");
+    }
+    assert_eq!(gateway.sent(), [0]);
+    gateway.down(FIRST);
+    gateway.pass(100);
+    gateway.up(FIRST);
+    for offset in 0..3 {
+        assert_eq!(gateway.sent(), [offset]);
+        gateway.accept(FIRST, offset);
+    }
+}
+
 #[test]
 fn a_silent_cloud_is_left_and_nothing_is_reordered() {
     let mut gateway = Gateway::connected(settings());

@@ -15,7 +15,7 @@ pub(crate) struct Link {
     pub(crate) last_down: u64,
     /// After a fall: what was under way on this session arrives until this time.
     pub(crate) cut: (u64, u64),
-    /// Sent and not answered, for a driver that breaks its rules.
+    /// Sent and not answered.
     pub(crate) unanswered: Vec<At>,
 }
 

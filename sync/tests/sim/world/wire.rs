@@ -1,7 +1,7 @@
 //! The driver's bridge: connections, what travels on them and what the cloud answers.
 
 use embedded_io::ErrorKind;
-use sync::{ConnectionId, Input, Offset, Record};
+use sync::{ConnectionId, Input, Offset, Order, Record};
 
 use super::{Event, World};
 use crate::sim::checker::ensure;
@@ -77,6 +77,13 @@ impl World {
         ensure(self.links[at].is_up(), || {
             format!("{place:?} is sent on connection {at}, which is not up")
         })?;
+        let topic_of = |place: &At| self.log.record(*place).map(Record::topic);
+        let is_of_topic = |sent: &At| topic_of(sent) == Some(record.topic());
+        let is_alone = !self.links[at].unanswered.iter().any(is_of_topic);
+        ensure(
+            is_alone || self.plan.settings.order == Order::Pipelined,
+            || format!("{place:?} is sent while its topic has another in flight"),
+        )?;
         self.links[at].unanswered.push(place);
         match self.sabotage {
             Some(Sabotage::AcknowledgesOnSend) => {
