@@ -267,7 +267,6 @@ async fn command_bridge(shared: Rc<Shared>, bridge: Rc<Bridge>) {
 async fn hear_bridge(shared: Rc<Shared>, bridge: Rc<Bridge>) {
     while let Ok(event) = bridge.events().recv().await {
         shared.core.borrow_mut().bridge_said(shared.now(), event);
-        shared.wakes.clock.raise();
     }
 }
 

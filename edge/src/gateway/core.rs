@@ -52,6 +52,8 @@ pub(crate) struct Core {
     touched: Vec<ConnectionId>,
     held_back: Vec<ConnectionId>,
     released: PerLane<Offset>,
+    /// When the clock's task wakes by itself.
+    alarm: Option<Instant>,
     is_refusing: bool,
     quiet: Quiet,
 }
@@ -97,6 +99,7 @@ impl Core {
             touched: Vec::new(),
             held_back: Vec::new(),
             released: PerLane::default(),
+            alarm: None,
             is_refusing: false,
             quiet: Quiet::default(),
         }
@@ -182,11 +185,11 @@ impl Core {
             uplink.engine.handle_timeout(now.instant);
         }
         self.pump(now);
-        self.poll_timeout()
+        self.alarm = self.poll_timeout();
+        self.alarm
     }
 
-    /// When [`Core::handle_timeout`] is due.
-    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+    fn poll_timeout(&self) -> Option<Instant> {
         let uplink = self
             .uplink
             .as_ref()
@@ -244,6 +247,11 @@ impl Core {
         }
         if self.committer.poll_timeout().is_some() {
             self.wakes.commit.raise();
+        }
+        let due = self.poll_timeout();
+        if due.is_some_and(|due| self.alarm.is_none_or(|alarm| due < alarm)) {
+            self.alarm = due;
+            self.wakes.clock.raise();
         }
     }
 

@@ -21,7 +21,6 @@ impl Core {
                 uplink.replay(now.instant, lane, from);
                 let count = uplink.engine.counters().replayed - before;
                 self.pump(now);
-                self.wakes.clock.raise();
                 format!("{lane}: {count} records are sent again\n")
             }
             None => "unknown request, allowed are: status, replay LANE OFFSET\n".to_owned(),
