@@ -529,3 +529,29 @@ fn a_sweep_of_many_sessions_is_cut_into_commits() {
         world.expect_publish(reader, &message("t", "1", 1).id(1));
     }
 }
+
+#[test]
+fn no_lane_waits_for_ever() {
+    let settings = Settings {
+        lanes: vec![("alarm".into(), Lane::Critical)],
+        ..Settings::default()
+    };
+    let mut world = World::with(settings, mqtt::Settings::default());
+    let hello_r = hello(V5, "r").durable().window(1);
+    let reader = world.join(&hello_r);
+    world.subscribe(reader, "#", 1);
+    world.disconnect(reader);
+    let writer = world.join(&hello(V5, "w"));
+    publish_numbers(&mut world, writer, 1..2);
+    for _ in 0..20 {
+        world.publish(writer, &message("alarm", "!", 1).id(1));
+    }
+    let reader = world.rejoin(&hello_r);
+    let mut found = Vec::new();
+    while let Some(message) = world.next_message(reader) {
+        found.push(message.payload);
+        world.puback(reader, message.packet_identifier);
+    }
+    let at = found.iter().position(|payload| payload == "1");
+    assert_eq!((found.len(), at), (21, Some(7)));
+}
