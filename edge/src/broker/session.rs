@@ -178,7 +178,11 @@ impl Session {
     ) -> (Vec<DeliveryId>, u64) {
         self.link = Link::Online(connection);
         let mut missed = 0;
+        let wants_log = self.wants_log();
         for (lane, reader) in Lane::ALL.into_iter().zip(&mut self.lanes) {
+            if !wants_log && reader.cursor.pending_count() == 0 {
+                reader.cursor.skip_to(heads[lane]);
+            }
             missed += reader.cursor.skip_gap(firsts[lane]);
             reader.cursor.rewind();
             reader.is_behind = reader.cursor.delivered() < heads[lane];
@@ -262,11 +266,15 @@ impl Session {
     /// The lowest offset of a lane that the session still wants.
     pub(super) fn floor(&self, lane: Lane, head: Offset) -> Offset {
         let reader = self.reader(lane);
-        let wants_nothing_new = !self.subscriptions.values().any(|wanted| wanted.qos > 0);
-        if reader.is_behind && !wants_nothing_new {
+        if reader.is_behind && self.wants_log() {
             return reader.cursor.ack_floor();
         }
         reader.cursor.pending().next().unwrap_or(head)
+    }
+
+    /// Whether any subscription wants records of the log; QoS 0 is not kept for later.
+    fn wants_log(&self) -> bool {
+        self.subscriptions.values().any(|wanted| wanted.qos > 0)
     }
 
     /// The value of the session's table.

@@ -555,3 +555,22 @@ fn no_lane_waits_for_ever() {
     let at = found.iter().position(|payload| payload == "1");
     assert_eq!((found.len(), at), (21, Some(7)));
 }
+
+#[test]
+fn a_session_with_qos_0_alone_never_reads_the_log() {
+    let settings = Settings {
+        routes: vec!["#".into()],
+        ..Settings::default()
+    };
+    let mut world = World::with(settings, mqtt::Settings::default());
+    let hello_r = hello(V5, "r").durable();
+    let reader = world.join(&hello_r);
+    world.subscribe(reader, "t", 0);
+    world.disconnect(reader);
+    let writer = world.join(&hello(V5, "w"));
+    publish_numbers(&mut world, writer, 1..9);
+    assert_eq!(world.broker.release_floor(Lane::Normal).0, 8);
+    world.trim(Lane::Normal, 8);
+    world.rejoin(&hello_r);
+    assert_eq!((world.fetch_count, world.broker.counters().missed), (0, 0));
+}
