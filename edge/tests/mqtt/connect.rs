@@ -310,3 +310,20 @@ fn session_expiry_over_the_limit_is_cut_and_said() {
     world.pass(60);
     assert_eq!(world.broker.session_count(), 0);
 }
+
+#[test]
+fn clients_of_3_1_are_served_as_those_of_3_1_1() {
+    let old = wire::mqtt::Version::V31;
+    let mut world = World::new();
+    let hello_a = hello(old, "a").durable();
+    let client = world.join(&hello_a);
+    world.subscribe(client, "t", 2);
+    world.disconnect(client);
+    // CONNACK of 3.1 does not tell that the session is present.
+    let client = world.join(&hello_a);
+    world.publish(client, &message("t", "1", 2).id(7));
+    world.expect_pubrec(client, 7);
+    world.expect_publish(client, &message("t", "1", 2).id(1));
+    world.pubrel(client, 7);
+    world.expect_pubcomp(client, 7);
+}
