@@ -16,6 +16,7 @@ mod commit;
 mod connect;
 mod deliver;
 mod event;
+mod inflight;
 mod outcome;
 mod publish;
 mod registry;
@@ -43,7 +44,6 @@ use wire::topic::{TopicFilter, TopicName};
 
 use self::commit::Tickets;
 use self::connect::Timer;
-use self::publish::{Origin, Publication};
 use self::registry::Registry;
 use self::retained::Retained;
 use self::subscriptions::{Entry, Subscriptions};
@@ -189,9 +189,7 @@ impl Broker {
                 record,
                 token,
                 changes,
-            } => {
-                self.distribute(Publication::new(record, Origin::Cloud { token }), changes);
-            }
+            } => self.handle_from_cloud(record, token, changes),
         }
     }
 

@@ -35,6 +35,12 @@ pub(super) enum Timer {
     End,
 }
 
+/// Whatever the settings say: what three lanes and the retained messages may leave unacknowledged
+/// over several connections still has names, of which there are 65,535.
+const WINDOW_CEILING: u16 = 16_000;
+
+const _: () = assert!(WINDOW_CEILING as u32 * 4 < u16::MAX as u32);
+
 /// A session that never expires.
 const FOR_EVER: u32 = u32::MAX;
 
@@ -59,10 +65,8 @@ impl Broker {
         let expiry = connect
             .session_expiry
             .min(self.settings.session_expiry_maximum);
-        let window = connect
-            .receive_maximum
-            .min(self.settings.inflight_maximum)
-            .max(1);
+        let limit = self.settings.inflight_maximum.min(WINDOW_CEILING);
+        let window = connect.receive_maximum.min(limit).max(1);
         let session = match former.and_then(|id| self.registry.at_mut(id.index)) {
             Some(session) => session,
             None => self.registry.create(&name, head),

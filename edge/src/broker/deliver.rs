@@ -9,9 +9,10 @@ use super::commit::Waiting;
 use super::event::{
     ConnectionId, Delivery, DeliveryId, Event, NoteChange, Output, Room, SessionId, Token, Urgency,
 };
+use super::inflight::Source;
 use super::publish::is_expired;
 use super::retained::Step;
-use super::session::{KeptNote, Match, Session, Source};
+use super::session::{KeptNote, Match, Session};
 use super::stored::member_key;
 
 /// Looks at the retained messages that one step takes, at most.
@@ -300,6 +301,7 @@ impl Broker {
         };
         let from = session.reader(lane).cursor.delivered();
         session.fetching = Some((lane, from));
+        session.reads = session.reads.wrapping_add(1);
         let room = session.window - session.inflight.sent_count;
         let wish = usize::from(room) * usize::from(session.stride);
         self.outputs.push_back(Output::Fetch {

@@ -12,8 +12,9 @@ use wire::topic::{TopicFilter, TopicName};
 use super::Broker;
 use super::commit::Waiting;
 use super::event::{ConnectionId, Delivery, Event, Note, Output, SessionId, Token, Urgency, Will};
+use super::inflight::Source;
 use super::outcome::{Outcome, Refusal};
-use super::session::{KeptNote, Match, Source};
+use super::session::{KeptNote, Match};
 use super::stored::{Blob, StoredNote, encode, member_key};
 use super::subscriptions::Entry;
 
@@ -87,6 +88,11 @@ impl Broker {
             ..Publication::new(record, origin)
         };
         self.distribute(publication, changes);
+    }
+
+    pub(super) fn handle_from_cloud(&mut self, record: Record, token: Token, changes: Vec<Change>) {
+        let origin = Origin::Cloud { token };
+        self.distribute(Publication::new(record, origin), changes);
     }
 
     /// Sends a record on its way, committing `changes` with it.

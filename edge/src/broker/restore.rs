@@ -7,7 +7,8 @@ use super::Broker;
 use super::commit::Waiting;
 use super::connect::{Timer, end_of};
 use super::event::{DeliveryId, Urgency, Will};
-use super::session::{KeptNote, Link, Session, Source, Walk};
+use super::inflight::Source;
+use super::session::{KeptNote, Link, Session, Walk};
 use super::settings::Stored;
 use super::stored::{
     StoredCursors, StoredNote, StoredSession, Subscription, cursor_owner, decode, split_member_key,

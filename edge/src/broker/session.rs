@@ -15,7 +15,11 @@ use bytes::Bytes;
 use sync::{Cursor, Instant, Lane, Offset, PerLane, Record, WallTime};
 
 use super::event::{ConnectionId, DeliveryId, SessionId, SubscriptionIdentifiers, Will};
+use super::inflight::Inflight;
 use super::stored::{Blob, StoredSession, Subscription};
+
+/// Of so many reads one is of the least important lane that is behind.
+const READS_A_ROUND: u8 = 8;
 
 /// A client's session.
 #[derive(Debug)]
@@ -40,6 +44,8 @@ pub(super) struct Session {
     pub(super) walked: Vec<Box<str>>,
     /// The read that is not answered yet.
     pub(super) fetching: Option<(Lane, Offset)>,
+    /// How many reads there were; wraps.
+    pub(super) reads: u8,
     /// How many records to ask for in relation to the room; grows while nothing matches.
     pub(super) stride: u16,
     /// The most unacknowledged deliveries.
@@ -56,6 +62,9 @@ pub(super) struct Session {
     /// When to end it.
     pub(super) end_due: Option<Instant>,
 }
+
+/// An idle connection with a subscription has 1.2 KB in all.
+const _: () = assert!(size_of::<Session>() <= 512);
 
 /// How a session is connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,6 +141,7 @@ impl Session {
             walks: VecDeque::new(),
             walked: Vec::new(),
             fetching: None,
+            reads: 1,
             stride: 1,
             window: 1,
             is_congested: false,
@@ -168,7 +178,11 @@ impl Session {
     ) -> (Vec<DeliveryId>, u64) {
         self.link = Link::Online(connection);
         let mut missed = 0;
+        let wants_log = self.wants_log();
         for (lane, reader) in Lane::ALL.into_iter().zip(&mut self.lanes) {
+            if !wants_log && reader.cursor.pending_count() == 0 {
+                reader.cursor.skip_to(heads[lane]);
+            }
             missed += reader.cursor.skip_gap(firsts[lane]);
             reader.cursor.rewind();
             reader.is_behind = reader.cursor.delivered() < heads[lane];
@@ -238,19 +252,29 @@ impl Session {
         if !is_worth || self.fetching.is_some() {
             return None;
         }
-        Lane::ALL
+        let mut behind = Lane::ALL
             .into_iter()
-            .find(|lane| self.reader(*lane).is_behind)
+            .filter(|lane| self.reader(*lane).is_behind);
+        // Now and then the least important one, so that none waits for ever.
+        if self.reads.is_multiple_of(READS_A_ROUND) {
+            behind.next_back()
+        } else {
+            behind.next()
+        }
     }
 
     /// The lowest offset of a lane that the session still wants.
     pub(super) fn floor(&self, lane: Lane, head: Offset) -> Offset {
         let reader = self.reader(lane);
-        let wants_nothing_new = !self.subscriptions.values().any(|wanted| wanted.qos > 0);
-        if reader.is_behind && !wants_nothing_new {
+        if reader.is_behind && self.wants_log() {
             return reader.cursor.ack_floor();
         }
         reader.cursor.pending().next().unwrap_or(head)
+    }
+
+    /// Whether any subscription wants records of the log; QoS 0 is not kept for later.
+    fn wants_log(&self) -> bool {
+        self.subscriptions.values().any(|wanted| wanted.qos > 0)
     }
 
     /// The value of the session's table.
@@ -272,211 +296,6 @@ impl Reader {
             cursor: Cursor::starting_at(offset),
             is_behind: true,
             stored: offset,
-        }
-    }
-}
-
-/// Deliveries with QoS over 0 that are not acknowledged, by their names. Every pending offset of
-/// the cursors has an entry here.
-#[derive(Debug, Default)]
-pub(super) struct Inflight {
-    entries: BTreeMap<u16, Sent>,
-    /// The name given last.
-    last: u16,
-    /// How many were sent on the present connection.
-    pub(super) sent_count: u16,
-    /// Places of those that are to be sent again on the present connection.
-    repeats: BTreeMap<(Lane, Offset), u16>,
-}
-
-/// One unacknowledged delivery.
-#[derive(Clone, Debug)]
-pub(super) struct Sent {
-    pub(super) source: Source,
-    /// As delivered; 0 when a restart forgot it.
-    pub(super) qos: u8,
-    /// Whether it was sent on the present connection.
-    pub(super) is_sent: bool,
-}
-
-/// Where a delivery can be found again.
-#[derive(Clone, Debug)]
-pub(super) enum Source {
-    /// In the log.
-    Logged(Lane, Offset),
-    /// Nowhere; its session ends with the connection.
-    Passing,
-    /// Here: a retained message of a session that goes on.
-    Kept(Record),
-    /// Nowhere, although its session went on: a restart forgot it.
-    Lost,
-}
-
-impl Inflight {
-    /// Names a new delivery that is sent now.
-    ///
-    /// # Panics
-    /// When 65,535 are unacknowledged; the window is smaller.
-    pub(super) fn send(&mut self, source: Source, qos: u8) -> DeliveryId {
-        let id = self.unused();
-        self.sent_count += 1;
-        self.entries.insert(
-            id,
-            Sent {
-                source,
-                qos,
-                is_sent: true,
-            },
-        );
-        DeliveryId(id)
-    }
-
-    /// Takes over a delivery of an earlier run.
-    pub(super) fn restore(&mut self, id: Option<DeliveryId>, source: Source, qos: u8) {
-        let id = id.map_or_else(|| self.unused(), |id| id.0);
-        self.entries.insert(
-            id,
-            Sent {
-                source,
-                qos,
-                is_sent: false,
-            },
-        );
-    }
-
-    /// Settles a delivery; `None` for a repeat.
-    pub(super) fn settle(&mut self, id: DeliveryId) -> Option<Sent> {
-        let sent = self.entries.remove(&id.0)?;
-        if sent.is_sent {
-            self.sent_count -= 1;
-        } else if let Source::Logged(lane, offset) = sent.source {
-            self.repeats.remove(&(lane, offset));
-        }
-        Some(sent)
-    }
-
-    /// The delivery of an offset that is to be sent again, marked as sent.
-    pub(super) fn repeat(&mut self, lane: Lane, offset: Offset) -> Option<(DeliveryId, u8)> {
-        let id = self.repeats.remove(&(lane, offset))?;
-        Some((DeliveryId(id), self.mark_sent(id)))
-    }
-
-    /// The next retained message that is to be sent again, marked as sent.
-    pub(super) fn repeat_kept(&mut self) -> Option<(DeliveryId, u8, Record)> {
-        let (id, record) = self
-            .entries
-            .iter()
-            .find_map(|(id, sent)| match &sent.source {
-                Source::Kept(record) if !sent.is_sent => Some((*id, record.clone())),
-                _ => None,
-            })?;
-        Some((DeliveryId(id), self.mark_sent(id), record))
-    }
-
-    /// Notes which QoS a delivery was given that a restart forgot.
-    pub(super) fn set_qos(&mut self, id: DeliveryId, qos: u8) {
-        if let Some(sent) = self.entries.get_mut(&id.0) {
-            sent.qos = qos;
-        }
-    }
-
-    /// Those of a lane that were to be sent again and whose place reading has passed, marked as
-    /// sent: their records are gone.
-    pub(super) fn take_passed(&mut self, lane: Lane, delivered: Offset) -> Vec<DeliveryId> {
-        let passed: Vec<_> = self
-            .repeats
-            .range((lane, Offset(0))..(lane, delivered))
-            .map(|(key, _)| *key)
-            .collect();
-        passed
-            .into_iter()
-            .filter_map(|(lane, offset)| self.repeat(lane, offset).map(|(id, _)| id))
-            .collect()
-    }
-
-    /// Looks at a delivery.
-    pub(super) fn find(&self, id: DeliveryId) -> Option<&Sent> {
-        self.entries.get(&id.0)
-    }
-
-    /// Whether an offset is to be sent again on the present connection.
-    pub(super) fn is_to_repeat(&self, lane: Lane, offset: Offset) -> bool {
-        self.repeats.contains_key(&(lane, offset))
-    }
-
-    /// Whether an offset has a name. Walks all deliveries.
-    pub(super) fn holds(&self, lane: Lane, offset: Offset) -> bool {
-        let wanted = (lane, offset);
-        self.entries
-            .values()
-            .any(|sent| matches!(sent.source, Source::Logged(lane, at) if (lane, at) == wanted))
-    }
-
-    /// Whether retained messages are unacknowledged.
-    pub(super) fn has_kept(&self) -> bool {
-        self.entries
-            .values()
-            .any(|sent| matches!(sent.source, Source::Kept(_)))
-    }
-
-    /// Counts all unacknowledged deliveries.
-    pub(super) fn len(&self) -> usize {
-        self.entries.len()
-    }
-
-    /// Forgets what the connection that ended was sent.
-    fn forget_sent(&mut self) {
-        self.sent_count = 0;
-        self.repeats.clear();
-        self.entries
-            .values_mut()
-            .for_each(|sent| sent.is_sent = false);
-    }
-
-    fn begin_repeats(&mut self) {
-        for (id, sent) in &self.entries {
-            if let Source::Logged(lane, offset) = sent.source {
-                self.repeats.insert((lane, offset), *id);
-            }
-        }
-    }
-
-    fn take_lost(&mut self) -> Vec<DeliveryId> {
-        let lost = self
-            .entries
-            .iter()
-            .filter(|(_, sent)| matches!(sent.source, Source::Lost));
-        let lost: Vec<u16> = lost.map(|(id, _)| *id).collect();
-        lost.into_iter()
-            .map(|id| {
-                self.mark_sent(id);
-                DeliveryId(id)
-            })
-            .collect()
-    }
-
-    fn mark_sent(&mut self, id: u16) -> u8 {
-        let sent = self
-            .entries
-            .get_mut(&id)
-            .expect("every repeat has an entry");
-        if !sent.is_sent {
-            sent.is_sent = true;
-            self.sent_count += 1;
-        }
-        sent.qos
-    }
-
-    fn unused(&mut self) -> u16 {
-        assert!(
-            self.entries.len() < usize::from(u16::MAX),
-            "the window is below 65,535"
-        );
-        loop {
-            self.last = self.last.checked_add(1).unwrap_or(1);
-            if !self.entries.contains_key(&self.last) {
-                return self.last;
-            }
         }
     }
 }

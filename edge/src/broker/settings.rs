@@ -96,7 +96,9 @@ pub struct Counters {
     pub refused: u64,
     /// Messages handed to views.
     pub delivered: u64,
-    /// Records that were dropped before a session that wants them could look at them.
+    /// Records that were dropped before a session had looked at them, whether it would have wanted
+    /// them or not. After a power cut this may count ones that it had looked at since its cursor
+    /// was stored.
     pub missed: u64,
     /// Values of the tables that could not be read at the start, and were left out.
     pub damaged: u64,

@@ -103,6 +103,7 @@ impl Connection {
             self.tail.extend_from_slice(bytes);
             self.consume_tail(now);
         }
+        self.check_tail();
     }
 
     /// Takes an event of the broker for this connection. Drain [`Connection::poll`] afterwards.
@@ -291,6 +292,16 @@ impl Connection {
             state => self.state = state,
         }
         consumed
+    }
+
+    /// Holds a client that goes on talking before its CONNACK to one packet.
+    fn check_tail(&mut self) {
+        let limit = self.settings.packet_bytes_maximum;
+        let bytes = u32::try_from(self.tail.len()).unwrap_or(u32::MAX);
+        if matches!(self.state, State::Connecting(_)) && bytes > limit {
+            self.tail = Vec::new();
+            self.fail(DecodeError::PacketTooLarge { bytes, limit }.into());
+        }
     }
 
     fn consume_connect(&mut self, now: Now, bytes: &[u8]) -> Result<usize, PeerError> {

@@ -279,3 +279,51 @@ fn shutdown_says_goodbye() {
     assert_eq!(connection.outbound_bytes(), 0);
     assert!(connection.poll().is_none());
 }
+
+#[test]
+fn a_client_that_talks_on_before_its_connack_is_held_to_one_packet() {
+    let mut world = World::new();
+    world.commits = Commits::Wait;
+    let client = world.say_hello(&hello(V5, "a").durable());
+    let pings = [0xC0, 0].repeat(65_536);
+    world.send_bytes(client, &pings);
+    assert!(!world.is_closed(client));
+    world.send_bytes(client, &pings);
+    world.send_bytes(client, &pings);
+    world.expect_closed(client);
+}
+
+#[test]
+fn session_expiry_over_the_limit_is_cut_and_said() {
+    let limits = Settings {
+        session_expiry_maximum: 60,
+        ..Settings::default()
+    };
+    let mut world = World::with(limits, mqtt::Settings::default());
+    let client = world.say_hello(&hello(V5, "a").durable());
+    let bytes = world.next_packet(client).unwrap();
+    let Some((Packet::Connack(connack), _)) = decode(&bytes, V5, u32::MAX).unwrap() else {
+        panic!("CONNACK expected");
+    };
+    assert_eq!(connack.properties.session_expiry_interval(), Some(60));
+    world.cut(client);
+    world.pass(60);
+    assert_eq!(world.broker.session_count(), 0);
+}
+
+#[test]
+fn clients_of_3_1_are_served_as_those_of_3_1_1() {
+    let old = wire::mqtt::Version::V31;
+    let mut world = World::new();
+    let hello_a = hello(old, "a").durable();
+    let client = world.join(&hello_a);
+    world.subscribe(client, "t", 2);
+    world.disconnect(client);
+    // CONNACK of 3.1 does not tell that the session is present.
+    let client = world.join(&hello_a);
+    world.publish(client, &message("t", "1", 2).id(7));
+    world.expect_pubrec(client, 7);
+    world.expect_publish(client, &message("t", "1", 2).id(1));
+    world.pubrel(client, 7);
+    world.expect_pubcomp(client, 7);
+}

@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use edge::broker::Settings;
 use edge::mqtt;
-use wire::mqtt::{Packet, Publish, decode};
+use sync::Lane;
+use wire::mqtt::{Packet, Publish, Subscription, decode};
+use wire::topic::TopicFilter;
 
 use crate::world::*;
 
 /// `SplitMix64`.
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
     fn next(&mut self) -> u64 {
@@ -21,7 +23,7 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
     }
 }
@@ -47,6 +49,8 @@ enum WriterStep {
 /// A subscriber that acknowledges when it likes.
 struct Reader {
     hello: Hello,
+    /// Whether its session outlives its connection; otherwise it subscribes anew each time.
+    is_durable: bool,
     client: Option<ClientId>,
     /// First deliveries, by topic.
     received: BTreeMap<String, Vec<u32>>,
@@ -68,6 +72,8 @@ impl Play {
     fn new(seed: u64) -> Self {
         let settings = Settings {
             routes: vec!["one/b".into()],
+            lanes: vec![("two/#".into(), Lane::Urgent)],
+            cursor_lag_maximum: 50,
             ..Settings::default()
         };
         let limits = mqtt::Settings {
@@ -89,28 +95,31 @@ impl Play {
                 step: WriterStep::Idle,
                 is_repeated: false,
             });
-        let readers = names.iter().enumerate().map(|(index, (_, name))| Reader {
-            hello: match version(index) {
-                V5 => hello(V5, name).durable().window(3 + index as u16),
-                version => hello(version, name).durable(),
-            },
+        let reader = |hello: Hello, is_durable| Reader {
+            hello,
+            is_durable,
             client: None,
             received: BTreeMap::new(),
             unreleased: BTreeSet::new(),
             owed: VecDeque::new(),
-        });
+        };
+        let readers = vec![
+            reader(hello(V5, "r0").durable().window(3), true),
+            reader(hello(V311, "r1").durable(), true),
+            reader(hello(V5, "r2").durable().window(5), true),
+            reader(hello(V5, "r3").window(4), false),
+        ];
         let mut play = Self {
             world: World::with(settings, limits),
             random: Random(seed),
             writers: writers.collect(),
-            readers: readers.collect(),
+            readers,
         };
         for index in 0..play.readers.len() {
-            let hello = play.readers[index].hello.clone();
-            let client = play.world.join(&hello);
-            play.world.subscribe(client, "one/+", 1);
-            play.world.subscribe(client, "two/#", 2);
-            play.readers[index].client = Some(client);
+            play.reconnect_reader(index);
+            if play.readers[index].is_durable {
+                play.subscribe_reader(index);
+            }
         }
         for index in 0..play.writers.len() {
             let hello = play.writers[index].hello.clone();
@@ -120,33 +129,47 @@ impl Play {
     }
 
     fn step(&mut self) {
-        let who = self.random.below(3) as usize;
+        let who = self.random.below(4) as usize;
+        let writer = who % self.writers.len();
         match self.random.below(100) {
-            0..40 => self.write(who),
-            40..80 => self.read(who),
-            80..84 => self.cut_reader(who),
-            84..87 => self.cut_writer(who),
-            87..92 => {
+            0..38 => self.write(writer),
+            38..76 => self.read(who),
+            76..80 => self.cut_reader(who),
+            80..83 => self.cut_writer(writer),
+            83..87 => {
                 let is_reading = self.random.below(2) == 0;
                 if let Some(client) = self.readers[who].client {
                     self.world.set_reading(client, is_reading);
                 }
             }
-            92..96 => self.world.pass(1),
-            96..98 => {
-                self.world.commits = Commits::Wait;
-            }
-            98 => {
-                self.world.commits = Commits::Succeed;
-                self.world.run();
-            }
+            87..90 => self.world.pass(1),
+            90..92 => self.world.holds_fetches = !self.world.holds_fetches,
+            92..94 => self.trim(),
+            94..96 => self.world.commits = Commits::Wait,
+            96..97 => self.world.commits = Commits::Fail,
+            97..99 => self.heal(),
             _ => self.crash(),
         }
         if self.world.waiting.len() > 20 {
-            self.world.commits = Commits::Succeed;
-            self.world.run();
+            self.heal();
         }
         self.check_bounds();
+    }
+
+    fn heal(&mut self) {
+        self.world.commits = Commits::Succeed;
+        self.world.holds_fetches = false;
+        self.world.run();
+    }
+
+    /// Lets go what no session wants any more.
+    fn trim(&mut self) {
+        for lane in Lane::ALL {
+            let floor = self.world.broker.release_floor(lane);
+            if floor > self.world.disk.first[lane] {
+                self.world.trim(lane, floor.0);
+            }
+        }
     }
 
     fn write(&mut self, who: usize) {
@@ -184,7 +207,10 @@ impl Play {
     fn hear(&mut self, who: usize, client: ClientId) {
         while let Some(bytes) = self.world.next_packet(client) {
             let writer = &mut self.writers[who];
+            let is_refused = bytes.get(4).is_some_and(|code| *code >= 0x80);
             match bytes[0] >> 4 {
+                // Refused: it is sent again as a new message.
+                4 | 5 if is_refused => writer.step = WriterStep::Idle,
                 4 | 7 => {
                     writer.step = WriterStep::Idle;
                     writer.next += 1;
@@ -193,9 +219,12 @@ impl Play {
                     writer.step = WriterStep::Released;
                     self.world.pubrel(client, 5);
                 }
-                2 => {}
+                2 | 14 => {}
                 other => panic!("packet type {other}"),
             }
+        }
+        if self.world.is_closed(client) {
+            self.cut_writer(who);
         }
     }
 
@@ -213,11 +242,14 @@ impl Play {
                     self.readers[who].unreleased.remove(&id);
                     self.readers[who].owed.push_back((7, id));
                 }
-                Packet::Connack(_) => {}
+                Packet::Connack(_) | Packet::Suback(_) | Packet::Disconnect(_) => {}
                 other => panic!("{other:?}"),
             }
         }
-        let count = self.random.below(4);
+        if self.world.is_closed(client) {
+            return self.cut_reader(who);
+        }
+        let count = self.random.below(9);
         for _ in 0..count {
             match self.readers[who].owed.pop_front() {
                 Some((4, id)) => self.world.puback(client, id),
@@ -232,7 +264,7 @@ impl Play {
         if let Some(client) = self.readers[who].client.take() {
             self.world.cut(client);
         }
-        self.readers[who].owed.clear();
+        self.readers[who].leave();
     }
 
     fn cut_writer(&mut self, who: usize) {
@@ -244,11 +276,25 @@ impl Play {
     fn reconnect_reader(&mut self, who: usize) {
         let hello = self.readers[who].hello.clone();
         self.readers[who].client = Some(self.world.say_hello(&hello));
+        if !self.readers[who].is_durable {
+            self.subscribe_reader(who);
+        }
+    }
+
+    fn subscribe_reader(&mut self, who: usize) {
+        let Some(client) = self.readers[who].client else {
+            return;
+        };
+        for (filter, qos) in [("one/+", 1), ("two/#", 2)] {
+            let filter = TopicFilter::new(filter).unwrap();
+            let options = Subscription::new(filter, qos_of(qos));
+            self.world.subscribe_with(client, &[options], &[]);
+        }
     }
 
     fn reconnect_writer(&mut self, who: usize) {
         let hello = self.writers[who].hello.clone();
-        self.world.commits = Commits::Succeed;
+        self.heal();
         let client = self.world.rejoin(&hello);
         self.writers[who].client = Some(client);
         self.writers[who].is_repeated = true;
@@ -262,7 +308,7 @@ impl Play {
         self.world.run();
         for reader in &mut self.readers {
             reader.client = None;
-            reader.owed.clear();
+            reader.leave();
         }
         self.writers
             .iter_mut()
@@ -278,15 +324,14 @@ impl Play {
 
     /// Heals the world and lets everything arrive.
     fn finish(&mut self) {
-        self.world.commits = Commits::Succeed;
-        self.world.run();
-        for who in 0..3 {
-            self.writers[who].next = self.writers[who].next.max(1);
-            self.write(who);
-            self.write(who);
+        self.heal();
+        for who in 0..self.writers.len() {
+            for _ in 0..4 {
+                self.write(who);
+            }
             assert_eq!(self.writers[who].step, WriterStep::Idle);
         }
-        for who in 0..3 {
+        for who in 0..self.readers.len() {
             self.cut_reader(who);
             self.reconnect_reader(who);
             for _ in 0..5000 {
@@ -296,7 +341,12 @@ impl Play {
     }
 
     fn check(&self) {
-        for (who, reader) in self.readers.iter().enumerate() {
+        for lane in Lane::ALL {
+            let floor = self.world.broker.release_floor(lane);
+            assert_eq!(floor.0, self.world.log_len(lane) as u64, "{lane}");
+        }
+        let durable = self.readers.iter().filter(|reader| reader.is_durable);
+        for (who, reader) in durable.enumerate() {
             for writer in &self.writers {
                 let received = reader
                     .received
@@ -320,6 +370,22 @@ impl Play {
 }
 
 impl Reader {
+    /// Ends a connection. What a session that ends with it received must be without a gap.
+    fn leave(&mut self) {
+        self.owed.clear();
+        if self.is_durable {
+            return;
+        }
+        self.unreleased.clear();
+        for (topic, received) in std::mem::take(&mut self.received) {
+            let mut highest = received[0];
+            for number in received {
+                assert!(number <= highest + 1, "{topic}: {number} after {highest}");
+                highest = highest.max(number);
+            }
+        }
+    }
+
     fn receive(&mut self, publish: &Publish<'_>) {
         let id = publish.packet_identifier.unwrap().get();
         let is_twice = u8::from(publish.qos) == 2;

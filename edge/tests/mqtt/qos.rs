@@ -292,3 +292,28 @@ fn a_note_that_can_not_be_kept_closes_and_the_message_comes_again() {
     let found = world.next_message(reader).unwrap();
     assert_eq!((found.payload.as_str(), found.qos), ("1", 2));
 }
+
+#[test]
+fn exchanges_over_the_limits_are_refused() {
+    let settings = Settings {
+        note_count_maximum: 1,
+        ..Settings::default()
+    };
+    let limits = mqtt::Settings {
+        exchange_count_maximum: 1,
+        ..mqtt::Settings::default()
+    };
+    let mut world = World::with(settings, limits);
+    let new = world.join(&hello(V5, "new").durable());
+    world.publish(new, &message("t", "1", 2).id(1));
+    assert!(world.next_packet(new).is_some());
+    world.publish(new, &message("t", "2", 2).id(2));
+    let full = Acknowledgement::with_reason(2.try_into().unwrap(), ReasonCode::QuotaExceeded);
+    world.expect(new, &Packet::Pubrec(full));
+    // Before MQTT 5 there is no word for it.
+    let old = world.join(&hello(V311, "old"));
+    world.publish(old, &message("t", "1", 2).id(1));
+    world.expect_pubrec(old, 1);
+    world.publish(old, &message("t", "2", 2).id(2));
+    world.expect_closed(old);
+}

@@ -529,3 +529,48 @@ fn a_sweep_of_many_sessions_is_cut_into_commits() {
         world.expect_publish(reader, &message("t", "1", 1).id(1));
     }
 }
+
+#[test]
+fn no_lane_waits_for_ever() {
+    let settings = Settings {
+        lanes: vec![("alarm".into(), Lane::Critical)],
+        ..Settings::default()
+    };
+    let mut world = World::with(settings, mqtt::Settings::default());
+    let hello_r = hello(V5, "r").durable().window(1);
+    let reader = world.join(&hello_r);
+    world.subscribe(reader, "#", 1);
+    world.disconnect(reader);
+    let writer = world.join(&hello(V5, "w"));
+    publish_numbers(&mut world, writer, 1..2);
+    for _ in 0..20 {
+        world.publish(writer, &message("alarm", "!", 1).id(1));
+    }
+    let reader = world.rejoin(&hello_r);
+    let mut found = Vec::new();
+    while let Some(message) = world.next_message(reader) {
+        found.push(message.payload);
+        world.puback(reader, message.packet_identifier);
+    }
+    let at = found.iter().position(|payload| payload == "1");
+    assert_eq!((found.len(), at), (21, Some(7)));
+}
+
+#[test]
+fn a_session_with_qos_0_alone_never_reads_the_log() {
+    let settings = Settings {
+        routes: vec!["#".into()],
+        ..Settings::default()
+    };
+    let mut world = World::with(settings, mqtt::Settings::default());
+    let hello_r = hello(V5, "r").durable();
+    let reader = world.join(&hello_r);
+    world.subscribe(reader, "t", 0);
+    world.disconnect(reader);
+    let writer = world.join(&hello(V5, "w"));
+    publish_numbers(&mut world, writer, 1..9);
+    assert_eq!(world.broker.release_floor(Lane::Normal).0, 8);
+    world.trim(Lane::Normal, 8);
+    world.rejoin(&hello_r);
+    assert_eq!((world.fetch_count, world.broker.counters().missed), (0, 0));
+}

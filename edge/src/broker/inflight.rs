@@ -1,0 +1,251 @@
+//! What a session was sent with QoS over 0 and has not acknowledged, by the names that survive its
+//! connections. Bounded by the window, and small: a record is found again by its place.
+
+use std::collections::BTreeMap;
+
+use sync::{Lane, Offset, Record};
+
+use super::event::DeliveryId;
+
+/// Deliveries with QoS over 0 that are not acknowledged, by their names. Every pending offset of
+/// the cursors has an entry here.
+#[derive(Debug, Default)]
+pub(super) struct Inflight {
+    entries: BTreeMap<u16, Sent>,
+    /// The name given last.
+    last: u16,
+    /// How many were sent on the present connection.
+    pub(super) sent_count: u16,
+    /// Places of those that are to be sent again on the present connection.
+    repeats: BTreeMap<(Lane, Offset), u16>,
+}
+
+/// One unacknowledged delivery.
+#[derive(Clone, Debug)]
+pub(super) struct Sent {
+    pub(super) source: Source,
+    /// As delivered; 0 when a restart forgot it.
+    pub(super) qos: u8,
+    /// Whether it was sent on the present connection.
+    pub(super) is_sent: bool,
+}
+
+/// Where a delivery can be found again.
+#[derive(Clone, Debug)]
+pub(super) enum Source {
+    /// In the log.
+    Logged(Lane, Offset),
+    /// Nowhere; its session ends with the connection.
+    Passing,
+    /// Here: a retained message of a session that goes on.
+    Kept(Record),
+    /// Nowhere, although its session went on: a restart forgot it.
+    Lost,
+}
+
+impl Inflight {
+    /// Names a new delivery that is sent now.
+    ///
+    /// # Panics
+    /// When 65,535 are unacknowledged; the window is smaller.
+    pub(super) fn send(&mut self, source: Source, qos: u8) -> DeliveryId {
+        let id = self.unused();
+        self.sent_count += 1;
+        self.entries.insert(
+            id,
+            Sent {
+                source,
+                qos,
+                is_sent: true,
+            },
+        );
+        DeliveryId(id)
+    }
+
+    /// Takes over a delivery of an earlier run.
+    pub(super) fn restore(&mut self, id: Option<DeliveryId>, source: Source, qos: u8) {
+        let id = id.map_or_else(|| self.unused(), |id| id.0);
+        self.entries.insert(
+            id,
+            Sent {
+                source,
+                qos,
+                is_sent: false,
+            },
+        );
+    }
+
+    /// Settles a delivery; `None` for a repeat.
+    pub(super) fn settle(&mut self, id: DeliveryId) -> Option<Sent> {
+        let sent = self.entries.remove(&id.0)?;
+        if sent.is_sent {
+            self.sent_count -= 1;
+        } else if let Source::Logged(lane, offset) = sent.source {
+            self.repeats.remove(&(lane, offset));
+        }
+        Some(sent)
+    }
+
+    /// The delivery of an offset that is to be sent again, marked as sent.
+    pub(super) fn repeat(&mut self, lane: Lane, offset: Offset) -> Option<(DeliveryId, u8)> {
+        let id = self.repeats.remove(&(lane, offset))?;
+        Some((DeliveryId(id), self.mark_sent(id)))
+    }
+
+    /// The next retained message that is to be sent again, marked as sent.
+    pub(super) fn repeat_kept(&mut self) -> Option<(DeliveryId, u8, Record)> {
+        let (id, record) = self
+            .entries
+            .iter()
+            .find_map(|(id, sent)| match &sent.source {
+                Source::Kept(record) if !sent.is_sent => Some((*id, record.clone())),
+                _ => None,
+            })?;
+        Some((DeliveryId(id), self.mark_sent(id), record))
+    }
+
+    /// Notes which QoS a delivery was given that a restart forgot.
+    pub(super) fn set_qos(&mut self, id: DeliveryId, qos: u8) {
+        if let Some(sent) = self.entries.get_mut(&id.0) {
+            sent.qos = qos;
+        }
+    }
+
+    /// Those of a lane that were to be sent again and whose place reading has passed, marked as
+    /// sent: their records are gone.
+    pub(super) fn take_passed(&mut self, lane: Lane, delivered: Offset) -> Vec<DeliveryId> {
+        let passed: Vec<_> = self
+            .repeats
+            .range((lane, Offset(0))..(lane, delivered))
+            .map(|(key, _)| *key)
+            .collect();
+        passed
+            .into_iter()
+            .filter_map(|(lane, offset)| self.repeat(lane, offset).map(|(id, _)| id))
+            .collect()
+    }
+
+    /// Looks at a delivery.
+    pub(super) fn find(&self, id: DeliveryId) -> Option<&Sent> {
+        self.entries.get(&id.0)
+    }
+
+    /// Whether an offset is to be sent again on the present connection.
+    pub(super) fn is_to_repeat(&self, lane: Lane, offset: Offset) -> bool {
+        self.repeats.contains_key(&(lane, offset))
+    }
+
+    /// Whether an offset has a name. Walks all deliveries.
+    pub(super) fn holds(&self, lane: Lane, offset: Offset) -> bool {
+        let wanted = (lane, offset);
+        self.entries
+            .values()
+            .any(|sent| matches!(sent.source, Source::Logged(lane, at) if (lane, at) == wanted))
+    }
+
+    /// Whether retained messages are unacknowledged.
+    pub(super) fn has_kept(&self) -> bool {
+        self.entries
+            .values()
+            .any(|sent| matches!(sent.source, Source::Kept(_)))
+    }
+
+    /// Counts all unacknowledged deliveries.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Forgets what the connection that ended was sent.
+    pub(super) fn forget_sent(&mut self) {
+        self.sent_count = 0;
+        self.repeats.clear();
+        self.entries
+            .values_mut()
+            .for_each(|sent| sent.is_sent = false);
+    }
+
+    /// Finds the places of what is to be sent again on a new connection.
+    pub(super) fn begin_repeats(&mut self) {
+        for (id, sent) in &self.entries {
+            if let Source::Logged(lane, offset) = sent.source {
+                self.repeats.insert((lane, offset), *id);
+            }
+        }
+    }
+
+    /// Those that a restart forgot, marked as sent.
+    pub(super) fn take_lost(&mut self) -> Vec<DeliveryId> {
+        let lost = self
+            .entries
+            .iter()
+            .filter(|(_, sent)| matches!(sent.source, Source::Lost));
+        let lost: Vec<u16> = lost.map(|(id, _)| *id).collect();
+        lost.into_iter()
+            .map(|id| {
+                self.mark_sent(id);
+                DeliveryId(id)
+            })
+            .collect()
+    }
+
+    fn mark_sent(&mut self, id: u16) -> u8 {
+        let sent = self
+            .entries
+            .get_mut(&id)
+            .expect("every repeat has an entry");
+        if !sent.is_sent {
+            sent.is_sent = true;
+            self.sent_count += 1;
+        }
+        sent.qos
+    }
+
+    fn unused(&mut self) -> u16 {
+        assert!(
+            self.entries.len() < usize::from(u16::MAX),
+            "the window is below 65,535"
+        );
+        loop {
+            self.last = self.last.checked_add(1).unwrap_or(1);
+            if !self.entries.contains_key(&self.last) {
+                return self.last;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_in_use_is_not_given_again() {
+        let mut inflight = Inflight::default();
+        inflight.restore(Some(DeliveryId(2)), Source::Passing, 1);
+        let names = [(); 3].map(|()| inflight.send(Source::Passing, 1).0);
+        assert_eq!(names, [1, 3, 4]);
+        assert!(inflight.settle(DeliveryId(3)).is_some());
+        assert!(inflight.settle(DeliveryId(3)).is_none());
+        inflight.last = u16::MAX;
+        let names = [(); 2].map(|()| inflight.send(Source::Passing, 1).0);
+        assert_eq!(names, [3, 5]);
+        assert_eq!((inflight.sent_count, inflight.len()), (4, 5));
+    }
+
+    #[test]
+    fn what_was_sent_is_repeated_once_by_its_place() {
+        let mut inflight = Inflight::default();
+        let places = [4, 5, 6].map(Offset);
+        let names = places.map(|at| inflight.send(Source::Logged(Lane::Normal, at), 1));
+        inflight.forget_sent();
+        inflight.begin_repeats();
+        assert!(inflight.is_to_repeat(Lane::Normal, places[1]));
+        let again = inflight.repeat(Lane::Normal, places[1]);
+        assert_eq!(again, Some((names[1], 1)));
+        assert_eq!(inflight.repeat(Lane::Normal, places[1]), None);
+        // Reading has passed the two others: the one below is gone, the one above is not.
+        assert_eq!(inflight.take_passed(Lane::Normal, places[2]), [names[0]]);
+        assert!(inflight.is_to_repeat(Lane::Normal, places[2]));
+        assert_eq!(inflight.sent_count, 2);
+    }
+}
