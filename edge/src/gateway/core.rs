@@ -168,7 +168,7 @@ impl Core {
             return;
         };
         if let Some(error) = peer.connection.peer_error()
-            && let Some(times) = self.quiet.may_say(now.instant, "peer")
+            && let Some(times) = self.quiet.may_say(now.instant, error.reason_code().name())
         {
             warn!("{name} was disconnected: {error}{times}");
         }
