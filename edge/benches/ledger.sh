@@ -22,6 +22,7 @@ printf '[gateway]\ndata = "%s/data"\n[[listener]]\naddress = "127.0.0.1:%s"\n[lo
 start() {
   "$edge" run --config "$work/conf" &
   broker=$!
+  disown "$broker"
   until (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do kill -0 "$broker"; done
 }
 
@@ -33,7 +34,7 @@ for ((kill = 1; kill <= kills; kill++)); do
   publisher=$!
   sleep "0.$((RANDOM % 9 + 1))"
   kill -9 "$broker"
-  wait "$broker" 2>/dev/null || true
+  while kill -0 "$broker" 2>/dev/null; do :; done
   wait "$publisher"
   grep -o '"next":[0-9]*' "$work/pub" | cut -d: -f2 >"$work/next"
   start
