@@ -5,15 +5,16 @@
 #
 #   edge/benches/compare.sh              # 5 rounds of 3 seconds
 #   ROUNDS=1 SECONDS_EACH=1 edge/benches/compare.sh
+#   EDGE=/path/to/another/build edge/benches/compare.sh
 #
 # Needs mosquitto and nats-server from Debian's packages; a broker that is missing is left out.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 rounds=${ROUNDS:-5} seconds=${SECONDS_EACH:-3}
 
-cargo build --release --quiet -p robustmq-edge
+[ -n "${EDGE:-}" ] || cargo build --release --quiet -p robustmq-edge
 cargo build --release --quiet --manifest-path edge/benches/mqload/Cargo.toml
-edge=$PWD/target/release/robustmq-edge
+edge=${EDGE:-$PWD/target/release/robustmq-edge}
 mqload=$PWD/edge/benches/mqload/target/release/mqload
 work=$(mktemp -d)
 chmod 777 "$work"
