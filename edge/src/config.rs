@@ -271,11 +271,11 @@ impl Default for LimitsSection {
             packet_bytes: 1 << 20,
             connect_timeout_seconds: 10,
             inflight_count: 100,
-            sessions: 10_000,
+            sessions: 5_000,
             subscriptions_per_session: 1000,
             session_expiry_seconds: 30 * 86_400,
             retained_count: 10_000,
-            retained_bytes: 8 << 20,
+            retained_bytes: 4 << 20,
         }
     }
 }

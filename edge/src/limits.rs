@@ -54,6 +54,8 @@ pub struct Limits {
     pub inbound_total_bytes: usize,
     /// Records read ahead for the uplink.
     pub read_ahead_bytes: usize,
+    /// Records sent and not acknowledged on one connection to the cloud.
+    pub flight_bytes: usize,
     /// How long records stay after the cloud's acknowledgement.
     pub hold: Duration,
     /// How long the cloud may take to acknowledge.
@@ -70,6 +72,12 @@ pub struct Limits {
     pub disk: Vec<(&'static str, u64)>,
 }
 
+/// Messages that the cloud may send before the first is stored and confirmed.
+pub(crate) const DOWNLINK_WINDOW: u16 = 4;
+/// Messages from the cloud that are kept while they are being stored. Twice the window, because
+/// servers have been seen to go over it.
+pub(crate) const UNCONFIRMED: u16 = 2 * DOWNLINK_WINDOW;
+
 /// The program without any load: code that was touched, stacks, runtime. Measured: 4 to 6 MiB.
 const PROGRAM_BYTES: u64 = 6 << 20;
 /// TLS sessions, rumqttc and its runtime, a connection. Measured: 96 KiB and its buffers.
@@ -80,8 +88,12 @@ const CONNECTION_BYTES: u64 = 2 << 10;
 const SESSION_BYTES: u64 = 1 << 10;
 /// A retained message's entry, without its record.
 const RETAINED_ENTRY_BYTES: u64 = 256;
-/// Open redb files at once: state, the last segment of each lane, two closed ones.
-const OPEN_FILES: u64 = 6;
+/// Files open for writing: the state and the last segment of each lane.
+const WRITTEN_FILES: u64 = 4;
+/// Closed segments that readers keep open, with a small cache each, and what they decoded last.
+const READ_FILES: u64 = 4;
+const READ_FILE_BYTES: u64 = 256 << 10;
+const DECODED_BYTES: u64 = 512 << 10;
 /// What redb takes beside its cache, each file.
 const REDB_FILE_BYTES: u64 = 300 << 10;
 /// Handed back to redb and the kernel at a full disk.
@@ -119,12 +131,13 @@ impl Limits {
             journal_bytes: config.durability.journal_bytes,
             segment_bytes: config.durability.segment_bytes,
             flush_bytes,
-            cache_bytes: share(32, 512 << 10, 4 << 20),
+            cache_bytes: share(64, 512 << 10, 4 << 20),
             waiting_bytes: share(32, 256 << 10, 4 << 20).max(u64::from(section.packet_bytes)),
             outbound_bytes: usize_of(share(128, 64 << 10, 1 << 20)),
             outbound_total_bytes: usize_of(share(10, 512 << 10, 64 << 20)),
             inbound_total_bytes: usize_of(share(16, 256 << 10, 64 << 20)),
             read_ahead_bytes: usize_of(share(64, 256 << 10, 4 << 20)),
+            flight_bytes: usize_of(share(64, 256 << 10, 1 << 20)),
             hold: Duration::from_secs(config.sync.hold_seconds),
             acknowledge_timeout: Duration::from_secs(config.sync.acknowledge_timeout_seconds),
             backoff_max: Duration::from_secs(config.sync.backoff_max_seconds),
@@ -148,14 +161,18 @@ impl Limits {
     fn worst_memory(&self) -> Vec<(&'static str, u64)> {
         let section = &self.section;
         let packet_bytes = u64::from(section.packet_bytes);
-        let bridge = self
-            .cloud
-            .as_ref()
-            .map_or(0, |cloud| cloud.connections as u64);
+        let cloud = self.cloud.as_ref();
+        let cloud = cloud.map_or(0, |cloud| self.worst_cloud(cloud));
+        let redb = WRITTEN_FILES * (self.cache_bytes + REDB_FILE_BYTES)
+            + READ_FILES * (READ_FILE_BYTES + REDB_FILE_BYTES)
+            + DECODED_BYTES;
         vec![
             ("program", PROGRAM_BYTES),
             ("connections", section.connections as u64 * CONNECTION_BYTES),
-            ("sessions", section.sessions as u64 * SESSION_BYTES),
+            (
+                "sessions, one subscription each",
+                section.sessions as u64 * SESSION_BYTES,
+            ),
             (
                 "retained messages",
                 section.retained_bytes + section.retained_count as u64 * RETAINED_ENTRY_BYTES,
@@ -169,16 +186,20 @@ impl Limits {
                 self.outbound_total_bytes as u64 + packet_bytes,
             ),
             ("waiting for a commit", 2 * self.waiting_bytes),
-            (
-                "committed, not yet in redb",
-                self.flush_bytes + self.waiting_bytes,
-            ),
-            ("redb", OPEN_FILES * (self.cache_bytes + REDB_FILE_BYTES)),
-            (
-                "cloud",
-                bridge * BRIDGE_CONNECTION_BYTES + bridge.min(1) * self.read_ahead_bytes as u64,
-            ),
+            // All of the journal, when the disk is full and nothing can be flushed.
+            ("committed, not yet in redb", self.journal_bytes),
+            ("redb", redb),
+            ("cloud", cloud),
         ]
+    }
+
+    /// Up: what is in flight on each connection and what was read ahead. Down: messages that are
+    /// being stored, each at its largest.
+    fn worst_cloud(&self, cloud: &Cloud) -> u64 {
+        let connection = BRIDGE_CONNECTION_BYTES + self.flight_bytes as u64;
+        cloud.connections as u64 * connection
+            + self.read_ahead_bytes as u64
+            + u64::from(UNCONFIRMED) * u64::from(cloud.packet_bytes)
     }
 
     fn worst_disk(&self) -> Vec<(&'static str, u64)> {

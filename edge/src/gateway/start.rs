@@ -14,7 +14,7 @@ use super::error::GatewayError;
 use super::{shown, wall_time};
 use crate::broker::{self, Broker, Stored};
 use crate::config::Cloud;
-use crate::limits::Limits;
+use crate::limits::{DOWNLINK_WINDOW, Limits, UNCONFIRMED};
 use crate::link::tcp;
 use crate::log::{self, Folder, LaneLimits, LogError, Opened, Overflow, Reader, Report};
 use crate::mqtt;
@@ -194,6 +194,7 @@ fn bridge_config(limits: &Limits, cloud: &Cloud) -> Result<cloud_bridge::Config,
     config.topic_prefix.clone_from(&cloud.topic_prefix);
     config.downlink_filters.clone_from(&cloud.downlink);
     config.patience = limits.acknowledge_timeout;
+    config.downlink_window = DOWNLINK_WINDOW;
     config.tls = cloud.ca_file.as_ref().map(|ca_file| Tls {
         certificate_authority: ca_file.clone(),
         identity: cloud
@@ -233,6 +234,8 @@ fn engine_settings(limits: &Limits, cloud: &Cloud, epoch: Epoch) -> sync::Settin
         },
         connections: u8::try_from(cloud.connections).expect("connections are checked to be few"),
         window_count,
+        window_bytes: limits.flight_bytes,
+        unconfirmed_count: UNCONFIRMED.into(),
         window_least: defaults.window_least.min(window_count),
         read_ahead_bytes: limits.read_ahead_bytes / Lane::ALL.len(),
         maximum_packet_bytes: cloud.packet_bytes,
