@@ -12,9 +12,11 @@ mod error;
 mod greeting;
 mod inbound;
 mod inflight;
+mod memory;
 mod outbound;
 mod settings;
 
 pub use connection::Connection;
 pub use error::PeerError;
+pub use memory::Memory;
 pub use settings::Settings;

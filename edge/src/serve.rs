@@ -12,9 +12,8 @@ use smol::future::FutureExt as _;
 use crate::broker::ConnectionId;
 use crate::gateway::{Shared, Signals};
 
-/// A written buffer that is larger is given back instead of kept for the next write, so that a
-/// burst does not stay in memory.
-const SPARE_BYTES: usize = 16 << 10;
+/// A written buffer that is larger is not used for the next write.
+const SPARE_BYTES: usize = 256 << 10;
 
 /// Serves a link whose connection has a place in the core, and gives the place back.
 pub(crate) async fn serve<R: BufRead, W: Write<Error = R::Error>>(
@@ -65,26 +64,27 @@ async fn write<W: Write>(
     signals: &Signals,
     writer: &mut W,
 ) -> Result<(), W::Error> {
-    let mut spare = Vec::new();
+    let mut spare: Vec<u8> = Vec::new();
     loop {
-        let taken = gateway
-            .core
-            .borrow_mut()
-            .take_outbound(gateway.now(), id, spare);
+        let is_idle = spare.capacity() == 0;
+        let taken = {
+            let mut core = gateway.core.borrow_mut();
+            core.take_outbound(gateway.now(), id, std::mem::take(&mut spare))
+        };
         let Some(mut bytes) = taken else {
             return Ok(());
         };
-        if bytes.is_empty() {
-            spare = bytes;
+        if !bytes.is_empty() {
+            writer.write_all(&bytes).await?;
+            bytes.clear();
+            spare = if bytes.capacity() <= SPARE_BYTES {
+                bytes
+            } else {
+                Vec::new()
+            };
+        } else if is_idle {
             signals.write.wait().await;
-            continue;
         }
-        writer.write_all(&bytes).await?;
-        bytes.clear();
-        spare = if bytes.capacity() <= SPARE_BYTES {
-            bytes
-        } else {
-            Vec::new()
-        };
+        // Otherwise once more, so that no buffer is kept while there is nothing to write.
     }
 }

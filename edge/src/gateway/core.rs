@@ -9,6 +9,7 @@ mod reading;
 
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::time::Duration;
 
 use sync::{Instant, Lane, Now, Offset, PerLane};
 use tracing::warn;
@@ -74,7 +75,10 @@ enum Fetch {
 }
 
 /// A client whose connection we ended has this long to take the last bytes.
-const CLOSING: std::time::Duration = std::time::Duration::from_secs(2);
+const CLOSING: Duration = Duration::from_secs(2);
+/// A client for which something waits has this long to take anything; what it holds is memory that
+/// others need.
+const DEAF: Duration = Duration::from_secs(30);
 
 impl Core {
     pub(crate) fn new(
@@ -145,6 +149,7 @@ impl Core {
     ) -> Option<Vec<u8>> {
         let peer = self.peers.find(id)?;
         let bytes = peer.connection.take_outbound(empty);
+        peer.deaf_since = None;
         let is_over = bytes.is_empty() && peer.connection.is_closed();
         self.hear(now, id);
         self.pump(now);
@@ -207,7 +212,11 @@ impl Core {
                 continue;
             };
             peer.connection.handle_timeout(now);
-            peer.abandon_if_late(now.instant);
+            if peer.abandon_if_deaf(now.instant)
+                && let Some(times) = self.quiet.may_say(now.instant, "deaf")
+            {
+                warn!("a client was disconnected: it took nothing for {DEAF:?}{times}");
+            }
             self.hear(now, id);
         }
         self.release();
@@ -381,12 +390,21 @@ impl Peer {
         }
     }
 
-    fn abandon_if_late(&mut self, now: Instant) {
-        if self.connection.is_closed() {
-            let since = *self.closing_since.get_or_insert(now);
-            if now - since >= CLOSING {
-                self.signals.abandon.raise();
-            }
+    /// Ends a connection that takes too long to take its last bytes, or that takes none at all.
+    /// True when it was the latter.
+    fn abandon_if_deaf(&mut self, now: Instant) -> bool {
+        let is_closing = self.connection.is_closed();
+        if is_closing && now - *self.closing_since.get_or_insert(now) >= CLOSING {
+            self.signals.abandon.raise();
         }
+        if self.connection.outbound_bytes() == 0 {
+            self.deaf_since = None;
+            return false;
+        }
+        let is_deaf = now - *self.deaf_since.get_or_insert(now) >= DEAF;
+        if is_deaf {
+            self.signals.abandon.raise();
+        }
+        is_deaf && !is_closing
     }
 }

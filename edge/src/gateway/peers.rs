@@ -18,6 +18,8 @@ pub(crate) struct Peer {
     pub(crate) is_touched: bool,
     /// When we decided to close it.
     pub(crate) closing_since: Option<Instant>,
+    /// When its client began to take nothing although something waits for it.
+    pub(crate) deaf_since: Option<Instant>,
 }
 
 /// What the task of a connection waits for beside its socket.
@@ -68,6 +70,7 @@ impl Peers {
             signals: signals.clone(),
             is_touched: false,
             closing_since: None,
+            deaf_since: None,
         });
         self.count += 1;
         (id, signals)

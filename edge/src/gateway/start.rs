@@ -292,6 +292,8 @@ fn mqtt_settings(limits: &Limits) -> mqtt::Settings {
         packet_bytes_maximum: section.packet_bytes,
         receive_maximum: section.inflight_count,
         outbound_bytes_maximum: limits.outbound_bytes,
+        inbound_total_bytes_maximum: limits.inbound_total_bytes,
+        outbound_total_bytes_maximum: limits.outbound_total_bytes,
         ..mqtt::Settings::default()
     }
 }

@@ -21,6 +21,7 @@ use super::alias::Aliases;
 use super::greeting::{Greeting, refuse};
 use super::inbound::Step;
 use super::inflight::{Answers, Inflight, Outbound};
+use super::memory::{FAIR_BYTES, Held};
 use super::{PeerError, Settings};
 use crate::broker::{CloseReason, Connected, ConnectionId, Event, Input, Refusal, Room};
 
@@ -38,6 +39,9 @@ pub struct Connection {
     last_received: Instant,
     peer_error: Option<PeerError>,
     pub(super) dropped_count: u64,
+    /// Bytes that the driver is writing.
+    taken_bytes: usize,
+    held: Held,
 }
 
 #[derive(Debug)]
@@ -88,6 +92,8 @@ impl Connection {
             last_received: now.instant,
             peer_error: None,
             dropped_count: 0,
+            taken_bytes: 0,
+            held: Held::default(),
         }
     }
 
@@ -104,6 +110,14 @@ impl Connection {
             self.consume_tail(now);
         }
         self.check_tail();
+        self.count();
+        if self.tail.len() > FAIR_BYTES
+            && self.settings.memory.inbound_bytes() > self.settings.inbound_total_bytes_maximum
+        {
+            self.tail = Vec::new();
+            self.fail(PeerError::Memory);
+            self.count();
+        }
     }
 
     /// Takes an event of the broker for this connection. Drain [`Connection::poll`] afterwards.
@@ -129,6 +143,7 @@ impl Connection {
             // The connection closed while the event was on its way.
             (State::AwaitingConnect { .. } | State::Connecting(_) | State::Closing, _) => {}
         }
+        self.count();
         self.note_congestion();
     }
 
@@ -153,6 +168,8 @@ impl Connection {
             }
             State::AwaitingConnect { .. } | State::Connecting(_) | State::Closing => {}
         }
+        // Others may have let go of what they held.
+        self.note_congestion();
     }
 
     /// Notes that the link is gone; the broker hears it by [`Connection::poll`].
@@ -191,6 +208,8 @@ impl Connection {
             "what is left in place of the bytes holds none"
         );
         let taken = std::mem::replace(&mut self.outbound, empty);
+        self.taken_bytes = taken.capacity();
+        self.count();
         self.note_congestion();
         taken
     }
@@ -208,7 +227,7 @@ impl Connection {
         match &self.state {
             State::AwaitingConnect { .. } => true,
             State::Connected(established) => {
-                !self.is_full() && !self.waits_for_answers(established)
+                !self.is_over() && !self.waits_for_answers(established)
             }
             State::Connecting(_) | State::Closing => false,
         }
@@ -233,9 +252,34 @@ impl Connection {
         self.dropped_count
     }
 
-    /// Whether the outbound buffer is over its limit.
+    /// Whether no more should be added to the outbound buffer: by its own limit or, beyond the
+    /// fair part, by the one that all connections share.
     pub(super) fn is_full(&self) -> bool {
+        self.is_over() || self.is_crowded() && self.outbound.len() > FAIR_BYTES
+    }
+
+    /// Whether a message that nobody promised can't be added.
+    pub(super) fn has_no_room_for(&self, bytes: usize) -> bool {
+        self.is_full() || self.is_crowded() && bytes > FAIR_BYTES
+    }
+
+    /// Whether the outbound buffer is over its own limit.
+    fn is_over(&self) -> bool {
         self.outbound.len() > self.settings.outbound_bytes_maximum
+    }
+
+    /// Whether all connections together are at their limit.
+    fn is_crowded(&self) -> bool {
+        self.settings.memory.outbound_bytes() >= self.settings.outbound_total_bytes_maximum
+    }
+
+    /// Counts the buffers as they are now.
+    fn count(&mut self) {
+        let now = Held {
+            inbound: self.tail.capacity(),
+            outbound: self.outbound.capacity() + self.taken_bytes,
+        };
+        self.settings.memory.exchange(&mut self.held, now);
     }
 
     /// Sends a packet, unless the client does not take one so large. [MQTT-3.1.2-24]
@@ -456,6 +500,14 @@ impl Connection {
 
     fn waits_for_answers(&self, established: &Established) -> bool {
         established.answers.len() >= usize::from(self.settings.receive_maximum)
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.settings
+            .memory
+            .exchange(&mut self.held, Held::default());
     }
 }
 

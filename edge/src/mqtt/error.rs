@@ -53,6 +53,8 @@ pub enum PeerError {
     AuthenticationMethod,
     /// An empty client identifier for a session that is to be resumed, before MQTT 5.
     ClientIdentifier,
+    /// A packet that came in part, when connections held too much of such packets together.
+    Memory,
 }
 
 impl PeerError {
@@ -66,6 +68,7 @@ impl PeerError {
             Self::TopicAlias { .. } => ReasonCode::TopicAliasInvalid,
             Self::AuthenticationMethod => ReasonCode::BadAuthenticationMethod,
             Self::ClientIdentifier => ReasonCode::ClientIdentifierNotValid,
+            Self::Memory => ReasonCode::QuotaExceeded,
             Self::ConnectTimeout
             | Self::Unexpected { .. }
             | Self::WrongStep { .. }
@@ -106,6 +109,9 @@ impl fmt::Display for PeerError {
                 f.write_str("session expiry interval for a session that ends with its connection")
             }
             Self::AuthenticationMethod => f.write_str("authentication method is not supported"),
+            Self::Memory => {
+                f.write_str("packet came in part when there was no memory left for such packets")
+            }
             Self::ClientIdentifier => {
                 f.write_str("empty client identifier for a session to be resumed")
             }

@@ -55,7 +55,9 @@ impl Connection {
 
     fn deliver(&mut self, now: Now, established: &mut Established, delivery: Delivery) {
         let Some(DeliveryId(packet_identifier)) = delivery.id else {
-            if self.is_full() || !self.send_publish(now, established, &delivery) {
+            if self.has_no_room_for(delivery.record.as_bytes().len())
+                || !self.send_publish(now, established, &delivery)
+            {
                 self.dropped_count += 1;
             }
             return;

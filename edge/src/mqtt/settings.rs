@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::memory::Memory;
+
 /// Limits; the defaults fit a gateway with 64 MiB.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -25,6 +27,14 @@ pub struct Settings {
     /// Bytes waiting to be written. Above it the link is not read, QoS 0 is dropped and the rest
     /// waits in the log. Default 256 KiB.
     pub outbound_bytes_maximum: usize,
+    /// Bytes of packets that have come in part, of all connections that share these settings. A
+    /// connection that would hold more than its fair part beyond it is closed. Default 4 MiB.
+    pub inbound_total_bytes_maximum: usize,
+    /// Bytes waiting to be written, of all connections that share these settings. Beyond it each
+    /// connection is held to its fair part, as by its own limit. Default 6 MiB.
+    pub outbound_total_bytes_maximum: usize,
+    /// What is held of the two now.
+    pub memory: Memory,
 }
 
 impl Default for Settings {
@@ -37,6 +47,9 @@ impl Default for Settings {
             topic_alias_maximum: 16,
             keep_alive_maximum: 0,
             outbound_bytes_maximum: 256 << 10,
+            inbound_total_bytes_maximum: 4 << 20,
+            outbound_total_bytes_maximum: 6 << 20,
+            memory: Memory::default(),
         }
     }
 }

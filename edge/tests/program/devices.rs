@@ -62,6 +62,19 @@ impl Device {
         assert!(matches!(self.receive(), Some(Packet::SubAck(_))));
     }
 
+    /// Subscribes at QoS 0 and waits for the answer.
+    pub(crate) fn subscribe_at_most_once(&mut self, filter: &str) {
+        let mut subscribe = Subscribe::new(filter, QoS::AtMostOnce);
+        subscribe.pkid = 1;
+        self.send(|out| subscribe.write(out).map(drop));
+        assert!(matches!(self.receive(), Some(Packet::SubAck(_))));
+    }
+
+    /// The connection itself, for what no codec would send.
+    pub(crate) const fn stream(&mut self) -> &mut TcpStream {
+        &mut self.stream
+    }
+
     /// Whether the next packet is a PUBACK.
     pub(crate) fn is_acknowledged(&mut self) -> bool {
         matches!(self.receive(), Some(Packet::PubAck(_)))

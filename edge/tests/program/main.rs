@@ -6,4 +6,5 @@ mod bad_days;
 mod check;
 mod cloud;
 mod devices;
+mod memory;
 mod support;
