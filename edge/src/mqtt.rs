@@ -14,6 +14,7 @@ mod inbound;
 mod inflight;
 mod memory;
 mod outbound;
+mod room;
 mod settings;
 
 pub use connection::Connection;

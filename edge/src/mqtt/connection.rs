@@ -21,31 +21,31 @@ use super::alias::Aliases;
 use super::greeting::{Greeting, refuse};
 use super::inbound::Step;
 use super::inflight::{Answers, Inflight, Outbound};
-use super::memory::{FAIR_BYTES, Held};
+use super::memory::Held;
 use super::{PeerError, Settings};
-use crate::broker::{CloseReason, Connected, ConnectionId, Event, Input, Refusal, Room};
+use crate::broker::{CloseReason, Connected, ConnectionId, Event, Input, Refusal};
 
 /// The MQTT state of one connected byte stream.
 #[derive(Debug)]
 pub struct Connection {
     pub(super) id: ConnectionId,
     pub(super) settings: Rc<Settings>,
-    state: State,
+    pub(super) state: State,
     /// The beginning of a packet whose end has not come.
-    tail: Vec<u8>,
+    pub(super) tail: Vec<u8>,
     pub(super) outbound: Vec<u8>,
     pub(super) inputs: VecDeque<Input>,
-    is_congested: bool,
+    pub(super) is_congested: bool,
     last_received: Instant,
     peer_error: Option<PeerError>,
     pub(super) dropped_count: u64,
     /// Bytes that the driver is writing.
-    taken_bytes: usize,
-    held: Held,
+    pub(super) taken_bytes: usize,
+    pub(super) held: Held,
 }
 
 #[derive(Debug)]
-enum State {
+pub(super) enum State {
     AwaitingConnect { deadline: Instant },
     Connecting(Box<Greeting>),
     Connected(Box<Established>),
@@ -111,9 +111,7 @@ impl Connection {
         }
         self.check_tail();
         self.count();
-        if self.tail.len() > FAIR_BYTES
-            && self.settings.memory.inbound_bytes() > self.settings.inbound_total_bytes_maximum
-        {
+        if self.holds_too_much() {
             self.tail = Vec::new();
             self.fail(PeerError::Memory);
             self.count();
@@ -250,36 +248,6 @@ impl Connection {
     #[must_use]
     pub const fn dropped_count(&self) -> u64 {
         self.dropped_count
-    }
-
-    /// Whether no more should be added to the outbound buffer: by its own limit or, beyond the
-    /// fair part, by the one that all connections share.
-    pub(super) fn is_full(&self) -> bool {
-        self.is_over() || self.is_crowded() && self.outbound.len() > FAIR_BYTES
-    }
-
-    /// Whether a message that nobody promised can't be added.
-    pub(super) fn has_no_room_for(&self, bytes: usize) -> bool {
-        self.is_full() || self.is_crowded() && bytes > FAIR_BYTES
-    }
-
-    /// Whether the outbound buffer is over its own limit.
-    fn is_over(&self) -> bool {
-        self.outbound.len() > self.settings.outbound_bytes_maximum
-    }
-
-    /// Whether all connections together are at their limit.
-    fn is_crowded(&self) -> bool {
-        self.settings.memory.outbound_bytes() >= self.settings.outbound_total_bytes_maximum
-    }
-
-    /// Counts the buffers as they are now.
-    fn count(&mut self) {
-        let now = Held {
-            inbound: self.tail.capacity(),
-            outbound: self.outbound.capacity() + self.taken_bytes,
-        };
-        self.settings.memory.exchange(&mut self.held, now);
     }
 
     /// Sends a packet, unless the client does not take one so large. [MQTT-3.1.2-24]
@@ -486,28 +454,8 @@ impl Connection {
     }
 
     /// Tells the broker when the outbound buffer crosses its limit.
-    fn note_congestion(&mut self) {
-        let is_full = self.is_full();
-        if is_full != self.is_congested && matches!(self.state, State::Connected(_)) {
-            self.is_congested = is_full;
-            let room = if is_full { Room::Congested } else { Room::Free };
-            self.inputs.push_back(Input::Room {
-                connection: self.id,
-                room,
-            });
-        }
-    }
-
     fn waits_for_answers(&self, established: &Established) -> bool {
         established.answers.len() >= usize::from(self.settings.receive_maximum)
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.settings
-            .memory
-            .exchange(&mut self.held, Held::default());
     }
 }
 

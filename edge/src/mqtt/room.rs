@@ -1,0 +1,65 @@
+//! How much a connection may hold, of its own and beside all others.
+
+use super::Connection;
+use super::connection::State;
+use super::memory::{FAIR_BYTES, Held};
+use crate::broker::{Input, Room};
+
+impl Connection {
+    /// Whether no more should be added to the outbound buffer: by its own limit or, beyond the
+    /// fair part, by the one that all connections share.
+    pub(super) fn is_full(&self) -> bool {
+        self.is_over() || self.is_crowded() && self.outbound.len() > FAIR_BYTES
+    }
+
+    /// Whether a message that nobody promised can't be added.
+    pub(super) fn has_no_room_for(&self, bytes: usize) -> bool {
+        self.is_full() || self.is_crowded() && bytes > FAIR_BYTES
+    }
+
+    /// Whether the outbound buffer is over its own limit.
+    pub(super) fn is_over(&self) -> bool {
+        self.outbound.len() > self.settings.outbound_bytes_maximum
+    }
+
+    /// Whether all connections together are at their limit.
+    fn is_crowded(&self) -> bool {
+        self.settings.memory.outbound_bytes() >= self.settings.outbound_total_bytes_maximum
+    }
+
+    /// Counts the buffers as they are now.
+    pub(super) fn count(&mut self) {
+        let now = Held {
+            inbound: self.tail.capacity(),
+            outbound: self.outbound.capacity() + self.taken_bytes,
+        };
+        self.settings.memory.exchange(&mut self.held, now);
+    }
+
+    /// Whether a packet that came in part has to go because all of them together are too much.
+    pub(super) fn holds_too_much(&self) -> bool {
+        let limit = self.settings.inbound_total_bytes_maximum;
+        self.tail.len() > FAIR_BYTES && self.settings.memory.inbound_bytes() > limit
+    }
+
+    /// Tells the broker when deliveries have to wait, and when they need no longer.
+    pub(super) fn note_congestion(&mut self) {
+        let is_full = self.is_full();
+        if is_full != self.is_congested && matches!(self.state, State::Connected(_)) {
+            self.is_congested = is_full;
+            let room = if is_full { Room::Congested } else { Room::Free };
+            self.inputs.push_back(Input::Room {
+                connection: self.id,
+                room,
+            });
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.settings
+            .memory
+            .exchange(&mut self.held, Held::default());
+    }
+}
