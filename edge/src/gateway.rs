@@ -28,6 +28,7 @@ use sync::{Instant, Now, WallTime};
 use tracing::{info, warn};
 
 use self::core::{Core, Wakes};
+pub(crate) use self::core::{Progress, Push};
 use self::disk::{Answer, Disk, Request};
 pub use self::error::GatewayError;
 pub(crate) use self::peers::Signals;

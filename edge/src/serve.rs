@@ -5,15 +5,20 @@
 
 use std::fmt::Display;
 use std::rc::Rc;
+use std::time::Duration;
 
 use embedded_io_async::{BufRead, Write};
+use smol::Timer;
 use smol::future::FutureExt as _;
 
 use crate::broker::ConnectionId;
-use crate::gateway::{Shared, Signals};
+use crate::gateway::{Progress, Push, Shared, Signals};
 
+/// Pauses that a sender makes, at most, for each buffer that was read.
+const PATIENCE: u32 = 50;
+const PAUSE: Duration = Duration::from_millis(1);
 /// A written buffer that is larger is not used for the next write.
-const SPARE_BYTES: usize = 256 << 10;
+const SPARE_BYTES: usize = 16 << 10;
 
 /// Serves a link whose connection has a place in the core, and gives the place back.
 pub(crate) async fn serve<R: BufRead, W: Write<Error = R::Error>>(
@@ -53,9 +58,23 @@ async fn read<R: BufRead>(
         }
         gateway.core.borrow_mut().received(gateway.now(), id, bytes);
         reader.consume(count);
+        go_on(gateway, id).await;
         // One buffer a turn: others are served in between, and answers gather.
         smol::future::yield_now().await;
     }
+}
+
+/// Lets the core deal with what was read. A sender waits for slow receivers, but not for long: one
+/// that takes nothing must not stop the others.
+async fn go_on(gateway: &Shared, id: ConnectionId) {
+    let step = |push| gateway.core.borrow_mut().go_on(gateway.now(), id, push);
+    for _ in 0..PATIENCE {
+        if step(Push::Gentle) == Progress::Done {
+            return;
+        }
+        Timer::after(PAUSE).await;
+    }
+    step(Push::Hard);
 }
 
 async fn write<W: Write>(

@@ -74,6 +74,23 @@ enum Fetch {
     },
 }
 
+/// Whether everything that a client said was dealt with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    Done,
+    /// What waits to be written to all clients together is near its limit.
+    Held,
+}
+
+/// What to do when clients do not keep up with what they are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Push {
+    /// Hold the sender up.
+    Gentle,
+    /// Go on; at the limit, QoS 0 is dropped.
+    Hard,
+}
+
 /// A client whose connection we ended has this long to take the last bytes.
 const CLOSING: Duration = Duration::from_secs(2);
 /// A client for which something waits has this long to take anything; what it holds is memory that
@@ -124,19 +141,28 @@ impl Core {
         Some(self.peers.insert(|id| Connection::new(id, settings, now)))
     }
 
-    /// Bytes came from a client.
+    /// Bytes came from a client. [`Core::go_on`] deals with them.
     pub(crate) fn received(&mut self, now: Now, id: ConnectionId, bytes: &[u8]) {
-        let Some(peer) = self.peers.find(id) else {
-            return;
-        };
-        peer.connection.handle_bytes(now, bytes);
-        self.touch(id);
-        // Each packet is dealt with before the next, so that a large fan-out never piles up.
+        if let Some(peer) = self.peers.find(id) {
+            peer.connection.handle_bytes(now, bytes);
+            self.touch(id);
+        }
+    }
+
+    /// Deals with what a client said, packet by packet, so that a large fan-out never piles up.
+    /// `Held` when others have to take their share first; call it again, or give it the push.
+    pub(crate) fn go_on(&mut self, now: Now, id: ConnectionId, push: Push) -> Progress {
+        let mut progress = Progress::Done;
         while let Some(input) = self.next_input(id) {
             self.broker.handle(now, input);
             self.settle(now);
+            if push == Push::Gentle && self.mqtt.is_nearly_crowded() {
+                progress = Progress::Held;
+                break;
+            }
         }
         self.pump(now);
+        progress
     }
 
     /// Takes what is to be written to a client, leaving an empty buffer in its place. `None` when

@@ -37,6 +37,15 @@ pub struct Settings {
     pub memory: Memory,
 }
 
+impl Settings {
+    /// Whether so much waits to be written to all clients together that senders should be held up
+    /// for a moment.
+    #[must_use]
+    pub const fn is_nearly_crowded(&self) -> bool {
+        self.memory.outbound_bytes() >= self.outbound_total_bytes_maximum / 4 * 3
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
