@@ -271,10 +271,10 @@ impl Default for LimitsSection {
             packet_bytes: 1 << 20,
             connect_timeout_seconds: 10,
             inflight_count: 100,
-            sessions: 5_000,
+            sessions: 4_000,
             subscriptions_per_session: 1000,
             session_expiry_seconds: 30 * 86_400,
-            retained_count: 10_000,
+            retained_count: 5_000,
             retained_bytes: 4 << 20,
         }
     }
