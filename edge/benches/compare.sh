@@ -27,7 +27,7 @@ start() { # broker name
   mkdir -m 777 "$work/data"
   case $1 in
     robustmq-edge)
-      printf '[gateway]\ndata = "%s"\n[[listener]]\naddress = "127.0.0.1:%s"\n[log]\nlevel = "error"\n[limits]\nconnections = 2000\nmemory_bytes = 80000000\n' \
+      printf '[gateway]\ndata = "%s"\n[[listener]]\naddress = "127.0.0.1:%s"\n[log]\nlevel = "error"\n[limits]\nconnections = 2000\n' \
         "$work/data/edge" "$port" >"$work/conf"
       "$edge" run --config "$work/conf" & ;;
     mosquitto)
