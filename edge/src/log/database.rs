@@ -15,7 +15,7 @@ use redb::{
 };
 
 use super::LogError;
-use super::backend::Backend;
+use super::backend::{Backend, Unclosed};
 use super::directory::{Directory, File};
 
 /// One redb file. Clones share the handle.
@@ -86,7 +86,8 @@ impl SharedDatabase {
         ))
     }
 
-    /// Opens a file that nobody writes any more.
+    /// Opens a file that nobody writes any more, and writes nothing to it either but where there
+    /// is no other way.
     pub(super) fn open_sealed(
         directory: &Arc<dyn Directory>,
         name: &str,
@@ -94,7 +95,7 @@ impl SharedDatabase {
     ) -> Result<Self, LogError> {
         let handle = match open_for_reading(directory.as_ref(), name, cache_bytes) {
             Ok(database) => Handle::ReadOnly(database),
-            // It was never closed and its last commit says too little: let redb repair it.
+            // Its last commit was cut: let redb repair it.
             Err(LogError::Database { source, .. })
                 if matches!(*source, redb::Error::RepairAborted) =>
             {
@@ -170,8 +171,9 @@ impl SharedDatabase {
         act(&transaction).map_err(self.error())
     }
 
-    /// Closes the file for writing. Readers that share the handle go on reading without waiting:
-    /// closing moves nothing that the last commit holds.
+    /// Closes the file for writing. Readers that share the handle go on reading without waiting,
+    /// from a second handle that is there before the first one goes: closing moves nothing that
+    /// the last commit holds.
     pub(super) fn seal(&self) -> Result<(), LogError> {
         let inner = &self.inner;
         let sealed = open_for_reading(inner.directory.as_ref(), &inner.name, READ_CACHE_BYTES);
@@ -260,7 +262,7 @@ fn open_for_reading(
     cache_bytes: usize,
 ) -> Result<ReadOnlyDatabase, LogError> {
     guarded(directory, name, |file| {
-        builder(cache_bytes).open_read_only_with_backend(Backend(file))
+        builder(cache_bytes).open_read_only_with_backend(Unclosed(file))
     })
 }
 
