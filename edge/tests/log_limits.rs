@@ -355,10 +355,7 @@ fn a_read_of_what_was_just_removed_waits_for_the_event() {
     log.writer.release(PerLane::from_fn(|_| Offset(900)));
     let events = log.writer.maintain(log.wall);
     let early = log.reader.read(Lane::Normal, Offset(0), budget(1));
-    assert!(
-        matches!(early, Err(LogError::Unavailable { .. })),
-        "{early:?}"
-    );
+    assert!(matches!(early, Err(LogError::Removed { .. })), "{early:?}");
     events.iter().for_each(|event| log.reader.apply(event));
     let chunk = log.reader.read(Lane::Normal, Offset(0), budget(1)).unwrap();
     assert_eq!(chunk.records[0].0, log.reader.first(Lane::Normal));

@@ -74,7 +74,11 @@ struct Follower {
 
 impl Follower {
     fn read(&mut self, reader: &mut Reader) {
-        for from in [self.at, Offset(self.at.0 / 2), Offset(self.at.0.saturating_sub(120))] {
+        for from in [
+            self.at,
+            Offset(self.at.0 / 2),
+            Offset(self.at.0.saturating_sub(120)),
+        ] {
             let budget = Budget {
                 records: 25,
                 bytes: 1 << 20,

@@ -52,20 +52,19 @@ impl SharedDatabase {
         let file = directory
             .create(&temporary)
             .map_err(LogError::file("create", &temporary))?;
-        let database = builder(cache_bytes)
-            .create_with_backend(Backend(file))
-            .map_err(LogError::database(&temporary))?;
-        write(&database, fill).map_err(LogError::database(&temporary))?;
-        directory
-            .rename(&temporary, name)
-            .and_then(|()| directory.sync())
-            .map_err(LogError::file("rename", &temporary))?;
-        Ok(Self::new(
-            directory,
-            name,
-            cache_bytes,
-            Handle::Open(database),
-        ))
+        let filled = fill_new(file, cache_bytes, fill).map_err(LogError::database(&temporary));
+        let made = filled.and_then(|database| {
+            directory
+                .rename(&temporary, name)
+                .and_then(|()| directory.sync())
+                .map_err(LogError::file("rename", &temporary))?;
+            Ok(Handle::Open(database))
+        });
+        if made.is_err() {
+            // What is there of it must not be what keeps the disk full.
+            let _ = directory.remove(&temporary);
+        }
+        Ok(Self::new(directory, name, cache_bytes, made?))
     }
 
     /// Opens a file for reading and writing.
@@ -244,6 +243,16 @@ fn write<T>(
     let done = act(&transaction)?;
     transaction.commit()?;
     Ok(done)
+}
+
+fn fill_new(
+    file: Arc<dyn File>,
+    cache_bytes: usize,
+    fill: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>,
+) -> Result<Database, redb::Error> {
+    let database = builder(cache_bytes).create_with_backend(Backend(file))?;
+    write(&database, fill)?;
+    Ok(database)
 }
 
 fn open_for_writing(

@@ -124,6 +124,10 @@ impl LaneFiles {
         let Some(active) = self.active.take() else {
             return Ok(());
         };
+        if active.first == self.flushed {
+            // Nothing is in it, and the next one has its name.
+            return active.database.close();
+        }
         self.sealed.push_back(Sealed {
             first: active.first,
             next: self.flushed,

@@ -25,7 +25,7 @@ use super::journal::Journal;
 use super::lane::LaneFiles;
 use super::retention::{self, Trim};
 use super::state::{self, Facts, Puts};
-use super::{Batch, Committed, Event, Gap, LogError, Settings, frame, reserve, segment};
+use super::{Batch, Committed, Event, Gap, LogError, Settings, frame, gap, reserve, segment};
 
 /// Makes batches durable and keeps the files in order. It owns everything that is written; there
 /// is one a folder.
@@ -40,7 +40,10 @@ pub struct Writer {
     pub(super) lanes: PerLane<LaneFiles>,
     /// Committed and not yet in `state.redb`.
     pub(super) puts: Puts,
+    /// In the journal, or found again by every start, and not yet in `state.redb`.
     pub(super) gaps: Vec<Gap>,
+    /// Gaps that are nowhere but here.
+    pub(super) noted: Vec<Gap>,
     /// Bytes of records and state that wait to be flushed.
     pub(super) waiting_bytes: usize,
     pub(super) events: Vec<Event>,
@@ -53,7 +56,7 @@ pub struct Writer {
 
 impl Writer {
     /// Makes a batch durable: one write and one sync of the journal. When it returns, the batch
-    /// may be acknowledged.
+    /// may be acknowledged. Gaps noted before have a frame of their own, which goes first.
     ///
     /// # Errors
     /// When the batch can't be stored. Nothing of it counts then: no offset is used up. After a
@@ -70,6 +73,7 @@ impl Writer {
                 allowed: self.journal.capacity(),
             });
         }
+        self.commit_noted(wall)?;
         self.make_room(bytes, wall)?;
         self.journal.write(batch, wall, first)?;
         for change in &batch.changes {
@@ -110,9 +114,12 @@ impl Writer {
         }
     }
 
-    /// Writes down a gap that the reader found. Durable with the next flush.
+    /// Writes down a gap that a reader found or the cloud made. Durable no later than the next
+    /// batch that is committed, so that no cursor is ever stored that has passed a gap unseen.
+    /// Beyond 64 gaps between two commits those of a lane become one.
     pub fn note_gap(&mut self, gap: Gap) {
-        self.gaps.push(gap);
+        self.waiting_bytes += GAP_BYTES;
+        gap::add(&mut self.noted, gap, NOTED_GAPS);
     }
 
     /// Empties the journal and closes all files, so that the next start has nothing to repair.
@@ -121,7 +128,7 @@ impl Writer {
     /// # Errors
     /// When the journal could not be emptied; it then keeps what it holds for the next start.
     pub fn close(mut self) -> Result<(), LogError> {
-        if self.waiting_bytes > 0 || self.journal.used_bytes() > 0 || !self.gaps.is_empty() {
+        if self.waiting_bytes > 0 || self.journal.used_bytes() > 0 {
             self.flush_with_reserve()?;
         }
         for lane in Lane::ALL {
@@ -171,8 +178,11 @@ impl Writer {
         facts.position = self.journal.position_when_emptied();
         facts.first = PerLane::from_fn(|lane| self.lanes[lane].first);
         facts.next = PerLane::from_fn(|lane| self.lanes[lane].flushed);
-        self.commit_state(facts, FlushedWith::Puts)?;
+        let gaps = [self.gaps.as_slice(), &self.noted].concat();
+        self.facts = self.commit_state(facts, &self.puts, &gaps)?;
         self.puts.clear();
+        self.gaps.clear();
+        self.noted.clear();
         self.waiting_bytes = 0;
         self.journal.emptied();
         Ok(())
@@ -188,6 +198,24 @@ impl Writer {
             }
             done => done,
         }
+    }
+
+    fn commit_noted(&mut self, wall: WallTime) -> Result<(), LogError> {
+        if self.noted.is_empty() {
+            return Ok(());
+        }
+        let batch = Batch {
+            changes: self.noted.iter().map(Gap::to_change).collect(),
+        };
+        self.make_room(frame::padded_bytes(&batch), wall)?;
+        if self.noted.is_empty() {
+            // Making room was a flush, which took them along.
+            return Ok(());
+        }
+        let first = PerLane::from_fn(|lane| self.lanes[lane].next());
+        self.journal.write(&batch, wall, first)?;
+        self.gaps.append(&mut self.noted);
+        Ok(())
     }
 
     fn make_room(&mut self, bytes: u64, wall: WallTime) -> Result<(), LogError> {
@@ -227,14 +255,8 @@ impl Writer {
             // Sealed segments are flushed, so the state may say so before its next flush.
             facts.next[trim.lane] = facts.next[trim.lane].max(trim.first);
         }
-        let noted = self.gaps.len();
-        self.gaps
-            .extend(trims.iter().filter_map(|trim| trim.gap.clone()));
-        if let Err(error) = self.commit_state(facts, FlushedWith::Nothing) {
-            // The next attempt plans anew; what the readers found stays noted.
-            self.gaps.truncate(noted);
-            return Err(error);
-        }
+        let gaps: Vec<Gap> = trims.iter().filter_map(|trim| trim.gap.clone()).collect();
+        self.facts = self.commit_state(facts, &Puts::new(), &gaps)?;
         for trim in trims {
             self.apply_trim(trim);
         }
@@ -272,24 +294,13 @@ impl Writer {
         self.directory.sync().map_err(LogError::file("sync", &path))
     }
 
-    fn commit_state(&mut self, mut facts: Facts, with: FlushedWith) -> Result<(), LogError> {
+    /// Commits to `state.redb` and gives the facts as they are there.
+    fn commit_state(&self, mut facts: Facts, puts: &Puts, gaps: &[Gap]) -> Result<Facts, LogError> {
         let active = |lane: Lane| self.lanes[lane].active.as_ref();
         facts.active_bytes = PerLane::from_fn(|lane| active(lane).map_or(0, |it| it.bytes));
-        let none = Puts::new();
-        let puts = match with {
-            FlushedWith::Puts => &self.puts,
-            FlushedWith::Nothing => &none,
-        };
-        state::commit(
-            &self.state,
-            puts,
-            &self.gaps,
-            self.settings.gap_count,
-            &facts,
-        )?;
-        self.gaps.clear();
-        self.facts = facts;
-        Ok(())
+        let gap_count = self.settings.gap_count;
+        state::commit(&self.state, puts, gaps, gap_count, &facts)?;
+        Ok(facts)
     }
 
     /// Whether it is time for another attempt after a failure. A clock that went backwards is no
@@ -317,11 +328,10 @@ impl Writer {
     }
 }
 
-/// What goes into the state together with facts and gaps.
-enum FlushedWith {
-    Puts,
-    Nothing,
-}
-
 /// Between attempts after a failure, so that a full disk does not keep the thread busy.
 const RETRY_MILLISECONDS: u64 = 1000;
+
+/// Gaps that wait for the next commit: together they fit the smallest journal many times.
+const NOTED_GAPS: usize = 64;
+/// About what a gap takes in the state.
+const GAP_BYTES: usize = 128;
