@@ -6,4 +6,5 @@ mod bad_days;
 mod check;
 mod cloud;
 mod devices;
+mod disk;
 mod support;
