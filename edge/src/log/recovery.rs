@@ -25,6 +25,7 @@ use super::directory::Directory;
 use super::frame::{Frame, PAGE_BYTES};
 use super::journal::{self, Journal};
 use super::lane::LaneFiles;
+use super::retention::AgeClock;
 use super::state::{self, Facts, Puts};
 use super::{Event, Gap, LogError, Reader, Settings, Writer, reserve, segment};
 
@@ -308,6 +309,8 @@ impl Recovery {
             doomed: Vec::new(),
             failed_at: None,
             has_reserve,
+            no_reserve_at: None,
+            clock: AgeClock::default(),
         }
     }
 

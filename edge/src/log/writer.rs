@@ -23,7 +23,7 @@ use super::database::SharedDatabase;
 use super::directory::Directory;
 use super::journal::Journal;
 use super::lane::LaneFiles;
-use super::retention::{self, Trim};
+use super::retention::{self, AgeClock, Trim};
 use super::state::{self, Facts, Puts};
 use super::{Batch, Committed, Event, Gap, LogError, Settings, frame, gap, reserve, segment};
 
@@ -52,6 +52,9 @@ pub struct Writer {
     /// When flushing failed last; `None` while it works.
     pub(super) failed_at: Option<WallTime>,
     pub(super) has_reserve: bool,
+    /// When there was no room for the reserve last.
+    pub(super) no_reserve_at: Option<WallTime>,
+    pub(super) clock: AgeClock,
 }
 
 impl Writer {
@@ -88,6 +91,7 @@ impl Writer {
     ///
     /// Never fails as a whole: failures are events, and are tried again at most once a second.
     pub fn maintain(&mut self, wall: WallTime) -> Vec<Event> {
+        self.clock.tick(wall);
         if self.may_try(wall) {
             let is_due = self.waiting_bytes >= self.settings.flush_bytes
                 || self.journal.used_bytes() * 2 >= self.journal.capacity()
@@ -99,7 +103,7 @@ impl Writer {
                 Ok(())
             };
             // Also after a failure: what goes now may be the space that was missing.
-            let trimmed = self.trim(wall).and_then(|()| self.remove_doomed());
+            let trimmed = self.trim().and_then(|()| self.remove_doomed());
             let done = flushed.and(trimmed);
             self.note_outcome(done, wall);
         }
@@ -235,14 +239,14 @@ impl Writer {
         Ok(())
     }
 
-    fn trim(&mut self, wall: WallTime) -> Result<(), LogError> {
+    fn trim(&mut self) -> Result<(), LogError> {
         let mut trims = Vec::new();
         for lane in Lane::ALL {
             let files = &mut self.lanes[lane];
             trims.extend(retention::plan(
                 files,
                 &self.directory,
-                wall,
+                &self.clock,
                 &mut self.events,
             )?);
         }
@@ -303,11 +307,9 @@ impl Writer {
         Ok(facts)
     }
 
-    /// Whether it is time for another attempt after a failure. A clock that went backwards is no
-    /// reason to wait.
+    /// Whether it is time for another attempt after a failure.
     fn may_try(&self, wall: WallTime) -> bool {
-        self.failed_at
-            .is_none_or(|failed| wall.0 < failed.0 || wall.0 - failed.0 >= RETRY_MILLISECONDS)
+        is_past(self.failed_at, RETRY_MILLISECONDS, wall)
     }
 
     pub(super) fn note_outcome(&mut self, done: Result<(), LogError>, wall: WallTime) {
@@ -316,8 +318,9 @@ impl Writer {
                 if self.failed_at.take().is_some() {
                     self.events.push(Event::Recovered);
                 }
-                if !self.has_reserve {
+                if !self.has_reserve && is_past(self.no_reserve_at, RESERVE_MILLISECONDS, wall) {
                     self.has_reserve = reserve::take(self.directory.as_ref());
+                    self.no_reserve_at = (!self.has_reserve).then_some(wall);
                 }
             }
             Err(error) => {
@@ -328,8 +331,16 @@ impl Writer {
     }
 }
 
+/// Whether so much time has gone by since. A clock that went backwards is no reason to wait.
+fn is_past(since: Option<WallTime>, milliseconds: u64, wall: WallTime) -> bool {
+    since.is_none_or(|since| wall < since || wall.0 - since.0 >= milliseconds)
+}
+
 /// Between attempts after a failure, so that a full disk does not keep the thread busy.
 const RETRY_MILLISECONDS: u64 = 1000;
+
+/// Between attempts to have a reserve: each writes up to 1 MiB for nothing.
+const RESERVE_MILLISECONDS: u64 = 60_000;
 
 /// Gaps that wait for the next commit: together they fit the smallest journal many times.
 const NOTED_GAPS: usize = 64;
