@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use edge::log::directory::Directory;
 use edge::log::simulated::{Fault, Operation, SimulatedFolder};
 use edge::log::{
     Batch, Budget, Folder, Gap, LogError, Opened, Reader, Reason, Report, Settings, Writer, open,
@@ -360,7 +361,7 @@ fn a_first_start_without_room_fails_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn after_a_start_that_died_every_file_is_checked() {
+fn after_a_start_that_died_before_its_first_maintenance_every_file_is_checked() {
     let folder = SimulatedFolder::new();
     let mut log = reopen(&folder);
     fill(&mut log.writer, &mut log.reader, 30);
@@ -374,11 +375,13 @@ fn after_a_start_that_died_every_file_is_checked() {
     {
         folder.flip("state.redb", at as u64);
     }
+    // The driver reads its state now, and with bad luck redb panics on these pages.
     assert!(!reopen(&folder).report.is_state_lost);
-    folder.directory().create("starting").unwrap();
-    let log = reopen(&folder);
+    let mut log = reopen(&folder);
     assert!(log.report.is_state_lost);
+    log.writer.maintain(WALL);
     drop(log);
+    assert!(!folder.names().unwrap().contains(&"starting".to_owned()));
     assert_eq!(reopen(&folder).report, Report::default());
 }
 

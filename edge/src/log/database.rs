@@ -4,6 +4,9 @@
 //! An input or output error latches a redb handle: every later call fails. So a failed write drops
 //! the handle and opens the file again; the file itself holds its last commit. All commits are made
 //! with quick-repair, so that opening never walks the file.
+//!
+//! redb panics on some damaged pages. That is contained here and becomes damage, where a program
+//! unwinds; where it aborts, the next start has to be told (see `log/recovery.rs`).
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -119,7 +122,7 @@ impl SharedDatabase {
                 .set_check_integrity_on_open(true)
                 .create_with_backend(Backend(file))
         })?;
-        database.close().map_err(LogError::database(name))
+        contained(name, || database.close().map_err(LogError::database(name)))
     }
 
     fn new(directory: &Arc<dyn Directory>, name: &str, cache_bytes: usize, handle: Handle) -> Self {
@@ -141,7 +144,9 @@ impl SharedDatabase {
     ) -> Result<T, LogError> {
         self.reopen_if_gone()?;
         let result = match &*self.handle() {
-            Handle::Open(database) => write(database, act).map_err(self.error()),
+            Handle::Open(database) => {
+                contained(self.name(), || write(database, act).map_err(self.error()))
+            }
             _ => Err(self.unavailable()),
         };
         if result.is_err() {
@@ -161,13 +166,15 @@ impl SharedDatabase {
         act: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error>,
     ) -> Result<T, LogError> {
         let handle = self.handle();
-        let transaction = match &*handle {
-            Handle::Open(database) => database.begin_read(),
-            Handle::ReadOnly(database) => database.begin_read(),
-            Handle::Gone => return Err(self.unavailable()),
-        };
-        let transaction = transaction.map_err(self.error())?;
-        act(&transaction).map_err(self.error())
+        contained(self.name(), || {
+            let transaction = match &*handle {
+                Handle::Open(database) => database.begin_read(),
+                Handle::ReadOnly(database) => database.begin_read(),
+                Handle::Gone => return Err(self.unavailable()),
+            };
+            let transaction = transaction.map_err(self.error())?;
+            act(&transaction).map_err(self.error())
+        })
     }
 
     /// Closes the file for writing. Readers that share the handle go on reading without waiting,
@@ -201,10 +208,10 @@ impl SharedDatabase {
 
     fn exchange(&self, new: Handle) -> Result<(), LogError> {
         let old = std::mem::replace(&mut *self.handle_to_exchange(), new);
-        match old {
+        contained(self.name(), || match old {
             Handle::Open(database) => database.close().map_err(self.error()),
             _ => Ok(()),
-        }
+        })
     }
 
     fn handle(&self) -> RwLockReadGuard<'_, Handle> {
@@ -275,7 +282,7 @@ fn open_for_reading(
     })
 }
 
-/// Opens a file that may be anything. redb panics on some files whose syncs were lied about.
+/// Opens a file that may be anything.
 fn guarded<T>(
     directory: &dyn Directory,
     name: &str,
@@ -287,10 +294,12 @@ fn guarded<T>(
         // redb would make a new store of it.
         return Err(LogError::corrupt(name, "it is empty"));
     }
-    match catch_unwind(AssertUnwindSafe(|| open(file))) {
-        Ok(opened) => opened.map_err(LogError::database(name)),
-        Err(_) => Err(LogError::corrupt(name, "redb panicked on it")),
-    }
+    contained(name, || open(file).map_err(LogError::database(name)))
+}
+
+fn contained<T>(name: &str, act: impl FnOnce() -> Result<T, LogError>) -> Result<T, LogError> {
+    catch_unwind(AssertUnwindSafe(act))
+        .unwrap_or_else(|_| Err(LogError::corrupt(name, "redb panicked on it")))
 }
 
 fn builder(cache_bytes: usize) -> Builder {

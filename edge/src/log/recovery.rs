@@ -10,8 +10,10 @@
 //! when they are whole.
 //!
 //! redb may panic on a file whose syncs were lied about, and a release build then ends. So a file
-//! `starting` stands in the folder while it is opened: who finds it knows that a start did not get
-//! through, and has every file checked from end to end before it is trusted.
+//! `starting` stands in the folder from the opening to the first [`Writer::maintain`], when the
+//! driver has read its state, and from the moment on at which a file can't be written because it
+//! is damaged: who finds it has every file that is opened checked from end to end before it is
+//! trusted.
 
 mod lanes;
 
@@ -135,8 +137,7 @@ impl Recovery {
     /// that is no reason not to start.
     fn mark(&self) {
         if !self.is_suspicious {
-            let marked = self.directory.create(STARTING);
-            let _ = marked.and_then(|_| self.directory.sync());
+            mark(self.directory.as_ref());
         }
     }
 
@@ -309,13 +310,13 @@ impl Recovery {
             doomed: Vec::new(),
             failed_at: None,
             has_reserve,
+            is_starting: true,
             no_reserve_at: None,
             clock: AgeClock::default(),
         }
     }
 
     fn opened(self, mut writer: Writer) -> Result<Opened, LogError> {
-        self.remove(STARTING)?;
         let reader = Reader::new(&writer);
         // The reader has seen everything that happened so far; only failures are news.
         writer
@@ -442,6 +443,19 @@ fn is_half_made(name: &str) -> bool {
         [journal::NAME, state::NAME, reserve::NAME].contains(&name)
             || segment::parse(name).is_some()
     })
+}
+
+/// Has the next start check every file before it trusts it. What can't be written can't be helped.
+pub(super) fn mark(directory: &dyn Directory) {
+    let _ = directory.create(STARTING).and_then(|_| directory.sync());
+}
+
+/// Notes that a start got through; false when the mark is still there.
+pub(super) fn unmark(directory: &dyn Directory) -> bool {
+    match directory.remove(STARTING) {
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+        Ok(()) => true,
+    }
 }
 
 /// Stands in the folder while it is opened.

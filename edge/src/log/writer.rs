@@ -25,7 +25,9 @@ use super::journal::Journal;
 use super::lane::LaneFiles;
 use super::retention::{self, AgeClock, Trim};
 use super::state::{self, Facts, Puts};
-use super::{Batch, Committed, Event, Gap, LogError, Settings, frame, gap, reserve, segment};
+use super::{
+    Batch, Committed, Event, Gap, LogError, Settings, frame, gap, recovery, reserve, segment,
+};
 
 /// Makes batches durable and keeps the files in order. It owns everything that is written; there
 /// is one a folder.
@@ -52,6 +54,8 @@ pub struct Writer {
     /// When flushing failed last; `None` while it works.
     pub(super) failed_at: Option<WallTime>,
     pub(super) has_reserve: bool,
+    /// The mark of the start is still in the folder.
+    pub(super) is_starting: bool,
     /// When there was no room for the reserve last.
     pub(super) no_reserve_at: Option<WallTime>,
     pub(super) clock: AgeClock,
@@ -92,6 +96,7 @@ impl Writer {
     /// Never fails as a whole: failures are events, and are tried again at most once a second.
     pub fn maintain(&mut self, wall: WallTime) -> Vec<Event> {
         self.clock.tick(wall);
+        self.has_started();
         if self.may_try(wall) {
             let is_due = self.waiting_bytes >= self.settings.flush_bytes
                 || self.journal.used_bytes() * 2 >= self.journal.capacity()
@@ -132,6 +137,7 @@ impl Writer {
     /// # Errors
     /// When the journal could not be emptied; it then keeps what it holds for the next start.
     pub fn close(mut self) -> Result<(), LogError> {
+        self.has_started();
         if self.waiting_bytes > 0 || self.journal.used_bytes() > 0 {
             self.flush_with_reserve()?;
         }
@@ -307,6 +313,12 @@ impl Writer {
         Ok(facts)
     }
 
+    fn has_started(&mut self) {
+        if self.is_starting {
+            self.is_starting = !recovery::unmark(self.directory.as_ref());
+        }
+    }
+
     /// Whether it is time for another attempt after a failure.
     fn may_try(&self, wall: WallTime) -> bool {
         is_past(self.failed_at, RETRY_MILLISECONDS, wall)
@@ -324,6 +336,9 @@ impl Writer {
                 }
             }
             Err(error) => {
+                if error.is_damage() && self.failed_at.is_none() {
+                    recovery::mark(self.directory.as_ref());
+                }
                 self.failed_at = Some(wall);
                 self.events.push(Event::Failed { error });
             }
