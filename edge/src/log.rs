@@ -25,7 +25,7 @@
 //! | `state.redb` | the tables of [`Table`](sync::Table); format in `log/state.rs` |
 //! | `{lane}-{first offset, 20 digits}.redb` | a segment; format in `log/segment.rs` and `log/block.rs` |
 //! | `reserve` | 1 MiB that is given back to get out of a full disk |
-//! | `starting` | there while the log is being opened |
+//! | `starting` | the next start checks every file: this one is under way, or found damage |
 //! | `*.new` | a file being made; removed at the next start |
 //! | `*.damaged-N` | a file that could not be opened; never looked at again |
 

@@ -304,6 +304,61 @@ fn old_records_go_with_a_gap() {
     assert!(from <= gap.from && gap.from <= gap.to && gap.to <= to);
 }
 
+/// A device that starts in 1970 and learns the time when the link comes back lost everything that
+/// it had kept for that moment: all of it was over its age at once.
+#[test]
+fn a_clock_that_is_set_ahead_drops_nothing() {
+    let folder = SimulatedFolder::new();
+    let mut settings = small();
+    settings.lanes[Lane::Normal].max_age = Some(Duration::from_secs(60));
+    let mut log = Log::open(&folder, settings);
+    for _ in 0..50 {
+        log.commit(&appends(10, 256)).unwrap();
+        log.maintain();
+    }
+    log.wall.0 += 1_700_000_000_000;
+    log.maintain();
+    assert_eq!(log.gaps, []);
+    for _ in 0..61 {
+        log.wall.0 += 1000;
+        log.maintain();
+    }
+    assert_eq!(log.gaps[0].reason, Reason::Age, "their time goes on");
+}
+
+/// Without room for it the reserve was begun again after every commit: up to 1 MiB each time.
+#[test]
+fn a_reserve_that_has_no_room_is_not_tried_all_the_time() {
+    let folder = SimulatedFolder::new();
+    let full = SimulatedFolder::new();
+    drop(Log::open(&folder, small()));
+    full.set_capacity(Some(folder.used_bytes() - (100 << 10)));
+    let mut log = Log::open(&full, small());
+    assert!(
+        !full
+            .directory()
+            .names()
+            .unwrap()
+            .contains(&"reserve".to_owned())
+    );
+    full.reset_counts();
+    for _ in 0..20 {
+        log.commit(&appends(1, 256)).unwrap();
+        log.maintain();
+    }
+    let bytes = full.counts().bytes;
+    assert!(bytes < 2 << 20, "{bytes} bytes written for 5 KB");
+    full.set_capacity(None);
+    log.wall.0 += 60_000;
+    log.maintain();
+    assert!(
+        full.directory()
+            .names()
+            .unwrap()
+            .contains(&"reserve".to_owned())
+    );
+}
+
 #[test]
 fn gaps_beyond_their_limit_are_merged_and_lose_no_count() {
     let folder = SimulatedFolder::new();
@@ -355,10 +410,7 @@ fn a_read_of_what_was_just_removed_waits_for_the_event() {
     log.writer.release(PerLane::from_fn(|_| Offset(900)));
     let events = log.writer.maintain(log.wall);
     let early = log.reader.read(Lane::Normal, Offset(0), budget(1));
-    assert!(
-        matches!(early, Err(LogError::Unavailable { .. })),
-        "{early:?}"
-    );
+    assert!(matches!(early, Err(LogError::Removed { .. })), "{early:?}");
     events.iter().for_each(|event| log.reader.apply(event));
     let chunk = log.reader.read(Lane::Normal, Offset(0), budget(1)).unwrap();
     assert_eq!(chunk.records[0].0, log.reader.first(Lane::Normal));

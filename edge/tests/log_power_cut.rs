@@ -12,7 +12,9 @@ use std::collections::BTreeMap;
 
 use edge::log::directory::Directory;
 use edge::log::simulated::{Fault, Operation, SimulatedFolder};
-use edge::log::{Batch, Budget, Event, LaneLimits, Opened, Reader, Settings, Writer, open};
+use edge::log::{
+    Batch, Budget, Event, Gap, LaneLimits, Opened, Reader, Reason, Settings, Writer, open,
+};
 use sync::{Change, Lane, Offset, PerLane, Record, RecordParts, Table, WallTime};
 
 #[test]
@@ -128,6 +130,9 @@ struct World {
     refused: Vec<Batch>,
     floors: PerLane<Offset>,
     serial: u64,
+    /// Gaps noted so far: those that a batch was committed after, and all.
+    durable_notes: u64,
+    notes: u64,
     seen: Seen,
 }
 
@@ -144,6 +149,8 @@ impl World {
             refused: Vec::new(),
             floors: PerLane::default(),
             serial: 0,
+            durable_notes: 0,
+            notes: 0,
             seen: Seen::default(),
         }
     }
@@ -231,6 +238,7 @@ impl World {
                 name: ["journal", "normal", "state"][self.dice.below(3) as usize].to_owned(),
                 times: 1,
             }),
+            _ if self.dice.below(3) == 0 => self.note_gap(writer),
             _ if self.dice.below(4) == 0 => self.tighten(),
             _ if self.dice.below(2) == 0 => self.folder.set_capacity(None),
             _ => self.read_somewhere(reader)?,
@@ -251,6 +259,7 @@ impl World {
                 }
                 reader.committed(&batch, &committed);
                 self.seen.commits += 1;
+                self.durable_notes = self.notes;
                 self.model.apply(&batch);
                 self.refused.clear();
                 if self.dice.below(2) == 0 {
@@ -284,6 +293,21 @@ impl World {
                 _ => {}
             }
         }
+    }
+
+    /// Notes a gap that covers nothing and can be counted, however often it is merged.
+    fn note_gap(&mut self, writer: &mut Writer) {
+        self.notes += 1;
+        writer.note_gap(Gap {
+            lane: Lane::Critical,
+            first: Offset(0),
+            last: Offset(0),
+            count: 1,
+            bytes: NOTE_BYTES,
+            from: self.wall,
+            to: self.wall,
+            reason: Reason::Rejected,
+        });
     }
 
     fn release(&mut self, writer: &mut Writer) {
@@ -333,6 +357,12 @@ impl World {
 
     fn compare(&mut self, model: &Model, reader: &mut Reader) -> Result<(), String> {
         let gaps = reader.gaps(0).map_err(|error| error.to_string())?;
+        let noted: u64 = gaps.iter().map(|(_, gap)| gap.bytes / NOTE_BYTES).sum();
+        if !(self.durable_notes..=self.notes).contains(&noted) {
+            let (low, high) = (self.durable_notes, self.notes);
+            return Err(format!("{noted} noted gaps, not {low} to {high}"));
+        }
+        (self.durable_notes, self.notes) = (noted, noted);
         for lane in Lane::ALL {
             let (first, head) = (reader.first(lane), reader.head(lane));
             if head != model.next(lane) {
@@ -450,6 +480,9 @@ fn settings() -> Settings {
         salt: 7,
     }
 }
+
+/// More than all other gaps of a run have together.
+const NOTE_BYTES: u64 = 1 << 40;
 
 fn variable(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()

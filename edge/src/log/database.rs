@@ -4,6 +4,9 @@
 //! An input or output error latches a redb handle: every later call fails. So a failed write drops
 //! the handle and opens the file again; the file itself holds its last commit. All commits are made
 //! with quick-repair, so that opening never walks the file.
+//!
+//! redb panics on some damaged pages. That is contained here and becomes damage, where a program
+//! unwinds; where it aborts, the next start has to be told (see `log/recovery.rs`).
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,7 +18,7 @@ use redb::{
 };
 
 use super::LogError;
-use super::backend::Backend;
+use super::backend::{Backend, Unclosed};
 use super::directory::{Directory, File};
 
 /// One redb file. Clones share the handle.
@@ -52,20 +55,19 @@ impl SharedDatabase {
         let file = directory
             .create(&temporary)
             .map_err(LogError::file("create", &temporary))?;
-        let database = builder(cache_bytes)
-            .create_with_backend(Backend(file))
-            .map_err(LogError::database(&temporary))?;
-        write(&database, fill).map_err(LogError::database(&temporary))?;
-        directory
-            .rename(&temporary, name)
-            .and_then(|()| directory.sync())
-            .map_err(LogError::file("rename", &temporary))?;
-        Ok(Self::new(
-            directory,
-            name,
-            cache_bytes,
-            Handle::Open(database),
-        ))
+        let filled = fill_new(file, cache_bytes, fill).map_err(LogError::database(&temporary));
+        let made = filled.and_then(|database| {
+            directory
+                .rename(&temporary, name)
+                .and_then(|()| directory.sync())
+                .map_err(LogError::file("rename", &temporary))?;
+            Ok(Handle::Open(database))
+        });
+        if made.is_err() {
+            // What is there of it must not be what keeps the disk full.
+            let _ = directory.remove(&temporary);
+        }
+        Ok(Self::new(directory, name, cache_bytes, made?))
     }
 
     /// Opens a file for reading and writing.
@@ -86,7 +88,8 @@ impl SharedDatabase {
         ))
     }
 
-    /// Opens a file that nobody writes any more.
+    /// Opens a file that nobody writes any more, and writes nothing to it either but where there
+    /// is no other way.
     pub(super) fn open_sealed(
         directory: &Arc<dyn Directory>,
         name: &str,
@@ -94,7 +97,7 @@ impl SharedDatabase {
     ) -> Result<Self, LogError> {
         let handle = match open_for_reading(directory.as_ref(), name, cache_bytes) {
             Ok(database) => Handle::ReadOnly(database),
-            // It was never closed and its last commit says too little: let redb repair it.
+            // Its last commit was cut: let redb repair it.
             Err(LogError::Database { source, .. })
                 if matches!(*source, redb::Error::RepairAborted) =>
             {
@@ -119,7 +122,7 @@ impl SharedDatabase {
                 .set_check_integrity_on_open(true)
                 .create_with_backend(Backend(file))
         })?;
-        database.close().map_err(LogError::database(name))
+        contained(name, || database.close().map_err(LogError::database(name)))
     }
 
     fn new(directory: &Arc<dyn Directory>, name: &str, cache_bytes: usize, handle: Handle) -> Self {
@@ -141,7 +144,9 @@ impl SharedDatabase {
     ) -> Result<T, LogError> {
         self.reopen_if_gone()?;
         let result = match &*self.handle() {
-            Handle::Open(database) => write(database, act).map_err(self.error()),
+            Handle::Open(database) => {
+                contained(self.name(), || write(database, act).map_err(self.error()))
+            }
             _ => Err(self.unavailable()),
         };
         if result.is_err() {
@@ -161,17 +166,20 @@ impl SharedDatabase {
         act: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error>,
     ) -> Result<T, LogError> {
         let handle = self.handle();
-        let transaction = match &*handle {
-            Handle::Open(database) => database.begin_read(),
-            Handle::ReadOnly(database) => database.begin_read(),
-            Handle::Gone => return Err(self.unavailable()),
-        };
-        let transaction = transaction.map_err(self.error())?;
-        act(&transaction).map_err(self.error())
+        contained(self.name(), || {
+            let transaction = match &*handle {
+                Handle::Open(database) => database.begin_read(),
+                Handle::ReadOnly(database) => database.begin_read(),
+                Handle::Gone => return Err(self.unavailable()),
+            };
+            let transaction = transaction.map_err(self.error())?;
+            act(&transaction).map_err(self.error())
+        })
     }
 
-    /// Closes the file for writing. Readers that share the handle go on reading without waiting:
-    /// closing moves nothing that the last commit holds.
+    /// Closes the file for writing. Readers that share the handle go on reading without waiting,
+    /// from a second handle that is there before the first one goes: closing moves nothing that
+    /// the last commit holds.
     pub(super) fn seal(&self) -> Result<(), LogError> {
         let inner = &self.inner;
         let sealed = open_for_reading(inner.directory.as_ref(), &inner.name, READ_CACHE_BYTES);
@@ -200,10 +208,10 @@ impl SharedDatabase {
 
     fn exchange(&self, new: Handle) -> Result<(), LogError> {
         let old = std::mem::replace(&mut *self.handle_to_exchange(), new);
-        match old {
+        contained(self.name(), || match old {
             Handle::Open(database) => database.close().map_err(self.error()),
             _ => Ok(()),
-        }
+        })
     }
 
     fn handle(&self) -> RwLockReadGuard<'_, Handle> {
@@ -244,6 +252,16 @@ fn write<T>(
     Ok(done)
 }
 
+fn fill_new(
+    file: Arc<dyn File>,
+    cache_bytes: usize,
+    fill: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>,
+) -> Result<Database, redb::Error> {
+    let database = builder(cache_bytes).create_with_backend(Backend(file))?;
+    write(&database, fill)?;
+    Ok(database)
+}
+
 fn open_for_writing(
     directory: &dyn Directory,
     name: &str,
@@ -260,11 +278,11 @@ fn open_for_reading(
     cache_bytes: usize,
 ) -> Result<ReadOnlyDatabase, LogError> {
     guarded(directory, name, |file| {
-        builder(cache_bytes).open_read_only_with_backend(Backend(file))
+        builder(cache_bytes).open_read_only_with_backend(Unclosed(file))
     })
 }
 
-/// Opens a file that may be anything. redb panics on some files whose syncs were lied about.
+/// Opens a file that may be anything.
 fn guarded<T>(
     directory: &dyn Directory,
     name: &str,
@@ -276,10 +294,12 @@ fn guarded<T>(
         // redb would make a new store of it.
         return Err(LogError::corrupt(name, "it is empty"));
     }
-    match catch_unwind(AssertUnwindSafe(|| open(file))) {
-        Ok(opened) => opened.map_err(LogError::database(name)),
-        Err(_) => Err(LogError::corrupt(name, "redb panicked on it")),
-    }
+    contained(name, || open(file).map_err(LogError::database(name)))
+}
+
+fn contained<T>(name: &str, act: impl FnOnce() -> Result<T, LogError>) -> Result<T, LogError> {
+    catch_unwind(AssertUnwindSafe(act))
+        .unwrap_or_else(|_| Err(LogError::corrupt(name, "redb panicked on it")))
 }
 
 fn builder(cache_bytes: usize) -> Builder {

@@ -49,10 +49,26 @@ pub enum LogError {
         /// Bytes that are free in the journal.
         free: u64,
     },
-    /// A segment can't be read at the moment because the writer is re-opening it after an error.
+    /// A file can't be read at the moment: an error closed it, and the writer has not been able to
+    /// open it again.
     Unavailable {
+        /// The file.
+        path: String,
+    },
+    /// A segment was removed by retention, and the [`Event::Trimmed`](super::Event::Trimmed) that
+    /// says so is on its way to the reader.
+    Removed {
         /// The segment's file.
         path: String,
+    },
+    /// A file is of another version of this program. It is left as it is, and nothing is opened.
+    Format {
+        /// The file.
+        path: String,
+        /// The format it names.
+        found: u32,
+        /// The only format that is known.
+        allowed: u32,
     },
     /// A stored structure does not say what it must.
     Corrupt {
@@ -89,7 +105,16 @@ impl fmt::Display for LogError {
                 "batch of {found} bytes does not fit the journal's free {free}, and the journal \
                  could not be emptied"
             ),
-            Self::Unavailable { path } => write!(f, "{path} is being re-opened after an error"),
+            Self::Unavailable { path } => write!(f, "{path} is closed since an error"),
+            Self::Removed { path } => write!(f, "retention has just removed {path}"),
+            Self::Format {
+                path,
+                found,
+                allowed,
+            } => write!(
+                f,
+                "{path} has format {found}, this program knows format {allowed}"
+            ),
             Self::Corrupt { path, what } => write!(f, "{path} is damaged: {what}"),
         }
     }

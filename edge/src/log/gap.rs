@@ -1,7 +1,8 @@
 //! Gaps: what was dropped although somebody still wanted it.
 //!
 //! A gap is stored in [`Table::Gaps`](sync::Table::Gaps) as CBOR, a map with text keys, under a
-//! growing number (`u64`, big-endian). It is durable before the records go.
+//! growing number (`u64`, big-endian). It is durable before the records go. In the journal it is a
+//! put into that table with an empty key; it has its number only when it is flushed.
 //!
 //! | key | what |
 //! | --- | --- |
@@ -14,7 +15,7 @@
 //! | `reason` | `limit`, `age`, `damage`, `rejected`, `toolarge` or `several` |
 
 use serde::{Deserialize, Serialize};
-use sync::{Lane, Offset, WallTime};
+use sync::{Change, Lane, Offset, Table, WallTime};
 
 /// A range of a lane that was dropped while wanted. Acknowledged is delivered plus gaps, always.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,6 +77,15 @@ impl Gap {
         (stored.v == FORMAT).then_some(stored.gap)
     }
 
+    /// Makes the change that stands for the gap in the journal.
+    pub(super) fn to_change(&self) -> Change {
+        Change::Put {
+            table: Table::Gaps,
+            key: Vec::new(),
+            value: self.encode(),
+        }
+    }
+
     /// Whether this gap says everything that `other` says.
     pub(super) fn covers(&self, other: &Self) -> bool {
         self.lane == other.lane && self.first <= other.first && other.last <= self.last
@@ -106,6 +116,16 @@ struct Stored {
     v: u8,
     #[serde(flatten)]
     gap: Gap,
+}
+
+/// Adds a gap; at `limit` it becomes one with the youngest of its lane.
+pub(super) fn add(gaps: &mut Vec<Gap>, gap: Gap, limit: usize) {
+    let is_full = gaps.len() >= limit;
+    let youngest = gaps.iter_mut().rev().find(|known| known.lane == gap.lane);
+    match youngest {
+        Some(known) if is_full => *known = known.merged(&gap),
+        _ => gaps.push(gap),
+    }
 }
 
 /// Reads a gap's number from its key.
@@ -158,6 +178,22 @@ mod tests {
             dfrom\x0abto\x0bfreasonelimit\xff";
         assert_eq!(gap.encode(), golden);
         assert_eq!(Gap::decode(golden), Some(gap));
+    }
+
+    #[test]
+    fn adding_at_the_limit_loses_no_count() {
+        let mut gaps = Vec::new();
+        for first in 0..100 {
+            let lane = if first % 2 == 0 {
+                Lane::Urgent
+            } else {
+                Lane::Normal
+            };
+            add(&mut gaps, gap(lane, first * 10, Reason::Rejected), 6);
+        }
+        assert_eq!(gaps.len(), 6);
+        assert_eq!(gaps.iter().map(|gap| gap.count).sum::<u64>(), 500);
+        assert_eq!((gaps[4].first, gaps[4].last), (Offset(40), Offset(984)));
     }
 
     #[test]

@@ -22,7 +22,7 @@
 //! | at | bytes | page 0 |
 //! | --- | --- | --- |
 //! | 0 | 4 | `RMQJ` |
-//! | 4 | 2 | format, 1 |
+//! | 4 | 2 | format, 1; a later one is refused and left alone |
 //! | 6 | 2 | zero |
 //! | 8 | 8 | salt |
 //! | 16 | 4 | epoch |
@@ -83,10 +83,14 @@ impl Journal {
         let file = directory
             .create(temporary)
             .map_err(LogError::file("create", temporary))?;
-        prewrite(file.as_ref(), file_bytes)
+        let written = prewrite(file.as_ref(), file_bytes)
             .and_then(|()| file.write_at(0, &header(file_bytes, epoch, salt)))
-            .and_then(|()| file.sync_data())
-            .map_err(LogError::file("write", temporary))?;
+            .and_then(|()| file.sync_data());
+        if let Err(error) = written {
+            // What is there of it must not be what keeps the disk full.
+            let _ = directory.remove(temporary);
+            return Err(LogError::file("write", temporary)(error));
+        }
         directory
             .rename(temporary, NAME)
             .and_then(|()| directory.sync())
@@ -101,7 +105,8 @@ impl Journal {
     /// Opens the journal.
     ///
     /// # Errors
-    /// [`LogError::Corrupt`] when it is none, [`LogError::File`] when it can't be read.
+    /// [`LogError::Corrupt`] when it is none, [`LogError::Format`] when it is a later version's,
+    /// [`LogError::File`] when it can't be read.
     pub(super) fn open(directory: &dyn Directory) -> Result<Self, LogError> {
         let file = directory.open(NAME).map_err(LogError::file("open", NAME))?;
         let mut page = [0; 36];
@@ -110,6 +115,15 @@ impl Journal {
                 return Err(LogError::corrupt(NAME, "it has no header"));
             }
             read => read.map_err(LogError::file("read", NAME))?,
+        }
+        let is_header = page[..4] == MAGIC && crc32c::crc32c(&page[..32]) == u32_at(&page, 32);
+        let format = u16::from_le_bytes([page[4], page[5]]);
+        if is_header && format != FORMAT {
+            return Err(LogError::Format {
+                path: NAME.to_owned(),
+                found: format.into(),
+                allowed: FORMAT.into(),
+            });
         }
         let file_bytes = u64_at(&page, 24);
         let (epoch, salt) = (Epoch(u32_at(&page, 16)), u64_at(&page, 8));
@@ -329,8 +343,8 @@ impl Journal {
 
 fn header(file_bytes: u64, epoch: Epoch, salt: u64) -> [u8; 36] {
     let mut header = [0; 36];
-    header[0..4].copy_from_slice(b"RMQJ");
-    header[4..6].copy_from_slice(&1u16.to_le_bytes());
+    header[0..4].copy_from_slice(&MAGIC);
+    header[4..6].copy_from_slice(&FORMAT.to_le_bytes());
     header[8..16].copy_from_slice(&salt.to_le_bytes());
     header[16..20].copy_from_slice(&epoch.0.to_le_bytes());
     header[24..32].copy_from_slice(&file_bytes.to_le_bytes());
@@ -349,6 +363,9 @@ fn prewrite(file: &dyn File, bytes: u64) -> io::Result<()> {
     }
     Ok(())
 }
+
+const MAGIC: [u8; 4] = *b"RMQJ";
+const FORMAT: u16 = 1;
 
 /// A buffer that grew beyond this for one large batch is given back.
 const LARGE_BUFFER_BYTES: usize = 1 << 20;

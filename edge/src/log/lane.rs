@@ -46,6 +46,8 @@ pub(super) struct Sealed {
     pub(super) bytes: u64,
     /// Oldest and youngest record; `None` until somebody asks.
     pub(super) times: Option<(WallTime, WallTime)>,
+    /// Somebody asked and the file did not say: nobody asks again before the next start.
+    pub(super) is_silent: bool,
 }
 
 /// The segment that is written.
@@ -124,11 +126,16 @@ impl LaneFiles {
         let Some(active) = self.active.take() else {
             return Ok(());
         };
+        if active.first == self.flushed {
+            // Nothing is in it, and the next one has its name.
+            return active.database.close();
+        }
         self.sealed.push_back(Sealed {
             first: active.first,
             next: self.flushed,
             bytes: active.bytes,
             times: active.times,
+            is_silent: false,
         });
         events.push(Event::SegmentSealed {
             lane: self.lane,
@@ -197,14 +204,23 @@ impl Sealed {
         directory: &Arc<dyn Directory>,
         lane: Lane,
     ) -> Option<(WallTime, WallTime)> {
-        if self.times.is_none() {
-            let name = segment::name(lane, self.first);
-            let file = SharedDatabase::open_sealed(directory, &name, READ_CACHE_BYTES).ok()?;
-            let first = segment::first(&file).ok()??;
-            let last = segment::last(&file).ok()??;
-            self.times = Some((first.oldest, last.youngest));
+        if self.times.is_none() && !self.is_silent {
+            self.times = self.read_times(directory, lane);
+            self.is_silent = self.times.is_none();
         }
         self.times
+    }
+
+    fn read_times(
+        &self,
+        directory: &Arc<dyn Directory>,
+        lane: Lane,
+    ) -> Option<(WallTime, WallTime)> {
+        let name = segment::name(lane, self.first);
+        let file = SharedDatabase::open_sealed(directory, &name, READ_CACHE_BYTES).ok()?;
+        let first = segment::first(&file).ok()??;
+        let last = segment::last(&file).ok()??;
+        Some((first.oldest, last.youngest))
     }
 }
 

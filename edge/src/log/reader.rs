@@ -315,9 +315,8 @@ impl Reader {
     fn open_sealed(&self, lane: Lane, first: Offset) -> Result<SharedDatabase, LogError> {
         let name = segment::name(lane, first);
         match SharedDatabase::open_sealed(&self.directory, &name, READ_CACHE_BYTES) {
-            // It was trimmed; the event that says so is on its way.
             Err(LogError::File { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-                Err(LogError::Unavailable { path: name })
+                Err(LogError::Removed { path: name })
             }
             opened => opened,
         }

@@ -10,14 +10,16 @@
 //! when they are whole.
 //!
 //! redb may panic on a file whose syncs were lied about, and a release build then ends. So a file
-//! `starting` stands in the folder while it is opened: who finds it knows that a start did not get
-//! through, and has every file checked from end to end before it is trusted.
+//! `starting` stands in the folder from the opening to the first [`Writer::maintain`], when the
+//! driver has read its state, and from the moment on at which a file can't be written because it
+//! is damaged: who finds it has every file that is opened checked from end to end before it is
+//! trusted.
 
 mod lanes;
 
 use std::sync::Arc;
 
-use sync::{Change, Epoch, Offset, PerLane, WallTime};
+use sync::{Change, Epoch, Lane, Offset, PerLane, Record, Table, WallTime};
 
 use self::lanes::missing;
 use super::database::SharedDatabase;
@@ -25,6 +27,7 @@ use super::directory::Directory;
 use super::frame::{Frame, PAGE_BYTES};
 use super::journal::{self, Journal};
 use super::lane::LaneFiles;
+use super::retention::AgeClock;
 use super::state::{self, Facts, Puts};
 use super::{Event, Gap, LogError, Reader, Settings, Writer, reserve, segment};
 
@@ -97,7 +100,10 @@ struct Found {
     facts: Facts,
     lanes: PerLane<LaneFiles>,
     puts: Puts,
+    /// Found missing by this start.
     gaps: Vec<Gap>,
+    /// Noted before the last end, and not yet in the state.
+    noted: Vec<Gap>,
     waiting_bytes: usize,
 }
 
@@ -106,7 +112,7 @@ impl Recovery {
     fn survey(directory: Arc<dyn Directory>, settings: Settings) -> Result<Self, LogError> {
         let path = directory.path();
         let mut names = directory.names().map_err(LogError::file("list", &path))?;
-        for name in names.extract_if(.., |name| name.ends_with(".new")) {
+        for name in names.extract_if(.., |name| is_half_made(name)) {
             directory
                 .remove(&name)
                 .map_err(LogError::file("remove", &name))?;
@@ -131,8 +137,7 @@ impl Recovery {
     /// that is no reason not to start.
     fn mark(&self) {
         if !self.is_suspicious {
-            let marked = self.directory.create(STARTING);
-            let _ = marked.and_then(|_| self.directory.sync());
+            mark(self.directory.as_ref());
         }
     }
 
@@ -181,7 +186,13 @@ impl Recovery {
             let known = state::gaps(&state)?;
             gaps.retain(|gap| !known.iter().any(|(_, known)| known.covers(gap)));
         }
-        let journal = journal.filter(|journal| journal.epoch() == facts.epoch);
+        let is_foreign = |journal: &Journal| journal.epoch() != facts.epoch;
+        let journal = if journal.as_ref().is_some_and(is_foreign) {
+            self.set_aside(journal::NAME)?;
+            None
+        } else {
+            journal
+        };
         self.report.is_journal_lost = journal.is_none();
         let (journal, frames) = match journal {
             Some(mut journal) => {
@@ -292,17 +303,20 @@ impl Recovery {
             facts: found.facts,
             lanes: found.lanes,
             puts: found.puts,
-            gaps: found.gaps,
+            gaps: [found.gaps, found.noted].concat(),
+            noted: Vec::new(),
             waiting_bytes: found.waiting_bytes,
             events: Vec::new(),
             doomed: Vec::new(),
             failed_at: None,
             has_reserve,
+            is_starting: true,
+            no_reserve_at: None,
+            clock: AgeClock::default(),
         }
     }
 
     fn opened(self, mut writer: Writer) -> Result<Opened, LogError> {
-        self.remove(STARTING)?;
         let reader = Reader::new(&writer);
         // The reader has seen everything that happened so far; only failures are news.
         writer
@@ -357,34 +371,52 @@ impl Found {
             lanes,
             puts: Puts::new(),
             gaps,
+            noted: Vec::new(),
             waiting_bytes: 0,
         }
     }
 
-    /// Brings the records of a frame back into memory, but for those that segments hold already.
+    /// Brings records and gaps of a frame back into memory, but for records that segments hold
+    /// already.
     fn replay(&mut self, frame: &Frame, directory: &Arc<dyn Directory>) -> Result<(), LogError> {
         let mut offsets = frame.first;
         for change in &frame.batch.changes {
-            let Change::Append { lane, record } = change else {
-                continue;
-            };
-            let offset = offsets[*lane];
-            offsets[*lane] = offset.next();
-            let files = &mut self.lanes[*lane];
-            if offset > files.next() {
-                // The journal goes on later than the segments end: what is between them is lost.
-                files.flush(directory, &mut Vec::new())?;
-                if files.flushed == Offset(0) && files.active.is_none() {
-                    files.first = offset;
-                } else {
-                    self.gaps.extend(missing(*lane, files.flushed, offset));
+            match change {
+                Change::Append { lane, record } => {
+                    let offset = offsets[*lane];
+                    offsets[*lane] = offset.next();
+                    self.replay_record(*lane, offset, record, directory)?;
                 }
-                files.flushed = offset;
+                Change::Put { table, value, .. } if *table == Table::Gaps => {
+                    self.noted.extend(Gap::decode(value));
+                }
+                Change::Put { .. } | Change::Delete { .. } => {}
             }
-            if offset == files.next() {
-                self.waiting_bytes += record.as_bytes().len();
-                files.waiting.push_back(record.clone());
+        }
+        Ok(())
+    }
+
+    fn replay_record(
+        &mut self,
+        lane: Lane,
+        offset: Offset,
+        record: &Record,
+        directory: &Arc<dyn Directory>,
+    ) -> Result<(), LogError> {
+        let files = &mut self.lanes[lane];
+        if offset > files.next() {
+            // The journal goes on later than the segments end: what is between them is lost.
+            files.flush(directory, &mut Vec::new())?;
+            if files.flushed == Offset(0) && files.active.is_none() {
+                files.first = offset;
+            } else {
+                self.gaps.extend(missing(lane, files.flushed, offset));
             }
+            files.flushed = offset;
+        }
+        if offset == files.next() {
+            self.waiting_bytes += record.as_bytes().len();
+            files.waiting.push_back(record.clone());
         }
         Ok(())
     }
@@ -393,6 +425,7 @@ impl Found {
         for change in &frame.batch.changes {
             match change {
                 Change::Append { .. } => {}
+                Change::Put { table, .. } if *table == Table::Gaps => {}
                 Change::Put { table, key, value } => {
                     self.puts.insert((*table, key.clone()), Some(value.clone()));
                 }
@@ -401,6 +434,27 @@ impl Found {
                 }
             }
         }
+    }
+}
+
+/// Whether a file was being made when the power went. Others' files are none of our business.
+fn is_half_made(name: &str) -> bool {
+    name.strip_suffix(".new").is_some_and(|name| {
+        [journal::NAME, state::NAME, reserve::NAME].contains(&name)
+            || segment::parse(name).is_some()
+    })
+}
+
+/// Has the next start check every file before it trusts it. What can't be written can't be helped.
+pub(super) fn mark(directory: &dyn Directory) {
+    let _ = directory.create(STARTING).and_then(|_| directory.sync());
+}
+
+/// Notes that a start got through; false when the mark is still there.
+pub(super) fn unmark(directory: &dyn Directory) -> bool {
+    match directory.remove(STARTING) {
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+        Ok(()) => true,
     }
 }
 

@@ -6,6 +6,7 @@
 //! range of offsets.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sync::{Lane, Offset, WallTime};
 
@@ -25,14 +26,48 @@ pub(super) struct Trim {
     pub(super) gap: Option<Gap>,
 }
 
+/// How old records are by a clock that may be set. Many devices start in 1970 and learn the time
+/// when the link comes back: what they stored until then must not be too old all at once.
+#[derive(Debug, Default)]
+pub(super) struct AgeClock {
+    wall: WallTime,
+    /// The time before the last jump; what is not younger was stored by the old clock.
+    before: WallTime,
+    /// By how much the clock has jumped in all.
+    jumped: u64,
+}
+
+impl AgeClock {
+    /// Takes the time, at least every few seconds. A step over [`JUMP`] is the clock being set.
+    /// Backwards needs no care: nothing ages by it.
+    pub(super) fn tick(&mut self, wall: WallTime) {
+        let step = wall.0.saturating_sub(self.wall.0);
+        if self.wall.0 > 0 && u128::from(step) > JUMP.as_millis() {
+            self.before = self.wall;
+            self.jumped += step;
+        }
+        self.wall = wall;
+    }
+
+    fn age(&self, record: WallTime) -> Duration {
+        let jumped = if record <= self.before {
+            self.jumped
+        } else {
+            0
+        };
+        let age = self.wall.0.saturating_sub(record.0);
+        Duration::from_millis(age.saturating_sub(jumped))
+    }
+}
+
 /// Looks for segments that go now. Seals the active one when it has to go as well.
 pub(super) fn plan(
     files: &mut LaneFiles,
     directory: &Arc<dyn Directory>,
-    wall: WallTime,
+    clock: &AgeClock,
     events: &mut Vec<Event>,
 ) -> Result<Option<Trim>, LogError> {
-    if is_active_due(files, wall) {
+    if is_active_due(files, clock) {
         files.seal(events)?;
     }
     let lane = files.lane;
@@ -45,7 +80,7 @@ pub(super) fn plan(
             Some(Reason::Limit)
         } else if let Some(age) = limits.max_age
             && let Some((_, youngest)) = segment.times(directory, lane)
-            && is_over(youngest, age, wall)
+            && clock.age(youngest) > age
         {
             Some(Reason::Age)
         } else {
@@ -68,21 +103,17 @@ pub(super) fn plan(
 }
 
 /// Whether the active segment should be sealed so that it can go.
-fn is_active_due(files: &LaneFiles, wall: WallTime) -> bool {
+fn is_active_due(files: &LaneFiles, clock: &AgeClock) -> bool {
     let Some(active) = &files.active else {
         return false;
     };
     let is_released = files.flushed <= files.floor;
     let is_worth_it = active.bytes >= files.segment_bytes / RELEASED_SHARE;
     let is_old = match (files.limits.max_age, active.times) {
-        (Some(age), Some((_, youngest))) => active.bytes > 0 && is_over(youngest, age, wall),
+        (Some(age), Some((_, youngest))) => active.bytes > 0 && clock.age(youngest) > age,
         _ => false,
     };
     is_released && is_worth_it || is_old
-}
-
-fn is_over(youngest: WallTime, age: std::time::Duration, wall: WallTime) -> bool {
-    u128::from(wall.0.saturating_sub(youngest.0)) > age.as_millis()
 }
 
 fn gap(
@@ -112,3 +143,40 @@ fn gap(
 /// An active segment that nobody wants any more is given back when it holds this part of a full
 /// one: sooner would make new files all the time, later would keep the space for nothing.
 const RELEASED_SHARE: u64 = 8;
+/// No writer is held up for so long, whatever its disk does.
+const JUMP: Duration = Duration::from_secs(3600);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: u64 = 3_600_000;
+    const TODAY: u64 = 1_700_000_000_000;
+
+    fn clock(ticks: &[u64]) -> AgeClock {
+        let mut clock = AgeClock::default();
+        ticks.iter().for_each(|wall| clock.tick(WallTime(*wall)));
+        clock
+    }
+
+    #[test]
+    fn a_clock_that_is_set_makes_nothing_old() {
+        let table: &[(&[u64], u64, u64)] = &[
+            // Nothing special.
+            (&[TODAY, TODAY + 1000], TODAY, 1000),
+            // The first time is taken as it is: the power was off for so long.
+            (&[TODAY], TODAY - 50 * HOUR, 50 * HOUR),
+            // From 1970: records of the old clock keep their age, others have their own.
+            (&[5000, 7000, TODAY], 5000, 2000),
+            (&[5000, 7000, TODAY], TODAY - HOUR, HOUR),
+            (&[5000, 7000, TODAY, TODAY + 1000], TODAY, 1000),
+            // Twice ahead, once back.
+            (&[5000, TODAY, TODAY + 2 * HOUR], 5000, 0),
+            (&[TODAY, TODAY - HOUR], TODAY, 0),
+        ];
+        for (ticks, record, age) in table {
+            let found = clock(ticks).age(WallTime(*record));
+            assert_eq!(found, Duration::from_millis(*age), "{ticks:?} {record}");
+        }
+    }
+}

@@ -39,7 +39,8 @@ pub struct LaneLimits {
     /// Bytes of all segments of the lane together.
     pub max_bytes: u64,
     /// Age of the newest record of a segment at which the segment goes; `None` keeps it. Measured
-    /// with the device's clock, so it is as good as that clock.
+    /// with the device's clock. A clock that is set forward while the log is open makes nothing
+    /// older; that it was set is forgotten at the next start.
     pub max_age: Option<Duration>,
     /// What gives way at the limit.
     pub overflow: Overflow,

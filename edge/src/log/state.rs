@@ -6,7 +6,7 @@
 //!
 //! | key | what |
 //! | --- | --- |
-//! | `v` | format of the folder, 1 |
+//! | `v` | format of the folder, 1; a later one is refused and left alone |
 //! | `epoch` | of the log |
 //! | `position` | `sequence` and `at` of the first frame that is not in redb |
 //! | `first` | for each lane the first offset that is kept |
@@ -41,6 +41,12 @@ pub(super) struct Facts {
     pub(super) active_bytes: PerLane<u64>,
 }
 
+/// The part of [`Facts`] that every format has.
+#[derive(Deserialize)]
+struct Version {
+    v: u8,
+}
+
 /// Changes that wait for the next commit; the last one of a key wins. `None` removes it.
 pub(super) type Puts = BTreeMap<(Table, Vec<u8>), Option<Vec<u8>>>;
 
@@ -63,13 +69,16 @@ impl Facts {
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, LogError> {
-        let facts: Self = ciborium::from_reader(bytes)
-            .map_err(|error| LogError::corrupt(NAME, format!("meta: {error}")))?;
-        if facts.v != FORMAT {
-            let what = format!("format {} is not the known format {FORMAT}", facts.v);
-            return Err(LogError::corrupt(NAME, what));
+        let unreadable = |error| LogError::corrupt(NAME, format!("meta: {error}"));
+        let Version { v } = ciborium::from_reader(bytes).map_err(unreadable)?;
+        if v != FORMAT {
+            return Err(LogError::Format {
+                path: NAME.to_owned(),
+                found: v.into(),
+                allowed: FORMAT.into(),
+            });
         }
-        Ok(facts)
+        ciborium::from_reader(bytes).map_err(unreadable)
     }
 }
 
@@ -225,9 +234,12 @@ mod tests {
     fn a_newer_format_is_refused() {
         let mut facts = Facts::new(Epoch(7));
         facts.v = 2;
+        let refused = Facts::decode(&facts.encode());
+        assert!(matches!(refused, Err(LogError::Format { found: 2, .. })));
+        let later = b"\xa2av\x03cnew\x01";
         assert!(matches!(
-            Facts::decode(&facts.encode()),
-            Err(LogError::Corrupt { .. })
+            Facts::decode(later),
+            Err(LogError::Format { found: 3, .. })
         ));
     }
 }

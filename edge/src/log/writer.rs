@@ -23,9 +23,11 @@ use super::database::SharedDatabase;
 use super::directory::Directory;
 use super::journal::Journal;
 use super::lane::LaneFiles;
-use super::retention::{self, Trim};
+use super::retention::{self, AgeClock, Trim};
 use super::state::{self, Facts, Puts};
-use super::{Batch, Committed, Event, Gap, LogError, Settings, frame, reserve, segment};
+use super::{
+    Batch, Committed, Event, Gap, LogError, Settings, frame, gap, recovery, reserve, segment,
+};
 
 /// Makes batches durable and keeps the files in order. It owns everything that is written; there
 /// is one a folder.
@@ -40,7 +42,10 @@ pub struct Writer {
     pub(super) lanes: PerLane<LaneFiles>,
     /// Committed and not yet in `state.redb`.
     pub(super) puts: Puts,
+    /// In the journal, or found again by every start, and not yet in `state.redb`.
     pub(super) gaps: Vec<Gap>,
+    /// Gaps that are nowhere but here.
+    pub(super) noted: Vec<Gap>,
     /// Bytes of records and state that wait to be flushed.
     pub(super) waiting_bytes: usize,
     pub(super) events: Vec<Event>,
@@ -49,11 +54,16 @@ pub struct Writer {
     /// When flushing failed last; `None` while it works.
     pub(super) failed_at: Option<WallTime>,
     pub(super) has_reserve: bool,
+    /// The mark of the start is still in the folder.
+    pub(super) is_starting: bool,
+    /// When there was no room for the reserve last.
+    pub(super) no_reserve_at: Option<WallTime>,
+    pub(super) clock: AgeClock,
 }
 
 impl Writer {
     /// Makes a batch durable: one write and one sync of the journal. When it returns, the batch
-    /// may be acknowledged.
+    /// may be acknowledged. Gaps noted before have a frame of their own, which goes first.
     ///
     /// # Errors
     /// When the batch can't be stored. Nothing of it counts then: no offset is used up. After a
@@ -70,6 +80,7 @@ impl Writer {
                 allowed: self.journal.capacity(),
             });
         }
+        self.commit_noted(wall)?;
         self.make_room(bytes, wall)?;
         self.journal.write(batch, wall, first)?;
         for change in &batch.changes {
@@ -84,6 +95,8 @@ impl Writer {
     ///
     /// Never fails as a whole: failures are events, and are tried again at most once a second.
     pub fn maintain(&mut self, wall: WallTime) -> Vec<Event> {
+        self.clock.tick(wall);
+        self.has_started();
         if self.may_try(wall) {
             let is_due = self.waiting_bytes >= self.settings.flush_bytes
                 || self.journal.used_bytes() * 2 >= self.journal.capacity()
@@ -95,7 +108,7 @@ impl Writer {
                 Ok(())
             };
             // Also after a failure: what goes now may be the space that was missing.
-            let trimmed = self.trim(wall).and_then(|()| self.remove_doomed());
+            let trimmed = self.trim().and_then(|()| self.remove_doomed());
             let done = flushed.and(trimmed);
             self.note_outcome(done, wall);
         }
@@ -110,9 +123,12 @@ impl Writer {
         }
     }
 
-    /// Writes down a gap that the reader found. Durable with the next flush.
+    /// Writes down a gap that a reader found or the cloud made. Durable no later than the next
+    /// batch that is committed, so that no cursor is ever stored that has passed a gap unseen.
+    /// Beyond 64 gaps between two commits those of a lane become one.
     pub fn note_gap(&mut self, gap: Gap) {
-        self.gaps.push(gap);
+        self.waiting_bytes += GAP_BYTES;
+        gap::add(&mut self.noted, gap, NOTED_GAPS);
     }
 
     /// Empties the journal and closes all files, so that the next start has nothing to repair.
@@ -121,7 +137,8 @@ impl Writer {
     /// # Errors
     /// When the journal could not be emptied; it then keeps what it holds for the next start.
     pub fn close(mut self) -> Result<(), LogError> {
-        if self.waiting_bytes > 0 || self.journal.used_bytes() > 0 || !self.gaps.is_empty() {
+        self.has_started();
+        if self.waiting_bytes > 0 || self.journal.used_bytes() > 0 {
             self.flush_with_reserve()?;
         }
         for lane in Lane::ALL {
@@ -171,8 +188,11 @@ impl Writer {
         facts.position = self.journal.position_when_emptied();
         facts.first = PerLane::from_fn(|lane| self.lanes[lane].first);
         facts.next = PerLane::from_fn(|lane| self.lanes[lane].flushed);
-        self.commit_state(facts, FlushedWith::Puts)?;
+        let gaps = [self.gaps.as_slice(), &self.noted].concat();
+        self.facts = self.commit_state(facts, &self.puts, &gaps)?;
         self.puts.clear();
+        self.gaps.clear();
+        self.noted.clear();
         self.waiting_bytes = 0;
         self.journal.emptied();
         Ok(())
@@ -188,6 +208,24 @@ impl Writer {
             }
             done => done,
         }
+    }
+
+    fn commit_noted(&mut self, wall: WallTime) -> Result<(), LogError> {
+        if self.noted.is_empty() {
+            return Ok(());
+        }
+        let batch = Batch {
+            changes: self.noted.iter().map(Gap::to_change).collect(),
+        };
+        self.make_room(frame::padded_bytes(&batch), wall)?;
+        if self.noted.is_empty() {
+            // Making room was a flush, which took them along.
+            return Ok(());
+        }
+        let first = PerLane::from_fn(|lane| self.lanes[lane].next());
+        self.journal.write(&batch, wall, first)?;
+        self.gaps.append(&mut self.noted);
+        Ok(())
     }
 
     fn make_room(&mut self, bytes: u64, wall: WallTime) -> Result<(), LogError> {
@@ -207,14 +245,14 @@ impl Writer {
         Ok(())
     }
 
-    fn trim(&mut self, wall: WallTime) -> Result<(), LogError> {
+    fn trim(&mut self) -> Result<(), LogError> {
         let mut trims = Vec::new();
         for lane in Lane::ALL {
             let files = &mut self.lanes[lane];
             trims.extend(retention::plan(
                 files,
                 &self.directory,
-                wall,
+                &self.clock,
                 &mut self.events,
             )?);
         }
@@ -227,14 +265,8 @@ impl Writer {
             // Sealed segments are flushed, so the state may say so before its next flush.
             facts.next[trim.lane] = facts.next[trim.lane].max(trim.first);
         }
-        let noted = self.gaps.len();
-        self.gaps
-            .extend(trims.iter().filter_map(|trim| trim.gap.clone()));
-        if let Err(error) = self.commit_state(facts, FlushedWith::Nothing) {
-            // The next attempt plans anew; what the readers found stays noted.
-            self.gaps.truncate(noted);
-            return Err(error);
-        }
+        let gaps: Vec<Gap> = trims.iter().filter_map(|trim| trim.gap.clone()).collect();
+        self.facts = self.commit_state(facts, &Puts::new(), &gaps)?;
         for trim in trims {
             self.apply_trim(trim);
         }
@@ -272,31 +304,24 @@ impl Writer {
         self.directory.sync().map_err(LogError::file("sync", &path))
     }
 
-    fn commit_state(&mut self, mut facts: Facts, with: FlushedWith) -> Result<(), LogError> {
+    /// Commits to `state.redb` and gives the facts as they are there.
+    fn commit_state(&self, mut facts: Facts, puts: &Puts, gaps: &[Gap]) -> Result<Facts, LogError> {
         let active = |lane: Lane| self.lanes[lane].active.as_ref();
         facts.active_bytes = PerLane::from_fn(|lane| active(lane).map_or(0, |it| it.bytes));
-        let none = Puts::new();
-        let puts = match with {
-            FlushedWith::Puts => &self.puts,
-            FlushedWith::Nothing => &none,
-        };
-        state::commit(
-            &self.state,
-            puts,
-            &self.gaps,
-            self.settings.gap_count,
-            &facts,
-        )?;
-        self.gaps.clear();
-        self.facts = facts;
-        Ok(())
+        let gap_count = self.settings.gap_count;
+        state::commit(&self.state, puts, gaps, gap_count, &facts)?;
+        Ok(facts)
     }
 
-    /// Whether it is time for another attempt after a failure. A clock that went backwards is no
-    /// reason to wait.
+    fn has_started(&mut self) {
+        if self.is_starting {
+            self.is_starting = !recovery::unmark(self.directory.as_ref());
+        }
+    }
+
+    /// Whether it is time for another attempt after a failure.
     fn may_try(&self, wall: WallTime) -> bool {
-        self.failed_at
-            .is_none_or(|failed| wall.0 < failed.0 || wall.0 - failed.0 >= RETRY_MILLISECONDS)
+        is_past(self.failed_at, RETRY_MILLISECONDS, wall)
     }
 
     pub(super) fn note_outcome(&mut self, done: Result<(), LogError>, wall: WallTime) {
@@ -305,11 +330,15 @@ impl Writer {
                 if self.failed_at.take().is_some() {
                     self.events.push(Event::Recovered);
                 }
-                if !self.has_reserve {
+                if !self.has_reserve && is_past(self.no_reserve_at, RESERVE_MILLISECONDS, wall) {
                     self.has_reserve = reserve::take(self.directory.as_ref());
+                    self.no_reserve_at = (!self.has_reserve).then_some(wall);
                 }
             }
             Err(error) => {
+                if error.is_damage() && self.failed_at.is_none() {
+                    recovery::mark(self.directory.as_ref());
+                }
                 self.failed_at = Some(wall);
                 self.events.push(Event::Failed { error });
             }
@@ -317,11 +346,18 @@ impl Writer {
     }
 }
 
-/// What goes into the state together with facts and gaps.
-enum FlushedWith {
-    Puts,
-    Nothing,
+/// Whether so much time has gone by since. A clock that went backwards is no reason to wait.
+fn is_past(since: Option<WallTime>, milliseconds: u64, wall: WallTime) -> bool {
+    since.is_none_or(|since| wall < since || wall.0 - since.0 >= milliseconds)
 }
 
 /// Between attempts after a failure, so that a full disk does not keep the thread busy.
 const RETRY_MILLISECONDS: u64 = 1000;
+
+/// Between attempts to have a reserve: each writes up to 1 MiB for nothing.
+const RESERVE_MILLISECONDS: u64 = 60_000;
+
+/// Gaps that wait for the next commit: together they fit the smallest journal many times.
+const NOTED_GAPS: usize = 64;
+/// About what a gap takes in the state.
+const GAP_BYTES: usize = 128;

@@ -6,5 +6,6 @@ mod bad_days;
 mod check;
 mod cloud;
 mod devices;
+mod disk;
 mod memory;
 mod support;

@@ -135,6 +135,7 @@ impl Recovery {
             next,
             bytes: file.len().map_err(LogError::file("measure", &name))?,
             times: None,
+            is_silent: false,
         })
     }
 

@@ -1,0 +1,223 @@
+//! The disk as it fails on site: full, and read-only. Needs the right to mount a file system, and
+//! says so where it has not.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use super::devices::Device;
+use super::support::{Gateway, PATIENCE, now, run, stderr, wait_until};
+
+/// Journal and reserve take 5 MiB of the 24, the ballast half.
+const SMALL: &str = "[durability]\njournal_bytes = 4194304\nsegment_bytes = 4194304\n";
+const DISK_BYTES: usize = 24 << 20;
+const BALLAST_BYTES: usize = 12 << 20;
+
+#[test]
+fn a_full_disk_is_told_loses_nothing_and_is_left_without_a_restart() {
+    let mut gateway = Gateway::start(SMALL);
+    gateway.kill();
+    let Some(disk) = Disk::mount(&gateway.data(), DISK_BYTES) else {
+        return;
+    };
+    disk.fill(BALLAST_BYTES);
+    gateway.restart();
+    let mut display = Device::connect(gateway.address, "display");
+    display.subscribe("plant/#");
+    drop(display);
+
+    let mut sensor = Sensor::default();
+    assert!(sensor.publish_until_refused(gateway.address) > 100);
+    gateway.expect_line("publishes are refused until there is room");
+    assert_eq!(publish_v5(gateway.address), QUOTA_EXCEEDED);
+    // Some seconds of a full disk, with clients that never give up.
+    let start = now();
+    while now() - start < Duration::from_secs(4) {
+        assert_eq!(sensor.publish_until_refused(gateway.address), 0);
+        std::thread::park_timeout(Duration::from_millis(100));
+    }
+    for line in ["publishes are refused", "the log can't be written"] {
+        let lines = gateway.lines_with(line);
+        assert_eq!(lines.len(), 1, "once, not once a second: {lines:#?}");
+        assert!(lines[0].contains("No space left on device") || line.contains("refused"));
+    }
+
+    disk.remove_ballast();
+    wait_until("publishes are accepted again", || {
+        sensor.publish_one(gateway.address)
+    });
+    gateway.expect_line("publishes are accepted again");
+    gateway.expect_line("the log can be written again");
+    assert_eq!(publish_v5(gateway.address), SUCCESS);
+
+    // Full again, and stopped and started while it is.
+    sensor.publish_until_refused(gateway.address);
+    let (status, took) = gateway.terminate();
+    assert!(status.code().is_some(), "it was not killed");
+    assert!(took < Duration::from_secs(2), "the stop took {took:?}");
+    gateway.restart();
+    let mut display = Device::connect(gateway.address, "display");
+    assert!(display.session_present);
+    let mut expected = sensor.acknowledged.iter().peekable();
+    while expected.peek().is_some() {
+        // What was not acknowledged may come all the same, and once more than it was sent.
+        let payload = display.take().expect("the connection stays");
+        expected.next_if(|number| payload.starts_with(&format!("{number:08} ")));
+    }
+}
+
+#[test]
+fn a_read_only_data_folder_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    std::fs::create_dir(&data).expect("writable");
+    let Some(disk) = Disk::mount(&data, 1 << 20) else {
+        return;
+    };
+    disk.make_read_only();
+    let file = folder.path().join("edge.toml");
+    std::fs::write(&file, format!("[gateway]\ndata = '{}'\n", data.display())).expect("writable");
+    let output = run(&["run", "--config", file.to_str().expect("a plain path")]);
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = stderr(&output);
+    assert!(stderr.contains(&data.display().to_string()), "{stderr}");
+    assert!(stderr.contains("Read-only file system"), "{stderr}");
+    assert_eq!(stderr.trim().lines().count(), 1, "{stderr}");
+}
+
+#[test]
+fn a_first_start_without_room_is_named_and_leaves_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    std::fs::create_dir(&data).expect("writable");
+    let Some(_disk) = Disk::mount(&data, 2 << 20) else {
+        return;
+    };
+    let file = folder.path().join("edge.toml");
+    std::fs::write(&file, format!("[gateway]\ndata = '{}'\n", data.display())).expect("writable");
+    let output = run(&["run", "--config", file.to_str().expect("a plain path")]);
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = stderr(&output);
+    assert!(stderr.contains(&data.display().to_string()), "{stderr}");
+    assert!(stderr.contains("No space left on device"), "{stderr}");
+    assert!(!data.join("journal.new").exists());
+}
+
+/// A file system of its own over a folder, until it is dropped.
+struct Disk {
+    path: PathBuf,
+}
+
+impl Disk {
+    /// Mounts one; `None`, with a word about it, where that is not allowed.
+    fn mount(path: &Path, bytes: usize) -> Option<Self> {
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={bytes}"), "tmpfs"])
+            .arg(path)
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success());
+        if !mounted {
+            eprintln!("skipped: mounting a file system is not allowed");
+            return None;
+        }
+        Some(Self {
+            path: path.to_owned(),
+        })
+    }
+
+    fn fill(&self, bytes: usize) {
+        std::fs::write(self.path.join(BALLAST), vec![1; bytes]).expect("there is room");
+    }
+
+    fn remove_ballast(&self) {
+        std::fs::remove_file(self.path.join(BALLAST)).expect("it is there");
+    }
+
+    fn make_read_only(&self) {
+        let remounted = Command::new("mount")
+            .args(["-o", "remount,ro"])
+            .arg(&self.path)
+            .status();
+        assert!(remounted.is_ok_and(|status| status.success()));
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Lazily: a gateway may still be running on it.
+        let unmounted = Command::new("umount").arg("-l").arg(&self.path).status();
+        assert!(unmounted.is_ok_and(|status| status.success()) || std::thread::panicking());
+    }
+}
+
+/// A 3.1.1 device that numbers what it sends and remembers what was acknowledged.
+#[derive(Default)]
+struct Sensor {
+    device: Option<Device>,
+    sent: u32,
+    acknowledged: Vec<u32>,
+}
+
+impl Sensor {
+    /// Publishes one by one; gives how many were acknowledged before one was not.
+    fn publish_until_refused(&mut self, address: SocketAddr) -> u32 {
+        let mut count = 0;
+        while self.publish_one(address) {
+            count += 1;
+        }
+        count
+    }
+
+    /// Whether it was acknowledged. If not, the connection has ended: 3.1.1 has no other word.
+    fn publish_one(&mut self, address: SocketAddr) -> bool {
+        let mut device = match self.device.take() {
+            Some(device) => device,
+            None => Device::connect(address, "sensor"),
+        };
+        self.sent += 1;
+        let payload = format!("{:08} {}", self.sent, "x".repeat(PAYLOAD_BYTES));
+        device.publish("plant/temp", (self.sent % 65_535 + 1) as u16, &payload);
+        if device.is_acknowledged() {
+            self.acknowledged.push(self.sent);
+            self.device = Some(device);
+            return true;
+        }
+        false
+    }
+}
+
+/// Publishes with an MQTT 5 connection of its own and gives the reason code of the PUBACK.
+fn publish_v5(address: SocketAddr) -> u8 {
+    let mut stream = TcpStream::connect(address).expect("a gateway that takes connections");
+    stream
+        .set_read_timeout(Some(PATIENCE))
+        .expect("a socket has time-outs");
+    let connect = b"\x10\x0f\x00\x04MQTT\x05\x02\x00\x3c\x00\x00\x02v5";
+    stream.write_all(connect).expect("open");
+    assert_eq!(packet(&mut stream)[..3], [0x20, 0, 0]);
+    let mut publish = b"\x00\x0aplant/temp\x00\x07\x00".to_vec();
+    publish.resize(publish.len() + PAYLOAD_BYTES, b'y');
+    let length = [publish.len() as u8 | 0x80, (publish.len() >> 7) as u8];
+    let header = [&[0x32, length[0]], &length[1..]].concat();
+    stream.write_all(&[header, publish].concat()).expect("open");
+    let acknowledgement = packet(&mut stream);
+    assert_eq!(acknowledgement[..3], [0x40, 0, 7]);
+    acknowledgement.get(3).copied().unwrap_or(SUCCESS)
+}
+
+/// The next short packet: its first byte and what follows its length.
+fn packet(stream: &mut TcpStream) -> Vec<u8> {
+    let mut header = [0; 2];
+    stream.read_exact(&mut header).expect("a packet");
+    let mut body = vec![0; header[1].into()];
+    stream.read_exact(&mut body).expect("all of it");
+    [vec![header[0]], body].concat()
+}
+
+const BALLAST: &str = "ballast";
+const PAYLOAD_BYTES: usize = 8000;
+const SUCCESS: u8 = 0;
+const QUOTA_EXCEEDED: u8 = 0x97;
