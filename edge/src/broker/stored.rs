@@ -98,6 +98,11 @@ impl Subscription {
         ))
     }
 
+    /// What keeping it takes, the tree of all subscriptions aside.
+    pub(super) const fn held_bytes(filter: &str) -> usize {
+        size_of::<Self>() + size_of::<Box<str>>() + filter.len()
+    }
+
     /// Reads the value of the table. Offsets of another epoch begin at 0.
     pub(super) fn decode(value: &[u8], epoch: Epoch) -> Option<Self> {
         let StoredSubscription(_, qos, options, identifier, stored_epoch, begin, is_walking) =

@@ -354,7 +354,7 @@ const fn refusal_reason(refusal: Refusal) -> ReasonCode {
 const fn subscribe_reason(refusal: Refusal) -> ReasonCode {
     match refusal {
         Refusal::SharedSubscription => ReasonCode::SharedSubscriptionsNotSupported,
-        Refusal::FilterLevels => ReasonCode::TopicFilterInvalid,
+        Refusal::Filter => ReasonCode::TopicFilterInvalid,
         _ => refusal_reason(refusal),
     }
 }
