@@ -17,6 +17,8 @@ mod connect;
 mod deliver;
 mod event;
 mod inflight;
+mod leftovers;
+mod note;
 mod outcome;
 mod publish;
 mod registry;
@@ -44,6 +46,7 @@ use wire::topic::{TopicFilter, TopicName};
 
 use self::commit::Tickets;
 use self::connect::Timer;
+use self::leftovers::Leftovers;
 use self::registry::Registry;
 use self::retained::Retained;
 use self::subscriptions::{Entry, Subscriptions};
@@ -62,6 +65,9 @@ pub struct Broker {
     subscriptions: Subscriptions,
     retained: Retained,
     tickets: Tickets,
+    leftovers: Leftovers,
+    /// Wills of sessions that ended, which the log refused; tried again at each sweep.
+    refused_wills: Vec<Will>,
     /// Topics, by hash, of the records that are on their way into the log.
     appending: BTreeMap<u32, u32>,
     /// Sessions with something to read.
@@ -103,6 +109,8 @@ impl Broker {
             registry: Registry::default(),
             subscriptions,
             tickets: Tickets::default(),
+            leftovers: Leftovers::default(),
+            refused_wills: Vec::new(),
             appending: BTreeMap::new(),
             runnable: VecDeque::new(),
             stalled: Vec::new(),
@@ -240,6 +248,11 @@ impl Broker {
         let matches = |filter: &str| TopicFilter::new(filter).is_ok_and(|it| it.matches(name));
         // What was sent before is sent again, whatever became of its subscription.
         session.inflight.len() > 0 || session.subscriptions.keys().any(|it| matches(it))
+    }
+
+    /// What filters and wills take, in bytes.
+    fn held_bytes(&self) -> usize {
+        self.registry.held_bytes() + self.subscriptions.held_bytes()
     }
 
     /// Bytes of commits that are not answered yet. A driver stops reading from links above its

@@ -8,11 +8,11 @@ use super::Broker;
 use super::event::{
     ConnectionId, Event, NoteChange, Output, SessionFound, SessionId, Ticket, Token, Urgency,
 };
-use super::outcome::{Outcome, Refusal, Unsubscription};
+use super::outcome::{Outcome, Refusal};
 use super::publish::{Origin, Publication};
-use super::session::Session;
+use super::session::{KeptNote, Member, Session};
 use super::stored::{StoredCursors, cursor_key, encode};
-use super::subscribe::SubscribeWaiting;
+use super::subscribe::{SubscribeWaiting, UnsubscribeWaiting};
 
 /// The commits that are not answered yet, oldest first.
 #[derive(Debug, Default)]
@@ -37,22 +37,20 @@ pub(super) enum Waiting {
     /// A client that subscribed.
     Subscribe(Box<SubscribeWaiting>),
     /// A client that unsubscribed.
-    Unsubscribe {
-        connection: ConnectionId,
-        token: Token,
-        codes: Vec<Result<Unsubscription, Refusal>>,
-    },
+    Unsubscribe(Box<UnsubscribeWaiting>),
     /// A view.
     Note {
         session: SessionId,
         connection: ConnectionId,
         token: Token,
         change: NoteChange,
+        /// What a `Put` replaces.
+        former: Option<KeptNote>,
     },
     /// Nobody, but what failed is tried again at the next sweep.
     Sweep {
         sessions: Vec<SessionId>,
-        topics: Vec<Box<str>>,
+        members: Vec<(SessionId, Member)>,
     },
     /// Nobody.
     Nobody,
@@ -63,10 +61,15 @@ const TICKET_BYTES: usize = 64;
 
 impl Tickets {
     fn issue(&mut self, waiting: Waiting, bytes: usize) -> Ticket {
-        let ticket = Ticket(self.first + self.waiting.len() as u64);
+        let ticket = self.upcoming();
         self.bytes += bytes;
         self.waiting.push_back((waiting, bytes));
         ticket
+    }
+
+    /// The ticket of the next commit.
+    fn upcoming(&self) -> Ticket {
+        Ticket(self.first + self.waiting.len() as u64)
     }
 
     fn redeem(&mut self, ticket: Ticket) -> Waiting {
@@ -98,6 +101,7 @@ impl Broker {
     }
 
     pub(super) fn handle_committed(&mut self, ticket: Ticket, place: Option<(Lane, Offset)>) {
+        self.leftovers.note_committed(ticket);
         match self.tickets.redeem(ticket) {
             Waiting::Publication(publication) => self.publication_committed(*publication, place),
             Waiting::Connect {
@@ -108,33 +112,26 @@ impl Broker {
                 self.attach(session, connection, found);
             }
             Waiting::Subscribe(waiting) => self.subscribe_committed(*waiting),
-            Waiting::Unsubscribe {
-                connection,
-                token,
-                codes,
-            } => {
-                self.tell(connection, Event::Unsubscribed { token, codes });
-            }
+            Waiting::Unsubscribe(waiting) => self.unsubscribe_committed(*waiting),
             Waiting::Note {
                 session,
                 connection,
                 token,
                 change,
+                ..
             } => {
                 self.note_committed(session, change);
-                self.tell(
-                    connection,
-                    Event::NoteKept {
-                        token,
-                        outcome: Ok(()),
-                    },
-                );
+                let outcome = Ok(());
+                self.tell(connection, Event::NoteKept { token, outcome });
             }
             Waiting::Sweep { .. } | Waiting::Nobody => {}
         }
     }
 
     pub(super) fn handle_commit_failed(&mut self, ticket: Ticket, refusal: Refusal) {
+        if self.leftovers.note_failed(ticket) {
+            self.schedule_sweep();
+        }
         match self.tickets.redeem(ticket) {
             Waiting::Publication(publication) => self.publication_failed(*publication, refusal),
             Waiting::Connect {
@@ -145,50 +142,32 @@ impl Broker {
                 self.connect_failed(session, connection, found, refusal);
             }
             Waiting::Subscribe(waiting) => self.subscribe_failed(*waiting, refusal),
-            Waiting::Unsubscribe {
-                connection,
-                token,
-                codes,
-            } => {
-                let codes = codes.iter().map(|_| Err(refusal)).collect();
-                self.tell(connection, Event::Unsubscribed { token, codes });
-            }
+            Waiting::Unsubscribe(waiting) => self.unsubscribe_failed(*waiting, refusal),
             Waiting::Note {
                 session,
                 connection,
                 token,
                 change,
+                former,
             } => {
-                // A settled delivery's name may be given again before the table is right.
-                let is_settled = matches!(
-                    change,
-                    NoteChange::Delete {
-                        delivery: Some(_),
-                        ..
-                    }
-                );
-                if is_settled {
-                    self.note_committed(session, change);
-                }
-                self.tell(
-                    connection,
-                    Event::NoteKept {
-                        token,
-                        outcome: Err(refusal),
-                    },
-                );
+                self.note_failed(session, change, former);
+                let outcome = Err(refusal);
+                self.tell(connection, Event::NoteKept { token, outcome });
             }
-            Waiting::Sweep { sessions, topics } => {
-                sessions
-                    .into_iter()
-                    .for_each(|session| self.note_unsaved(session));
-                topics
-                    .iter()
-                    .for_each(|topic| self.retained.note_unsaved(topic));
-                self.schedule_sweep();
+            Waiting::Sweep { sessions, members } => {
+                sessions.into_iter().for_each(|id| self.note_unsaved(id));
+                let members = members.into_iter();
+                members.for_each(|(id, member)| self.note_unsaved_member(id, member));
             }
             Waiting::Nobody => {}
         }
+    }
+
+    /// The changes that delete what a client's sessions left in the tables; they must go with the
+    /// next commit.
+    pub(super) fn delete_leftovers(&mut self, client_identifier: &str) -> Vec<Change> {
+        let ticket = self.tickets.upcoming();
+        self.leftovers.deletions(client_identifier, ticket)
     }
 
     /// Tells a connection, unless it is gone.

@@ -12,7 +12,7 @@
 
 use std::time::Duration;
 
-use sync::{Change, Instant, Table, WallTime};
+use sync::{Instant, WallTime};
 
 use super::Broker;
 use super::commit::Waiting;
@@ -23,7 +23,6 @@ use super::event::{
 use super::outcome::{CloseReason, Refusal};
 use super::publish::{Origin, Publication, published_at};
 use super::session::{Link, Session};
-use super::stored::{cursor_key, member_key};
 use super::subscriptions::Entry;
 
 /// What is due for a session. A session has at most one of each.
@@ -46,15 +45,15 @@ const FOR_EVER: u32 = u32::MAX;
 
 impl Broker {
     pub(super) fn handle_connect(&mut self, connect: Connect) {
+        // A session whose end is due must not be found, however late the clock is.
+        self.run_timers();
         let connection = connect.connection;
         let name = match self.admit(&connect) {
             Ok(name) => name,
             Err(refusal) => return self.refuse_connection(connection, refusal),
         };
-        let (former, mut changes) = match self.registry.find(&name) {
-            Some(former) => self.leave_former(former, connect.start),
-            None => (None, Vec::new()),
-        };
+        let former = self.registry.find(&name);
+        let former = former.and_then(|id| self.leave_former(id, connect.start));
         let found = if former.is_some() {
             SessionFound::Present
         } else {
@@ -67,24 +66,24 @@ impl Broker {
             .min(self.settings.session_expiry_maximum);
         let limit = self.settings.inflight_maximum.min(WINDOW_CEILING);
         let window = connect.receive_maximum.min(limit).max(1);
-        let session = match former.and_then(|id| self.registry.at_mut(id.index)) {
-            Some(session) => session,
-            None => self.registry.create(&name, head),
+        let id = former.unwrap_or_else(|| self.registry.create(&name, head).id);
+        self.registry.set_will(id, connect.will);
+        let mut changes = self.delete_leftovers(&name);
+        let Some(session) = self.registry.get_mut(id) else {
+            return;
         };
-        let id = session.id;
         session.expiry = expiry;
         session.window = window;
-        session.will = connect.will;
         session.link = Link::Connecting(connection);
         session.is_stored |= expiry > 0;
-        let is_stored = session.is_stored;
-        if is_stored {
+        if session.is_stored {
+            let is_unstored = found == SessionFound::New || !changes.is_empty();
             changes.push(Self::put_session(session));
+            if is_unstored {
+                changes.extend(self.put_cursors(id));
+            }
         }
         self.registry.bind(connection, id);
-        if is_stored && found == SessionFound::New {
-            changes.extend(self.put_cursors(id));
-        }
         if changes.is_empty() {
             self.attach(id, connection, found);
         } else {
@@ -135,16 +134,18 @@ impl Broker {
         found: SessionFound,
         refusal: Refusal,
     ) {
-        if found == SessionFound::Present {
+        let is_held = self.registry.session_of(connection) == Some(id);
+        let Some(session) = self.registry.get_mut(id) else {
+            return;
+        };
+        let has_leftovers = self.leftovers.holds(&session.client_identifier);
+        if found == SessionFound::Present && !has_leftovers {
             self.note_unsaved(id);
             return self.attach(id, connection, found);
         }
-        let is_held = self.registry.session_of(connection) == Some(id);
-        let Some(session) = self.registry.get(id) else {
-            return;
-        };
         // Taken over meanwhile: the later commit decides.
         if is_held || session.holder().is_none() {
+            session.is_stored = false;
             if is_held {
                 self.tell(connection, Event::Refused(refusal));
             }
@@ -172,11 +173,12 @@ impl Broker {
             session.expiry = expiry.min(self.settings.session_expiry_maximum);
         }
         session.detach(now.wall, head);
-        if fate == WillFate::Discard || !was_online {
-            session.will = None;
-        }
         let expiry = session.expiry;
         let delay = session.will.as_ref().map(|will| will.delay_seconds);
+        let delay = delay.filter(|_| fate == WillFate::Publish && was_online);
+        if delay.is_none() {
+            self.registry.set_will(id, None);
+        }
         if expiry == 0 {
             return self.end_session(id);
         }
@@ -192,16 +194,14 @@ impl Broker {
 
     /// Publishes a will that waits, and stores the session without it.
     pub(super) fn publish_will(&mut self, id: SessionId) {
-        let Some(session) = self.registry.get_mut(id) else {
+        let Some(will) = self.registry.set_will(id, None) else {
             return;
         };
-        let Some(will) = session.will.take() else {
-            return;
-        };
-        let is_stored = session.is_stored;
-        let change = is_stored.then(|| Self::put_session(session));
-        let mut changes: Vec<_> = change.into_iter().collect();
-        if is_stored {
+        let mut changes = Vec::new();
+        if let Some(session) = self.registry.get(id)
+            && session.is_stored
+        {
+            changes.push(Self::put_session(session));
             changes.extend(self.put_cursors(id));
         }
         self.distribute(self.will_publication(Some(id), will), changes);
@@ -212,7 +212,7 @@ impl Broker {
         let Some(mut session) = self.remove_session(id) else {
             return;
         };
-        let changes = deletions(&session);
+        let changes = self.delete_leftovers(&session.client_identifier);
         match session.will.take() {
             Some(will) => self.distribute(self.will_publication(None, will), changes),
             None if changes.is_empty() => {}
@@ -221,14 +221,27 @@ impl Broker {
     }
 
     /// A will that could not be stored waits for the next second, unless the client is back.
-    pub(super) fn restore_will(&mut self, id: SessionId, will: Will) {
+    pub(super) fn restore_will(&mut self, id: Option<SessionId>, will: Will) {
         let again = self.now.instant + Duration::from_secs(1);
-        if let Some(session) = self.registry.get_mut(id)
-            && session.will.is_none()
-            && session.holder().is_none()
-        {
-            session.will = Some(will);
-            self.schedule(id, Timer::Will, again);
+        match id.and_then(|id| self.registry.get(id)) {
+            Some(session) if session.will.is_none() && session.holder().is_none() => {
+                let id = session.id;
+                self.registry.set_will(id, Some(will));
+                self.schedule(id, Timer::Will, again);
+            }
+            Some(_) => {}
+            None if self.refused_wills.len() < self.settings.session_count_maximum => {
+                self.refused_wills.push(will);
+                self.schedule_sweep();
+            }
+            None => {}
+        }
+    }
+
+    /// Publishes once more what the log refused.
+    pub(super) fn publish_refused_wills(&mut self) {
+        for will in std::mem::take(&mut self.refused_wills) {
+            self.distribute(self.will_publication(None, will), Vec::new());
         }
     }
 
@@ -265,7 +278,7 @@ impl Broker {
         changes.extend(self.put_cursors(id));
         let waiting = Waiting::Sweep {
             sessions: vec![id],
-            topics: Vec::new(),
+            members: Vec::new(),
         };
         self.commit(changes, Urgency::Relaxed, waiting);
     }
@@ -279,24 +292,24 @@ impl Broker {
             }
             name => name.to_owned(),
         };
-        let is_full = self.registry.len() >= self.settings.session_count_maximum;
-        if is_full && self.registry.find(&name).is_none() {
+        let count = self.registry.len() + self.leftovers.len();
+        let is_full = count >= self.settings.session_count_maximum;
+        let is_known = self.registry.find(&name).is_some() || self.leftovers.holds(&name);
+        if is_full && !is_known {
             return Err(Refusal::Sessions);
+        }
+        let will = connect.will.as_ref().map_or(0, Will::held_bytes);
+        if will > 0 && self.held_bytes() + will > self.settings.session_bytes_maximum {
+            return Err(Refusal::SessionBytes);
         }
         Ok(name)
     }
 
     /// Takes the session with the client's identifier from whoever holds it. Gives it back if it
-    /// goes on, otherwise what deletes it.
-    fn leave_former(
-        &mut self,
-        id: SessionId,
-        start: SessionStart,
-    ) -> (Option<SessionId>, Vec<Change>) {
+    /// goes on.
+    fn leave_former(&mut self, id: SessionId, start: SessionStart) -> Option<SessionId> {
         let (wall, head) = (self.now.wall, self.head);
-        let Some(session) = self.registry.get_mut(id) else {
-            return (None, Vec::new());
-        };
+        let session = self.registry.get_mut(id)?;
         let holder = session.holder();
         let was_online = session.online().is_some();
         // A session that does not outlive its connection ends with it, now.
@@ -306,29 +319,21 @@ impl Broker {
             Some(_) => ends && holder.is_none(),
             None => false,
         };
-        let will = session.will.take().filter(|_| is_will_due);
-        if holder.is_some() {
-            session.detach(wall, head);
-        }
         if let Some(holder) = holder {
+            session.detach(wall, head);
             let event = Event::Closed(CloseReason::TakenOver);
             self.tell(holder, event);
             self.registry.unbind(holder);
         }
         self.cancel_timers(id);
-        if let Some(will) = will {
+        let will = self.registry.set_will(id, None);
+        if let Some(will) = will.filter(|_| is_will_due) {
             self.distribute(self.will_publication(None, will), Vec::new());
         }
-        if !ends {
-            return (Some(id), Vec::new());
+        if ends {
+            self.remove_session(id);
         }
-        let removed = self.remove_session(id);
-        (
-            None,
-            removed
-                .map(|session| deletions(&session))
-                .unwrap_or_default(),
-        )
+        (!ends).then_some(id)
     }
 
     /// Forgets a session and everything that points to it.
@@ -337,6 +342,10 @@ impl Broker {
         let session = self.registry.remove(id)?;
         for filter in session.subscriptions.keys() {
             self.subscriptions.remove(filter, id.index);
+        }
+        if session.is_stored {
+            self.leftovers
+                .add(&session.client_identifier, session.rows());
         }
         debug_assert_ne!(id.index, Entry::ROUTE);
         Some(session)
@@ -378,28 +387,6 @@ impl Broker {
             }
         }
     }
-}
-
-/// The changes that delete everything stored of a session.
-pub(super) fn deletions(session: &Session) -> Vec<Change> {
-    if !session.is_stored {
-        return Vec::new();
-    }
-    let name = &session.client_identifier;
-    let delete = |table, key| Change::Delete { table, key };
-    let filters = session.subscriptions.keys();
-    let subscriptions =
-        filters.map(|filter| delete(Table::Subscriptions, member_key(name, filter.as_bytes())));
-    let notes = session.notes.keys();
-    let notes = notes.map(|key| delete(Table::Handshakes, member_key(name, &key.to_be_bytes())));
-    [
-        delete(Table::Sessions, name.as_bytes().to_vec()),
-        delete(Table::Cursors, cursor_key(name)),
-    ]
-    .into_iter()
-    .chain(subscriptions)
-    .chain(notes)
-    .collect()
 }
 
 /// When a session of an earlier run ends, by the wall clock.

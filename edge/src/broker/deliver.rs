@@ -1,7 +1,7 @@
 //! Deliveries that have a place: from the log, from the retained messages, and again; and their
 //! acknowledgements.
 
-use sync::{Change, Lane, Offset, Record, Table};
+use sync::{Lane, Offset, Record};
 use wire::topic::{TopicFilter, TopicName};
 
 use super::Broker;
@@ -12,8 +12,7 @@ use super::event::{
 use super::inflight::Source;
 use super::publish::is_expired;
 use super::retained::Step;
-use super::session::{KeptNote, Match, Session};
-use super::stored::member_key;
+use super::session::{Match, Session};
 
 /// Looks at the retained messages that one step takes, at most.
 const STEP_LOOKS: usize = 8;
@@ -35,7 +34,7 @@ impl Broker {
         }
     }
 
-    /// Keeps, changes or deletes a note; one about a delivery takes the cursors along, so that
+    /// Keeps, changes or deletes a note. One about a delivery takes the cursors along, so that
     /// tables never disagree about it.
     pub(super) fn handle_change_note(
         &mut self,
@@ -46,38 +45,25 @@ impl Broker {
         let Some(id) = self.registry.session_of(connection) else {
             return;
         };
-        let Some(session) = self.registry.get(id) else {
-            return;
-        };
         let (put, delivery) = match &change {
-            NoteChange::Put { note, delivery } => {
-                let place = delivery.map(|delivery| (delivery.0, session.place_of(delivery)));
-                (self.put_note(id, note, place), *delivery)
+            NoteChange::Put { note, delivery } => (self.put_note(id, note, *delivery), *delivery),
+            NoteChange::Delete { key, delivery } => {
+                if let Some(delivery) = delivery {
+                    self.settle(id, *delivery);
+                }
+                (Ok(self.delete_note(id, *key, *delivery)), *delivery)
             }
-            NoteChange::Delete { key, delivery } => (Ok(session.delete_note(*key)), *delivery),
         };
-        let change_of_table = match put {
-            Ok(change_of_table) => change_of_table,
+        let (change_of_table, former) = match put {
+            Ok(Some((change_of_table, former))) => (change_of_table, former),
+            Ok(None) => {
+                let outcome = Ok(());
+                return self.tell(connection, Event::NoteKept { token, outcome });
+            }
             Err(refusal) => {
                 let outcome = Err(refusal);
                 return self.tell(connection, Event::NoteKept { token, outcome });
             }
-        };
-        if let NoteChange::Delete {
-            delivery: Some(delivery),
-            ..
-        } = change
-        {
-            self.settle(id, delivery);
-        }
-        let Some(change_of_table) = change_of_table else {
-            return self.tell(
-                connection,
-                Event::NoteKept {
-                    token,
-                    outcome: Ok(()),
-                },
-            );
         };
         let mut changes = vec![change_of_table];
         if delivery.is_some() {
@@ -88,28 +74,9 @@ impl Broker {
             connection,
             token,
             change,
+            former,
         };
         self.commit(changes, Urgency::Immediate, waiting);
-    }
-
-    pub(super) fn note_committed(&mut self, id: SessionId, change: NoteChange) {
-        let Some(session) = self.registry.get_mut(id) else {
-            return;
-        };
-        match change {
-            NoteChange::Put { note, delivery } => {
-                session.notes.insert(
-                    note.key,
-                    KeptNote {
-                        value: note.value,
-                        delivery,
-                    },
-                );
-            }
-            NoteChange::Delete { key, .. } => {
-                session.notes.remove(&key);
-            }
-        }
     }
 
     pub(super) fn handle_fetched(
@@ -436,17 +403,10 @@ impl Session {
     }
 
     /// Where in the log a delivery can be found after a restart.
-    fn place_of(&self, delivery: DeliveryId) -> Option<(Lane, Offset)> {
+    pub(super) fn place_of(&self, delivery: DeliveryId) -> Option<(Lane, Offset)> {
         match self.inflight.find(delivery)?.source {
             Source::Logged(lane, offset) => Some((lane, offset)),
             Source::Passing | Source::Kept(_) | Source::Lost => None,
         }
-    }
-
-    fn delete_note(&self, key: u32) -> Option<Change> {
-        self.is_stored.then(|| Change::Delete {
-            table: Table::Handshakes,
-            key: member_key(&self.client_identifier, &key.to_be_bytes()),
-        })
     }
 }

@@ -39,8 +39,11 @@ pub enum Refusal {
     ClientIdentifier,
     /// [`super::Settings::subscription_count_maximum`] is reached.
     Subscriptions,
-    /// The filter has more levels than [`super::Settings::filter_level_maximum`].
-    FilterLevels,
+    /// The filter is longer than [`super::Settings::filter_bytes_maximum`], or has more levels than
+    /// `filter_level_maximum`.
+    Filter,
+    /// [`super::Settings::session_bytes_maximum`] is reached.
+    SessionBytes,
     /// Shared subscriptions are not served.
     SharedSubscription,
     /// [`super::Settings::retained_count_maximum`] or `retained_bytes_maximum` is reached.
@@ -61,7 +64,8 @@ impl fmt::Display for Refusal {
             Self::Sessions => "no session is left below the limit",
             Self::ClientIdentifier => "client identifier is longer than the limit",
             Self::Subscriptions => "no subscription is left below the limit",
-            Self::FilterLevels => "topic filter has more levels than the limit",
+            Self::Filter => "topic filter is longer or has more levels than the limit",
+            Self::SessionBytes => "no room for filters and wills is left below the limit",
             Self::SharedSubscription => "shared subscriptions are not served",
             Self::Retained => "no room for retained messages is left below the limit",
             Self::Notes => "no note is left below the limit",

@@ -6,7 +6,7 @@
 //! (retain, exactly once) takes its readers with QoS over 0 along, so that nobody sees what its
 //! publisher may send again. QoS 0 passes through memory at once, always.
 
-use sync::{Change, Lane, Offset, Record, RecordParts, Table, WallTime};
+use sync::{Change, Lane, Offset, Record, RecordParts, WallTime};
 use wire::topic::{TopicFilter, TopicName};
 
 use super::Broker;
@@ -14,8 +14,7 @@ use super::commit::Waiting;
 use super::event::{ConnectionId, Delivery, Event, Note, Output, SessionId, Token, Urgency, Will};
 use super::inflight::Source;
 use super::outcome::{Outcome, Refusal};
-use super::session::{KeptNote, Match};
-use super::stored::{Blob, StoredNote, encode, member_key};
+use super::session::Match;
 use super::subscriptions::Entry;
 
 /// A message whose commit is not answered yet.
@@ -23,7 +22,8 @@ use super::subscriptions::Entry;
 pub(super) struct Publication {
     pub(super) record: Record,
     pub(super) origin: Origin,
-    pub(super) note: Option<(SessionId, Note)>,
+    /// The note that is kept with it.
+    pub(super) note: Option<(SessionId, u32)>,
     pub(super) is_appended: bool,
     pub(super) outcome: Outcome,
 }
@@ -56,9 +56,6 @@ struct Demand {
     needs_log: bool,
 }
 
-/// Bytes of a note's value, at most.
-const NOTE_BYTES_MAXIMUM: usize = 64;
-
 impl Broker {
     pub(super) fn handle_publish(
         &mut self,
@@ -75,13 +72,13 @@ impl Broker {
         let (mut changes, mut kept) = (Vec::new(), None);
         if let Some(note) = note {
             match self.put_note(id, &note, None) {
-                Ok(change) => changes.extend(change),
+                Ok(put) => changes.extend(put.map(|(change, _)| change)),
                 Err(refusal) => {
                     let publication = Publication::new(record, origin);
                     return self.refuse(&publication, refusal);
                 }
             }
-            kept = Some((id, note));
+            kept = Some((id, note.key));
         }
         let publication = Publication {
             note: kept,
@@ -99,7 +96,7 @@ impl Broker {
     pub(super) fn distribute(&mut self, mut publication: Publication, mut changes: Vec<Change>) {
         let record = publication.record.clone();
         if record.is_retained() {
-            match self.retained.set(&record) {
+            match self.retained.change(&record) {
                 Ok(change) => changes.push(change),
                 Err(refusal) => {
                     // The end of a session does not depend on its will.
@@ -162,57 +159,21 @@ impl Broker {
             self.forget_appending(&publication.record);
             self.offer(&publication.record, lane, offset);
         }
-        if let Some((id, note)) = &publication.note
-            && let Some(session) = self.registry.get_mut(*id)
-            && session.is_stored
-        {
-            let kept = KeptNote {
-                value: note.value.clone(),
-                delivery: None,
-            };
-            session.notes.insert(note.key, kept);
+        if publication.record.is_retained() {
+            self.retained.set(publication.record.clone());
         }
         let outcome = publication.outcome;
         self.answer(&publication, outcome);
     }
 
     pub(super) fn publication_failed(&mut self, publication: Publication, refusal: Refusal) {
-        let record = &publication.record;
         if publication.is_appended {
-            self.forget_appending(record);
+            self.forget_appending(&publication.record);
         }
-        if record.is_retained() {
-            self.retained.note_unsaved(record.topic());
-            self.schedule_sweep();
-        }
-        if let Origin::Will {
-            session: Some(session),
-            will,
-        } = &publication.origin
-        {
+        if let Origin::Will { session, will } = &publication.origin {
             self.restore_will(*session, will.clone());
         }
         self.refuse(&publication, refusal);
-    }
-
-    /// The change that keeps a note; none when the session is not stored.
-    pub(super) fn put_note(
-        &self,
-        id: SessionId,
-        note: &Note,
-        delivery: Option<(u16, Option<(Lane, Offset)>)>,
-    ) -> Result<Option<Change>, Refusal> {
-        let session = self.registry.get(id).ok_or(Refusal::SessionGone)?;
-        let is_new = !session.notes.contains_key(&note.key);
-        let is_full = is_new && session.notes.len() >= self.settings.note_count_maximum;
-        if note.value.len() > NOTE_BYTES_MAXIMUM || is_full {
-            return Err(Refusal::Notes);
-        }
-        Ok(session.is_stored.then(|| Change::Put {
-            table: Table::Handshakes,
-            key: member_key(&session.client_identifier, &note.key.to_be_bytes()),
-            value: encode(&StoredNote::new(Blob(note.value.clone()), delivery)),
-        }))
     }
 
     /// The lane that a rule gives a record.
@@ -376,6 +337,9 @@ impl Broker {
 
     fn refuse(&mut self, publication: &Publication, refusal: Refusal) {
         self.counters.refused += 1;
+        if let Some((id, key)) = publication.note {
+            self.forget_note(id, key);
+        }
         self.answer(publication, Outcome::Refused(refusal));
     }
 }

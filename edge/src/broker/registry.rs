@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use sync::{Offset, PerLane};
 
-use super::event::{ConnectionId, SessionId};
+use super::event::{ConnectionId, SessionId, Will};
 use super::session::Session;
+use super::stored::Subscription;
 
 /// All sessions.
 #[derive(Debug, Default)]
@@ -15,6 +16,8 @@ pub(super) struct Registry {
     by_name: BTreeMap<Box<str>, SessionId>,
     /// By the index of the connection.
     connections: Vec<Option<(ConnectionId, SessionId)>>,
+    /// What the filters and wills of all sessions take.
+    held_bytes: usize,
 }
 
 #[derive(Debug, Default)]
@@ -47,11 +50,44 @@ impl Registry {
         let session = slot.session.take()?;
         slot.generation = slot.generation.wrapping_add(1);
         self.free.push(id.index);
+        self.held_bytes -= session.held_bytes();
         self.by_name.remove(&session.client_identifier);
         if let Some(connection) = session.holder() {
             self.unbind(connection);
         }
         Some(session)
+    }
+
+    /// Gives a session another will, or none; gives back the former.
+    pub(super) fn set_will(&mut self, id: SessionId, will: Option<Will>) -> Option<Will> {
+        let session = self.get_mut(id)?;
+        let new = will.as_ref().map_or(0, Will::held_bytes);
+        let former = std::mem::replace(&mut session.will, will);
+        self.held_bytes += new;
+        self.held_bytes -= former.as_ref().map_or(0, Will::held_bytes);
+        former
+    }
+
+    /// Adds a subscription to a session; gives back the one that it replaces.
+    pub(super) fn subscribe(
+        &mut self,
+        id: SessionId,
+        filter: &str,
+        subscription: Subscription,
+    ) -> Option<Subscription> {
+        let session = self.get_mut(id)?;
+        let former = session.subscriptions.insert(filter.into(), subscription);
+        if former.is_none() {
+            self.held_bytes += Subscription::held_bytes(filter);
+        }
+        former
+    }
+
+    /// Takes a subscription from a session.
+    pub(super) fn unsubscribe(&mut self, id: SessionId, filter: &str) -> Option<Subscription> {
+        let former = self.get_mut(id)?.subscriptions.remove(filter)?;
+        self.held_bytes -= Subscription::held_bytes(filter);
+        Some(former)
     }
 
     /// Notes which session a connection holds.
@@ -102,6 +138,11 @@ impl Registry {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Session> {
         self.slots.iter().filter_map(|slot| slot.session.as_deref())
+    }
+
+    /// What the filters and wills of all sessions take, in bytes.
+    pub(super) const fn held_bytes(&self) -> usize {
+        self.held_bytes
     }
 
     pub(super) fn len(&self) -> usize {

@@ -26,7 +26,7 @@ impl Broker {
         self.restore_notes(stored.handshakes, &mut changes);
         for (_, value) in stored.retained {
             match Record::from_bytes(Bytes::from(value)) {
-                Ok(record) => self.retained.restore(record),
+                Ok(record) => self.retained.set(record),
                 Err(_) => self.counters.damaged += 1,
             }
         }
@@ -55,13 +55,13 @@ impl Broker {
             session.expiry = expiry;
             session.is_stored = true;
             session.link = Link::Offline { since };
-            session.will = will.and_then(|(delay_seconds, record)| {
+            let will = will.and_then(|(delay_seconds, record)| {
                 Some(Will {
                     record: Record::from_bytes(record.0).ok()?,
                     delay_seconds,
                 })
             });
-            let will_due = session.will.as_ref().and_then(|will| {
+            let will_due = will.as_ref().and_then(|will| {
                 end_of(
                     will.delay_seconds.min(u32::MAX - 1),
                     since,
@@ -70,7 +70,8 @@ impl Broker {
                 )
             });
             let id = session.id;
-            if left_at.is_none() {
+            self.registry.set_will(id, will);
+            if let Some(session) = self.registry.get(id).filter(|_| left_at.is_none()) {
                 // The power was cut while the client was connected: it is away from now on.
                 changes.push(Self::put_session(session));
             }
@@ -127,21 +128,19 @@ impl Broker {
             };
             let filter = std::str::from_utf8(filter).ok();
             let subscription = Subscription::decode(&value, self.epoch);
-            let (Some(filter), Some(subscription), Some(session)) =
-                (filter, subscription, self.registry.get_mut(id))
-            else {
+            let (Some(filter), Some(subscription)) = (filter, subscription) else {
                 self.counters.damaged += 1;
                 continue;
             };
-            if subscription.is_walking {
+            self.add_subscription(id, filter, subscription);
+            if let Some(session) = self.registry.get_mut(id)
+                && subscription.is_walking
+            {
                 session.walks.push_back(Walk {
                     filter: filter.into(),
                     after: None,
                 });
             }
-            session.subscriptions.insert(filter.into(), subscription);
-            self.subscriptions
-                .insert(filter, subscription.entry(id.index));
         }
     }
 

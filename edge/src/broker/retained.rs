@@ -1,7 +1,7 @@
-//! Retained messages: the last one of each topic that wanted to be kept, bounded in count and
-//! bytes. Memory is ahead of the table by the commits that are not answered.
+//! Retained messages: the last durable one of each topic that wanted to be kept, bounded in count
+//! and bytes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use sync::{Change, Record, Table};
@@ -14,8 +14,6 @@ use super::outcome::Refusal;
 pub(super) struct Retained {
     records: BTreeMap<Box<str>, Record>,
     bytes: usize,
-    /// Topics whose change could not be committed; tried again at each sweep.
-    unsaved: BTreeSet<Box<str>>,
     count_maximum: usize,
     bytes_maximum: usize,
 }
@@ -43,20 +41,18 @@ impl Retained {
         }
     }
 
-    /// Takes a stored message over, whatever the limits.
-    pub(super) fn restore(&mut self, record: Record) {
-        self.insert(record);
-    }
-
-    /// Keeps a message, or forgets the topic's one when the payload is empty.
+    /// The change that keeps a message, or deletes the topic's one when the payload is empty.
     ///
     /// # Errors
-    /// When a limit is reached; nothing changes then.
-    pub(super) fn set(&mut self, record: &Record) -> Result<Change, Refusal> {
+    /// When a limit is reached. What other commits on their way will add is not counted.
+    pub(super) fn change(&self, record: &Record) -> Result<Change, Refusal> {
         let topic = record.topic();
         // [MQTT-3.3.1-6] [MQTT-3.3.1-7]
         if record.payload().is_empty() {
-            return Ok(self.delete(topic));
+            return Ok(Change::Delete {
+                table: Table::Retained,
+                key: topic.into(),
+            });
         }
         let old = self.records.get(topic).map(|old| old.as_bytes().len());
         let is_full = match old {
@@ -72,37 +68,24 @@ impl Retained {
         if is_full {
             return Err(Refusal::Retained);
         }
-        self.insert(record.clone());
-        Ok(put(record))
-    }
-
-    /// Forgets a topic's message.
-    pub(super) fn delete(&mut self, topic: &str) -> Change {
-        if let Some(old) = self.records.remove(topic) {
-            self.bytes -= old.as_bytes().len();
-        }
-        Change::Delete {
+        Ok(Change::Put {
             table: Table::Retained,
             key: topic.into(),
-        }
+            value: record.as_bytes().to_vec(),
+        })
     }
 
-    /// Notes that the change of a topic is not durable.
-    pub(super) fn note_unsaved(&mut self, topic: &str) {
-        self.unsaved.insert(topic.into());
-    }
-
-    /// The changes that are still to be made durable, and their topics.
-    pub(super) fn take_unsaved(&mut self) -> (Vec<Change>, BTreeSet<Box<str>>) {
-        let topics = std::mem::take(&mut self.unsaved);
-        let changes = topics.iter().map(|topic| match self.records.get(topic) {
-            Some(record) => put(record),
-            None => Change::Delete {
-                table: Table::Retained,
-                key: topic.as_bytes().to_vec(),
-            },
-        });
-        (changes.collect(), topics)
+    /// Takes over what is durable: a message, or that its topic has none when the payload is
+    /// empty.
+    pub(super) fn set(&mut self, record: Record) {
+        let topic = record.topic();
+        let old = if record.payload().is_empty() {
+            self.records.remove(topic)
+        } else {
+            self.bytes += record.as_bytes().len();
+            self.records.insert(topic.into(), record)
+        };
+        self.bytes -= old.map_or(0, |old| old.as_bytes().len());
     }
 
     /// Looks for the next message that matches a filter, after a topic.
@@ -138,20 +121,5 @@ impl Retained {
 
     pub(super) fn len(&self) -> usize {
         self.records.len()
-    }
-
-    fn insert(&mut self, record: Record) {
-        self.bytes += record.as_bytes().len();
-        if let Some(old) = self.records.insert(record.topic().into(), record) {
-            self.bytes -= old.as_bytes().len();
-        }
-    }
-}
-
-fn put(record: &Record) -> Change {
-    Change::Put {
-        table: Table::Retained,
-        key: record.topic().into(),
-        value: record.as_bytes().to_vec(),
     }
 }

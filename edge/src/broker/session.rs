@@ -9,14 +9,15 @@
 //! behind -> live    reading has reached the head
 //! ```
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
-use sync::{Cursor, Instant, Lane, Offset, PerLane, Record, WallTime};
+use sync::{Cursor, Instant, Lane, Offset, PerLane, Record, Table, WallTime};
 
 use super::event::{ConnectionId, DeliveryId, SessionId, SubscriptionIdentifiers, Will};
 use super::inflight::Inflight;
-use super::stored::{Blob, StoredSession, Subscription};
+use super::leftovers::Row;
+use super::stored::{Blob, StoredSession, Subscription, cursor_key, member_key};
 
 /// Of so many reads one is of the least important lane that is behind.
 const READS_A_ROUND: u8 = 8;
@@ -42,6 +43,8 @@ pub(super) struct Session {
     pub(super) walks: VecDeque<Walk>,
     /// Filters whose stored value still says that retained messages are to be sent.
     pub(super) walked: Vec<Box<str>>,
+    /// Rows that a refused commit left as they were.
+    pub(super) unsaved: BTreeSet<Member>,
     /// The read that is not answered yet.
     pub(super) fetching: Option<(Lane, Offset)>,
     /// How many reads there were; wraps.
@@ -87,6 +90,15 @@ pub(super) struct KeptNote {
     pub(super) delivery: Option<DeliveryId>,
 }
 
+/// A row below the session's own.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Member {
+    /// A subscription, by its filter.
+    Filter(Box<str>),
+    /// A note, by its key.
+    Note(u32),
+}
+
 /// A session's place in one lane.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Reader {
@@ -123,6 +135,13 @@ impl Match {
     }
 }
 
+impl Will {
+    /// What keeping it takes.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.record.as_bytes().len()
+    }
+}
+
 impl Session {
     /// Starts a session that wants everything from the heads on.
     pub(super) fn new(id: SessionId, client_identifier: &str, heads: PerLane<Offset>) -> Self {
@@ -140,6 +159,7 @@ impl Session {
             inflight: Inflight::default(),
             walks: VecDeque::new(),
             walked: Vec::new(),
+            unsaved: BTreeSet::new(),
             fetching: None,
             reads: 1,
             stride: 1,
@@ -270,6 +290,38 @@ impl Session {
             return reader.cursor.ack_floor();
         }
         reader.cursor.pending().next().unwrap_or(head)
+    }
+
+    /// What its filters and its will take, in bytes.
+    pub(super) fn held_bytes(&self) -> usize {
+        let filters = self.subscriptions.keys();
+        let will = self.will.as_ref().map_or(0, Will::held_bytes);
+        will + filters
+            .map(|it| Subscription::held_bytes(it))
+            .sum::<usize>()
+    }
+
+    /// Names the row of a member.
+    pub(super) fn row(&self, member: &Member) -> Row {
+        let name = &self.client_identifier;
+        match member {
+            Member::Filter(filter) => (Table::Subscriptions, member_key(name, filter.as_bytes())),
+            Member::Note(key) => (Table::Handshakes, member_key(name, &key.to_be_bytes())),
+        }
+    }
+
+    /// Names every row that it may have.
+    pub(super) fn rows(&self) -> impl Iterator<Item = Row> {
+        let name = &self.client_identifier;
+        let filters = self.subscriptions.keys().cloned().map(Member::Filter);
+        let notes = self.notes.keys().copied().map(Member::Note);
+        let members = filters.chain(notes).chain(self.unsaved.iter().cloned());
+        [
+            (Table::Sessions, name.as_bytes().to_vec()),
+            (Table::Cursors, cursor_key(name)),
+        ]
+        .into_iter()
+        .chain(members.map(|member| self.row(&member)))
     }
 
     /// Whether any subscription wants records of the log; QoS 0 is not kept for later.

@@ -12,6 +12,11 @@ pub struct Settings {
     pub subscription_count_maximum: usize,
     /// Levels of a topic filter. A deeper filter is refused. Default 64.
     pub filter_level_maximum: usize,
+    /// Bytes of a topic filter. A longer one is refused. Default 1,024.
+    pub filter_bytes_maximum: usize,
+    /// Bytes that the filters and wills of all sessions take. At the limit a filter is refused, and
+    /// a client that brings a will. Default 16 MiB.
+    pub session_bytes_maximum: usize,
     /// Bytes of a client identifier. A longer one is refused. Default 256.
     pub client_identifier_bytes_maximum: usize,
     /// Seconds that a session may outlive its connection. More is cut to it. Default `u32::MAX`,
@@ -49,6 +54,8 @@ impl Default for Settings {
             session_count_maximum: 10_000,
             subscription_count_maximum: 1_000,
             filter_level_maximum: 64,
+            filter_bytes_maximum: 1_024,
+            session_bytes_maximum: 16 << 20,
             client_identifier_bytes_maximum: 256,
             session_expiry_maximum: u32::MAX,
             inflight_maximum: 64,

@@ -1,5 +1,7 @@
 //! Subscribing and unsubscribing: effective at once, answered when durable.
 
+use std::collections::BTreeSet;
+
 use sync::{Change, Table};
 use wire::topic::TopicFilter;
 
@@ -9,9 +11,9 @@ use super::event::{
     ConnectionId, Echo, Event, RetainAs, RetainHandling, SessionId, SubscribeFilter, Token, Urgency,
 };
 use super::outcome::{Refusal, Unsubscription};
-use super::session::Walk;
+use super::session::{Member, Session, Walk};
 use super::stored::{Subscription, member_key};
-use super::subscriptions::Entry;
+use super::subscriptions::{Entry, Subscriptions};
 
 /// A subscribe whose commit is not answered yet.
 #[derive(Debug)]
@@ -20,10 +22,23 @@ pub(super) struct SubscribeWaiting {
     connection: ConnectionId,
     token: Token,
     codes: Vec<Result<u8, Refusal>>,
-    /// Filters that were not there before.
-    added: Vec<String>,
+    /// What became of filters, in order.
+    replaced: Vec<Replaced>,
     /// Filters whose retained messages are to be sent.
-    walks: Vec<String>,
+    walks: BTreeSet<String>,
+}
+
+/// A filter, its subscription, and the one before.
+type Replaced = (Box<str>, Subscription, Option<Subscription>);
+
+/// An unsubscribe whose commit is not answered yet.
+#[derive(Debug)]
+pub(super) struct UnsubscribeWaiting {
+    session: SessionId,
+    connection: ConnectionId,
+    token: Token,
+    codes: Vec<Result<Unsubscription, Refusal>>,
+    removed: Vec<Box<str>>,
 }
 
 impl Broker {
@@ -41,8 +56,8 @@ impl Broker {
             connection,
             token,
             codes: Vec::with_capacity(filters.len()),
-            added: Vec::new(),
-            walks: Vec::new(),
+            replaced: Vec::new(),
+            walks: BTreeSet::new(),
         };
         let mut changes = Vec::new();
         for filter in filters {
@@ -67,24 +82,10 @@ impl Broker {
         changes: &mut Vec<Change>,
     ) -> Result<u8, Refusal> {
         let filter = wanted.filter.as_str();
-        let session = self
-            .registry
-            .get_mut(waiting.session)
-            .ok_or(Refusal::SessionGone)?;
-        // An invalid filter never gets here: the view decoded it.
-        let parsed = TopicFilter::new(filter).map_err(|_| Refusal::FilterLevels)?;
-        if parsed.is_shared() {
-            return Err(Refusal::SharedSubscription);
-        }
-        if parsed.levels().count() > self.settings.filter_level_maximum {
-            return Err(Refusal::FilterLevels);
-        }
+        let id = waiting.session;
+        let session = self.registry.get(id).ok_or(Refusal::SessionGone)?;
         let former = session.subscriptions.get(filter).copied();
-        let is_full = session.subscriptions.len() >= self.settings.subscription_count_maximum;
-        if is_full && former.is_none() {
-            return Err(Refusal::Subscriptions);
-        }
-
+        self.admit_filter(session, filter, former.is_none())?;
         let is_walking = match wanted.retain_handling {
             RetainHandling::Always => true,
             RetainHandling::WhenNew => former.is_none(),
@@ -101,23 +102,61 @@ impl Broker {
                 .map_or(self.head, |it| it.begin),
             is_walking: is_walking || former.is_some_and(|former| former.is_walking),
         };
-        session.subscriptions.insert(filter.into(), subscription);
-        self.subscriptions
-            .insert(filter, subscription.entry(waiting.session.index));
-        if former.is_none() {
-            waiting.added.push(filter.to_owned());
-        }
-        if is_walking {
-            waiting.walks.push(filter.to_owned());
-        }
         if session.is_stored {
             changes.push(Change::Put {
                 table: Table::Subscriptions,
                 key: member_key(&session.client_identifier, filter.as_bytes()),
                 value: subscription.encode(self.epoch),
             });
+            waiting.replaced.push((filter.into(), subscription, former));
         }
+        if is_walking {
+            waiting.walks.insert(filter.to_owned());
+        }
+        self.add_subscription(id, filter, subscription);
         Ok(wanted.qos)
+    }
+
+    /// Checks a filter against the limits.
+    fn admit_filter(&self, session: &Session, filter: &str, is_new: bool) -> Result<(), Refusal> {
+        // An invalid filter never gets here: the view decoded it.
+        let parsed = TopicFilter::new(filter).map_err(|_| Refusal::Filter)?;
+        if parsed.is_shared() {
+            return Err(Refusal::SharedSubscription);
+        }
+        let settings = &self.settings;
+        let has_more_levels = parsed.levels().count() > settings.filter_level_maximum;
+        if filter.len() > settings.filter_bytes_maximum || has_more_levels {
+            return Err(Refusal::Filter);
+        }
+        if is_new && session.subscriptions.len() >= settings.subscription_count_maximum {
+            return Err(Refusal::Subscriptions);
+        }
+        let added = Subscriptions::added_bytes(parsed) + Subscription::held_bytes(filter);
+        if is_new && self.held_bytes() + added > settings.session_bytes_maximum {
+            return Err(Refusal::SessionBytes);
+        }
+        Ok(())
+    }
+
+    pub(super) fn add_subscription(
+        &mut self,
+        id: SessionId,
+        filter: &str,
+        subscription: Subscription,
+    ) {
+        let entry = subscription.entry(id.index);
+        self.registry.subscribe(id, filter, subscription);
+        self.subscriptions.insert(filter, entry);
+    }
+
+    /// False when there was none.
+    fn remove_subscription(&mut self, id: SessionId, filter: &str) -> bool {
+        let is_there = self.registry.unsubscribe(id, filter).is_some();
+        if is_there {
+            self.subscriptions.remove(filter, id.index);
+        }
+        is_there
     }
 
     pub(super) fn subscribe_committed(&mut self, waiting: SubscribeWaiting) {
@@ -143,25 +182,25 @@ impl Broker {
         self.wake(id);
     }
 
+    /// Goes back to the subscriptions before, unless they were changed again meanwhile.
     pub(super) fn subscribe_failed(&mut self, waiting: SubscribeWaiting, refusal: Refusal) {
-        let SubscribeWaiting {
-            session: id,
-            connection,
-            token,
-            codes,
-            added,
-            ..
-        } = waiting;
-        if let Some(session) = self.registry.get_mut(id) {
-            for filter in added {
-                session.subscriptions.remove(filter.as_str());
-                self.subscriptions.remove(&filter, id.index);
+        let id = waiting.session;
+        for (filter, subscription, former) in waiting.replaced.into_iter().rev() {
+            let session = self.registry.get(id);
+            let found = session.and_then(|session| session.subscriptions.get(&filter));
+            if found == Some(&subscription) {
+                match former {
+                    Some(former) => self.add_subscription(id, &filter, former),
+                    None => {
+                        self.remove_subscription(id, &filter);
+                    }
+                }
             }
+            self.note_unsaved_member(id, Member::Filter(filter));
         }
-        let codes = codes
-            .into_iter()
-            .map(|code| code.and(Err(refusal)))
-            .collect();
+        let (connection, token) = (waiting.connection, waiting.token);
+        let codes = waiting.codes.into_iter();
+        let codes = codes.map(|code| code.and(Err(refusal))).collect();
         self.tell(connection, Event::Subscribed { token, codes });
     }
 
@@ -174,36 +213,52 @@ impl Broker {
         let Some(id) = self.registry.session_of(connection) else {
             return;
         };
-        let Some(session) = self.registry.get_mut(id) else {
-            return;
+        let mut waiting = UnsubscribeWaiting {
+            session: id,
+            connection,
+            token,
+            codes: Vec::with_capacity(filters.len()),
+            removed: Vec::new(),
         };
-        let (mut codes, mut changes) = (Vec::with_capacity(filters.len()), Vec::new());
+        let mut changes = Vec::new();
         for filter in filters {
-            if session.subscriptions.remove(filter.as_str()).is_none() {
-                codes.push(Ok(Unsubscription::NotFound));
+            if !self.remove_subscription(id, filter) {
+                waiting.codes.push(Ok(Unsubscription::NotFound));
                 continue;
             }
-            codes.push(Ok(Unsubscription::Removed));
-            self.subscriptions.remove(filter, id.index);
+            waiting.codes.push(Ok(Unsubscription::Removed));
+            let Some(session) = self.registry.get_mut(id) else {
+                return;
+            };
             session.walks.retain(|walk| *walk.filter != **filter);
             if session.is_stored {
-                let key = member_key(&session.client_identifier, filter.as_bytes());
-                changes.push(Change::Delete {
-                    table: Table::Subscriptions,
-                    key,
-                });
+                let member = Member::Filter(filter.as_str().into());
+                let (table, key) = session.row(&member);
+                changes.push(Change::Delete { table, key });
+                waiting.removed.push(filter.as_str().into());
             }
         }
         if changes.is_empty() {
-            self.tell(connection, Event::Unsubscribed { token, codes });
+            self.unsubscribe_committed(waiting);
         } else {
-            let waiting = Waiting::Unsubscribe {
-                connection,
-                token,
-                codes,
-            };
+            let waiting = Waiting::Unsubscribe(Box::new(waiting));
             self.commit(changes, Urgency::Immediate, waiting);
         }
+    }
+
+    pub(super) fn unsubscribe_committed(&mut self, waiting: UnsubscribeWaiting) {
+        let (token, codes) = (waiting.token, waiting.codes);
+        self.tell(waiting.connection, Event::Unsubscribed { token, codes });
+    }
+
+    /// The subscriptions stay removed, and are removed from the table later.
+    pub(super) fn unsubscribe_failed(&mut self, waiting: UnsubscribeWaiting, refusal: Refusal) {
+        for filter in waiting.removed {
+            self.note_unsaved_member(waiting.session, Member::Filter(filter));
+        }
+        let token = waiting.token;
+        let codes = waiting.codes.iter().map(|_| Err(refusal)).collect();
+        self.tell(waiting.connection, Event::Unsubscribed { token, codes });
     }
 }
 

@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use wire::topic::TopicFilter;
+
 /// One session's subscription at one node, as small as matching allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
@@ -57,6 +59,9 @@ struct Node {
 }
 
 const ROOT: u32 = 0;
+/// A node, its name, its place in its parent and the first entry: measured with filters that share
+/// nothing.
+const NODE_BYTES: usize = 400;
 
 impl Subscriptions {
     /// Starts without subscriptions.
@@ -128,8 +133,17 @@ impl Subscriptions {
         }
     }
 
+    /// What the tree takes, in bytes.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.node_count() * NODE_BYTES
+    }
+
+    /// The most that another filter adds, in bytes.
+    pub(super) fn added_bytes(filter: TopicFilter<'_>) -> usize {
+        filter.levels().count() * NODE_BYTES
+    }
+
     /// Counts the nodes in use, the root among them.
-    #[cfg(test)]
     fn node_count(&self) -> usize {
         self.nodes.len() - self.free.len()
     }
@@ -224,7 +238,7 @@ fn split_level(topic: &str) -> (&str, Option<&str>) {
 
 #[cfg(test)]
 mod tests {
-    use wire::topic::{TopicFilter, TopicName};
+    use wire::topic::TopicName;
 
     use super::*;
 

@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use sync::{Change, Lane, Table};
+use sync::{Change, Lane};
 
 use super::Broker;
 use super::commit::Waiting;
 use super::connect::Timer;
 use super::event::{SessionId, Urgency};
-use super::stored::member_key;
+use super::session::Member;
 
 /// How long moved cursors may wait for their commit: what is read again after a power cut.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
@@ -69,6 +69,16 @@ impl Broker {
         }
     }
 
+    /// Notes that a row of a session is not stored as it is.
+    pub(super) fn note_unsaved_member(&mut self, id: SessionId, member: Member) {
+        if let Some(session) = self.registry.get_mut(id)
+            && session.is_stored
+        {
+            session.unsaved.insert(member);
+            self.mark_dirty(id);
+        }
+    }
+
     /// Looks for stored cursors that the heads have left far behind.
     pub(super) fn note_head_moved(&mut self, lane: Lane) {
         let lag = self.head[lane].0.saturating_sub(self.swept_head[lane].0);
@@ -83,32 +93,40 @@ impl Broker {
             self.wake(id);
         }
         self.renew_lagging();
-        let (mut changes, topics) = self.retained.take_unsaved();
-        let mut topics: Vec<_> = topics.into_iter().collect();
+        self.delete_stranded();
+        self.publish_refused_wills();
         let dirty: Vec<SessionId> = std::mem::take(&mut self.dirty).into_iter().collect();
-        for some in dirty.chunks(SWEEP_SESSIONS) {
-            for id in some {
-                self.put_dirty(*id, &mut changes);
+        for sessions in dirty.chunks(SWEEP_SESSIONS) {
+            let (mut changes, mut members) = (Vec::new(), Vec::new());
+            for id in sessions {
+                self.put_dirty(*id, &mut changes, &mut members);
             }
-            self.commit_sweep(
-                std::mem::take(&mut changes),
-                some,
-                std::mem::take(&mut topics),
-            );
-        }
-        self.commit_sweep(changes, &[], topics);
-    }
-
-    fn commit_sweep(&mut self, changes: Vec<Change>, some: &[SessionId], topics: Vec<Box<str>>) {
-        if !changes.is_empty() {
-            let sessions = some.to_vec();
-            let waiting = Waiting::Sweep { sessions, topics };
-            self.commit(changes, Urgency::Relaxed, waiting);
+            let sessions = sessions.to_vec();
+            if !changes.is_empty() {
+                let waiting = Waiting::Sweep { sessions, members };
+                self.commit(changes, Urgency::Relaxed, waiting);
+            }
         }
     }
 
-    /// The changes that bring what is stored of a session up to date.
-    fn put_dirty(&mut self, id: SessionId, changes: &mut Vec<Change>) {
+    /// Deletes what ended sessions left when the log refused.
+    fn delete_stranded(&mut self) {
+        let stranded = self.leftovers.stranded();
+        let stranded = stranded.filter(|client| self.registry.find(client).is_none());
+        let some: Vec<Box<str>> = stranded.take(SWEEP_SESSIONS).map(Box::from).collect();
+        for client in some {
+            let changes = self.delete_leftovers(&client);
+            self.commit(changes, Urgency::Relaxed, Waiting::Nobody);
+        }
+    }
+
+    /// The changes that bring what is stored of a session up to date, and the rows they are about.
+    fn put_dirty(
+        &mut self,
+        id: SessionId,
+        changes: &mut Vec<Change>,
+        members: &mut Vec<(SessionId, Member)>,
+    ) {
         let Some(session) = self.registry.get_mut(id) else {
             return;
         };
@@ -119,7 +137,8 @@ impl Broker {
             changes.push(Self::put_session(session));
         }
         changes.extend(self.put_cursors(id));
-        self.put_walked(id, changes);
+        self.note_walked(id);
+        self.put_unsaved(id, changes, members);
     }
 
     fn renew_lagging(&mut self) {
@@ -147,8 +166,8 @@ impl Broker {
         lagging.into_iter().for_each(|id| self.mark_dirty(id));
     }
 
-    /// Stores that the retained messages of subscriptions were sent, once all are acknowledged.
-    fn put_walked(&mut self, id: SessionId, changes: &mut Vec<Change>) {
+    /// Notes that the retained messages of subscriptions were sent, once all are acknowledged.
+    fn note_walked(&mut self, id: SessionId) {
         let Some(session) = self.registry.get_mut(id) else {
             return;
         };
@@ -163,11 +182,33 @@ impl Broker {
                 continue;
             }
             subscription.is_walking = false;
-            changes.push(Change::Put {
-                table: Table::Subscriptions,
-                key: member_key(&session.client_identifier, filter.as_bytes()),
-                value: subscription.encode(self.epoch),
+            session.unsaved.insert(Member::Filter(filter));
+        }
+    }
+
+    /// Writes what memory says of rows that are older. A note is only ever deleted: one that is
+    /// there came with a commit of its own.
+    fn put_unsaved(
+        &mut self,
+        id: SessionId,
+        changes: &mut Vec<Change>,
+        members: &mut Vec<(SessionId, Member)>,
+    ) {
+        let Some(session) = self.registry.get_mut(id) else {
+            return;
+        };
+        for member in std::mem::take(&mut session.unsaved) {
+            let (table, key) = session.row(&member);
+            let value = match &member {
+                Member::Filter(filter) => session.subscriptions.get(filter),
+                Member::Note(note) if session.notes.contains_key(note) => continue,
+                Member::Note(_) => None,
+            };
+            changes.push(match value.map(|it| it.encode(self.epoch)) {
+                Some(value) => Change::Put { table, key, value },
+                None => Change::Delete { table, key },
             });
+            members.push((id, member));
         }
     }
 }

@@ -17,12 +17,13 @@ use wire::DecodeError;
 use wire::mqtt::{Acknowledgement, Disconnect, Packet, ReasonCode, Version};
 use wire::mqtt::{decode, decode_connect};
 
+use super::Settings;
 use super::alias::Aliases;
+use super::error::{Ending, PeerError};
 use super::greeting::{Greeting, refuse};
 use super::inbound::Step;
 use super::inflight::{Answers, Inflight, Outbound};
 use super::memory::Held;
-use super::{PeerError, Settings};
 use crate::broker::{CloseReason, Connected, ConnectionId, Event, Input, Refusal};
 
 /// The MQTT state of one connected byte stream.
@@ -31,8 +32,10 @@ pub struct Connection {
     pub(super) id: ConnectionId,
     pub(super) settings: Rc<Settings>,
     pub(super) state: State,
-    /// The beginning of a packet whose end has not come.
+    /// The beginning of a packet whose end has not come, or packets that are held back.
     pub(super) tail: Vec<u8>,
+    /// Whether whole packets in the tail wait for answers to earlier ones.
+    is_holding_back: bool,
     pub(super) outbound: Vec<u8>,
     pub(super) inputs: VecDeque<Input>,
     pub(super) is_congested: bool,
@@ -86,6 +89,7 @@ impl Connection {
             },
             settings,
             tail: Vec::new(),
+            is_holding_back: false,
             outbound: Vec::new(),
             inputs: VecDeque::new(),
             is_congested: false,
@@ -152,8 +156,8 @@ impl Connection {
             State::AwaitingConnect { deadline } if *deadline <= now.instant => {
                 self.fail(PeerError::ConnectTimeout);
             }
-            // Its packets wait unread for answers of ours.
-            State::Connected(established) if self.waits_for_answers(established) => {
+            // Its packets wait for answers of ours.
+            State::Connected(established) if self.is_slowed(established) => {
                 self.last_received = now.instant;
             }
             State::Connected(established) => {
@@ -224,9 +228,7 @@ impl Connection {
     pub fn wants_more(&self) -> bool {
         match &self.state {
             State::AwaitingConnect { .. } => true,
-            State::Connected(established) => {
-                !self.is_over() && !self.waits_for_answers(established)
-            }
+            State::Connected(established) => !self.is_over() && !self.is_slowed(established),
             State::Connecting(_) | State::Closing => false,
         }
     }
@@ -340,11 +342,19 @@ impl Connection {
         consumed: &mut usize,
     ) -> Result<(), Ending> {
         let (version, maximum) = (established.version, self.settings.packet_bytes_maximum);
-        while let Some((packet, taken)) = decode(&bytes[*consumed..], version, maximum)? {
+        loop {
+            // A client of MQTT 5 knows how much it may send, and is told when it sends more.
+            self.is_holding_back = version < Version::V5 && self.waits_for_answers(established);
+            if self.is_holding_back {
+                return Ok(());
+            }
+            let decoded = decode(&bytes[*consumed..], version, maximum)?;
+            let Some((packet, taken)) = decoded else {
+                return Ok(());
+            };
             self.handle_packet(now, established, packet)?;
             *consumed += taken;
         }
-        Ok(())
     }
 
     fn consume_tail(&mut self, now: Now) {
@@ -409,6 +419,17 @@ impl Connection {
                 self.end(ending);
             }
         }
+        self.go_on(now);
+    }
+
+    /// Handles packets that were held back, many at a time.
+    fn go_on(&mut self, now: Now) {
+        if let State::Connected(established) = &self.state
+            && self.is_holding_back
+            && established.answers.len() <= usize::from(self.settings.receive_maximum) / 2
+        {
+            self.consume_tail(now);
+        }
     }
 
     fn end(&mut self, ending: Ending) {
@@ -453,32 +474,13 @@ impl Connection {
         }
     }
 
-    /// Tells the broker when the outbound buffer crosses its limit.
+    /// Whether the client's packets wait, unread or held back, for answers of ours.
+    fn is_slowed(&self, established: &Established) -> bool {
+        self.is_holding_back || self.waits_for_answers(established)
+    }
+
     fn waits_for_answers(&self, established: &Established) -> bool {
         established.answers.len() >= usize::from(self.settings.receive_maximum)
-    }
-}
-
-/// How a connection ends on our side.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ending {
-    /// The peer made a mistake.
-    Peer(PeerError),
-    /// We can't go on.
-    Refused(ReasonCode),
-    /// The client said so; the broker knows already.
-    Goodbye,
-}
-
-impl From<PeerError> for Ending {
-    fn from(error: PeerError) -> Self {
-        Self::Peer(error)
-    }
-}
-
-impl From<DecodeError> for Ending {
-    fn from(error: DecodeError) -> Self {
-        Self::Peer(error.into())
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a peer did wrong, and which reason code tells it so.
+//! Why a connection ends on our side: what a peer did wrong, and which reason code tells it so.
 
 use std::fmt;
 
@@ -124,5 +124,28 @@ impl std::error::Error for PeerError {}
 impl From<DecodeError> for PeerError {
     fn from(error: DecodeError) -> Self {
         Self::Decode(error)
+    }
+}
+
+/// How a connection ends on our side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// The peer made a mistake.
+    Peer(PeerError),
+    /// We can't go on.
+    Refused(ReasonCode),
+    /// The client said so; the broker knows already.
+    Goodbye,
+}
+
+impl From<PeerError> for Ending {
+    fn from(error: PeerError) -> Self {
+        Self::Peer(error)
+    }
+}
+
+impl From<DecodeError> for Ending {
+    fn from(error: DecodeError) -> Self {
+        Self::Peer(error.into())
     }
 }

@@ -9,7 +9,8 @@ use wire::mqtt::{
 use wire::topic::TopicFilter;
 
 use super::PeerError;
-use super::connection::{Connection, Ending, Established};
+use super::connection::{Connection, Established};
+use super::error::Ending;
 use super::inflight::{Answer, AnswerKind, Inbound, Mark, Outbound, Then};
 use crate::broker::{
     self, DeliveryId, Echo, Input, NoteChange, RetainAs, SubscribeFilter, Token, WillFate,

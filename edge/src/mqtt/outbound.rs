@@ -7,7 +7,8 @@ use wire::mqtt::property::{Properties, PropertySet, SubscriptionIdentifier};
 use wire::mqtt::{Packet, PublishHeader, QoS, ReasonCode, ReasonCodes, Suback, Unsuback, Version};
 use wire::topic::TopicName;
 
-use super::connection::{Connection, Ending, Established};
+use super::connection::{Connection, Established};
+use super::error::Ending;
 use super::inbound::Step;
 use super::inflight::{AnswerKind, Inbound, Mark, Outbound, Then};
 use crate::broker::{
@@ -355,7 +356,7 @@ const fn refusal_reason(refusal: Refusal) -> ReasonCode {
 const fn subscribe_reason(refusal: Refusal) -> ReasonCode {
     match refusal {
         Refusal::SharedSubscription => ReasonCode::SharedSubscriptionsNotSupported,
-        Refusal::FilterLevels => ReasonCode::TopicFilterInvalid,
+        Refusal::Filter => ReasonCode::TopicFilterInvalid,
         _ => refusal_reason(refusal),
     }
 }

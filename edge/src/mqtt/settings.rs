@@ -16,8 +16,8 @@ pub struct Settings {
     /// connection. Every version: the link is not read while so many wait for their answer.
     /// Default 64.
     pub receive_maximum: u16,
-    /// The same before MQTT 5, where clients can't know a limit: one more closes the connection.
-    /// Default 1,024.
+    /// The same before MQTT 5, where clients can't know a limit and are slowed down first: one more
+    /// closes the connection, which takes messages of QoS 2 that are never released. Default 1,024.
     pub exchange_count_maximum: u16,
     /// Inbound topic aliases. A higher one closes the connection. Default 16.
     pub topic_alias_maximum: u16,

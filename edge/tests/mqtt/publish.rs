@@ -235,6 +235,7 @@ fn more_than_the_receive_maximum_closes_with_93() {
     assert!(!world.connection(old).wants_more());
     world.publish(old, &message("t", "1", 1).id(3));
     world.finish_commits(9);
+    world.finish_commits(9);
     for id in 1..=3 {
         world.expect_puback(old, id);
     }
@@ -380,4 +381,40 @@ fn a_message_from_the_cloud_is_confirmed_when_stored_and_never_goes_up() {
     world.run();
     let refused = Outcome::Refused(Refusal::LogFull);
     assert_eq!(world.from_cloud.last(), Some(&(3, refused)));
+}
+
+/// Clients of 3.1.1 may send as much as they like before an answer. One that sent more than
+/// `exchange_count_maximum` in one read was disconnected, and came back to do the same.
+#[test]
+fn an_old_client_that_does_not_wait_for_answers_is_slowed_down() {
+    let mut world = routed();
+    let client = world.join(&hello(V311, "old"));
+    let count = 3_000;
+    let mut bytes = Vec::new();
+    for id in 1..=count {
+        bytes.extend(b"\x32\x09\0\x04up/t");
+        bytes.extend(u16::to_be_bytes(id));
+        bytes.push(b'x');
+    }
+    bytes.extend([0xC0, 0]);
+    world.commits = Commits::Wait;
+    world.send_bytes(client, &bytes);
+    assert!(!world.connection(client).wants_more());
+    assert_eq!(world.waiting.len(), 64);
+    world.commits = Commits::Succeed;
+    world.run();
+    let mut answered = 0;
+    while let Some(bytes) = world.next_packet(client) {
+        if bytes[0] == 0x40 {
+            answered += 1;
+            assert_eq!(bytes[2..], u16::to_be_bytes(answered));
+        } else {
+            // It may overtake the last answers.
+            assert_eq!(bytes, [0xD0, 0]);
+            assert!(count - answered < 64);
+        }
+    }
+    assert_eq!(answered, count);
+    assert!(world.connection(client).wants_more());
+    assert_eq!(world.log_len(Lane::Normal), usize::from(count));
 }

@@ -317,3 +317,47 @@ fn exchanges_over_the_limits_are_refused() {
     world.publish(old, &message("t", "2", 2).id(2));
     world.expect_closed(old);
 }
+
+#[test]
+fn a_refused_message_of_qos_2_leaves_its_packet_identifier_free() {
+    let settings = Settings {
+        retained_count_maximum: 0,
+        routes: vec!["#".into()],
+        ..Settings::default()
+    };
+    let mut world = World::with(settings, mqtt::Settings::default());
+    let hello_a = hello(V5, "a").durable();
+    let client = world.join(&hello_a);
+    world.publish(client, &message("t", "1", 2).id(7).retained());
+    let full = Acknowledgement::with_reason(7.try_into().unwrap(), ReasonCode::QuotaExceeded);
+    world.expect(client, &Packet::Pubrec(full));
+    world.commits = Commits::Fail;
+    world.publish(client, &message("t", "1", 2).id(7));
+    world.expect(client, &Packet::Pubrec(full));
+    world.commits = Commits::Succeed;
+    world.cut(client);
+    let client = world.rejoin(&hello_a);
+    world.publish(client, &message("t", "1", 2).id(7));
+    world.expect_pubrec(client, 7);
+    assert_eq!(world.log_len(Lane::Normal), 1);
+}
+
+/// A session that was begun anew while a message of QoS 2 was on its way into the log inherited
+/// the packet identifier after a restart, and the next message with it was answered and not kept.
+#[test]
+fn an_exchange_on_its_way_ends_with_its_session() {
+    let mut world = routed();
+    let hello_a = hello(V5, "a").durable();
+    let client = world.join(&hello_a);
+    world.commits = Commits::Wait;
+    world.publish(client, &message("t", "1", 2).id(7));
+    world.say_hello(&hello_a.clone().clean());
+    world.commits = Commits::Succeed;
+    world.run();
+    assert_eq!(world.table(Table::Handshakes), 0);
+    world.crash(0);
+    let client = world.rejoin(&hello_a);
+    world.publish(client, &message("t", "2", 2).id(7));
+    world.expect_pubrec(client, 7);
+    assert_eq!(world.log_len(Lane::Normal), 2);
+}

@@ -574,3 +574,65 @@ fn a_session_with_qos_0_alone_never_reads_the_log() {
     world.rejoin(&hello_r);
     assert_eq!((world.fetch_count, world.broker.counters().missed), (0, 0));
 }
+
+/// The rows of a session that ended while the log refused used to stay, and the next session of
+/// the client had its subscriptions and exchanges after a restart: a publish whose packet
+/// identifier was among them was answered and not kept.
+#[test]
+fn a_successor_inherits_nothing_when_the_end_could_not_be_stored() {
+    for is_swept in [true, false] {
+        let mut world = World::new();
+        let hello_a = hello(V5, "a").durable();
+        let client = world.join(&hello_a);
+        world.subscribe(client, "t", 1);
+        world.publish(client, &message("u", "1", 2).id(7));
+        assert_eq!(world.table(Table::Handshakes), 1);
+        world.cut(client);
+        world.commits = Commits::Fail;
+        world.pass(3601);
+        assert_eq!(world.broker.session_count(), 0);
+        // Nor can the client begin anew before the rows are gone.
+        let refused = world.say_hello(&hello_a);
+        assert!(world.is_closed(refused));
+        world.commits = Commits::Succeed;
+        if is_swept {
+            world.pass(2);
+            assert_eq!(world.table(Table::Sessions), 0);
+        }
+        world.join(&hello_a);
+        assert_eq!(world.table(Table::Sessions), 1);
+        assert_eq!(world.table(Table::Subscriptions), 0);
+        assert_eq!(world.table(Table::Handshakes), 0);
+        world.pass(2);
+        world.crash(0);
+        world.rejoin(&hello_a);
+    }
+}
+
+#[test]
+fn a_refused_clean_start_leaves_nothing_behind_either() {
+    let mut world = World::new();
+    let hello_a = hello(V5, "a").durable();
+    let client = world.join(&hello_a);
+    world.subscribe(client, "t", 1);
+    world.cut(client);
+    world.commits = Commits::Fail;
+    let refused = world.say_hello(&hello_a.clone().clean());
+    assert!(world.is_closed(refused));
+    world.commits = Commits::Succeed;
+    world.join(&hello(V5, "a"));
+    for table in [Table::Sessions, Table::Subscriptions, Table::Cursors] {
+        assert_eq!(world.table(table), 0, "{table:?}");
+    }
+}
+
+#[test]
+fn a_session_that_is_due_to_end_is_not_resumed_because_the_clock_is_late() {
+    let mut world = World::new();
+    let client = world.join(&hello(V5, "a").durable());
+    world.cut(client);
+    // Nobody has called for the timers yet.
+    world.now.instant = world.now.instant + std::time::Duration::from_secs(3600);
+    world.now.wall.0 += 3_600_000;
+    world.join(&hello(V5, "a").durable());
+}

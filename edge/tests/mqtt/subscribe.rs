@@ -230,3 +230,75 @@ fn subscribing_again_replaces_and_loses_nothing() {
     world.puback(client, 2);
     world.expect_publish(client, &message("t", "3", 1).id(3));
 }
+
+/// A key of the table holds 65,535 bytes at most, and a commit that breaks the rule takes everybody
+/// down who is in its group.
+#[test]
+fn a_filter_over_its_limit_is_refused_and_never_reaches_the_table() {
+    let mut world = World::new();
+    let client = world.join(&hello(V5, "a").durable());
+    let long = "x".repeat(65_535);
+    world.subscribe_with(client, &[filter(&long, 1)], &[]);
+    assert_eq!(world.next_suback(client), [ReasonCode::TopicFilterInvalid]);
+    assert_eq!(world.table(Table::Subscriptions), 0);
+}
+
+#[test]
+fn filters_and_wills_of_all_sessions_share_one_budget() {
+    let settings = Settings {
+        session_bytes_maximum: 4_000,
+        ..Settings::default()
+    };
+    let mut world = World::with(settings, mqtt::Settings::default());
+    let client = world.join(&hello(V5, "a"));
+    let filters: Vec<String> = (0..50).map(|number| format!("t/{number}")).collect();
+    let filters: Vec<_> = filters.iter().map(|text| filter(text, 0)).collect();
+    world.subscribe_with(client, &filters, &[]);
+    let codes = world.next_suback(client);
+    let granted = codes.iter().filter(|code| !code.is_error()).count();
+    assert!((1..50).contains(&granted), "{granted}");
+    assert_eq!(codes[granted], ReasonCode::QuotaExceeded);
+    // Another client's will finds no room either, and all of it comes back.
+    let hello_l = hello(V5, "late").will("w".repeat(900).leak(), 0);
+    let late = world.say_hello(&hello_l);
+    assert!(world.is_closed(late));
+    world.disconnect(client);
+    world.join(&hello_l);
+}
+
+#[test]
+fn an_unsubscribe_that_could_not_be_stored_is_stored_later() {
+    let mut world = World::new();
+    let hello_a = hello(V5, "a").durable();
+    let client = world.join(&hello_a);
+    world.subscribe(client, "t", 1);
+    world.commits = Commits::Fail;
+    world.unsubscribe(client, "t");
+    assert_eq!(world.next_unsuback(client), [ReasonCode::UnspecifiedError]);
+    world.pass(2);
+    world.commits = Commits::Succeed;
+    world.pass(2);
+    assert_eq!(world.table(Table::Subscriptions), 0);
+    world.crash(0);
+    let client = world.rejoin(&hello_a);
+    world.unsubscribe(client, "t");
+    assert_eq!(
+        world.next_unsuback(client),
+        [ReasonCode::NoSubscriptionExisted]
+    );
+}
+
+#[test]
+fn a_refused_commit_leaves_the_former_subscription() {
+    let mut world = World::new();
+    let hello_a = hello(V5, "a").durable();
+    let client = world.join(&hello_a);
+    world.subscribe(client, "t", 1);
+    world.commits = Commits::Fail;
+    world.subscribe_with(client, &[filter("t", 0)], &[]);
+    assert_eq!(world.next_suback(client), [ReasonCode::QuotaExceeded]);
+    world.commits = Commits::Succeed;
+    let writer = world.join(&hello(V5, "w"));
+    world.publish(writer, &message("t", "1", 1).id(1));
+    world.expect_publish(client, &message("t", "1", 1).id(1));
+}

@@ -169,3 +169,20 @@ fn session_expiry_at_disconnect_is_obeyed() {
     world.expect_disconnect(client, ReasonCode::ProtocolError);
     assert_eq!(world.broker.session_count(), 0);
 }
+
+#[test]
+fn will_of_a_session_that_ended_with_its_connection_is_tried_again() {
+    let mut world = World::new();
+    let watcher = world.join(&hello(V5, "watcher").durable());
+    world.subscribe(watcher, "will/#", 1);
+    let client = world.join(&hello(V5, "a").will("will/a", 0));
+    world.commits = Commits::Fail;
+    world.cut(client);
+    world.pass(3);
+    world.expect_nothing(watcher);
+    world.commits = Commits::Succeed;
+    world.pass(2);
+    world.expect_publish(watcher, &message("will/a", "gone", 1).id(1));
+    world.pass(3);
+    world.expect_nothing(watcher);
+}

@@ -178,7 +178,7 @@ impl fmt::Display for DecodeError {
                 write!(f, "{count} bytes follow the last field of the packet")
             }
             Self::Utf8 => f.write_str("string is not well-formed UTF-8"),
-            Self::NullCharacter => f.write_str("string holds the null character"),
+            Self::NullCharacter => f.write_str(NULL_CHARACTER),
             Self::ProtocolName => f.write_str("protocol name is neither MQTT nor MQIsdp"),
             Self::ProtocolLevel { level } => {
                 write!(
@@ -186,57 +186,38 @@ impl fmt::Display for DecodeError {
                     "protocol level {level} is not one of MQIsdp 3, MQTT 4, MQTT 5"
                 )
             }
-            Self::ConnectFlags { found } => {
-                write!(
-                    f,
-                    "connect flags {found:#010b} are reserved or contradict each other"
-                )
-            }
-            Self::PasswordWithoutUserName => {
-                f.write_str("password without a user name is allowed only from MQTT 5 on")
-            }
+            Self::ConnectFlags { found } => bits(
+                f,
+                "connect flags",
+                found,
+                "are reserved or contradict each other",
+            ),
+            Self::PasswordWithoutUserName => f.write_str(PASSWORD_ALONE),
             Self::ConnackFlags { found } => {
-                write!(
-                    f,
-                    "connack flags {found:#010b} are not 0, or 1 with success"
-                )
+                bits(f, "connack flags", found, "are not 0, or 1 with success")
             }
             Self::PublishQos => f.write_str("publish has QoS 3, the highest is 2"),
-            Self::DupWithoutQos => f.write_str("publish of QoS 0 has DUP set"),
+            Self::DupWithoutQos => f.write_str(DUP_WITHOUT_QOS),
             Self::PacketIdentifier => f.write_str("packet identifier is 0, the lowest is 1"),
-            Self::TopicMissing => f.write_str("publish has neither topic name nor topic alias"),
+            Self::TopicMissing => f.write_str(TOPIC_MISSING),
             Self::TopicName(error) => write!(f, "topic name {error}"),
             Self::TopicFilter(error) => write!(f, "topic filter {error}"),
             Self::EmptyList { packet } => write!(f, "{packet} has no entry, it needs one"),
-            Self::SubscriptionOptions { found } => {
-                write!(
-                    f,
-                    "subscription options {found:#010b} are reserved or impossible"
-                )
-            }
-            Self::SharedNoLocal => f.write_str("shared subscription has No Local set"),
+            Self::SubscriptionOptions { found } => bits(
+                f,
+                "subscription options",
+                found,
+                "are reserved or impossible",
+            ),
+            Self::SharedNoLocal => f.write_str(SHARED_NO_LOCAL),
             Self::ReasonCode { packet, found } => {
                 write!(f, "reason code {found:#04x} does not exist in {packet}")
             }
-            Self::PropertyIdentifier { found } => {
-                write!(f, "property {found:#04x} does not exist")
-            }
-            Self::PropertyNotAllowed { identifier } => {
-                write!(
-                    f,
-                    "property {identifier:#04x} is not allowed in this packet"
-                )
-            }
-            Self::PropertyRepeated { identifier } => {
-                write!(
-                    f,
-                    "property {identifier:#04x} is there twice, once is allowed"
-                )
-            }
-            Self::PropertyValue { identifier } => {
-                write!(f, "property {identifier:#04x} has a value out of its range")
-            }
-            Self::AuthenticationMethodMissing => f.write_str("authentication method is missing"),
+            Self::PropertyIdentifier { found } => property(f, found, "does not exist"),
+            Self::PropertyNotAllowed { identifier } => property(f, identifier, NOT_ALLOWED),
+            Self::PropertyRepeated { identifier } => property(f, identifier, REPEATED),
+            Self::PropertyValue { identifier } => property(f, identifier, OUT_OF_RANGE),
+            Self::AuthenticationMethodMissing => f.write_str(METHOD_MISSING),
         }
     }
 }
@@ -324,7 +305,7 @@ impl fmt::Display for InvalidPacket {
             Self::FieldTooLong { bytes, limit } => {
                 write!(f, "field of {bytes} bytes exceeds the limit of {limit}")
             }
-            Self::NullCharacter => f.write_str("string holds the null character"),
+            Self::NullCharacter => f.write_str(NULL_CHARACTER),
             Self::PacketTooLong { bytes } => {
                 write!(
                     f,
@@ -343,33 +324,19 @@ impl fmt::Display for InvalidPacket {
                     "reason \"{reason_code}\" can't be said in {packet} of this version"
                 )
             }
-            Self::PropertyNotAllowed { identifier } => {
-                write!(
-                    f,
-                    "property {identifier:#04x} is not allowed in this packet"
-                )
-            }
-            Self::PropertyRepeated { identifier } => {
-                write!(
-                    f,
-                    "property {identifier:#04x} is there twice, once is allowed"
-                )
-            }
-            Self::PropertyValue { identifier } => {
-                write!(f, "property {identifier:#04x} has a value out of its range")
-            }
-            Self::DupWithoutQos => f.write_str("publish of QoS 0 has DUP set"),
+            Self::PropertyNotAllowed { identifier } => property(f, identifier, NOT_ALLOWED),
+            Self::PropertyRepeated { identifier } => property(f, identifier, REPEATED),
+            Self::PropertyValue { identifier } => property(f, identifier, OUT_OF_RANGE),
+            Self::DupWithoutQos => f.write_str(DUP_WITHOUT_QOS),
             Self::PacketIdentifier => {
                 f.write_str("packet identifier is not there exactly when QoS is above 0")
             }
-            Self::TopicMissing => f.write_str("publish has neither topic name nor topic alias"),
-            Self::PasswordWithoutUserName => {
-                f.write_str("password without a user name is allowed only from MQTT 5 on")
-            }
+            Self::TopicMissing => f.write_str(TOPIC_MISSING),
+            Self::PasswordWithoutUserName => f.write_str(PASSWORD_ALONE),
             Self::SessionPresent => f.write_str("connack refuses and has session present set"),
             Self::EmptyList { packet } => write!(f, "{packet} has no entry, it needs one"),
-            Self::SharedNoLocal => f.write_str("shared subscription has No Local set"),
-            Self::AuthenticationMethodMissing => f.write_str("authentication method is missing"),
+            Self::SharedNoLocal => f.write_str(SHARED_NO_LOCAL),
+            Self::AuthenticationMethodMissing => f.write_str(METHOD_MISSING),
         }
     }
 }
@@ -447,3 +414,24 @@ impl fmt::Display for TopicError {
 }
 
 impl core::error::Error for TopicError {}
+
+/// Says what is wrong with the property of an identifier.
+fn property(f: &mut fmt::Formatter<'_>, identifier: u8, fault: &str) -> fmt::Result {
+    write!(f, "property {identifier:#04x} {fault}")
+}
+
+/// Says what is wrong with a byte of flags.
+fn bits(f: &mut fmt::Formatter<'_>, name: &str, found: u8, fault: &str) -> fmt::Result {
+    write!(f, "{name} {found:#010b} {fault}")
+}
+
+// What decoding and encoding refuse in the same words.
+const NOT_ALLOWED: &str = "is not allowed in this packet";
+const REPEATED: &str = "is there twice, once is allowed";
+const OUT_OF_RANGE: &str = "has a value out of its range";
+const NULL_CHARACTER: &str = "string holds the null character";
+const DUP_WITHOUT_QOS: &str = "publish of QoS 0 has DUP set";
+const TOPIC_MISSING: &str = "publish has neither topic name nor topic alias";
+const PASSWORD_ALONE: &str = "password without a user name is allowed only from MQTT 5 on";
+const SHARED_NO_LOCAL: &str = "shared subscription has No Local set";
+const METHOD_MISSING: &str = "authentication method is missing";

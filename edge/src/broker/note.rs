@@ -1,0 +1,104 @@
+//! Notes that views keep with their sessions, for exactly once. Memory is ahead of the table while a
+//! note is put, and behind it while one is deleted, so that a session that ends meanwhile knows the
+//! rows it may have; but what a settled delivery leaves is forgotten at once, since the next
+//! delivery may have its name.
+
+use sync::{Change, Table};
+
+use super::Broker;
+use super::event::{DeliveryId, Note, NoteChange, SessionId};
+use super::outcome::Refusal;
+use super::session::{KeptNote, Member};
+use super::stored::{Blob, StoredNote, encode, member_key};
+
+/// A change of the table, and the note that it replaces.
+type NotePut = (Change, Option<KeptNote>);
+
+/// Bytes of a note's value, at most.
+const NOTE_BYTES_MAXIMUM: usize = 64;
+
+impl Broker {
+    /// Keeps a note, about a delivery or not. `None` when the session is not stored: its view
+    /// remembers as long as it lasts.
+    pub(super) fn put_note(
+        &mut self,
+        id: SessionId,
+        note: &Note,
+        delivery: Option<DeliveryId>,
+    ) -> Result<Option<NotePut>, Refusal> {
+        let session = self.registry.get_mut(id).ok_or(Refusal::SessionGone)?;
+        let is_new = !session.notes.contains_key(&note.key);
+        let is_full = is_new && session.notes.len() >= self.settings.note_count_maximum;
+        if note.value.len() > NOTE_BYTES_MAXIMUM || is_full {
+            return Err(Refusal::Notes);
+        }
+        if !session.is_stored {
+            return Ok(None);
+        }
+        let place = delivery.map(|delivery| (delivery.0, session.place_of(delivery)));
+        let change = Change::Put {
+            table: Table::Handshakes,
+            key: member_key(&session.client_identifier, &note.key.to_be_bytes()),
+            value: encode(&StoredNote::new(Blob(note.value.clone()), place)),
+        };
+        let value = note.value.clone();
+        let former = session.notes.insert(note.key, KeptNote { value, delivery });
+        Ok(Some((change, former)))
+    }
+
+    /// The change that deletes a note.
+    pub(super) fn delete_note(
+        &mut self,
+        id: SessionId,
+        key: u32,
+        delivery: Option<DeliveryId>,
+    ) -> Option<NotePut> {
+        let session = self.registry.get_mut(id).filter(|it| it.is_stored)?;
+        if delivery.is_some() {
+            session.notes.remove(&key);
+        }
+        let (table, key) = session.row(&Member::Note(key));
+        Some((Change::Delete { table, key }, None))
+    }
+
+    /// Takes over that a change is durable.
+    pub(super) fn note_committed(&mut self, id: SessionId, change: NoteChange) {
+        if let NoteChange::Delete {
+            key,
+            delivery: None,
+        } = change
+        {
+            self.forget_note(id, key);
+        }
+    }
+
+    pub(super) fn forget_note(&mut self, id: SessionId, key: u32) {
+        if let Some(session) = self.registry.get_mut(id) {
+            session.notes.remove(&key);
+        }
+    }
+
+    /// Takes a change back that is not durable.
+    pub(super) fn note_failed(
+        &mut self,
+        id: SessionId,
+        change: NoteChange,
+        former: Option<KeptNote>,
+    ) {
+        match (change, former) {
+            (NoteChange::Put { note, .. }, Some(former)) => {
+                if let Some(session) = self.registry.get_mut(id) {
+                    session.notes.insert(note.key, former);
+                }
+            }
+            (NoteChange::Put { note, .. }, None) => {
+                self.forget_note(id, note.key);
+                self.note_unsaved_member(id, Member::Note(note.key));
+            }
+            (NoteChange::Delete { key, delivery }, _) if delivery.is_some() => {
+                self.note_unsaved_member(id, Member::Note(key));
+            }
+            (NoteChange::Delete { .. }, _) => {}
+        }
+    }
+}
