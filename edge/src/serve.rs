@@ -13,7 +13,10 @@ use smol::future::FutureExt as _;
 
 use crate::broker::ConnectionId;
 use crate::gateway::{Progress, Push, Shared, Signals};
+use crate::link::Finish;
 
+/// How long a peer may take to close its side after ours.
+const LINGER: Duration = Duration::from_millis(500);
 /// Pauses that a sender makes, at most, for each buffer that was read.
 const PATIENCE: u32 = 50;
 const PAUSE: Duration = Duration::from_millis(1);
@@ -21,7 +24,7 @@ const PAUSE: Duration = Duration::from_millis(1);
 const SPARE_BYTES: usize = 16 << 10;
 
 /// Serves a link whose connection has a place in the core, and gives the place back.
-pub(crate) async fn serve<R: BufRead, W: Write<Error = R::Error>>(
+pub(crate) async fn serve<R: BufRead, W: Write<Error = R::Error> + Finish>(
     gateway: Rc<Shared>,
     (id, signals): (ConnectionId, Rc<Signals>),
     (mut reader, mut writer): (R, W),
@@ -35,10 +38,31 @@ pub(crate) async fn serve<R: BufRead, W: Write<Error = R::Error>>(
         signals.abandon.wait().await;
         Ok(())
     };
-    if let Err(error) = write.or(read).or(abandon).await {
-        tracing::debug!("{name}: {error}");
-    }
+    let outcome = write.or(read).or(abandon).await;
     gateway.core.borrow_mut().lost(gateway.now(), id, &name);
+    match outcome {
+        Ok(()) => {
+            writer.finish();
+            drain(&mut reader).or(linger()).await;
+        }
+        Err(error) => tracing::debug!("{name}: {error}"),
+    }
+}
+
+/// Takes what the peer still sends, unread: closing a link with unread bytes makes the system cut
+/// off the last ones that were written, and these say why it was closed.
+async fn drain<R: BufRead>(reader: &mut R) {
+    while let Ok(bytes) = reader.fill_buf().await {
+        let count = bytes.len();
+        if count == 0 {
+            return;
+        }
+        reader.consume(count);
+    }
+}
+
+async fn linger() {
+    Timer::after(LINGER).await;
 }
 
 async fn read<R: BufRead>(

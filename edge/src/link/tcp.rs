@@ -6,10 +6,10 @@ use std::rc::Rc;
 
 use smol::Async;
 
-use super::ReadBuffer;
+use super::{Finish, ReadBuffer};
 
 /// Accepts TCP links on one address.
-pub struct Listener {
+pub(crate) struct Listener {
     socket: Async<TcpListener>,
 }
 
@@ -18,7 +18,7 @@ impl Listener {
     ///
     /// # Errors
     /// When the address is taken, not this host's, or needs more rights.
-    pub fn bind(address: SocketAddr) -> std::io::Result<Self> {
+    pub(crate) fn bind(address: SocketAddr) -> std::io::Result<Self> {
         Ok(Self {
             socket: Async::<TcpListener>::bind(address)?,
         })
@@ -28,7 +28,7 @@ impl Listener {
     ///
     /// # Errors
     /// When the socket was closed by the system.
-    pub fn local_address(&self) -> std::io::Result<SocketAddr> {
+    pub(crate) fn local_address(&self) -> std::io::Result<SocketAddr> {
         self.socket.get_ref().local_addr()
     }
 
@@ -37,7 +37,7 @@ impl Listener {
     /// # Errors
     /// When the system has no more file descriptors or memory, or the peer has gone already; the
     /// listener stays usable.
-    pub async fn accept(
+    pub(crate) async fn accept(
         &self,
         buffer: &ReadBuffer,
     ) -> std::io::Result<(Reader, Writer, SocketAddr)> {
@@ -55,7 +55,7 @@ impl Listener {
 }
 
 /// The reading half: bytes read and not yet consumed, in a buffer taken from the pool.
-pub struct Reader {
+pub(crate) struct Reader {
     stream: Rc<Async<TcpStream>>,
     pool: ReadBuffer,
     held: Option<Held>,
@@ -125,13 +125,12 @@ impl embedded_io_async::BufRead for Reader {
 }
 
 /// The writing half.
-pub struct Writer {
+pub(crate) struct Writer {
     stream: Rc<Async<TcpStream>>,
 }
 
-impl Writer {
-    /// Says that nothing more will be written, after what was written has been sent.
-    pub fn shutdown(&self) {
+impl Finish for Writer {
+    fn finish(&self) {
         // The peer may have closed already; there is nobody left to tell.
         let _ = self.stream.get_ref().shutdown(std::net::Shutdown::Write);
     }

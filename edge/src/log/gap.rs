@@ -1,6 +1,6 @@
 //! Gaps: what was dropped although somebody still wanted it.
 //!
-//! A gap is stored in [`Table::Gaps`](sync::Table::Gaps) as CBOR, a map with text keys, under a
+//! A gap is stored in [`Table::Gaps`] as CBOR, a map with text keys, under a
 //! growing number (`u64`, big-endian). It is durable before the records go. In the journal it is a
 //! put into that table with an empty key; it has its number only when it is flushed.
 //!
