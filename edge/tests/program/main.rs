@@ -6,4 +6,7 @@ mod bad_days;
 mod check;
 mod cloud;
 mod devices;
+mod scripted;
 mod support;
+mod tls;
+mod uplink;

@@ -109,6 +109,18 @@ impl Gateway {
         wait_until(name, || is_right(self.fact(name)));
     }
 
+    /// Processor time used so far, in ticks of 10 ms.
+    pub(crate) fn processor_ticks(&self) -> u64 {
+        let stat =
+            std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("Linux");
+        // The name in parentheses may hold anything; user and system time are 12 and 13 behind it.
+        let (_, rest) = stat.rsplit_once(')').expect("a process has a name");
+        let fields = rest.split_whitespace().skip(11).take(2);
+        fields
+            .map(|field| field.parse::<u64>().expect("a number"))
+            .sum()
+    }
+
     /// Resident memory, in bytes.
     pub(crate) fn resident_bytes(&self) -> u64 {
         let status =

@@ -1,0 +1,1 @@
+//! Trust between gateway and cloud.
