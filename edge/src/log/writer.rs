@@ -17,7 +17,7 @@
 
 use std::sync::Arc;
 
-use sync::{Change, Lane, Offset, PerLane, WallTime};
+use sync::{Change, Lane, Offset, PerLane, Table, WallTime};
 
 use super::database::SharedDatabase;
 use super::directory::Directory;
@@ -71,6 +71,7 @@ impl Writer {
             });
         }
         self.make_room(bytes, wall)?;
+        self.settle_gaps(batch)?;
         self.journal.write(batch, wall, first)?;
         for change in &batch.changes {
             self.take(change);
@@ -110,7 +111,8 @@ impl Writer {
         }
     }
 
-    /// Writes down a gap that the reader found. Durable with the next flush.
+    /// Writes down a gap that a reader found or made. Durable with the next flush, and before any
+    /// cursor that is committed after it.
     pub fn note_gap(&mut self, gap: Gap) {
         self.gaps.push(gap);
     }
@@ -188,6 +190,24 @@ impl Writer {
             }
             done => done,
         }
+    }
+
+    /// A cursor may pass what was noted: the gaps become durable first, so that no record is ever
+    /// missing without a word.
+    fn settle_gaps(&mut self, batch: &Batch) -> Result<(), LogError> {
+        let is_cursor = |change: &Change| {
+            matches!(
+                change,
+                Change::Put {
+                    table: Table::Cursors,
+                    ..
+                }
+            )
+        };
+        if self.gaps.is_empty() || !batch.changes.iter().any(is_cursor) {
+            return Ok(());
+        }
+        self.commit_state(self.facts.clone(), FlushedWith::Nothing)
     }
 
     fn make_room(&mut self, bytes: u64, wall: WallTime) -> Result<(), LogError> {
