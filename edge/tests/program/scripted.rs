@@ -10,7 +10,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use sync::Place;
@@ -33,13 +33,10 @@ pub(crate) struct Cloud {
 /// A record that arrived.
 #[derive(Clone, Debug)]
 pub(crate) struct Arrival {
-    /// Counts connections from 0.
-    pub(crate) connection: usize,
     pub(crate) lane: String,
     pub(crate) offset: u64,
     pub(crate) topic: String,
     pub(crate) payload: String,
-    pub(crate) at: Instant,
     /// Whether it was answered with success.
     pub(crate) is_accepted: bool,
 }
@@ -331,12 +328,10 @@ impl State {
             .expect("a place that can be read")
             .expect("every record has its place");
         let mut arrival = Arrival {
-            connection: number,
             lane: place.lane.name().to_owned(),
             offset: place.offset.0,
             topic: publish.topic.expect("no aliases").as_str().to_owned(),
             payload: String::from_utf8_lossy(publish.payload).into_owned(),
-            at: now(),
             is_accepted: false,
         };
         let identifier = publish.packet_identifier.expect("QoS 1");

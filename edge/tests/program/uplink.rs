@@ -325,6 +325,23 @@ fn nothing_acknowledged_is_lost_when_connections_and_gateway_die() {
 }
 
 #[test]
+fn a_cloud_that_was_away_gets_everything_when_it_is_back() {
+    let mut cloud = Cloud::start();
+    let gateway = gateway(&[&cloud], "[sync]\nbackoff_max_seconds = 1\n");
+    let mut device = Device::connect(gateway.address, "device");
+    let messages = numbered(&["plant/a", "plant/b", "plant/c"], 600);
+    publish_all(&mut device, &messages[..200]);
+    gateway.expect_fact("cloud.normal.backlog", |backlog| backlog == 0);
+    cloud.stop();
+    publish_all(&mut device, &messages[200..]);
+    cloud.restart();
+    gateway.expect_fact("cloud.normal.backlog", |backlog| backlog == 0);
+    let state = cloud.state();
+    assert_complete(&state, &messages);
+    assert_eq!(state.arrivals.len(), messages.len());
+}
+
+#[test]
 fn a_second_endpoint_takes_over_from_one_that_died() {
     let mut first = Cloud::start();
     let second = Cloud::start();
