@@ -1,8 +1,8 @@
 //! The uplink's driver: joins the store-and-forward engine to the log, the broker and the bridge.
 //!
 //! It decides nothing about retries, order or pace; it translates. What the engine wants of the
-//! gateway comes out of [`Uplink::poll`] as a [`Wish`]; what it wants of the bridge waits in
-//! [`Uplink::commands`].
+//! gateway comes out of `Uplink::poll` as a `Wish`; what it wants of the bridge waits in
+//! `Uplink::commands`.
 
 mod news;
 

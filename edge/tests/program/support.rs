@@ -99,8 +99,12 @@ impl Gateway {
 
     /// What `status` says of one name.
     pub(crate) fn fact(&self, name: &str) -> u64 {
-        let status =
-            edge::admin::ask(&self.data(), edge::admin::Request::Status).expect("an answer");
+        let mut status = String::new();
+        // Right after its start it listens to devices a moment earlier than to operators.
+        wait_until("an answer", || {
+            let answer = edge::admin::ask(&self.data(), edge::admin::Request::Status);
+            answer.map(|text| status = text).is_ok()
+        });
         edge::admin::fact(&status, name).unwrap_or_else(|| panic!("no {name} in {status}"))
     }
 

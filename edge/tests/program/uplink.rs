@@ -197,6 +197,25 @@ fn a_cloud_that_stops_for_too_long_is_left_and_gets_everything() {
 }
 
 #[test]
+fn a_stop_in_mid_window_is_short_and_loses_nothing() {
+    let cloud = Cloud::start();
+    cloud.answer(|_| Answer::Ignore);
+    let mut gateway = gateway(&[&cloud], "[sync]\nbackoff_max_seconds = 1\n");
+    let mut device = Device::connect(gateway.address, "device");
+    let messages = numbered(&["plant/a", "plant/b", "plant/c"], 300);
+    publish_all(&mut device, &messages);
+    cloud.wait_until("a window", |state| state.arrivals.len() >= 50);
+    let (status, took) = gateway.terminate();
+    assert!(status.success());
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert!(gateway.lines_with("WARN").is_empty());
+    cloud.answer(|_| Answer::Accept);
+    gateway.restart();
+    gateway.expect_fact("cloud.normal.backlog", |backlog| backlog == 0);
+    assert_complete(&cloud.state(), &messages);
+}
+
+#[test]
 fn a_record_that_is_rejected_for_ever_becomes_one_gap() {
     let cloud = Cloud::start();
     cloud.answer(|arrival| {
