@@ -15,7 +15,7 @@ use crate::Endpoint;
 /// What the bridge is told to do.
 #[derive(Clone, Debug)]
 pub enum Command {
-    /// Try one endpoint: the last good one, or after a failure the next in the list. Answered by
+    /// Try one endpoint: the last one if it was of use, or else the next in the list. Answered by
     /// [`Event::Up`] or [`Event::Down`]; without effect on a connection that is up or trying.
     Connect {
         /// The connection to open.

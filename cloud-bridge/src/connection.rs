@@ -1,8 +1,8 @@
 //! One connection over all its lives: which endpoint comes next.
 //!
 //! Each `Connect` tries one endpoint, so that whoever gives the commands sets the pace. An
-//! endpoint that let the client in is tried first the next time; one that did not gives way to
-//! the next in the list.
+//! endpoint that was of use is tried first the next time; one that was not gives way to the next
+//! in the list, even if it let the client in: half of a broken server is broken.
 
 use std::rc::Rc;
 

@@ -48,7 +48,16 @@ pub enum BridgeError {
         /// What is wrong with its contents.
         problem: PemProblem,
     },
-    /// rustls does not accept the certificate and key together.
+    /// rustls does not accept the client's certificate and key together.
+    Identity {
+        /// File of the certificate.
+        certificate: PathBuf,
+        /// File of the key.
+        key: PathBuf,
+        /// What rustls says.
+        source: rustls::Error,
+    },
+    /// rustls does not start.
     Tls(rustls::Error),
     /// The operating system gave no thread or no event queue.
     Thread(io::Error),
@@ -75,7 +84,17 @@ impl fmt::Display for BridgeError {
             Self::Config(error) => error.fmt(f),
             Self::File { path, source } => write!(f, "cannot read {}: {source}", path.display()),
             Self::Pem { path, problem } => write!(f, "{} {problem}", path.display()),
-            Self::Tls(error) => write!(f, "client certificate and key do not work: {error}"),
+            Self::Identity {
+                certificate,
+                key,
+                source,
+            } => write!(
+                f,
+                "{} and {} do not belong together: {source}",
+                certificate.display(),
+                key.display()
+            ),
+            Self::Tls(error) => write!(f, "TLS does not start: {error}"),
             Self::Thread(error) => write!(f, "cannot start the bridge thread: {error}"),
         }
     }
@@ -91,7 +110,7 @@ impl std::error::Error for BridgeError {
                 PemProblem::Damaged(error) => Some(error),
                 PemProblem::Unusable(error) => Some(error),
             },
-            Self::Tls(error) => Some(error),
+            Self::Identity { source, .. } | Self::Tls(source) => Some(source),
         }
     }
 }

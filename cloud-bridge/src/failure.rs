@@ -28,6 +28,16 @@ impl Failure {
         Self::new(ErrorKind::NotConnected, "disconnected on request")
     }
 
+    /// The bridge closed the connection because it was told to; the reason why is most likely that
+    /// `what` was owed for a while.
+    pub(crate) fn given_up(what: &str, owed: Duration) -> Self {
+        if owed < GRACE {
+            return Self::asked();
+        }
+        // Whoever waited for 2 s is told so, though a part of it had passed before.
+        Self::late(what, owed + Duration::from_millis(500))
+    }
+
     /// The endpoint's name leads to no address.
     pub(crate) fn unresolved(host: &str, error: &io::Error) -> Self {
         Self::new(
@@ -125,6 +135,9 @@ impl From<&rustls::Error> for Failure {
         }
     }
 }
+
+/// What is owed for less is no reason to leave.
+pub(crate) const GRACE: Duration = Duration::from_secs(1);
 
 const fn kind_of_io(kind: io::ErrorKind) -> ErrorKind {
     match kind {

@@ -20,7 +20,7 @@ use rumqttc::v5::AsyncClient;
 use sync::ConnectionId;
 
 use self::pump::{End, Pump};
-use crate::failure::Failure;
+use crate::failure::{Failure, GRACE};
 use crate::session::Tokens;
 use crate::settings::Settings;
 use crate::{Command, Endpoint, Event};
@@ -44,22 +44,29 @@ pub(crate) struct Outcome {
 /// How far a life came: whether its endpoint deserves the next try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reached {
-    /// The endpoint did not let the client in.
+    /// The endpoint did not let the client in, or let it in and did nothing for it.
     Nothing,
-    /// There was a CONNACK, or nobody waited for it.
+    /// The endpoint took records, or had no chance to.
     Server,
 }
 
 impl Life {
     /// Lives, and says everything but the `Down`, which is the caller's.
     pub(crate) async fn run(self) -> Outcome {
-        let reached = Reached::Server;
+        let clock = self.settings.clock;
+        let start = clock.now();
         let capacity = self.settings.connection_capacity();
         let (client, mut event_loop) = AsyncClient::new(self.options(), capacity);
         let established = tokio::select! {
             biased;
             () = self.interrupted() => {
-                return Outcome { failure: Failure::asked(), reached };
+                let waited = clock.now() - start;
+                let failure = Failure::given_up("no CONNACK", waited);
+                let reached = match waited < GRACE {
+                    true => Reached::Server,
+                    false => Reached::Nothing,
+                };
+                return Outcome { failure, reached };
             }
             established = self.establish(&mut event_loop) => established,
         };
@@ -81,6 +88,7 @@ impl Life {
             end = pump.watch() => end,
         };
         pump.flush().await;
+        let reached = pump.reached();
         let failure = match end {
             End::Lost(failure) => failure,
             End::Closing(failure) => {

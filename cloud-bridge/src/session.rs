@@ -47,6 +47,10 @@ pub(crate) struct Session {
     subscription: Subscription,
     /// Since when something is unanswered and nothing has been heard.
     silent_since: Option<Instant>,
+    /// Since when a publish is unanswered and none has been answered.
+    owing_since: Option<Instant>,
+    since: Instant,
+    has_accepted: bool,
     output: VecDeque<Output>,
 }
 
@@ -100,6 +104,9 @@ impl Session {
             unconfirmed: BTreeMap::new(),
             subscription,
             silent_since: None,
+            owing_since: None,
+            since: now,
+            has_accepted: false,
             output: VecDeque::new(),
         }
     }
@@ -108,6 +115,7 @@ impl Session {
     pub(crate) fn handle_submitted(&mut self, place: Place, now: Instant) {
         self.inflight.submit(place);
         self.silent_since.get_or_insert(now);
+        self.owing_since.get_or_insert(now);
     }
 
     /// The gateway stored a message. Gives the identifier to acknowledge, if it still waits.
@@ -147,7 +155,10 @@ impl Session {
     /// The server sent a packet.
     pub(crate) fn handle_incoming(&mut self, packet: Packet, now: Instant) -> Result<(), Failure> {
         match packet {
-            Packet::PubAck(acknowledgement) => self.handle_puback(&acknowledgement)?,
+            Packet::PubAck(acknowledgement) => {
+                self.handle_puback(&acknowledgement)?;
+                self.owing_since = (self.inflight.count() > 0).then_some(now);
+            }
             Packet::Publish(publish) => self.handle_publish(publish)?,
             Packet::SubAck(acknowledgement) => self.handle_suback(&acknowledgement)?,
             // A DISCONNECT comes back as an error with its reason.
@@ -189,6 +200,18 @@ impl Session {
         earliest.map(|since| since + self.terms.patience)
     }
 
+    /// Says why the gateway, which can't say so itself, wants to leave.
+    pub(crate) fn parting(&self, now: Instant) -> Failure {
+        let owed = self.owing_since.map_or(Duration::ZERO, |since| now - since);
+        Failure::given_up("no answer", owed)
+    }
+
+    /// Whether the server did what it is there for: it took a record, or was there for a while
+    /// without owing anything.
+    pub(crate) fn was_useful(&self, now: Instant) -> bool {
+        self.has_accepted || (self.silent_since.is_none() && now - self.since >= FAIR)
+    }
+
     /// Whether one more publish fits the window.
     pub(crate) fn has_room(&self) -> bool {
         self.inflight.count() < usize::from(self.terms.window)
@@ -217,12 +240,15 @@ impl Session {
         let connection = self.terms.connection;
         let reason = reason::of_puback(acknowledgement.reason);
         let event = match verdict(reason) {
-            Verdict::Accepted => Event::Accepted {
-                connection,
-                lane,
-                offset,
-                server_offset: server_offset(acknowledgement),
-            },
+            Verdict::Accepted => {
+                self.has_accepted = true;
+                Event::Accepted {
+                    connection,
+                    lane,
+                    offset,
+                    server_offset: server_offset(acknowledgement),
+                }
+            }
             Verdict::Refused => Event::Refused {
                 connection,
                 lane,
@@ -317,6 +343,9 @@ fn server_offset(acknowledgement: &PubAck) -> Option<u64> {
     let digits = value.trim_matches(|character: char| !character.is_ascii_digit());
     digits.parse().ok()
 }
+
+/// An idle server that lets itself be connected to for this long may have no fault.
+const FAIR: Duration = Duration::from_secs(10);
 
 /// Times the receive maximum that may be unconfirmed.
 pub(crate) const OVERRUN: usize = 2;

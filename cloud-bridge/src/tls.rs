@@ -62,7 +62,11 @@ impl Tls {
             None => builder.with_no_client_auth(),
             Some(Identity { certificate, key }) => builder
                 .with_client_auth_cert(read_certificates(certificate)?, read_key(key)?)
-                .map_err(BridgeError::Tls)?,
+                .map_err(|source| BridgeError::Identity {
+                    certificate: certificate.clone(),
+                    key: key.clone(),
+                    source,
+                })?,
         };
         Ok(Arc::new(config))
     }

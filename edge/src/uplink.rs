@@ -1,13 +1,14 @@
 //! The uplink's driver: joins the store-and-forward engine to the log, the broker and the bridge.
 //!
 //! It decides nothing about retries, order or pace; it translates. What the engine wants of the
-//! gateway comes out of [`Uplink::poll`] as a [`Wish`]; what it wants of the bridge waits in
-//! [`Uplink::commands`].
+//! gateway comes out of `Uplink::poll` as a `Wish`; what it wants of the bridge waits in
+//! `Uplink::commands`.
+
+mod news;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Duration;
 
-use cloud_bridge::{Command, Downlink, Event, PublishCommand};
+use cloud_bridge::{Command, Downlink, Event, PublishCommand, Rejection};
 use sync::{
     Change, ConnectionId, Engine, GapReason, Input, Instant, Lane, Now, Offset, Output, Place,
     Record, RecordParts, Table, Token, WallTime,
@@ -16,6 +17,7 @@ use tracing::{debug, info, warn};
 use wire::mqtt::property::{Properties, PropertySet};
 use wire::topic::{TopicFilter, TopicName};
 
+use self::news::News;
 use crate::broker::{self, Outcome, Urgency};
 use crate::log::{Budget, Gap, Reason};
 
@@ -32,8 +34,8 @@ pub(crate) enum Wish {
     },
     /// Make durable; answered by [`Uplink::checkpointed`].
     Commit(Vec<Change>, Urgency),
-    /// Write down what was given up.
-    NoteGap(Gap),
+    /// Write down what was given up, and say why.
+    NoteGap { gap: Gap, why: String },
     /// Publish a message that came down; answered by [`Uplink::stored`].
     Store {
         record: Record,
@@ -53,7 +55,8 @@ pub(crate) struct Uplink {
     /// The clock of the last input, for gaps.
     wall: WallTime,
     downlinks: BTreeMap<Token, Unconfirmed>,
-    health: Vec<Health>,
+    news: News,
+    is_stopping: bool,
 }
 
 /// A message that came down and is not yet confirmed.
@@ -62,25 +65,16 @@ struct Unconfirmed {
     record: Record,
 }
 
-/// What was last said about a connection.
-#[derive(Clone, Default)]
-struct Health {
-    is_up: bool,
-    said: Option<(String, Instant)>,
-}
-
-/// A trouble that stays the same is said again after this time.
-const REMIND: Duration = Duration::from_secs(600);
-
 impl Uplink {
-    pub(crate) fn new(engine: Engine, routes: Vec<String>, connections: usize) -> Self {
+    pub(crate) fn new(engine: Engine, routes: Vec<String>) -> Self {
         Self {
             engine,
             commands: VecDeque::new(),
             routes,
             wall: WallTime::default(),
             downlinks: BTreeMap::new(),
-            health: vec![Health::default(); connections],
+            news: News::default(),
+            is_stopping: false,
         }
     }
 
@@ -212,6 +206,7 @@ impl Uplink {
 
     /// Begins to leave the cloud.
     pub(crate) fn stop(&mut self, now: Instant) {
+        self.is_stopping = true;
         self.engine.handle(now, Input::Stop);
     }
 
@@ -251,7 +246,12 @@ impl Uplink {
                     count,
                     bytes,
                     reason,
-                } => return Some(Wish::NoteGap(self.gap(lane, first, count, bytes, reason))),
+                } => {
+                    let why = self.news.rejection(lane, first);
+                    let why = why.unwrap_or_else(|| words(&reason));
+                    let gap = self.gap(lane, first, count, bytes, reason);
+                    return Some(Wish::NoteGap { gap, why });
+                }
                 Output::Checkpoint { value } => {
                     let key = CURSOR_KEY.to_vec();
                     let put = Change::Put {
@@ -340,15 +340,18 @@ impl Uplink {
                 endpoint,
                 ..
             } => {
-                self.health[usize::from(connection.0)] = Health {
-                    is_up: true,
-                    said: None,
-                };
-                info!("cloud: connection {} is up: {endpoint}", connection.0);
+                if self.news.up(*connection) {
+                    info!("cloud: connection {} is up: {endpoint}", connection.0);
+                }
             }
             Event::Down {
                 connection, text, ..
-            } => self.say_down(now, *connection, text),
+            } => {
+                // At a stop that is as it should be.
+                if !self.is_stopping && self.news.down(now, *connection, text) {
+                    warn!("cloud: connection {} is down: {text}", connection.0);
+                }
+            }
             Event::Refused {
                 lane,
                 offset,
@@ -360,26 +363,14 @@ impl Uplink {
                 offset,
                 reason,
                 ..
-            } => warn!("lane {lane}: record {offset} can't go to the cloud: {reason}"),
+            } => self.news.rejected(*lane, *offset, reason.to_string()),
             Event::Subscribed { .. } => info!("cloud: subscribed to the downlink"),
             Event::SubscribeFailed { filter, reason, .. } => {
                 warn!("cloud: no subscription to {filter}: reason {reason:?}");
             }
-            Event::Accepted { .. } | Event::Received { .. } | Event::Stopped => {}
+            Event::Accepted { .. } => self.news.accepted(now),
+            Event::Received { .. } | Event::Stopped => {}
         }
-    }
-
-    fn say_down(&mut self, now: Instant, connection: ConnectionId, text: &str) {
-        let health = &mut self.health[usize::from(connection.0)];
-        let is_new = match &health.said {
-            Some((said, at)) => said != text || now - *at >= REMIND,
-            None => true,
-        };
-        if is_new || health.is_up {
-            warn!("cloud: connection {} is down: {text}", connection.0);
-            health.said = Some((text.to_owned(), now));
-        }
-        health.is_up = false;
     }
 }
 
@@ -390,4 +381,14 @@ fn place_of(properties: &[u8]) -> Option<Place> {
         .user_properties()
         .map(|pair| (pair.name, pair.value));
     Place::from_properties(pairs).ok().flatten()
+}
+
+/// Says why a record was given up, in the words that the bridge has for it.
+fn words(reason: &GapReason) -> String {
+    let rejection = match *reason {
+        GapReason::TooLarge { found, allowed } => Rejection::TooLarge { found, allowed },
+        GapReason::Rejected { reason } => Rejection::Server { reason },
+        other => return format!("{other:?}"),
+    };
+    rejection.to_string()
 }

@@ -52,6 +52,8 @@ struct Session {
     /// When it last took a record, or began to owe an answer.
     accepted: Instant,
     is_stalled: bool,
+    /// Whether it has taken a record at all.
+    is_of_use: bool,
 }
 
 /// A record between `Send` and its answer.
@@ -170,6 +172,7 @@ impl Connection {
             answered: now,
             accepted: now,
             is_stalled: false,
+            is_of_use: false,
         });
         true
     }
@@ -250,6 +253,21 @@ impl Connection {
         };
         session.accepted = now;
         core::mem::take(&mut session.is_stalled)
+    }
+
+    /// Whether this is the first record that it took since it is up: the cloud is well again.
+    pub(crate) const fn proves_itself(&mut self) -> bool {
+        match &mut self.state {
+            State::Up(session) => !core::mem::replace(&mut session.is_of_use, true),
+            _ => false,
+        }
+    }
+
+    /// Waits no longer than `pause` before the next try, since the cloud is well again.
+    pub(crate) fn hurry(&mut self, now: Instant, pause: Duration) {
+        if let State::Waiting { until } = &mut self.state {
+            *until = (*until).min(now + pause);
+        }
     }
 
     /// Ends a stall when nothing is owed any more. True when there was one.

@@ -65,6 +65,41 @@ fn a_fallen_connection_stops_no_topic_of_another() {
     assert_eq!(gateway.sent(), [0]);
 }
 
+/// After a long outage one connection was up and the other one still had most of a minute to wait,
+/// with half of the topics.
+#[test]
+fn a_connection_that_is_of_use_again_brings_the_others_back_soon() {
+    let mut gateway = Gateway::connected(Settings {
+        connections: 2,
+        reconnect_most: Duration::from_secs(600),
+        ..settings()
+    });
+    let tries = |gateway: &mut Gateway, wanted| {
+        let said = gateway.said();
+        let connect = Output::Connect { connection: wanted };
+        said.iter().filter(|output| **output == connect).count()
+    };
+    for _ in 0..30 {
+        gateway.down(SECOND);
+        gateway.pass(600_000);
+        assert_eq!(tries(&mut gateway, SECOND), 1);
+    }
+    gateway.down(SECOND);
+    gateway.append(&topic_of(FIRST));
+    gateway.append(&topic_of(FIRST));
+    // Being let in proves nothing: a cloud that lets in and closes would be tried without pause.
+    gateway.pass(100);
+    assert_eq!(tries(&mut gateway, SECOND), 0);
+    gateway.accept(FIRST, 0);
+    gateway.pass(100);
+    assert_eq!(tries(&mut gateway, SECOND), 1);
+    // Once is enough.
+    gateway.down(SECOND);
+    gateway.accept(FIRST, 1);
+    gateway.pass(100);
+    assert_eq!(tries(&mut gateway, SECOND), 0);
+}
+
 #[test]
 fn a_refused_topic_delays_no_other() {
     let mut gateway = Gateway::connected(settings());

@@ -1,9 +1,11 @@
 //! How a life begins: what CONNECT asks for, what CONNACK allows, and SUBSCRIBE.
 
 use embedded_io::ErrorKind;
-use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{ConnAck, Filter, Packet, RetainForwardRule};
-use rumqttc::v5::{AsyncClient, Event as Polled, EventLoop, MqttOptions};
+use rumqttc::v5::mqttbytes::{Error as PacketError, QoS};
+use rumqttc::v5::{
+    AsyncClient, ConnectionError, Event as Polled, EventLoop, MqttOptions, StateError,
+};
 use rumqttc::{NetworkOptions, TlsConfiguration, Transport};
 use tokio::net::lookup_host;
 use tokio::time::timeout;
@@ -92,9 +94,18 @@ impl Life {
         if let Err(error) = lookup_host((host.as_str(), *port)).await {
             return Err(Failure::unresolved(host, &error));
         }
-        match event_loop.poll().await? {
-            Polled::Incoming(Packet::ConnAck(acknowledgement)) => Ok(acknowledgement),
-            _ => Err(Failure::new(ErrorKind::Other, "no CONNACK came first")),
+        match event_loop.poll().await {
+            Ok(Polled::Incoming(Packet::ConnAck(acknowledgement))) => Ok(acknowledgement),
+            Ok(_) => Err(Failure::new(ErrorKind::Other, "no CONNACK came first")),
+            // Most likely the alert of a server that expects TLS.
+            Err(ConnectionError::MqttState(StateError::Deserialization(error)))
+                if !matches!(error, PacketError::Io(_)) =>
+            {
+                Err(Failure::violation(format!(
+                    "the answer to CONNECT is not MQTT 5, or the server expects mqtts: {error}"
+                )))
+            }
+            Err(error) => Err(error.into()),
         }
     }
 

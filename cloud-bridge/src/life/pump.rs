@@ -11,7 +11,7 @@ use rumqttc::v5::mqttbytes::v5::{Packet, Publish};
 use rumqttc::v5::{AsyncClient, Event as Polled, EventLoop, Request};
 use tokio::time::timeout;
 
-use super::Life;
+use super::{Life, Reached};
 use crate::failure::Failure;
 use crate::inflight::Place;
 use crate::publication::Publication;
@@ -87,7 +87,20 @@ impl<'a> Pump<'a> {
                 Command::Connect { .. } | Command::Stop => {}
             }
         }
-        End::Closing(Failure::asked())
+        let now = self.life.settings.clock.now();
+        End::Closing(self.session.borrow().parting(now))
+    }
+
+    /// Whether the endpoint deserves the next try.
+    pub(super) fn reached(&self) -> Reached {
+        match self
+            .session
+            .borrow()
+            .was_useful(self.life.settings.clock.now())
+        {
+            true => Reached::Server,
+            false => Reached::Nothing,
+        }
     }
 
     /// Waits until patience has run out.

@@ -1,5 +1,6 @@
 //! Getting in: what is asked for, what is agreed, and every way of being kept out.
 
+use std::io;
 use std::net::TcpListener;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use sync::ConnectionId;
 
 use crate::rig::{FIRST, Rig, record};
 use crate::server::{
-    PINGRESP, Received, Server, connack, maximum_packet_size, packet, receive_maximum,
+    PINGRESP, Received, Server, connack, maximum_packet_size, packet, puback, receive_maximum,
     robustmq_properties,
 };
 
@@ -140,8 +141,12 @@ fn each_connect_tries_one_endpoint_and_begins_with_the_last_good_one() {
     assert!(text.starts_with(&refusing.to_string()), "{text}");
     for _ in 0..2 {
         rig.connect();
-        let peer = server.welcome();
+        let mut peer = server.welcome();
         rig.expect_up();
+        rig.publish(7, &record("a", b""));
+        let publish = peer.receive_publish();
+        peer.send(&puback(publish.packet_identifier, 0x00));
+        rig.expect_accepted(7);
         drop(peer);
         rig.expect_down(ErrorKind::ConnectionAborted);
     }
@@ -153,6 +158,53 @@ fn each_connect_tries_one_endpoint_and_begins_with_the_last_good_one() {
     rig.connect();
     let text = rig.expect_down(ErrorKind::ConnectionRefused);
     assert!(text.starts_with(&refusing.to_string()), "{text}");
+    rig.stop();
+}
+
+/// Half of a broken server is broken: one that lets clients in and takes nothing, or closes at
+/// once, held the uplink for ever while the next one in the list was well.
+#[test]
+fn an_endpoint_that_lets_in_and_takes_nothing_gives_way_to_the_next() {
+    let (broken, well) = (Server::bind(), Server::bind());
+    let mut config = Config::new(vec![broken.endpoint(), well.endpoint()]);
+    config.patience = Duration::from_secs(1);
+    let rig = Rig::start(config);
+    rig.connect();
+    let mut peer = broken.welcome();
+    rig.expect_up();
+    rig.publish(0, &record("a", b""));
+    peer.receive_publish();
+    let text = rig.expect_down(ErrorKind::TimedOut);
+    assert!(text.ends_with("no answer within 1 s"), "{text}");
+    rig.connect();
+    drop(well.welcome());
+    rig.expect_up();
+    rig.expect_down(ErrorKind::ConnectionAborted);
+    rig.connect();
+    let _peer = broken.welcome();
+    rig.expect_up();
+    rig.stop();
+}
+
+/// The gateway's patience can be shorter than the time that a connect may take. Its word was then
+/// all that the operator read, and the silent endpoint was tried again for ever.
+#[test]
+fn an_endpoint_that_was_waited_for_in_vain_is_named_and_gives_way() {
+    let (silent, well) = (Server::bind(), Server::bind());
+    let rig = Rig::start(Config::new(vec![silent.endpoint(), well.endpoint()]));
+    rig.connect();
+    let mut stream = silent.accept_stream();
+    stream
+        .set_read_timeout(Some(Duration::from_millis(1100)))
+        .unwrap();
+    // CONNECT comes, and then nothing for longer than anybody's patience.
+    let _ = io::copy(&mut stream, &mut io::sink());
+    rig.tell(Command::Disconnect { connection: FIRST });
+    let text = rig.expect_down(ErrorKind::TimedOut);
+    assert!(text.ends_with("no CONNACK within 1 s"), "{text}");
+    rig.connect();
+    let _peer = well.welcome();
+    rig.expect_up();
     rig.stop();
 }
 

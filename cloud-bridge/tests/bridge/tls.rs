@@ -201,7 +201,7 @@ fn files_that_are_not_what_they_should_be_are_named() {
         (trusting(key.clone()), "no certificate", "client.key"),
         (identity(&ca, &empty), "no private key", "empty.pem"),
         (identity(&empty, &key), "no certificate", "empty.pem"),
-        (identity(&ca, &key), "certificate and key do not work", ""),
+        (identity(&ca, &key), "do not belong together", "client.key"),
         (named("not a name"), "tls.server_name", "not a name"),
     ];
     for (tls, problem, name) in table {

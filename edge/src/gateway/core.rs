@@ -20,7 +20,7 @@ use super::peers::{Peer, Peers, Signals};
 use super::quiet::Quiet;
 use super::signal::Signal;
 use crate::broker::{Broker, ConnectionId, Event, Input, Output, SessionId};
-use crate::log::{Budget, Reader};
+use crate::log::{Budget, Reader, Reason};
 use crate::mqtt::{self, Connection};
 use crate::uplink::{Uplink, Wish};
 
@@ -353,11 +353,17 @@ impl Core {
                 self.committer
                     .add(now.instant, Owner::Uplink, changes, urgency);
             }
-            Wish::NoteGap(gap) => {
-                warn!(
-                    "gave up {} of lane {} for the cloud: {:?}",
-                    gap.first, gap.lane, gap.reason
-                );
+            Wish::NoteGap { gap, why } => {
+                let kind = match gap.reason {
+                    Reason::TooLarge => "too large for the cloud",
+                    _ => "rejected by the cloud",
+                };
+                if let Some(times) = self.quiet.may_say(now.instant, kind) {
+                    warn!(
+                        "lane {}: record {} never goes to the cloud: {why}{times}",
+                        gap.lane, gap.first
+                    );
+                }
                 self.notes.push_back(Request::NoteGap(gap));
                 self.wakes.commit.raise();
             }

@@ -172,10 +172,7 @@ fn join_cloud(
         })
     });
     let engine = engine.map_err(GatewayError::Uplink)?;
-    Ok((
-        Uplink::new(engine, cloud.uplink.clone(), cloud.connections),
-        bridge,
-    ))
+    Ok((Uplink::new(engine, cloud.uplink.clone()), bridge))
 }
 
 fn bridge_config(limits: &Limits, cloud: &Cloud) -> Result<cloud_bridge::Config, GatewayError> {

@@ -8,4 +8,7 @@ mod cloud;
 mod devices;
 mod disk;
 mod memory;
+mod scripted;
 mod support;
+mod tls;
+mod uplink;

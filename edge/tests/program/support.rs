@@ -99,14 +99,30 @@ impl Gateway {
 
     /// What `status` says of one name.
     pub(crate) fn fact(&self, name: &str) -> u64 {
-        let status =
-            edge::admin::ask(&self.data(), edge::admin::Request::Status).expect("an answer");
+        let mut status = String::new();
+        // Right after its start it listens to devices a moment earlier than to operators.
+        wait_until("an answer", || {
+            let answer = edge::admin::ask(&self.data(), edge::admin::Request::Status);
+            answer.map(|text| status = text).is_ok()
+        });
         edge::admin::fact(&status, name).unwrap_or_else(|| panic!("no {name} in {status}"))
     }
 
     /// Waits until a fact is as it should be.
     pub(crate) fn expect_fact(&self, name: &str, is_right: impl Fn(u64) -> bool) {
         wait_until(name, || is_right(self.fact(name)));
+    }
+
+    /// Processor time used so far, in ticks of 10 ms.
+    pub(crate) fn processor_ticks(&self) -> u64 {
+        let stat =
+            std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("Linux");
+        // The name in parentheses may hold anything; user and system time are 12 and 13 behind it.
+        let (_, rest) = stat.rsplit_once(')').expect("a process has a name");
+        let fields = rest.split_whitespace().skip(11).take(2);
+        fields
+            .map(|field| field.parse::<u64>().expect("a number"))
+            .sum()
     }
 
     /// Resident memory, in bytes.

@@ -78,6 +78,12 @@ impl Engine {
         if self.connections[at].accepted_after(now, now - entry.sent) {
             self.refresh_all(Some(at));
         }
+        if self.connections[at].proves_itself() {
+            let pause = self.settings.reconnect_first;
+            for other in &mut self.connections {
+                other.hurry(now, pause);
+            }
+        }
         let has_recalled = self.connections[at].recalls(entry.lane, entry.topic);
         let uplink = &mut self.lanes[entry.lane];
         match entry.fate {
