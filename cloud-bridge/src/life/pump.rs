@@ -2,6 +2,7 @@
 //! drain it, and obey.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::mem;
 use std::time::Duration;
 
@@ -25,6 +26,8 @@ pub(super) struct Pump<'a> {
     life: &'a Life,
     client: AsyncClient,
     session: RefCell<Session>,
+    /// Packet identifiers to acknowledge as soon as rumqttc has room for it.
+    owed: RefCell<VecDeque<u16>>,
 }
 
 /// Whether there is still somebody to take leave of.
@@ -41,6 +44,7 @@ impl<'a> Pump<'a> {
             life,
             client,
             session: RefCell::new(session),
+            owed: RefCell::new(VecDeque::new()),
         }
     }
 
@@ -62,6 +66,7 @@ impl<'a> Pump<'a> {
                 }
             };
             self.flush().await;
+            self.pay();
             if let Some(end) = end {
                 return end;
             }
@@ -205,13 +210,25 @@ impl<'a> Pump<'a> {
     }
 
     fn acknowledge(&self, packet_identifier: u16) {
-        let publish = Publish {
-            qos: QoS::AtLeastOnce,
-            pkid: packet_identifier,
-            ..Publish::default()
-        };
-        if self.client.try_ack(&publish).is_err() {
-            tracing::warn!("no room for an acknowledgement: its message will come again");
+        self.owed.borrow_mut().push_back(packet_identifier);
+        self.pay();
+    }
+
+    /// Hands rumqttc as many acknowledgements as it takes. It sends one for up to ten packets that
+    /// it reads, so what a server in a hurry is owed may have to wait here; at most one for each
+    /// of its packet identifiers.
+    fn pay(&self) {
+        let mut owed = self.owed.borrow_mut();
+        while let Some(&packet_identifier) = owed.front() {
+            let publish = Publish {
+                qos: QoS::AtLeastOnce,
+                pkid: packet_identifier,
+                ..Publish::default()
+            };
+            if self.client.try_ack(&publish).is_err() {
+                return;
+            }
+            owed.pop_front();
         }
     }
 
