@@ -20,10 +20,10 @@ use wire::mqtt::{decode, decode_connect};
 use super::Settings;
 use super::alias::Aliases;
 use super::error::{Ending, PeerError};
-use super::greeting::{Greeting, packet_bytes_maximum, refuse};
+use super::greeting::{Greeting, connect_reason, packet_bytes_maximum, refuse};
 use super::inbound::Step;
 use super::inflight::{Answers, Inflight, Outbound};
-use crate::broker::{CloseReason, Connected, ConnectionId, Event, Input, Refusal, Room};
+use crate::broker::{CloseReason, Connected, ConnectionId, Event, Input, Room};
 
 /// The MQTT state of one connected byte stream.
 #[derive(Debug)]
@@ -486,13 +486,5 @@ impl Connection {
 
     fn waits_for_answers(&self, established: &Established) -> bool {
         established.answers.len() >= usize::from(self.settings.receive_maximum)
-    }
-}
-
-const fn connect_reason(refusal: Refusal) -> ReasonCode {
-    match refusal {
-        Refusal::ClientIdentifier => ReasonCode::ClientIdentifierNotValid,
-        Refusal::LogFailed => ReasonCode::ServerUnavailable,
-        _ => ReasonCode::QuotaExceeded,
     }
 }

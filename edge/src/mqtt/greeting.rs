@@ -8,7 +8,7 @@ use wire::mqtt::property::{Properties, Property, PropertySet, PropertyWriter};
 use wire::mqtt::{Connack, Connect, Packet, ReasonCode, Version, Will};
 
 use super::{PeerError, Settings};
-use crate::broker::{self, Connected, ConnectionId, SessionFound, SessionStart};
+use crate::broker::{self, Connected, ConnectionId, Refusal, SessionFound, SessionStart};
 
 /// What CONNECT said and CONNACK needs.
 #[derive(Clone, Debug)]
@@ -159,6 +159,15 @@ pub(super) fn refuse(
 pub(super) fn packet_bytes_maximum(connect: &Connect<'_>) -> u32 {
     let limit = connect.properties.maximum_packet_size();
     limit.map_or(u32::MAX, NonZeroU32::get)
+}
+
+/// The reason code of a broker's refusal.
+pub(super) const fn connect_reason(refusal: Refusal) -> ReasonCode {
+    match refusal {
+        Refusal::ClientIdentifier => ReasonCode::ClientIdentifierNotValid,
+        Refusal::LogFailed => ReasonCode::ServerUnavailable,
+        _ => ReasonCode::QuotaExceeded,
+    }
 }
 
 fn connack(version: Version, connack: &Connack<'_>) -> Vec<u8> {
