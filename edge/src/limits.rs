@@ -62,6 +62,8 @@ pub struct Limits {
     pub acknowledge_timeout: Duration,
     /// The longest wait between two tries to connect.
     pub backoff_max: Duration,
+    /// Filters and wills of all sessions.
+    pub session_bytes: usize,
     /// The section as written.
     pub section: LimitsSection,
     /// What is said on standard error.
@@ -85,8 +87,8 @@ const BRIDGE_CONNECTION_BYTES: u64 = 256 << 10;
 /// A connection's task, packet state and socket bookkeeping in this process. Measured together with
 /// a session: 3.6 to 4.3 KB.
 const CONNECTION_BYTES: u64 = 3 << 10;
-/// A session's entry with one subscription.
-const SESSION_BYTES: u64 = 1536;
+/// A session's entry, with the nodes that one subscription takes.
+const SESSION_BYTES: u64 = 1 << 10;
 /// A retained message's entry, without its record.
 const RETAINED_ENTRY_BYTES: u64 = 256;
 /// Files open for writing: the state and the last segment of each lane.
@@ -142,6 +144,7 @@ impl Limits {
             hold: Duration::from_secs(config.sync.hold_seconds),
             acknowledge_timeout: Duration::from_secs(config.sync.acknowledge_timeout_seconds),
             backoff_max: Duration::from_secs(config.sync.backoff_max_seconds),
+            session_bytes: usize_of(share(32, 256 << 10, 16 << 20)),
             section,
             log: config.log.clone(),
             memory: Vec::new(),
@@ -171,8 +174,8 @@ impl Limits {
             ("program", PROGRAM_BYTES),
             ("connections", section.connections as u64 * CONNECTION_BYTES),
             (
-                "sessions, one subscription each",
-                section.sessions as u64 * SESSION_BYTES,
+                "sessions",
+                section.sessions as u64 * SESSION_BYTES + self.session_bytes as u64,
             ),
             (
                 "retained messages",

@@ -52,6 +52,7 @@ mod settings;
 mod state;
 mod writer;
 
+pub use database::contains_panics;
 pub use error::LogError;
 pub use event::Event;
 pub use folder::Folder;

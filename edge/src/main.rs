@@ -11,6 +11,7 @@ use edge::admin::{self, Request};
 use edge::args::{Args, Command, ConfigFile, Replay};
 use edge::config::{Config, ConfigError};
 use edge::limits::Limits;
+use edge::log::contains_panics;
 use edge::{demo, gateway, logging};
 use sync::{Lane, Offset};
 
@@ -40,7 +41,20 @@ fn limits(file: Option<&Path>) -> Result<Limits, ConfigError> {
 
 fn run(limits: Limits) -> ExitCode {
     logging::start(&limits.log);
+    end_at_panics();
     exit("run", gateway::run(limits))
+}
+
+/// A bug ends the process at once, whichever thread it is in: the log is intact, and the next start
+/// finds a known state. Only what redb makes of a damaged page goes on, as damage.
+fn end_at_panics() {
+    let say = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !contains_panics() {
+            say(panic);
+            std::process::abort();
+        }
+    }));
 }
 
 fn check(limits: &Limits) -> ExitCode {

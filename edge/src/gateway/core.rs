@@ -233,6 +233,12 @@ impl Core {
 
     /// Looks at every connection, and tells the writer what may go. Called once a second.
     pub(crate) fn sweep(&mut self, now: Now) {
+        // The silence of a client whose link is not read on our account does not count.
+        for id in &self.held_back {
+            if let Some(peer) = self.peers.find(*id) {
+                peer.connection.handle_held_back(now);
+            }
+        }
         for id in self.peers.ids() {
             let Some(peer) = self.peers.find(id) else {
                 continue;
@@ -291,7 +297,7 @@ impl Core {
     }
 
     /// Carries answers between the parts until all are quiet.
-    fn settle(&mut self, now: Now) {
+    pub(super) fn settle(&mut self, now: Now) {
         loop {
             if let Some(output) = self.broker.poll() {
                 self.obey(now, output);

@@ -267,6 +267,7 @@ fn broker_settings(limits: &Limits, seed: u64) -> broker::Settings {
     broker::Settings {
         session_count_maximum: section.sessions,
         subscription_count_maximum: section.subscriptions_per_session,
+        session_bytes_maximum: limits.session_bytes,
         session_expiry_maximum: section.session_expiry_seconds,
         inflight_maximum: section.inflight_count,
         retained_count_maximum: section.retained_count,

@@ -5,9 +5,11 @@
 //! the handle and opens the file again; the file itself holds its last commit. All commits are made
 //! with quick-repair, so that opening never walks the file.
 //!
-//! redb panics on some damaged pages. That is contained here and becomes damage, where a program
-//! unwinds; where it aborts, the next start has to be told (see `log/recovery.rs`).
+//! redb panics on some damaged pages. That is contained here and becomes damage. A program that
+//! ends at every other panic asks [`contains_panics`] in its hook; one that aborts in any case is
+//! caught at its next start (see `log/recovery.rs`).
 
+use std::cell::Cell;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -298,8 +300,21 @@ fn guarded<T>(
 }
 
 fn contained<T>(name: &str, act: impl FnOnce() -> Result<T, LogError>) -> Result<T, LogError> {
-    catch_unwind(AssertUnwindSafe(act))
-        .unwrap_or_else(|_| Err(LogError::corrupt(name, "redb panicked on it")))
+    let before = CONTAINS_PANICS.replace(true);
+    let result = catch_unwind(AssertUnwindSafe(act));
+    CONTAINS_PANICS.set(before);
+    result.unwrap_or_else(|_| Err(LogError::corrupt(name, "redb panicked on it")))
+}
+
+/// Whether a panic of this thread would be contained now and become damage of a file: for a panic
+/// hook that ends the program at every other one.
+#[must_use]
+pub fn contains_panics() -> bool {
+    CONTAINS_PANICS.get()
+}
+
+thread_local! {
+    static CONTAINS_PANICS: Cell<bool> = const { Cell::new(false) };
 }
 
 fn builder(cache_bytes: usize) -> Builder {

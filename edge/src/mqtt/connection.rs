@@ -175,6 +175,12 @@ impl Connection {
         self.note_congestion();
     }
 
+    /// Notes that the link is not read because others have to go first: the client's silence does
+    /// not count.
+    pub const fn handle_held_back(&mut self, now: Now) {
+        self.last_received = now.instant;
+    }
+
     /// Notes that the link is gone; the broker hears it by [`Connection::poll`].
     pub fn handle_lost(&mut self) {
         self.leave_broker();

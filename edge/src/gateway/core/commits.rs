@@ -53,6 +53,8 @@ impl Core {
                 }
                 Owner::Uplink => self.uplink_answered(now, true),
             }
+            // One after the other, so that the deliveries of a large group never pile up.
+            self.settle(now);
         }
         for lane in Lane::ALL {
             if next[lane] != committed.first[lane]

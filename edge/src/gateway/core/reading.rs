@@ -6,7 +6,7 @@ use tracing::{debug, error, info, warn};
 use super::super::disk::Request;
 use super::{Core, Fetch};
 use crate::broker::Input;
-use crate::log::{Budget, Event};
+use crate::log::{Budget, Event, LogError};
 
 impl Core {
     /// A file of the log changed.
@@ -98,6 +98,8 @@ impl Core {
                 }
                 Some((chunk.records, chunk.next))
             }
+            // The event that says so is on its way.
+            Err(LogError::Removed { .. }) => None,
             Err(error) => {
                 if let Some(times) = self.quiet.may_say(now.instant, "read") {
                     warn!("lane {lane} can't be read at {from} for now: {error}{times}");
