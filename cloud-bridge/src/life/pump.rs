@@ -2,6 +2,7 @@
 //! drain it, and obey.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::mem;
 use std::time::Duration;
 
@@ -25,6 +26,9 @@ pub(super) struct Pump<'a> {
     life: &'a Life,
     client: AsyncClient,
     session: RefCell<Session>,
+    /// Acknowledgements that rumqttc had no room for, in their order: one that is lost takes a
+    /// place of the server's window for ever. As many as there are packet identifiers, at most.
+    unsent: RefCell<VecDeque<u16>>,
 }
 
 /// Whether there is still somebody to take leave of.
@@ -41,6 +45,7 @@ impl<'a> Pump<'a> {
             life,
             client,
             session: RefCell::new(session),
+            unsent: RefCell::new(VecDeque::new()),
         }
     }
 
@@ -51,6 +56,7 @@ impl<'a> Pump<'a> {
             while self.session.borrow().is_overrun() {
                 clock.sleep_until(clock.now() + OVERRUN_PAUSE).await;
             }
+            self.send_acknowledgements();
             let end = match event_loop.poll().await {
                 Ok(event) => {
                     relieve(event_loop, &event);
@@ -204,14 +210,24 @@ impl<'a> Pump<'a> {
         None
     }
 
+    /// Hands an acknowledgement to rumqttc, behind those that still wait for room.
     fn acknowledge(&self, packet_identifier: u16) {
-        let publish = Publish {
-            qos: QoS::AtLeastOnce,
-            pkid: packet_identifier,
-            ..Publish::default()
-        };
-        if self.client.try_ack(&publish).is_err() {
-            tracing::warn!("no room for an acknowledgement: its message will come again");
+        self.unsent.borrow_mut().push_back(packet_identifier);
+        self.send_acknowledgements();
+    }
+
+    fn send_acknowledgements(&self) {
+        let mut unsent = self.unsent.borrow_mut();
+        while let Some(packet_identifier) = unsent.front() {
+            let publish = Publish {
+                qos: QoS::AtLeastOnce,
+                pkid: *packet_identifier,
+                ..Publish::default()
+            };
+            if self.client.try_ack(&publish).is_err() {
+                return;
+            }
+            unsent.pop_front();
         }
     }
 
