@@ -18,8 +18,8 @@ edge=$PWD/target/release/robustmq-edge
 mqload=$PWD/edge/benches/mqload/target/release/mqload
 work=$(mktemp -d)
 tracer=
-# The gateway ends with its tracer.
-trap '[ -z "$tracer" ] || kill "$tracer" 2>/dev/null; wait; rm -rf "$work"' EXIT
+# The tracer ends with the gateway, its only child.
+trap '[ -z "$tracer" ] || pkill -TERM -P "$tracer" || true; wait; rm -rf "$work"' EXIT
 port=$((20000 + RANDOM % 10000))
 printf '[gateway]\ndata = "%s/data"\n[[listener]]\naddress = "127.0.0.1:%s"\n[log]\nlevel = "error"\n' \
   "$work" "$port" >"$work/conf"

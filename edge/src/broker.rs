@@ -42,7 +42,6 @@ pub use settings::{Counters, Settings, Stored};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use sync::{Epoch, Instant, Lane, Now, Offset, PerLane};
-use wire::topic::{TopicFilter, TopicName};
 
 use self::commit::Tickets;
 use self::connect::Timer;
@@ -234,20 +233,6 @@ impl Broker {
             .iter()
             .map(|session| session.floor(lane, head));
         floors.min().unwrap_or(head)
-    }
-
-    /// Whether a session that is behind may want records of a topic. Lets a reader skip blocks.
-    #[must_use]
-    pub fn wants(&self, session: SessionId, topic: &str) -> bool {
-        let Some(session) = self.registry.get(session) else {
-            return false;
-        };
-        let Ok(name) = TopicName::new(topic) else {
-            return false;
-        };
-        let matches = |filter: &str| TopicFilter::new(filter).is_ok_and(|it| it.matches(name));
-        // What was sent before is sent again, whatever became of its subscription.
-        session.inflight.len() > 0 || session.subscriptions.keys().any(|it| matches(it))
     }
 
     /// What filters and wills take, in bytes.

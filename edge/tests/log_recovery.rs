@@ -96,8 +96,13 @@ fn a_noted_gap_is_durable_before_a_cursor_passes_it() {
     };
     log.writer.commit(&batch, WALL).unwrap();
     folder.power_cut(1);
-    let log = reopen(&folder);
-    assert_eq!(log.reader.gaps(0).unwrap(), [(0, gap)]);
+    let mut log = reopen(&folder);
+    assert_eq!(log.reader.gaps(0).unwrap(), [(0, gap.clone())]);
+
+    log.writer.note_gap(gap);
+    log.writer.commit(&batch, WALL).unwrap();
+    log.writer.maintain(WallTime(WALL.0 + 1000));
+    assert_eq!(log.reader.gaps(0).unwrap().len(), 2, "seen a second later");
 }
 
 #[test]

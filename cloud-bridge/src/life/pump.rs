@@ -26,9 +26,8 @@ pub(super) struct Pump<'a> {
     life: &'a Life,
     client: AsyncClient,
     session: RefCell<Session>,
-    /// Acknowledgements that rumqttc had no room for, in their order: one that is lost takes a
-    /// place of the server's window for ever. As many as there are packet identifiers, at most.
-    unsent: RefCell<VecDeque<u16>>,
+    /// Packet identifiers to acknowledge as soon as rumqttc has room for it.
+    owed: RefCell<VecDeque<u16>>,
 }
 
 /// Whether there is still somebody to take leave of.
@@ -45,7 +44,7 @@ impl<'a> Pump<'a> {
             life,
             client,
             session: RefCell::new(session),
-            unsent: RefCell::new(VecDeque::new()),
+            owed: RefCell::new(VecDeque::new()),
         }
     }
 
@@ -56,7 +55,6 @@ impl<'a> Pump<'a> {
             while self.session.borrow().is_overrun() {
                 clock.sleep_until(clock.now() + OVERRUN_PAUSE).await;
             }
-            self.send_acknowledgements();
             let end = match event_loop.poll().await {
                 Ok(event) => {
                     relieve(event_loop, &event);
@@ -68,6 +66,7 @@ impl<'a> Pump<'a> {
                 }
             };
             self.flush().await;
+            self.pay();
             if let Some(end) = end {
                 return end;
             }
@@ -210,24 +209,26 @@ impl<'a> Pump<'a> {
         None
     }
 
-    /// Hands an acknowledgement to rumqttc, behind those that still wait for room.
     fn acknowledge(&self, packet_identifier: u16) {
-        self.unsent.borrow_mut().push_back(packet_identifier);
-        self.send_acknowledgements();
+        self.owed.borrow_mut().push_back(packet_identifier);
+        self.pay();
     }
 
-    fn send_acknowledgements(&self) {
-        let mut unsent = self.unsent.borrow_mut();
-        while let Some(packet_identifier) = unsent.front() {
+    /// Hands rumqttc as many acknowledgements as it takes. It sends one for up to ten packets that
+    /// it reads, so what a server in a hurry is owed may have to wait here; at most one for each
+    /// of its packet identifiers.
+    fn pay(&self) {
+        let mut owed = self.owed.borrow_mut();
+        while let Some(&packet_identifier) = owed.front() {
             let publish = Publish {
                 qos: QoS::AtLeastOnce,
-                pkid: *packet_identifier,
+                pkid: packet_identifier,
                 ..Publish::default()
             };
             if self.client.try_ack(&publish).is_err() {
                 return;
             }
-            unsent.pop_front();
+            owed.pop_front();
         }
     }
 

@@ -190,7 +190,7 @@ impl Broker {
     /// The change that stores a session's cursors; live lanes are stored at the head.
     pub(super) fn put_cursors(&mut self, id: SessionId) -> Option<Change> {
         let session = self.registry.get_mut(id)?;
-        session.is_dirty = false;
+        session.has_moved = false;
         for (lane, reader) in Lane::ALL.into_iter().zip(&mut session.lanes) {
             if !reader.is_behind {
                 reader.cursor.skip_to(self.head[lane]);

@@ -2,7 +2,7 @@
 //! acknowledgements.
 
 use sync::{Lane, Offset, Record};
-use wire::topic::{TopicFilter, TopicName};
+use wire::topic::{TopicName, pattern_matches};
 
 use super::Broker;
 use super::commit::Waiting;
@@ -291,12 +291,11 @@ impl Broker {
                 return;
             };
             let subscription = session.subscriptions.get(&walk.filter).copied();
-            let filter = TopicFilter::new(&walk.filter);
-            let (Some(subscription), Ok(filter)) = (subscription, filter) else {
+            let Some(subscription) = subscription else {
                 session.walks.pop_front();
                 continue;
             };
-            match self.retained.step(filter, walk.after.as_deref()) {
+            match self.retained.step(&walk.filter, walk.after.as_deref()) {
                 Step::Done => {
                     let done = session.walks.pop_front().map(|walk| walk.filter);
                     session.walked.extend(done.filter(|_| session.is_stored));
@@ -366,11 +365,14 @@ impl Session {
         let Ok(topic) = TopicName::new(record.topic()) else {
             return matched;
         };
+        if record.qos() == 0 {
+            return matched;
+        }
         let is_own = self.publisher == record.publisher();
         for (filter, subscription) in &self.subscriptions {
             let is_heard = !(is_own && subscription.is_no_local);
-            let is_matching = || TopicFilter::new(filter).is_ok_and(|it| it.matches(topic));
-            if subscription.begin[lane] <= offset && is_heard && is_matching() {
+            let is_new_enough = subscription.begin[lane] <= offset;
+            if is_new_enough && is_heard && pattern_matches(filter, topic) {
                 matched.add(
                     subscription.qos,
                     subscription.is_retain_as_published,

@@ -172,7 +172,7 @@ pub enum Output {
     },
     /// Read a lane for a session that is behind.
     Fetch {
-        /// To answer with; [`super::Broker::wants`] tells which topics may be left out.
+        /// To answer with.
         session: SessionId,
         /// The lane.
         lane: Lane,

@@ -7,7 +7,7 @@
 //! publisher may send again. QoS 0 passes through memory at once, always.
 
 use sync::{Change, Lane, Offset, Record, RecordParts, WallTime};
-use wire::topic::{TopicFilter, TopicName};
+use wire::topic::{TopicName, pattern_matches};
 
 use super::Broker;
 use super::commit::Waiting;
@@ -184,12 +184,8 @@ impl Broker {
         let Ok(name) = TopicName::new(record.topic()) else {
             return Lane::Normal;
         };
-        let matches = |filter: &str| TopicFilter::new(filter).is_ok_and(|it| it.matches(name));
-        let rule = self
-            .settings
-            .lanes
-            .iter()
-            .find(|(filter, _)| matches(filter));
+        let mut rules = self.settings.lanes.iter();
+        let rule = rules.find(|(filter, _)| pattern_matches(filter, name));
         rule.map_or(Lane::Normal, |(_, lane)| *lane)
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use sync::{Change, Record, Table};
-use wire::topic::{TopicFilter, TopicName};
+use wire::topic::{TopicName, pattern_matches};
 
 use super::outcome::Refusal;
 
@@ -89,11 +89,10 @@ impl Retained {
     }
 
     /// Looks for the next message that matches a filter, after a topic.
-    pub(super) fn step(&self, filter: TopicFilter<'_>, after: Option<&str>) -> Step {
-        let pattern = filter.pattern();
-        let prefix = &pattern[..pattern.find(['+', '#']).unwrap_or(pattern.len())];
+    pub(super) fn step(&self, filter: &str, after: Option<&str>) -> Step {
+        let prefix = &filter[..filter.find(['+', '#']).unwrap_or(filter.len())];
         // `a/#` also matches `a`, which comes before `a/`.
-        let prefix = if pattern.ends_with("/#") {
+        let prefix = if filter.ends_with("/#") {
             prefix.trim_end_matches('/')
         } else {
             prefix
@@ -102,16 +101,18 @@ impl Retained {
             Some(after) if after >= prefix => Bound::Excluded(after),
             _ => Bound::Included(prefix),
         };
+        // There is at most one, the first.
+        let is_plain = prefix == filter;
         let mut last = None;
         let topics = self.records.range::<str, _>((start, Bound::Unbounded));
         for (looked_at, (topic, record)) in topics.enumerate() {
-            if !topic.starts_with(prefix) {
+            if !topic.starts_with(prefix) || is_plain && **topic != *filter {
                 return Step::Done;
             }
             if looked_at == STEP_TOPICS {
                 return last.map_or(Step::Done, |topic: &str| Step::Passed(topic.into()));
             }
-            if TopicName::new(topic).is_ok_and(|name| filter.matches(name)) {
+            if TopicName::new(topic).is_ok_and(|name| pattern_matches(filter, name)) {
                 return Step::Found(record.clone());
             }
             last = Some(&**topic);

@@ -56,8 +56,10 @@ pub(super) struct Session {
     pub(super) is_congested: bool,
     /// Whether it waits in the list of sessions with something to do.
     pub(super) is_runnable: bool,
-    /// Whether its cursors moved since they were stored.
+    /// Whether the next sweep looks at it.
     pub(super) is_dirty: bool,
+    /// Whether its cursors moved since they were stored.
+    pub(super) has_moved: bool,
     /// Whether a commit of its value failed.
     pub(super) is_value_unsaved: bool,
     /// When to publish the will of a lost client.
@@ -167,6 +169,7 @@ impl Session {
             is_congested: false,
             is_runnable: false,
             is_dirty: false,
+            has_moved: false,
             is_value_unsaved: false,
             will_due: None,
             end_due: None,

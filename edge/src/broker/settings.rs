@@ -12,7 +12,8 @@ pub struct Settings {
     pub subscription_count_maximum: usize,
     /// Levels of a topic filter. A deeper filter is refused. Default 64.
     pub filter_level_maximum: usize,
-    /// Bytes of a topic filter. A longer one is refused. Default 1,024.
+    /// Bytes of a topic filter. A longer one is refused. With a client identifier it is the key of a
+    /// row, which has 65,535 bytes at most. Default 1,024.
     pub filter_bytes_maximum: usize,
     /// Bytes that the filters and wills of all sessions take. At the limit a filter is refused, and
     /// a client that brings a will. Default 16 MiB.

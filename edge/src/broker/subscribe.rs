@@ -1,8 +1,8 @@
 //! Subscribing and unsubscribing: effective at once, answered when durable.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use sync::{Change, Table};
+use sync::Change;
 use wire::topic::TopicFilter;
 
 use super::Broker;
@@ -12,7 +12,7 @@ use super::event::{
 };
 use super::outcome::{Refusal, Unsubscription};
 use super::session::{Member, Session, Walk};
-use super::stored::{Subscription, member_key};
+use super::stored::Subscription;
 use super::subscriptions::{Entry, Subscriptions};
 
 /// A subscribe whose commit is not answered yet.
@@ -22,14 +22,18 @@ pub(super) struct SubscribeWaiting {
     connection: ConnectionId,
     token: Token,
     codes: Vec<Result<u8, Refusal>>,
-    /// What became of filters, in order.
-    replaced: Vec<Replaced>,
+    /// What is to be stored.
+    replaced: BTreeMap<Box<str>, Replaced>,
     /// Filters whose retained messages are to be sent.
     walks: BTreeSet<String>,
 }
 
-/// A filter, its subscription, and the one before.
-type Replaced = (Box<str>, Subscription, Option<Subscription>);
+/// A filter's subscription from now on, and the one before.
+#[derive(Debug)]
+struct Replaced {
+    subscription: Subscription,
+    former: Option<Subscription>,
+}
 
 /// An unsubscribe whose commit is not answered yet.
 #[derive(Debug)]
@@ -56,14 +60,18 @@ impl Broker {
             connection,
             token,
             codes: Vec::with_capacity(filters.len()),
-            replaced: Vec::new(),
+            replaced: BTreeMap::new(),
             walks: BTreeSet::new(),
         };
-        let mut changes = Vec::new();
         for filter in filters {
-            let code = self.subscribe(filter, &mut waiting, &mut changes);
+            let code = self.subscribe(filter, &mut waiting);
             waiting.codes.push(code);
         }
+        // However often a packet repeats a filter, it is one row.
+        let replaced = waiting.replaced.iter();
+        let changes: Vec<_> = replaced
+            .filter_map(|(filter, it)| self.put_subscription(session, filter, &it.subscription))
+            .collect();
         if changes.is_empty() {
             self.subscribe_committed(waiting);
         } else {
@@ -79,7 +87,6 @@ impl Broker {
         &mut self,
         wanted: &SubscribeFilter,
         waiting: &mut SubscribeWaiting,
-        changes: &mut Vec<Change>,
     ) -> Result<u8, Refusal> {
         let filter = wanted.filter.as_str();
         let id = waiting.session;
@@ -103,12 +110,12 @@ impl Broker {
             is_walking: is_walking || former.is_some_and(|former| former.is_walking),
         };
         if session.is_stored {
-            changes.push(Change::Put {
-                table: Table::Subscriptions,
-                key: member_key(&session.client_identifier, filter.as_bytes()),
-                value: subscription.encode(self.epoch),
-            });
-            waiting.replaced.push((filter.into(), subscription, former));
+            let new = Replaced {
+                subscription,
+                former,
+            };
+            let replaced = waiting.replaced.entry(filter.into()).or_insert(new);
+            replaced.subscription = subscription;
         }
         if is_walking {
             waiting.walks.insert(filter.to_owned());
@@ -137,6 +144,18 @@ impl Broker {
             return Err(Refusal::SessionBytes);
         }
         Ok(())
+    }
+
+    /// The change that stores a subscription.
+    fn put_subscription(
+        &self,
+        id: SessionId,
+        filter: &str,
+        subscription: &Subscription,
+    ) -> Option<Change> {
+        let (table, key) = self.registry.get(id)?.row(&Member::Filter(filter.into()));
+        let value = subscription.encode(self.epoch);
+        Some(Change::Put { table, key, value })
     }
 
     pub(super) fn add_subscription(
@@ -185,11 +204,11 @@ impl Broker {
     /// Goes back to the subscriptions before, unless they were changed again meanwhile.
     pub(super) fn subscribe_failed(&mut self, waiting: SubscribeWaiting, refusal: Refusal) {
         let id = waiting.session;
-        for (filter, subscription, former) in waiting.replaced.into_iter().rev() {
+        for (filter, replaced) in waiting.replaced {
             let session = self.registry.get(id);
             let found = session.and_then(|session| session.subscriptions.get(&filter));
-            if found == Some(&subscription) {
-                match former {
+            if found == Some(&replaced.subscription) {
+                match replaced.former {
                     Some(former) => self.add_subscription(id, &filter, former),
                     None => {
                         self.remove_subscription(id, &filter);

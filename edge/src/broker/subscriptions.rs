@@ -59,8 +59,8 @@ struct Node {
 }
 
 const ROOT: u32 = 0;
-/// A node, its name, its place in its parent and the first entry: measured with filters that share
-/// nothing.
+/// What a filter that shares nothing allocates a level on 64 bits: a node, room for it to double,
+/// its place in its parent's map, its name, an entry.
 const NODE_BYTES: usize = 400;
 
 impl Subscriptions {

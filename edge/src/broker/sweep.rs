@@ -51,10 +51,11 @@ impl Broker {
 
     /// Notes that what is stored of a session is older than what is.
     pub(super) fn mark_dirty(&mut self, id: SessionId) {
-        if let Some(session) = self.registry.get_mut(id)
-            && session.is_stored
-            && !session.is_dirty
-        {
+        let Some(session) = self.registry.get_mut(id) else {
+            return;
+        };
+        session.has_moved = true;
+        if session.is_stored && !session.is_dirty {
             session.is_dirty = true;
             self.dirty.insert(id);
             self.schedule_sweep();
@@ -130,13 +131,14 @@ impl Broker {
         let Some(session) = self.registry.get_mut(id) else {
             return;
         };
-        if !session.is_dirty {
-            return;
-        }
+        session.is_dirty = false;
+        let has_moved = session.has_moved;
         if std::mem::take(&mut session.is_value_unsaved) {
             changes.push(Self::put_session(session));
         }
-        changes.extend(self.put_cursors(id));
+        if has_moved {
+            changes.extend(self.put_cursors(id));
+        }
         self.note_walked(id);
         self.put_unsaved(id, changes, members);
     }

@@ -305,6 +305,7 @@ impl Recovery {
             puts: found.puts,
             gaps: [found.gaps, found.noted].concat(),
             noted: Vec::new(),
+            unseen_since: None,
             waiting_bytes: found.waiting_bytes,
             events: Vec::new(),
             doomed: Vec::new(),

@@ -46,6 +46,9 @@ pub struct Writer {
     pub(super) gaps: Vec<Gap>,
     /// Gaps that are nowhere but here.
     pub(super) noted: Vec<Gap>,
+    /// When the oldest of [`Writer::noted`] became durable without being in `state.redb`, where
+    /// readers see it.
+    pub(super) unseen_since: Option<WallTime>,
     /// Bytes of records and state that wait to be flushed.
     pub(super) waiting_bytes: usize,
     pub(super) events: Vec<Event>,
@@ -101,7 +104,8 @@ impl Writer {
             let is_due = self.waiting_bytes >= self.settings.flush_bytes
                 || self.journal.used_bytes() * 2 >= self.journal.capacity()
                 || self.journal.is_failed()
-                || self.failed_at.is_some();
+                || self.failed_at.is_some()
+                || self.shows_gaps_late(wall);
             let flushed = if is_due {
                 self.flush_with_reserve()
             } else {
@@ -193,6 +197,7 @@ impl Writer {
         self.puts.clear();
         self.gaps.clear();
         self.noted.clear();
+        self.unseen_since = None;
         self.waiting_bytes = 0;
         self.journal.emptied();
         Ok(())
@@ -225,7 +230,15 @@ impl Writer {
         let first = PerLane::from_fn(|lane| self.lanes[lane].next());
         self.journal.write(&batch, wall, first)?;
         self.gaps.append(&mut self.noted);
+        self.unseen_since.get_or_insert(wall);
         Ok(())
+    }
+
+    /// Whether a gap has waited so long to be seen that it is worth a flush: one a second at most,
+    /// however many there are.
+    fn shows_gaps_late(&self, wall: WallTime) -> bool {
+        self.unseen_since
+            .is_some_and(|since| wall.0 < since.0 || wall.0 - since.0 >= GAP_MILLISECONDS)
     }
 
     fn make_room(&mut self, bytes: u64, wall: WallTime) -> Result<(), LogError> {
@@ -353,6 +366,8 @@ fn is_past(since: Option<WallTime>, milliseconds: u64, wall: WallTime) -> bool {
 
 /// Between attempts after a failure, so that a full disk does not keep the thread busy.
 const RETRY_MILLISECONDS: u64 = 1000;
+/// After a gap was noted, before a flush makes it visible.
+const GAP_MILLISECONDS: u64 = 1000;
 
 /// Between attempts to have a reserve: each writes up to 1 MiB for nothing.
 const RESERVE_MILLISECONDS: u64 = 60_000;

@@ -20,11 +20,11 @@ use wire::mqtt::{decode, decode_connect};
 use super::Settings;
 use super::alias::Aliases;
 use super::error::{Ending, PeerError};
-use super::greeting::{Greeting, refuse};
+use super::greeting::{Greeting, connect_reason, packet_bytes_maximum, refuse};
 use super::inbound::Step;
 use super::inflight::{Answers, Inflight, Outbound};
 use super::memory::Held;
-use crate::broker::{CloseReason, Connected, ConnectionId, Event, Input, Refusal};
+use crate::broker::{CloseReason, Connected, ConnectionId, Event, Input};
 
 /// The MQTT state of one connected byte stream.
 #[derive(Debug)]
@@ -65,6 +65,7 @@ pub(super) struct Established {
     patience: Option<Duration>,
     /// The largest packet that the client takes.
     pub(super) packet_bytes_maximum: u32,
+    /// As the client asked in CONNECT.
     pub(super) session_expiry: u32,
     pub(super) aliases: Aliases,
     pub(super) inflight: Inflight,
@@ -129,9 +130,9 @@ impl Connection {
                 self.establish(now, &connected);
             }
             (State::Connecting(greeting), Event::Refused(refusal)) => {
-                let version = greeting.version;
-                self.outbound
-                    .extend(refuse(version, connect_reason(refusal)));
+                let (version, limit) = (greeting.version, greeting.packet_bytes_maximum);
+                let connack = refuse(version, connect_reason(refusal), limit);
+                self.outbound.extend(connack);
                 self.state = State::Closing;
             }
             (State::Connected(_), Event::Closed(CloseReason::TakenOver)) => {
@@ -326,7 +327,9 @@ impl Connection {
         };
         let version = connect.version;
         let greeting = Greeting::read(&connect).inspect_err(|error| {
-            self.outbound.extend(refuse(version, error.reason_code()));
+            let limit = packet_bytes_maximum(&connect);
+            let connack = refuse(version, error.reason_code(), limit);
+            self.outbound.extend(connack);
         })?;
         let asked = greeting.ask(now, self.id, &connect);
         self.inputs.push_back(Input::Connect(Box::new(asked)));
@@ -372,7 +375,8 @@ impl Connection {
         if let DecodeError::ProtocolLevel { level } = error {
             let is_newer = level > Version::V5.protocol_level();
             let version = if is_newer { Version::V5 } else { Version::V311 };
-            self.outbound.extend(refuse(version, error.reason_code()));
+            let connack = refuse(version, error.reason_code(), u32::MAX);
+            self.outbound.extend(connack);
         }
     }
 
@@ -390,7 +394,7 @@ impl Connection {
             publisher: Record::publisher_hash(&connected.client_identifier),
             patience: greeting.patience(&self.settings),
             packet_bytes_maximum: greeting.packet_bytes_maximum,
-            session_expiry: connected.session_expiry,
+            session_expiry: greeting.session_expiry,
             aliases: Aliases::default(),
             inflight: Inflight::restore(&connected.notes),
             answers: Answers::default(),
@@ -481,13 +485,5 @@ impl Connection {
 
     fn waits_for_answers(&self, established: &Established) -> bool {
         established.answers.len() >= usize::from(self.settings.receive_maximum)
-    }
-}
-
-const fn connect_reason(refusal: Refusal) -> ReasonCode {
-    match refusal {
-        Refusal::ClientIdentifier => ReasonCode::ClientIdentifierNotValid,
-        Refusal::LogFailed => ReasonCode::ServerUnavailable,
-        _ => ReasonCode::QuotaExceeded,
     }
 }

@@ -8,7 +8,7 @@ use wire::mqtt::property::{Properties, Property, PropertySet, PropertyWriter};
 use wire::mqtt::{Connack, Connect, Packet, ReasonCode, Version, Will};
 
 use super::{PeerError, Settings};
-use crate::broker::{self, Connected, ConnectionId, SessionFound, SessionStart};
+use crate::broker::{self, Connected, ConnectionId, Refusal, SessionFound, SessionStart};
 
 /// What CONNECT said and CONNACK needs.
 #[derive(Clone, Debug)]
@@ -16,7 +16,8 @@ pub(super) struct Greeting {
     pub(super) version: Version,
     /// Seconds; 0 for none.
     keep_alive: u16,
-    session_expiry: u32,
+    /// Seconds, as the client asked.
+    pub(super) session_expiry: u32,
     has_client_identifier: bool,
     /// The largest packet that the client takes.
     pub(super) packet_bytes_maximum: u32,
@@ -44,9 +45,7 @@ impl Greeting {
             keep_alive: connect.keep_alive,
             session_expiry,
             has_client_identifier: !connect.client_identifier.is_empty(),
-            packet_bytes_maximum: properties
-                .maximum_packet_size()
-                .map_or(u32::MAX, NonZeroU32::get),
+            packet_bytes_maximum: packet_bytes_maximum(connect),
         })
     }
 
@@ -134,17 +133,41 @@ impl Greeting {
     }
 }
 
-/// Encodes the CONNACK of a refusal; nothing where an old version has no return code for it.
-pub(super) fn refuse(version: Version, reason_code: ReasonCode) -> Vec<u8> {
+/// Encodes the CONNACK of a refusal; nothing where an old version has no return code for it, or
+/// where the client does not take one so large. [MQTT-3.1.2-24]
+pub(super) fn refuse(
+    version: Version,
+    reason_code: ReasonCode,
+    packet_bytes_maximum: u32,
+) -> Vec<u8> {
     let properties = Properties::EMPTY;
-    connack(
+    let mut bytes = connack(
         version,
         &Connack {
             session_present: false,
             reason_code,
             properties,
         },
-    )
+    );
+    if bytes.len() > packet_bytes_maximum as usize {
+        bytes.clear();
+    }
+    bytes
+}
+
+/// The largest packet that a client takes.
+pub(super) fn packet_bytes_maximum(connect: &Connect<'_>) -> u32 {
+    let limit = connect.properties.maximum_packet_size();
+    limit.map_or(u32::MAX, NonZeroU32::get)
+}
+
+/// The reason code of a broker's refusal.
+pub(super) const fn connect_reason(refusal: Refusal) -> ReasonCode {
+    match refusal {
+        Refusal::ClientIdentifier => ReasonCode::ClientIdentifierNotValid,
+        Refusal::LogFailed => ReasonCode::ServerUnavailable,
+        _ => ReasonCode::QuotaExceeded,
+    }
 }
 
 fn connack(version: Version, connack: &Connack<'_>) -> Vec<u8> {

@@ -5,7 +5,8 @@ use std::num::NonZeroU32;
 use edge::broker::Settings;
 use edge::mqtt::{self, PeerError};
 use wire::mqtt::property::{Properties, Property, PropertySet};
-use wire::mqtt::{Connack, Packet, ReasonCode, decode};
+use wire::mqtt::{Connack, Disconnect, Packet, ReasonCode, Subscription, decode};
+use wire::topic::TopicFilter;
 
 use crate::world::*;
 
@@ -326,4 +327,57 @@ fn clients_of_3_1_are_served_as_those_of_3_1_1() {
     world.expect_publish(client, &message("t", "1", 2).id(1));
     world.pubrel(client, 7);
     world.expect_pubcomp(client, 7);
+}
+
+#[test]
+fn no_packet_is_larger_than_the_client_takes() {
+    for limit in 1..=40 {
+        let settings = Settings {
+            session_count_maximum: 1,
+            ..Settings::default()
+        };
+        let mut world = World::with(settings, mqtt::Settings::default());
+        let small = [Property::MaximumPacketSize(limit.try_into().unwrap())];
+        let accepted = world.say_hello(&hello(V5, "a").with(&small));
+        let method = Property::AuthenticationMethod("m");
+        let clients = [
+            accepted,
+            world.say_hello(&hello(V5, "b").with(&small)),
+            world.say_hello(&hello(V5, "c").with(&small).with(&[method])),
+        ];
+        if !world.is_closed(accepted) {
+            let filters = [Subscription::new(TopicFilter::new("t").unwrap(), qos_of(2)); 30];
+            world.subscribe_with(accepted, &filters, &[]);
+            world.publish(
+                accepted,
+                &message("t", "thirty bytes are too many here", 2).id(1),
+            );
+        }
+        for client in clients {
+            while let Some(bytes) = world.next_packet(client) {
+                assert!(bytes.len() <= limit as usize, "{bytes:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_expiry_at_disconnect_is_no_mistake_where_the_limit_cut_that_of_connect() {
+    let settings = Settings {
+        session_expiry_maximum: 0,
+        ..Settings::default()
+    };
+    let mut world = World::with(settings, mqtt::Settings::default());
+    let client = world.join(&hello(V5, "a").durable());
+    let expiry = properties_of(
+        PropertySet::DISCONNECT,
+        &[Property::SessionExpiryInterval(10)],
+    );
+    let disconnect = Disconnect {
+        reason_code: ReasonCode::Success,
+        properties: Properties::parse(&expiry, PropertySet::DISCONNECT).unwrap(),
+    };
+    world.send(client, &Packet::Disconnect(disconnect));
+    world.expect_closed(client);
+    assert_eq!(world.broker.session_count(), 0);
 }

@@ -5,6 +5,7 @@ use std::num::NonZeroU16;
 
 use edge::broker::Settings;
 use edge::mqtt;
+use sync::Table;
 use wire::mqtt::property::{Properties, Property, PropertySet};
 use wire::mqtt::{Packet, Publish, Subscribe, Subscription, Subscriptions};
 use wire::topic::{TopicFilter, TopicName};
@@ -105,4 +106,53 @@ fn random_bytes_do_no_harm() {
         world.send_bytes(client, &bytes);
     }
     assert_eq!(world.broker.session_count(), 0);
+}
+
+/// Whatever clients do while the log takes nothing for an hour, nothing piles up, and afterwards
+/// the tables say what the clients have.
+#[test]
+fn a_log_that_refuses_for_an_hour_leaves_nothing_behind() {
+    let settings = Settings {
+        session_count_maximum: 20,
+        routes: vec!["up".into()],
+        ..Settings::default()
+    };
+    let mut world = World::with(settings, mqtt::Settings::default());
+    for at in 0..15 {
+        let id: &'static str = format!("c{at}").leak();
+        let client = world.join(&hello(V311, id).durable().will("up", 0));
+        world.subscribe(client, "t", 2);
+        world.cut(client);
+    }
+    world.commits = Commits::Fail;
+    let mut random = Random(11);
+    for _ in 0..360 {
+        let id: &'static str = format!("c{}", 5 + random.below(25)).leak();
+        let greeting = match random.below(3) {
+            0 => hello(V5, id),
+            1 => hello(V311, id).durable(),
+            _ => hello(V5, id).durable().clean(),
+        };
+        let client = world.say_hello(&greeting.will("up", 0));
+        for _ in 0..4 {
+            if !world.is_closed(client) {
+                let bytes = packet(&mut random);
+                world.send_bytes(client, &bytes);
+            }
+        }
+        world.cut(client);
+        world.pass(10);
+        assert!(world.broker.session_count() <= 20);
+        assert_eq!(world.broker.uncommitted_bytes(), 0);
+    }
+    world.commits = Commits::Succeed;
+    world.pass(5);
+    let count = world.broker.session_count();
+    assert!(count >= 5, "those that nobody touched go on");
+    for table in [Table::Sessions, Table::Cursors] {
+        assert_eq!(world.table(table), count, "{table:?}");
+    }
+    world.crash(0);
+    assert_eq!(world.broker.session_count(), count);
+    assert_eq!(world.broker.counters().damaged, 0);
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use edge::broker::Settings;
 use edge::mqtt;
-use sync::Lane;
+use sync::{Lane, Table};
 use wire::mqtt::{Packet, Publish, Subscription, decode};
 use wire::topic::TopicFilter;
 
@@ -64,6 +64,8 @@ struct Play {
     random: Random,
     writers: Vec<Writer>,
     readers: Vec<Reader>,
+    /// A client that comes and goes in every way, and follows no protocol.
+    stranger: Option<ClientId>,
 }
 
 const TOPICS: [(&str, u8); 3] = [("one/a", 1), ("one/b", 1), ("two/c", 2)];
@@ -114,6 +116,7 @@ impl Play {
             random: Random(seed),
             writers: writers.collect(),
             readers,
+            stranger: None,
         };
         for index in 0..play.readers.len() {
             play.reconnect_reader(index);
@@ -142,7 +145,8 @@ impl Play {
                     self.world.set_reading(client, is_reading);
                 }
             }
-            87..90 => self.world.pass(1),
+            87..89 => self.world.pass(1),
+            89 => self.be_strange(),
             90..92 => self.world.holds_fetches = !self.world.holds_fetches,
             92..94 => self.trim(),
             94..96 => self.world.commits = Commits::Wait,
@@ -154,6 +158,44 @@ impl Play {
             self.heal();
         }
         self.check_bounds();
+    }
+
+    fn be_strange(&mut self) {
+        let client = match self.stranger {
+            Some(client) if !self.world.is_closed(client) => client,
+            _ => {
+                let hello = match self.random.below(3) {
+                    0 => hello(V5, "s"),
+                    1 => hello(V5, "s").durable(),
+                    _ => hello(V5, "s").durable().clean(),
+                };
+                self.stranger
+                    .insert(self.world.say_hello(&hello))
+                    .to_owned()
+            }
+        };
+        for _ in 0..self.random.below(6) {
+            let filter = ["one/a", "three/#"][self.random.below(2) as usize];
+            let qos = self.random.below(3) as u8;
+            let id = 1 + self.random.below(3) as u16;
+            match self.random.below(6) {
+                0 => {
+                    let options = Subscription::new(TopicFilter::new(filter).unwrap(), qos_of(qos));
+                    self.world.subscribe_with(client, &[options], &[]);
+                }
+                1 => self.world.unsubscribe(client, filter),
+                2 => self
+                    .world
+                    .publish(client, &message("three/d", "", 2).id(id)),
+                3 => self.world.pubrec(client, id),
+                4 => self.world.pubcomp(client, id),
+                _ => self.world.pubrel(client, id),
+            }
+        }
+        if self.random.below(3) == 0 {
+            self.world.cut(client);
+            self.stranger = None;
+        }
     }
 
     fn heal(&mut self) {
@@ -313,6 +355,7 @@ impl Play {
         self.writers
             .iter_mut()
             .for_each(|writer| writer.client = None);
+        self.stranger = None;
     }
 
     fn check_bounds(&self) {
@@ -338,9 +381,20 @@ impl Play {
                 self.read(who);
             }
         }
+        let stranger = self.world.join(&hello(V5, "s"));
+        self.world.cut(stranger);
+        self.world.pass(3);
     }
 
     fn check(&self) {
+        // Nothing is left of the stranger, and of the others what they have.
+        let rows = [
+            Table::Sessions,
+            Table::Cursors,
+            Table::Subscriptions,
+            Table::Handshakes,
+        ];
+        assert_eq!(rows.map(|table| self.world.table(table)), [6, 6, 6, 0]);
         for lane in Lane::ALL {
             let floor = self.world.broker.release_floor(lane);
             assert_eq!(floor.0, self.world.log_len(lane) as u64, "{lane}");

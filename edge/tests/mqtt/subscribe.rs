@@ -302,3 +302,20 @@ fn a_refused_commit_leaves_the_former_subscription() {
     world.publish(writer, &message("t", "1", 1).id(1));
     world.expect_publish(client, &message("t", "1", 1).id(1));
 }
+
+#[test]
+fn a_filter_that_a_packet_repeats_is_stored_once_with_the_last_options() {
+    let mut world = World::new();
+    let client = world.join(&hello(V5, "a").durable());
+    world.commits = Commits::Wait;
+    let filters: Vec<_> = (0..3_000).map(|at| filter("t", (at % 3) as u8)).collect();
+    world.subscribe_with(client, &filters, &[]);
+    assert_eq!(world.waiting[0].1.len(), 1);
+    world.commits = Commits::Succeed;
+    world.run();
+    let codes = world.next_suback(client);
+    assert_eq!(
+        (codes.len(), codes[2_999]),
+        (3_000, ReasonCode::GrantedQos2)
+    );
+}

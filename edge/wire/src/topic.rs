@@ -131,27 +131,34 @@ impl<'a> TopicFilter<'a> {
     /// Says whether a message published to `name` belongs to this filter.
     #[must_use]
     pub fn matches(self, name: TopicName<'_>) -> bool {
-        let pattern = self.pattern();
-        // [MQTT-4.7.2-1]
-        if name.is_reserved() && pattern.starts_with(['+', '#']) {
-            return false;
-        }
-        let (mut pattern, mut name) = (pattern.as_bytes(), name.as_str().as_bytes());
-        // A wildcard in a filter is always a whole level, and `#` the last.
-        loop {
-            match (pattern, name) {
-                ([b'#', ..], _) => return true,
-                // `a/#` also matches its parent `a`.
-                ([], []) | ([b'/', b'#'], []) => return true,
-                ([b'+', rest @ ..], _) => {
-                    let level_bytes = name.iter().take_while(|&&byte| byte != b'/').count();
-                    (pattern, name) = (rest, &name[level_bytes..]);
-                }
-                ([one, rest @ ..], [other, more @ ..]) if one == other => {
-                    (pattern, name) = (rest, more);
-                }
-                _ => return false,
+        pattern_matches(self.pattern(), name)
+    }
+}
+
+/// Says whether a message published to `name` belongs to a filter without a share name, which was
+/// checked before; checking again takes several times as long as matching. One that never was
+/// matches something or nothing.
+#[must_use]
+pub fn pattern_matches(pattern: &str, name: TopicName<'_>) -> bool {
+    // [MQTT-4.7.2-1]
+    if name.is_reserved() && pattern.starts_with(['+', '#']) {
+        return false;
+    }
+    let (mut pattern, mut name) = (pattern.as_bytes(), name.as_str().as_bytes());
+    // A wildcard in a filter is always a whole level, and `#` the last.
+    loop {
+        match (pattern, name) {
+            ([b'#', ..], _) => return true,
+            // `a/#` also matches its parent `a`.
+            ([], []) | ([b'/', b'#'], []) => return true,
+            ([b'+', rest @ ..], _) => {
+                let level_bytes = name.iter().take_while(|&&byte| byte != b'/').count();
+                (pattern, name) = (rest, &name[level_bytes..]);
             }
+            ([one, rest @ ..], [other, more @ ..]) if one == other => {
+                (pattern, name) = (rest, more);
+            }
+            _ => return false,
         }
     }
 }
