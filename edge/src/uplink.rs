@@ -14,6 +14,7 @@ use sync::{
     Record, RecordParts, Table, Token, WallTime,
 };
 use tracing::{debug, info, warn};
+use wire::mqtt::ReasonCode;
 use wire::mqtt::property::{Properties, PropertySet};
 use wire::topic::{TopicFilter, TopicName};
 
@@ -357,7 +358,17 @@ impl Uplink {
                 offset,
                 reason,
                 ..
-            } => debug!("the cloud refused {lane} {offset} for now: {reason:#04x}"),
+            } => {
+                debug!("the cloud refused {lane} {offset} for now: {reason:#04x}");
+                if let Some(since) = self.news.refused(now, *reason) {
+                    let name = ReasonCode::from_number(*reason).map_or("", ReasonCode::name);
+                    warn!(
+                        "cloud: records are refused for {} s now with {reason:#04x} {name}, such \
+                         as {offset} of lane {lane}; they wait, and are tried again",
+                        since.as_secs()
+                    );
+                }
+            }
             Event::Rejected {
                 lane,
                 offset,

@@ -46,6 +46,36 @@ fn receive_subscribe(peer: &mut Peer<TcpStream>, expected: &[&str]) -> u16 {
     }
 }
 
+/// Confirmations that rumqttc had no room for were dropped. The server waited for them for ever,
+/// and when its window was full of such it sent nothing more.
+#[test]
+fn every_confirmation_is_sent_and_in_order_when_the_server_sends_in_bursts() {
+    const COUNT: u16 = 1000;
+    let server = Server::bind();
+    let mut config = Config::new(vec![server.endpoint()]);
+    config.downlink_filters = vec!["down/#".to_owned()];
+    config.downlink_window = 32;
+    config.window = 1;
+    let rig = Rig::start(config);
+    let mut peer = subscribed(&server, &rig);
+    let burst: Vec<u8> = (1..=COUNT)
+        .flat_map(|identifier| publish(identifier, b"down/valve", &[]))
+        .collect();
+    peer.send(&burst);
+    let mut tokens = Vec::new();
+    for count in 1..=COUNT {
+        tokens.push(expect_received(&rig).0);
+        // In bursts, as a group of commits ends.
+        if count % 50 == 0 {
+            tokens.drain(..).for_each(|token| rig.confirm(token));
+        }
+    }
+    for identifier in 1..=COUNT {
+        assert_eq!(peer.receive(), Received::Puback(identifier));
+    }
+    rig.stop();
+}
+
 fn expect_received(rig: &Rig) -> (Token, Downlink) {
     match rig.event() {
         Event::Received { token, message, .. } => (token, message),

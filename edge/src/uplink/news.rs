@@ -20,12 +20,24 @@ pub(super) struct News {
     accepted: Option<Instant>,
     /// Why the cloud will never take a record; asked for when it is given up.
     rejection: Option<(Lane, Offset, String)>,
+    refusals: BTreeMap<u8, Refusal>,
+}
+
+/// A reason with which the cloud refuses records again and again.
+#[derive(Debug)]
+struct Refusal {
+    first: Instant,
+    last: Instant,
+    told: Option<Instant>,
 }
 
 /// A trouble that never went away is said again after this time,
 const REMIND: Duration = Duration::from_secs(600);
 /// and one that comes and goes after this.
 const PAUSE: Duration = Duration::from_secs(60);
+/// A refusal that lasts for this long is no passing one, as those of new topics are. Tries are
+/// closer together than that, so a pause of it is an end.
+const LASTING: Duration = Duration::from_secs(10);
 /// Troubles remembered; beyond, the one that was told first may be told again.
 const TROUBLES: usize = 16;
 
@@ -57,6 +69,27 @@ impl News {
     /// The cloud took a record.
     pub(super) const fn accepted(&mut self, now: Instant) {
         self.accepted = Some(now);
+    }
+
+    /// The cloud refused a record for now. Gives since when it does so, if that is news.
+    pub(super) fn refused(&mut self, now: Instant, reason: u8) -> Option<Duration> {
+        let new = Refusal {
+            first: now,
+            last: now,
+            told: None,
+        };
+        let refusal = self.refusals.entry(reason).or_insert(new);
+        if now - refusal.last > LASTING {
+            refusal.first = now;
+        }
+        refusal.last = now;
+        let lasting = now - refusal.first;
+        let is_known = refusal.told.is_some_and(|told| now - told < REMIND);
+        if lasting < LASTING || is_known {
+            return None;
+        }
+        refusal.told = Some(now);
+        Some(lasting)
     }
 
     /// The cloud will never take a record.
@@ -106,6 +139,22 @@ mod tests {
         news.accepted(at(610));
         assert!(!news.down(at(659), FIRST, "closed"));
         assert!(news.down(at(660), FIRST, "closed"));
+    }
+
+    /// A topic that the cloud does not allow was refused for ever without a word.
+    #[test]
+    fn a_refusal_that_lasts_is_told_and_a_passing_one_is_not() {
+        let mut news = News::default();
+        for second in [0, 4, 8, 30, 34, 38] {
+            assert_eq!(news.refused(at(second), 0x80), None);
+        }
+        assert_eq!(news.refused(at(38), 0x87), None);
+        assert_eq!(news.refused(at(40), 0x80), Some(LASTING));
+        for second in 41..640 {
+            assert_eq!(news.refused(at(second), 0x80), None);
+        }
+        let since = Some(Duration::from_secs(610));
+        assert_eq!(news.refused(at(640), 0x80), since);
     }
 
     #[test]
