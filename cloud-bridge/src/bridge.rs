@@ -26,6 +26,14 @@ pub struct Bridge {
 }
 
 impl Bridge {
+    /// Checks the settings and reads the certificates, as [`Bridge::start`] would, and no more.
+    ///
+    /// # Errors
+    /// When a setting is not allowed or a file of certificates is unusable.
+    pub fn check(config: Config, edge_id: &str) -> Result<(), BridgeError> {
+        Settings::new(config, edge_id, Epoch(0)).map(drop)
+    }
+
     /// Checks the settings, reads the certificates and starts the thread. Connects nowhere yet.
     ///
     /// # Errors

@@ -32,6 +32,7 @@ pub(crate) use self::core::{Progress, Push};
 use self::disk::{Answer, Disk, Request};
 pub use self::error::GatewayError;
 pub(crate) use self::peers::Signals;
+pub use self::start::check_cloud;
 use crate::admin;
 use crate::limits::Limits;
 use crate::link::{ReadBuffer, tcp};
@@ -70,8 +71,8 @@ async fn serve_until_told(
     let mut signals =
         OsSignals::new([OsSignal::Term, OsSignal::Int]).map_err(GatewayError::Signals)?;
     let started = start::start(&limits)?;
-    let listeners = start::listen(&limits.listeners)?;
     let control = admin::listen(&limits.data).map_err(|source| GatewayError::Control { source })?;
+    let listeners = start::listen(&limits.listeners)?;
     let shared = Rc::new(Shared {
         wakes: started.core.wakes.clone(),
         core: RefCell::new(started.core),

@@ -58,6 +58,10 @@ fn end_at_panics() {
 }
 
 fn check(limits: &Limits) -> ExitCode {
+    if let Err(error) = gateway::check_cloud(limits) {
+        eprintln!("robustmq-edge: {error}");
+        return ExitCode::from(2);
+    }
     exit(
         "check",
         std::io::stdout().write_all(limits.to_string().as_bytes()),

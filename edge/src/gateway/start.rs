@@ -77,6 +77,19 @@ pub(super) fn start(limits: &Limits) -> Result<Started, GatewayError> {
     Ok(Started { core, disk, bridge })
 }
 
+/// Looks at everything that the cloud's part of a configuration names, certificates and password
+/// included.
+///
+/// # Errors
+/// When `run` would not start because of it.
+pub fn check_cloud(limits: &Limits) -> Result<(), GatewayError> {
+    let Some(cloud) = &limits.cloud else {
+        return Ok(());
+    };
+    let config = bridge_config(limits, cloud)?;
+    Bridge::check(config, &limits.edge_id).map_err(GatewayError::Bridge)
+}
+
 /// Opens every port before anything is served.
 pub(super) fn listen(addresses: &[SocketAddr]) -> Result<Vec<tcp::Listener>, GatewayError> {
     let open = |address: &SocketAddr| {
