@@ -21,6 +21,8 @@ pub enum Command {
     Run(ConfigFile),
     /// Read a configuration, print what it means, and end: 0 if it can be used, 2 if not
     Check(ConfigFile),
+    /// Ask a running gateway where everything stands, one fact a line
+    Status(ConfigFile),
     /// Send records to the cloud again that it acknowledged and may have lost
     Replay(Replay),
     /// Show a gateway surviving a cut link and a kill, with nothing else installed

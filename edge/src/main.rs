@@ -19,6 +19,7 @@ fn main() -> ExitCode {
     match Args::parse().command {
         Command::Run(file) => with_limits(&file, run),
         Command::Check(file) => with_limits(&file, |limits| check(&limits)),
+        Command::Status(file) => with_limits(&file, |limits| ask(&limits, Request::Status)),
         Command::Replay(replay) => with_limits(&replay.file, |limits| ask_replay(&replay, &limits)),
         Command::Demo => exit("demo", demo::run()),
     }
@@ -69,28 +70,30 @@ fn check(limits: &Limits) -> ExitCode {
 }
 
 fn ask_replay(replay: &Replay, limits: &Limits) -> ExitCode {
+    let from = Offset(replay.from);
     let lanes = replay
         .lane
         .map_or_else(|| Lane::ALL.to_vec(), |lane| vec![lane.into()]);
+    let mut code = ExitCode::SUCCESS;
     for lane in lanes {
-        match admin::ask(
-            &limits.data,
-            Request::Replay {
-                lane,
-                from: Offset(replay.from),
-            },
-        ) {
-            Ok(text) => print!("{text}"),
-            Err(error) => {
-                eprintln!(
-                    "robustmq-edge: replay: no gateway answers in {}: {error}",
-                    limits.data.display()
-                );
-                return ExitCode::FAILURE;
-            }
+        let answered = ask(limits, Request::Replay { lane, from });
+        if answered != ExitCode::SUCCESS {
+            code = answered;
         }
     }
-    ExitCode::SUCCESS
+    code
+}
+
+/// Asks the gateway that runs with this configuration and prints its answer.
+fn ask(limits: &Limits, request: Request) -> ExitCode {
+    match admin::ask(&limits.data, request) {
+        Ok(text) => exit("answer", std::io::stdout().write_all(text.as_bytes())),
+        Err(error) => {
+            let data = limits.data.display();
+            eprintln!("robustmq-edge: no gateway answers in {data}: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn exit<E: std::fmt::Display>(command: &str, result: Result<(), E>) -> ExitCode {
