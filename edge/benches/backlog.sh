@@ -18,6 +18,7 @@ printf '[gateway]\ndata = "%s/data"\n[[listener]]\naddress = "127.0.0.1:%s"\n[lo
   "$work" "$port" >"$work/conf"
 target/release/robustmq-edge run --config "$work/conf" &
 broker=$!
+disown "$broker"
 until (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do kill -0 "$broker"; done
 
 mqload=edge/benches/mqload/target/release/mqload
