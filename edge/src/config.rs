@@ -165,6 +165,10 @@ pub struct Durability {
 pub struct Sync {
     /// How long records stay after the cloud's acknowledgement, so that they can be replayed.
     pub hold_seconds: u64,
+    /// Whether a server offset that goes backwards means that the cloud lost records, and a replay
+    /// begins by itself. Only for clusters whose topics have one partition: several count on their
+    /// own, which looks the same.
+    pub watch_offsets: bool,
     /// How long an acknowledgement may take before the connection is given up.
     pub acknowledge_timeout_seconds: u64,
     /// The longest wait between two tries to connect.
@@ -257,6 +261,7 @@ impl Default for Sync {
     fn default() -> Self {
         Self {
             hold_seconds: 120,
+            watch_offsets: false,
             acknowledge_timeout_seconds: 30,
             backoff_max_seconds: 60,
         }
@@ -452,7 +457,8 @@ mod tests {
             (
                 "[sync]\nhold_secs = 3\n",
                 "edge.toml:2: sync.hold_secs: found unknown field `hold_secs`, allowed is one of \
-                 `hold_seconds`, `acknowledge_timeout_seconds`, `backoff_max_seconds`",
+                 `hold_seconds`, `watch_offsets`, `acknowledge_timeout_seconds`, \
+                 `backoff_max_seconds`",
             ),
             (
                 "[sync]\nhold_seconds = \"2m\"\n",

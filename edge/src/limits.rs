@@ -58,6 +58,8 @@ pub struct Limits {
     pub flight_bytes: usize,
     /// How long records stay after the cloud's acknowledgement.
     pub hold: Duration,
+    /// Whether server offsets that go backwards begin a replay.
+    pub watch_offsets: bool,
     /// How long the cloud may take to acknowledge.
     pub acknowledge_timeout: Duration,
     /// The longest wait between two tries to connect.
@@ -142,6 +144,7 @@ impl Limits {
             read_ahead_bytes: usize_of(share(64, 256 << 10, 4 << 20)),
             flight_bytes: usize_of(share(64, 256 << 10, 1 << 20)),
             hold: Duration::from_secs(config.sync.hold_seconds),
+            watch_offsets: config.sync.watch_offsets,
             acknowledge_timeout: Duration::from_secs(config.sync.acknowledge_timeout_seconds),
             backoff_max: Duration::from_secs(config.sync.backoff_max_seconds),
             session_bytes: usize_of(share(32, 256 << 10, 16 << 20)),

@@ -252,6 +252,11 @@ fn engine_settings(limits: &Limits, cloud: &Cloud, epoch: Epoch) -> sync::Settin
         reconnect_most: limits.backoff_max.max(defaults.reconnect_first),
         patience: limits.acknowledge_timeout,
         hold: limits.hold,
+        watched_topics: if limits.watch_offsets {
+            defaults.watched_topics
+        } else {
+            0
+        },
         ..defaults
     }
 }
