@@ -184,13 +184,15 @@ impl Core {
 
     /// Whether a client's link may be read now; if not, its `read` signal tells when to ask again.
     pub(crate) fn may_read(&mut self, id: ConnectionId) -> bool {
-        if self.committer.is_full() {
-            self.held_back.push(id);
+        let is_full = self.committer.is_full();
+        let Some(peer) = self.peers.find(id) else {
             return false;
+        };
+        if is_full && !peer.is_held_back {
+            peer.is_held_back = true;
+            self.held_back.push(id);
         }
-        self.peers
-            .find(id)
-            .is_some_and(|peer| peer.connection.wants_more())
+        !is_full && peer.connection.wants_more()
     }
 
     /// A link is gone, from either side.

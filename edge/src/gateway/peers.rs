@@ -16,6 +16,8 @@ pub(crate) struct Peer {
     pub(crate) signals: Rc<Signals>,
     /// Whether its task was told of something new in this turn.
     pub(crate) is_touched: bool,
+    /// Whether its link is not read because the disk has to catch up.
+    pub(crate) is_held_back: bool,
     /// When we decided to close it.
     pub(crate) closing_since: Option<Instant>,
     /// When its client began to take nothing although something waits for it.
@@ -69,6 +71,7 @@ impl Peers {
             connection: make(id),
             signals: signals.clone(),
             is_touched: false,
+            is_held_back: false,
             closing_since: None,
             deaf_since: None,
         });

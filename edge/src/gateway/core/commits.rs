@@ -100,6 +100,7 @@ impl Core {
         if !self.committer.is_full() {
             for id in std::mem::take(&mut self.held_back) {
                 if let Some(peer) = self.peers.find(id) {
+                    peer.is_held_back = false;
                     peer.signals.read.raise();
                 }
             }
