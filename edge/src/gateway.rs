@@ -94,9 +94,13 @@ async fn serve_until_told(
         tasks.push(executor.spawn(hear_bridge(shared.clone(), bridge.clone())));
     }
     let clients = Rc::new(LocalExecutor::new());
+    let buffer = ReadBuffer::new(READ_BYTES);
     let accepting: Vec<_> = listeners
         .into_iter()
-        .map(|listener| executor.spawn(accept(shared.clone(), clients.clone(), listener)))
+        .map(|listener| {
+            let serving = (shared.clone(), clients.clone(), buffer.clone());
+            executor.spawn(accept(serving, listener))
+        })
         .collect();
     let serving = executor.spawn({
         let clients = clients.clone();
@@ -162,8 +166,10 @@ pub(crate) fn wall_time() -> WallTime {
 }
 
 /// Accepts links for as long as the gateway runs, whatever single accepts say.
-async fn accept(shared: Rc<Shared>, clients: Rc<LocalExecutor<'static>>, listener: tcp::Listener) {
-    let buffer = ReadBuffer::new(READ_BYTES);
+async fn accept(
+    (shared, clients, buffer): (Rc<Shared>, Rc<LocalExecutor<'static>>, ReadBuffer),
+    listener: tcp::Listener,
+) {
     let mut was_failing = false;
     loop {
         let (reader, writer, peer) = match listener.accept(&buffer).await {
@@ -307,7 +313,7 @@ async fn say_goodbye(shared: &Shared) {
     all_gone.or(patience).await;
 }
 
-/// Whether a path is on a file system at all; used by messages only.
+/// Writes a path for a message.
 fn shown(path: &Path) -> String {
     path.display().to_string()
 }

@@ -55,7 +55,8 @@ impl fmt::Display for Offset {
     }
 }
 
-/// Counts how often the log was created anew, so that old offsets can't be mistaken for new ones.
+/// Grows whenever the log is created anew, so that old offsets can't be mistaken for new ones. Not a
+/// bare count: a wiped folder must not repeat an epoch, so the clock has a say in it.
 #[derive(
     Clone,
     Copy,
