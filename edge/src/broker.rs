@@ -32,9 +32,9 @@ mod subscriptions;
 mod sweep;
 
 pub use event::{
-    Connect, Connected, ConnectionId, Delivery, DeliveryId, Echo, Event, Input, Note, NoteChange,
-    Output, RetainAs, RetainHandling, Room, SessionFound, SessionId, SessionStart, SubscribeFilter,
-    SubscriptionIdentifiers, Ticket, Token, Urgency, Will, WillFate,
+    Connect, Connected, ConnectionId, Delivery, DeliveryId, Echo, Entrance, Event, Input,
+    ListenerId, Note, NoteChange, Output, RetainAs, RetainHandling, Room, SessionFound, SessionId,
+    SessionStart, SubscribeFilter, SubscriptionIdentifiers, Ticket, Token, Urgency, Will, WillFate,
 };
 pub use outcome::{CloseReason, Outcome, Refusal, Unsubscription};
 pub use settings::{Counters, Settings, Stored};

@@ -3,12 +3,18 @@
 //! No file at all is a good start: loopback listener, `./data`, no cloud. What the values mean
 //! together, and whether they fit, is decided in [`crate::limits`].
 
-use std::fmt;
-use std::net::SocketAddr;
+mod cloud;
+mod error;
+mod listener;
+
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use sync::Lane;
+
+pub use self::cloud::Cloud;
+pub use self::error::ConfigError;
+pub use self::listener::Listener;
 
 /// The whole file.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
@@ -43,62 +49,6 @@ pub struct Gateway {
     pub id: Option<String>,
     /// The folder that holds everything; made if it is missing.
     pub data: PathBuf,
-}
-
-/// `[[listener]]`
-#[derive(Clone, Debug, Deserialize, PartialEq)]
-#[serde(deny_unknown_fields)]
-pub struct Listener {
-    /// Address and port; port 0 takes a free one and says which.
-    #[serde(deserialize_with = "socket_address")]
-    pub address: SocketAddr,
-    /// Has to be written out for an address beyond loopback, as long as there are no users.
-    #[serde(default)]
-    pub allow_anonymous: Option<bool>,
-}
-
-/// `[cloud]`
-#[derive(Clone, Debug, Deserialize, PartialEq)]
-#[serde(deny_unknown_fields)]
-pub struct Cloud {
-    /// `mqtt://host:port` or `mqtts://host:port`, tried in this order.
-    pub endpoints: Vec<String>,
-    /// Topic filters of what goes up.
-    #[serde(default)]
-    pub uplink: Vec<String>,
-    /// Topic filters subscribed to in the cloud.
-    #[serde(default)]
-    pub downlink: Vec<String>,
-    /// Put before each topic on its way up.
-    #[serde(default)]
-    pub topic_prefix: String,
-    /// User name at the cluster.
-    pub username: Option<String>,
-    /// File with the password, one line.
-    pub password_file: Option<PathBuf>,
-    /// Certificates that sign the cluster's; needed for `mqtts`.
-    pub ca_file: Option<PathBuf>,
-    /// This gateway's own certificate chain, PEM.
-    pub certificate_file: Option<PathBuf>,
-    /// The key of `certificate_file`, PEM.
-    pub key_file: Option<PathBuf>,
-    /// The name in the cluster's certificate, if it is not the host of the endpoint.
-    pub server_name: Option<String>,
-    /// Parallel connections; a topic always takes the same one.
-    #[serde(default = "default_connections")]
-    pub connections: usize,
-    /// Unacknowledged records a connection.
-    #[serde(default = "default_window_count")]
-    pub window_count: u16,
-    /// Seconds between pings.
-    #[serde(default = "default_keep_alive_seconds")]
-    pub keep_alive_seconds: u16,
-    /// Largest packet sent up; RobustMQ goes silent above 1,000,000.
-    #[serde(default = "default_packet_bytes")]
-    pub packet_bytes: u32,
-    /// Expiry of records that name none of their own.
-    #[serde(default = "default_message_expiry_seconds")]
-    pub message_expiry_seconds: u32,
 }
 
 /// `[lanes]`: filters of the lanes above `normal`.
@@ -294,35 +244,6 @@ impl Default for Logging {
     }
 }
 
-fn socket_address<'de, D: serde::Deserializer<'de>>(value: D) -> Result<SocketAddr, D::Error> {
-    let text = String::deserialize(value)?;
-    text.parse().map_err(|_| {
-        serde::de::Error::custom(format!(
-            "\"{text}\", expected an IP address and port such as 127.0.0.1:1883"
-        ))
-    })
-}
-
-const fn default_connections() -> usize {
-    2
-}
-
-const fn default_window_count() -> u16 {
-    50
-}
-
-const fn default_keep_alive_seconds() -> u16 {
-    12
-}
-
-const fn default_packet_bytes() -> u32 {
-    990_000
-}
-
-const fn default_message_expiry_seconds() -> u32 {
-    7 * 86_400
-}
-
 impl Config {
     /// Reads a file, or gives the defaults for none.
     ///
@@ -349,82 +270,6 @@ impl Config {
     /// As [`Config::read`].
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
         toml::from_str(text).map_err(|error| ConfigError::from_toml(&error, text, path))
-    }
-}
-
-/// A configuration that can't be used. The program ends with exit code 2.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigError {
-    /// The file it was read from.
-    pub file: PathBuf,
-    /// The line, counted from 1, where one is to blame.
-    pub line: Option<usize>,
-    /// The key, with the section before it.
-    pub key: String,
-    /// What is there.
-    pub found: String,
-    /// What could be there.
-    pub allowed: String,
-}
-
-impl ConfigError {
-    fn from_toml(error: &toml::de::Error, text: &str, path: &Path) -> Self {
-        let message = error.message().lines().next().unwrap_or_default();
-        let (found, allowed) = message
-            .split_once(", expected ")
-            .unwrap_or((message, "TOML"));
-        let place = error.span().map(|span| Place::of(text, span.start));
-        Self {
-            file: path.to_owned(),
-            line: place.as_ref().map(|place| place.line),
-            key: place.map_or_else(String::new, |place| place.key),
-            found: found.to_owned(),
-            allowed: allowed.to_owned(),
-        }
-    }
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.file.display())?;
-        if let Some(line) = self.line {
-            write!(f, ":{line}")?;
-        }
-        if !self.key.is_empty() {
-            write!(f, ": {}", self.key)?;
-        }
-        write!(f, ": found {}, allowed is {}", self.found, self.allowed)
-    }
-}
-
-impl std::error::Error for ConfigError {}
-
-/// Where in the file a value stands.
-struct Place {
-    line: usize,
-    key: String,
-}
-
-impl Place {
-    fn of(text: &str, at: usize) -> Self {
-        let before = &text[..at.min(text.len())];
-        let line = before.matches('\n').count() + 1;
-        let section = before
-            .lines()
-            .rev()
-            .skip(usize::from(!before.ends_with('\n') && !before.is_empty()))
-            .find(|line| line.trim_start().starts_with('['))
-            .map_or("", |line| {
-                line.trim().trim_start_matches('[').trim_end_matches(']')
-            });
-        let own = text.lines().nth(line - 1).unwrap_or_default();
-        let name = own.split('=').next().unwrap_or_default().trim();
-        let key = match (section, name) {
-            (_, header) if header.starts_with('[') => header.trim_matches(['[', ']']).to_owned(),
-            ("", name) => name.to_owned(),
-            (section, name) => format!("{section}.{name}"),
-        };
-        Self { line, key }
     }
 }
 

@@ -8,11 +8,13 @@
 
 mod alias;
 mod connection;
+mod ending;
 mod error;
 mod greeting;
 mod inbound;
 mod inflight;
 mod memory;
+mod opening;
 mod outbound;
 mod room;
 mod settings;

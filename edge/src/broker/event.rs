@@ -4,8 +4,12 @@
 //! [`Output::Commit`] is answered by exactly one [`Input::Committed`] or [`Input::CommitFailed`],
 //! in the order of the commits; every [`Output::Fetch`] by one [`Input::Fetched`].
 
+mod connect;
+
 use bytes::Bytes;
 use sync::{Change, Lane, Offset, Record};
+
+pub use self::connect::{Connect, Connected, Entrance, SessionFound, SessionStart, Will, WillFate};
 
 use super::outcome::{CloseReason, Outcome, Refusal, Unsubscription};
 
@@ -18,6 +22,10 @@ pub struct ConnectionId {
     /// How often the place was used before.
     pub generation: u32,
 }
+
+/// A listener, by its place in the configuration. Who may do what depends on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ListenerId(pub u16);
 
 /// A session's place in the broker's slab; the generation tells successors apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -244,72 +252,6 @@ pub enum Event {
     },
     /// The broker forgot the connection: close it.
     Closed(CloseReason),
-}
-
-/// A client that wants its session.
-#[derive(Clone, Debug)]
-pub struct Connect {
-    /// Where its answers go.
-    pub connection: ConnectionId,
-    /// Empty asks the broker to assign one.
-    pub client_identifier: String,
-    /// Whether an existing session is resumed.
-    pub start: SessionStart,
-    /// Seconds that the session outlives its connection; `u32::MAX` is for ever.
-    pub session_expiry: u32,
-    /// The most unacknowledged deliveries that the client takes; at least 1.
-    pub receive_maximum: u16,
-    /// What to publish when the client is lost.
-    pub will: Option<Will>,
-}
-
-/// Whether a session is resumed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SessionStart {
-    /// What there was is discarded.
-    Clean,
-    /// What there was goes on.
-    Resume,
-}
-
-/// A session that is the client's.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Connected {
-    /// The client's, or the assigned one.
-    pub client_identifier: String,
-    /// Whether there was a session to resume.
-    pub session: SessionFound,
-    /// Seconds, after the limit of [`super::Settings::session_expiry_maximum`].
-    pub session_expiry: u32,
-    /// The notes that the view kept in earlier connections, by key.
-    pub notes: Vec<Note>,
-}
-
-/// Whether there was a session to resume.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SessionFound {
-    /// It begins empty.
-    New,
-    /// It goes on.
-    Present,
-}
-
-/// A message to publish when a client is lost.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Will {
-    /// The message; its time is set when it is published.
-    pub record: Record,
-    /// Seconds to wait for the client to come back, at most until its session ends.
-    pub delay_seconds: u32,
-}
-
-/// What becomes of a will at a goodbye.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WillFate {
-    /// It is forgotten.
-    Discard,
-    /// It is published as if the client were lost.
-    Publish,
 }
 
 /// A small value of a view's own, kept with its session as durably as the session is.

@@ -19,7 +19,7 @@ use super::disk::Request;
 use super::peers::{Peer, Peers, Signals};
 use super::quiet::Quiet;
 use super::signal::Signal;
-use crate::broker::{Broker, ConnectionId, Event, Input, Output, SessionId};
+use crate::broker::{Broker, ConnectionId, Event, Input, ListenerId, Output, SessionId};
 use crate::log::{Budget, Reader, Reason};
 use crate::mqtt::{self, Connection};
 use crate::uplink::{Uplink, Wish};
@@ -138,7 +138,10 @@ impl Core {
             return None;
         }
         let settings = self.mqtt.clone();
-        Some(self.peers.insert(|id| Connection::new(id, settings, now)))
+        Some(
+            self.peers
+                .insert(|id| Connection::new(id, settings, ListenerId::default(), now)),
+        )
     }
 
     /// Bytes came from a client. [`Core::go_on`] deals with them.

@@ -12,25 +12,26 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
-use sync::{Instant, Now, Record};
+use sync::{Instant, Now};
 use wire::DecodeError;
-use wire::mqtt::{Acknowledgement, Disconnect, Packet, ReasonCode, Version};
-use wire::mqtt::{decode, decode_connect};
+use wire::mqtt::{Acknowledgement, Packet, ReasonCode, Version, decode};
 
 use super::Settings;
 use super::alias::Aliases;
-use super::error::{Ending, PeerError};
-use super::greeting::{Greeting, connect_reason, packet_bytes_maximum, refuse};
+use super::ending::Ending;
+use super::error::PeerError;
+use super::greeting::{Greeting, connect_reason, refuse};
 use super::inbound::Step;
-use super::inflight::{Answers, Inflight, Outbound};
+use super::inflight::{Answers, Inflight};
 use super::memory::Held;
-use crate::broker::{CloseReason, Connected, ConnectionId, Event, Input};
+use crate::broker::{CloseReason, ConnectionId, Entrance, Event, Input, ListenerId};
 
 /// The MQTT state of one connected byte stream.
 #[derive(Debug)]
 pub struct Connection {
     pub(super) id: ConnectionId,
     pub(super) settings: Rc<Settings>,
+    pub(super) entrance: Entrance,
     pub(super) state: State,
     /// The beginning of a packet whose end has not come, or packets that are held back.
     pub(super) tail: Vec<u8>,
@@ -40,7 +41,7 @@ pub struct Connection {
     pub(super) inputs: VecDeque<Input>,
     pub(super) is_congested: bool,
     last_received: Instant,
-    peer_error: Option<PeerError>,
+    pub(super) peer_error: Option<PeerError>,
     pub(super) dropped_count: u64,
     /// Bytes that the driver is writing.
     pub(super) taken_bytes: usize,
@@ -62,7 +63,7 @@ pub(super) struct Established {
     /// [`Record::publisher_hash`] of the client identifier.
     pub(super) publisher: u64,
     /// How long the client may be silent.
-    patience: Option<Duration>,
+    pub(super) patience: Option<Duration>,
     /// The largest packet that the client takes.
     pub(super) packet_bytes_maximum: u32,
     /// As the client asked in CONNECT.
@@ -82,9 +83,13 @@ const TAIL_BYTES_KEPT: usize = 1024;
 impl Connection {
     /// Starts with an accepted link, waiting for CONNECT.
     #[must_use]
-    pub fn new(id: ConnectionId, settings: Rc<Settings>, now: Now) -> Self {
+    pub fn new(id: ConnectionId, settings: Rc<Settings>, listener: ListenerId, now: Now) -> Self {
         Self {
             id,
+            entrance: Entrance {
+                listener,
+                identity: None,
+            },
             state: State::AwaitingConnect {
                 deadline: now.instant + settings.connect_timeout,
             },
@@ -100,6 +105,11 @@ impl Connection {
             taken_bytes: 0,
             held: Held::default(),
         }
+    }
+
+    /// Notes who the link's certificate says the client is. Call it before the first bytes.
+    pub fn handle_identity(&mut self, identity: Box<str>) {
+        self.entrance.identity = Some(identity);
     }
 
     /// Takes bytes as they came. Drain [`Connection::poll`] afterwards.
@@ -325,24 +335,6 @@ impl Connection {
         }
     }
 
-    fn consume_connect(&mut self, now: Now, bytes: &[u8]) -> Result<usize, PeerError> {
-        let decoded = decode_connect(bytes, self.settings.packet_bytes_maximum);
-        let Some((connect, taken)) = decoded.inspect_err(|error| self.refuse_version(*error))?
-        else {
-            return Ok(0);
-        };
-        let version = connect.version;
-        let greeting = Greeting::read(&connect).inspect_err(|error| {
-            let limit = packet_bytes_maximum(&connect);
-            let connack = refuse(version, error.reason_code(), limit);
-            self.outbound.extend(connack);
-        })?;
-        let asked = greeting.ask(now, self.id, &connect);
-        self.inputs.push_back(Input::Connect(Box::new(asked)));
-        self.state = State::Connecting(Box::new(greeting));
-        Ok(taken)
-    }
-
     fn consume_packets(
         &mut self,
         now: Now,
@@ -366,7 +358,7 @@ impl Connection {
         }
     }
 
-    fn consume_tail(&mut self, now: Now) {
+    pub(super) fn consume_tail(&mut self, now: Now) {
         let mut tail = std::mem::take(&mut self.tail);
         let consumed = self.consume(now, &tail);
         tail.drain(..consumed);
@@ -374,48 +366,6 @@ impl Connection {
             tail = Vec::new();
         }
         self.tail = tail;
-    }
-
-    /// Answers the CONNECT of a version that is not spoken here. [MQTT-3.1.2-2]
-    fn refuse_version(&mut self, error: DecodeError) {
-        if let DecodeError::ProtocolLevel { level } = error {
-            let is_newer = level > Version::V5.protocol_level();
-            let version = if is_newer { Version::V5 } else { Version::V311 };
-            let connack = refuse(version, error.reason_code(), u32::MAX);
-            self.outbound.extend(connack);
-        }
-    }
-
-    fn establish(&mut self, now: Now, connected: &Connected) {
-        let State::Connecting(greeting) = &self.state else {
-            return;
-        };
-        let connack = greeting.accept(&self.settings, connected);
-        if connack.len() > greeting.packet_bytes_maximum as usize {
-            return self.handle_lost();
-        }
-        self.outbound.extend(connack);
-        let established = Box::new(Established {
-            version: greeting.version,
-            publisher: Record::publisher_hash(&connected.client_identifier),
-            patience: greeting.patience(&self.settings),
-            packet_bytes_maximum: greeting.packet_bytes_maximum,
-            session_expiry: greeting.session_expiry,
-            aliases: Aliases::default(),
-            inflight: Inflight::restore(&connected.notes),
-            answers: Answers::default(),
-            unanswered: 0,
-            forwarded: Vec::new(),
-        });
-        // [MQTT-4.4.0-1]
-        for (packet_identifier, step) in &established.inflight.outbound {
-            if matches!(step, Outbound::Released) {
-                let reason_code = ReasonCode::Success;
-                self.send_step(&established, Step::Pubrel, *packet_identifier, reason_code);
-            }
-        }
-        self.state = State::Connected(established);
-        self.consume_tail(now);
     }
 
     /// Takes an event for a connected client.
@@ -439,48 +389,6 @@ impl Connection {
             && established.answers.len() <= usize::from(self.settings.receive_maximum) / 2
         {
             self.consume_tail(now);
-        }
-    }
-
-    fn end(&mut self, ending: Ending) {
-        match ending {
-            Ending::Peer(error) => self.fail(error),
-            Ending::Refused(reason_code) => self.give_up(reason_code),
-            Ending::Goodbye => self.state = State::Closing,
-        }
-    }
-
-    /// Closes because of the peer.
-    fn fail(&mut self, error: PeerError) {
-        self.peer_error = Some(error);
-        self.give_up(error.reason_code());
-    }
-
-    /// Closes with a reason; the broker loses the client.
-    fn give_up(&mut self, reason_code: ReasonCode) {
-        self.say_goodbye(reason_code);
-        self.leave_broker();
-        self.state = State::Closing;
-    }
-
-    /// Sends DISCONNECT where there is one. [MQTT-3.14.0-1]
-    fn say_goodbye(&mut self, reason_code: ReasonCode) {
-        if let State::Connected(established) = std::mem::replace(&mut self.state, State::Closing) {
-            if established.version == Version::V5 {
-                self.send(
-                    &established,
-                    &Packet::Disconnect(Disconnect::new(reason_code)),
-                );
-            }
-            self.state = State::Connected(established);
-        }
-    }
-
-    fn leave_broker(&mut self) {
-        if matches!(self.state, State::Connecting(_) | State::Connected(_)) {
-            self.inputs.push_back(Input::Lost {
-                connection: self.id,
-            });
         }
     }
 

@@ -126,26 +126,3 @@ impl From<DecodeError> for PeerError {
         Self::Decode(error)
     }
 }
-
-/// How a connection ends on our side.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ending {
-    /// The peer made a mistake.
-    Peer(PeerError),
-    /// We can't go on.
-    Refused(ReasonCode),
-    /// The client said so; the broker knows already.
-    Goodbye,
-}
-
-impl From<PeerError> for Ending {
-    fn from(error: PeerError) -> Self {
-        Self::Peer(error)
-    }
-}
-
-impl From<DecodeError> for Ending {
-    fn from(error: DecodeError) -> Self {
-        Self::Peer(error.into())
-    }
-}

@@ -10,7 +10,7 @@ use wire::topic::TopicFilter;
 
 use super::PeerError;
 use super::connection::{Connection, Established};
-use super::error::Ending;
+use super::ending::Ending;
 use super::inflight::{Answer, AnswerKind, Inbound, Mark, Outbound, Then};
 use crate::broker::{
     self, DeliveryId, Echo, Input, NoteChange, RetainAs, SubscribeFilter, Token, WillFate,

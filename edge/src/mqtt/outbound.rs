@@ -8,7 +8,7 @@ use wire::mqtt::{Packet, PublishHeader, QoS, ReasonCode, ReasonCodes, Suback, Un
 use wire::topic::TopicName;
 
 use super::connection::{Connection, Established};
-use super::error::Ending;
+use super::ending::Ending;
 use super::inbound::Step;
 use super::inflight::{AnswerKind, Inbound, Mark, Outbound, Then};
 use crate::broker::{

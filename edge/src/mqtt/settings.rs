@@ -1,5 +1,6 @@
 //! The limits of a connection, with what happens at each.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::memory::Memory;
@@ -33,15 +34,15 @@ pub struct Settings {
     /// Bytes waiting to be written, of all connections that share these settings. Beyond it each
     /// connection is held to its fair part, as by its own limit. Default 6 MiB.
     pub outbound_total_bytes_maximum: usize,
-    /// What is held of the two now.
-    pub memory: Memory,
+    /// What is held of the two now, by the connections of all listeners.
+    pub memory: Rc<Memory>,
 }
 
 impl Settings {
     /// Whether so much waits to be written to all clients together that senders should be held up
     /// for a moment.
     #[must_use]
-    pub const fn is_nearly_crowded(&self) -> bool {
+    pub fn is_nearly_crowded(&self) -> bool {
         self.memory.outbound_bytes() >= self.outbound_total_bytes_maximum / 4 * 3
     }
 }
@@ -58,7 +59,7 @@ impl Default for Settings {
             outbound_bytes_maximum: 256 << 10,
             inbound_total_bytes_maximum: 4 << 20,
             outbound_total_bytes_maximum: 6 << 20,
-            memory: Memory::default(),
+            memory: Rc::default(),
         }
     }
 }

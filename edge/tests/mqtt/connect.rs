@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use edge::broker::Settings;
+use edge::broker::{ListenerId, Settings};
 use edge::mqtt::{self, PeerError};
 use wire::mqtt::property::{Properties, Property, PropertySet};
 use wire::mqtt::{Connack, Disconnect, Packet, ReasonCode, Subscription, decode};
@@ -274,7 +274,7 @@ fn shutdown_says_goodbye() {
         generation: 0,
     };
     let now = sync::Now::default();
-    let mut connection = mqtt::Connection::new(id, settings, now);
+    let mut connection = mqtt::Connection::new(id, settings, ListenerId::default(), now);
     connection.handle_shutdown();
     assert!(connection.is_closed());
     assert_eq!(connection.outbound_bytes(), 0);

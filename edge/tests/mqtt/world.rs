@@ -8,8 +8,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use edge::broker::{
-    Broker, ConnectionId, Input, Outcome, Output, Refusal, SessionId, Settings, Stored, Ticket,
-    Urgency,
+    Broker, ConnectionId, Input, ListenerId, Outcome, Output, Refusal, SessionId, Settings, Stored,
+    Ticket, Urgency,
 };
 use edge::mqtt::{self, Connection};
 use sync::{Change, Epoch, Instant, Lane, Now, Offset, PerLane, Record, Table, WallTime};
@@ -248,7 +248,12 @@ impl World {
             index,
             generation: index,
         };
-        let connection = Connection::new(id, self.mqtt_settings.clone(), self.now);
+        let connection = Connection::new(
+            id,
+            self.mqtt_settings.clone(),
+            ListenerId::default(),
+            self.now,
+        );
         self.clients.push(Client {
             id,
             version,

@@ -1,0 +1,69 @@
+//! `[cloud]` as it is written: the cluster, what goes up and comes down, and our name there.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+/// `[cloud]`
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Cloud {
+    /// `mqtt://host:port` or `mqtts://host:port`, tried in this order.
+    pub endpoints: Vec<String>,
+    /// Topic filters of what goes up.
+    #[serde(default)]
+    pub uplink: Vec<String>,
+    /// Topic filters subscribed to in the cloud.
+    #[serde(default)]
+    pub downlink: Vec<String>,
+    /// Put before each topic on its way up.
+    #[serde(default)]
+    pub topic_prefix: String,
+    /// User name at the cluster.
+    pub username: Option<String>,
+    /// File with the password, one line.
+    pub password_file: Option<PathBuf>,
+    /// Certificates that sign the cluster's; needed for `mqtts`.
+    pub ca_file: Option<PathBuf>,
+    /// This gateway's own certificate chain, PEM.
+    pub certificate_file: Option<PathBuf>,
+    /// The key of `certificate_file`, PEM.
+    pub key_file: Option<PathBuf>,
+    /// The name in the cluster's certificate, if it is not the host of the endpoint.
+    pub server_name: Option<String>,
+    /// Parallel connections; a topic always takes the same one.
+    #[serde(default = "default_connections")]
+    pub connections: usize,
+    /// Unacknowledged records a connection.
+    #[serde(default = "default_window_count")]
+    pub window_count: u16,
+    /// Seconds between pings.
+    #[serde(default = "default_keep_alive_seconds")]
+    pub keep_alive_seconds: u16,
+    /// Largest packet sent up; RobustMQ goes silent above 1,000,000.
+    #[serde(default = "default_packet_bytes")]
+    pub packet_bytes: u32,
+    /// Expiry of records that name none of their own.
+    #[serde(default = "default_message_expiry_seconds")]
+    pub message_expiry_seconds: u32,
+}
+
+const fn default_connections() -> usize {
+    2
+}
+
+const fn default_window_count() -> u16 {
+    50
+}
+
+const fn default_keep_alive_seconds() -> u16 {
+    12
+}
+
+const fn default_packet_bytes() -> u32 {
+    990_000
+}
+
+const fn default_message_expiry_seconds() -> u32 {
+    7 * 86_400
+}

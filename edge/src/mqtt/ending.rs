@@ -1,0 +1,75 @@
+//! How a connection ends on our side.
+
+use wire::DecodeError;
+use wire::mqtt::{Disconnect, Packet, ReasonCode, Version};
+
+use super::connection::{Connection, State};
+use super::error::PeerError;
+use crate::broker::Input;
+
+/// How a connection ends on our side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// The peer made a mistake.
+    Peer(PeerError),
+    /// We can't go on.
+    Refused(ReasonCode),
+    /// The client said so; the broker knows already.
+    Goodbye,
+}
+
+impl From<PeerError> for Ending {
+    fn from(error: PeerError) -> Self {
+        Self::Peer(error)
+    }
+}
+
+impl From<DecodeError> for Ending {
+    fn from(error: DecodeError) -> Self {
+        Self::Peer(error.into())
+    }
+}
+
+impl Connection {
+    pub(super) fn end(&mut self, ending: Ending) {
+        match ending {
+            Ending::Peer(error) => self.fail(error),
+            Ending::Refused(reason_code) => self.give_up(reason_code),
+            Ending::Goodbye => self.state = State::Closing,
+        }
+    }
+
+    /// Closes because of the peer.
+    pub(super) fn fail(&mut self, error: PeerError) {
+        self.peer_error = Some(error);
+        self.give_up(error.reason_code());
+    }
+
+    /// Closes with a reason; the broker loses the client.
+    pub(super) fn give_up(&mut self, reason_code: ReasonCode) {
+        self.say_goodbye(reason_code);
+        self.leave_broker();
+        self.state = State::Closing;
+    }
+
+    /// Sends DISCONNECT where there is one. [MQTT-3.14.0-1]
+    pub(super) fn say_goodbye(&mut self, reason_code: ReasonCode) {
+        if let State::Connected(established) = std::mem::replace(&mut self.state, State::Closing) {
+            if established.version == Version::V5 {
+                self.send(
+                    &established,
+                    &Packet::Disconnect(Disconnect::new(reason_code)),
+                );
+            }
+            self.state = State::Connected(established);
+        }
+    }
+
+    pub(super) fn leave_broker(&mut self) {
+        if matches!(self.state, State::Connecting(_) | State::Connected(_)) {
+            self.inputs.push_back(Input::Lost {
+                connection: self.id,
+            });
+        }
+    }
+}
