@@ -4,6 +4,7 @@
 
 mod bad_days;
 mod check;
+mod clients;
 mod cloud;
 mod devices;
 mod disk;

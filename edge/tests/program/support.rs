@@ -215,6 +215,13 @@ fn spawn(folder: &Path) -> (Child, Arc<Lines>, SocketAddr) {
     (child, lines, address.parse().expect("an address"))
 }
 
+/// Says that a test can't run here for lack of another program; fails it where `REQUIRE_PEERS` is
+/// set, as in CI.
+pub(crate) fn skip(why: &str) {
+    assert!(std::env::var_os("REQUIRE_PEERS").is_none(), "{why}");
+    eprintln!("skipped: {why}");
+}
+
 /// Debian's mosquitto as a cloud, where it is installed.
 pub(crate) struct Mosquitto {
     child: Option<Child>,
@@ -255,7 +262,7 @@ impl Mosquitto {
                     .ok()
             });
         let Some(child) = spawned else {
-            eprintln!("skipped: mosquitto is not installed");
+            skip("mosquitto is not installed");
             return false;
         };
         self.child = Some(child);
