@@ -10,6 +10,7 @@ mod devices;
 mod disk;
 mod memory;
 mod scripted;
+mod service;
 mod support;
 mod tls;
 mod uplink;
