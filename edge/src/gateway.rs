@@ -21,6 +21,7 @@ use std::time::{Duration, SystemTime};
 
 use async_signal::{Signal as OsSignal, Signals as OsSignals};
 use cloud_bridge::{Bridge, Command};
+use embedded_io_async::{BufRead, Write};
 use smol::future::FutureExt as _;
 use smol::stream::StreamExt as _;
 use smol::{LocalExecutor, Timer};
@@ -32,10 +33,11 @@ pub(crate) use self::core::{Progress, Push};
 use self::disk::{Answer, Disk, Request};
 pub use self::error::GatewayError;
 pub(crate) use self::peers::Signals;
+use self::start::Place;
 pub use self::start::check_cloud;
 use crate::admin;
 use crate::limits::Limits;
-use crate::link::{ReadBuffer, tcp};
+use crate::link::{Finish, ReadBuffer, socket};
 use crate::serve::serve;
 
 /// What all tasks of the core thread share.
@@ -97,9 +99,9 @@ async fn serve_until_told(
     let buffer = ReadBuffer::new(READ_BYTES);
     let accepting: Vec<_> = listeners
         .into_iter()
-        .map(|listener| {
-            let serving = (shared.clone(), clients.clone(), buffer.clone());
-            executor.spawn(accept(serving, listener))
+        .map(|place| {
+            let serving = (shared.clone(), clients.clone());
+            executor.spawn(accept_from(place, serving, buffer.clone()))
         })
         .collect();
     let serving = executor.spawn({
@@ -165,14 +167,48 @@ pub(crate) fn wall_time() -> WallTime {
     WallTime(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
+/// Accepts links from one place.
+async fn accept_from(place: Place, serving: Serving, buffer: ReadBuffer) {
+    match place {
+        Place::Tcp(listener) => {
+            accept(serving, async || listener.accept(&buffer).await).await;
+        }
+        Place::Unix(listener) => {
+            let link = |(stream, peer)| {
+                let (reader, writer) = socket::link(stream, &buffer);
+                (reader, writer, peer)
+            };
+            accept(serving, async || listener.accept().await.map(link)).await;
+        }
+        Place::Serial(listener) => {
+            serving
+                .0
+                .core
+                .borrow_mut()
+                .watch_line(listener.counters().clone());
+            accept(serving, async || {
+                let (reader, writer) = listener.accept().await?;
+                Ok((reader, writer, listener.counters().name().to_owned()))
+            })
+            .await;
+        }
+    }
+}
+
+type Serving = (Rc<Shared>, Rc<LocalExecutor<'static>>);
+
 /// Accepts links for as long as the gateway runs, whatever single accepts say.
-async fn accept(
-    (shared, clients, buffer): (Rc<Shared>, Rc<LocalExecutor<'static>>, ReadBuffer),
-    listener: tcp::Listener,
-) {
+async fn accept<R, W, N>(
+    (shared, clients): Serving,
+    mut next: impl AsyncFnMut() -> std::io::Result<(R, W, N)>,
+) where
+    R: BufRead<Error = std::io::Error> + 'static,
+    W: Write<Error = std::io::Error> + Finish + 'static,
+    N: std::fmt::Display + 'static,
+{
     let mut was_failing = false;
     loop {
-        let (reader, writer, peer) = match listener.accept(&buffer).await {
+        let (reader, writer, peer) = match next().await {
             Ok(link) => link,
             Err(error) => {
                 if !std::mem::replace(&mut was_failing, true) {

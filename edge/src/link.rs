@@ -4,7 +4,10 @@
 //! write, and the name of its peer. It carries bytes and knows no packet. Dropping a pending read
 //! or write loses nothing; [`crate::serve`] relies on it.
 
+pub(crate) mod serial;
+pub(crate) mod socket;
 pub(crate) mod tcp;
+pub(crate) mod unix;
 
 use std::cell::Cell;
 use std::rc::Rc;

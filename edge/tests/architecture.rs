@@ -50,10 +50,14 @@ const LAYERS: &[Layer] = &[
             "core",
             "smol",
             "rustls",
+            "rustix",
+            "tracing",
+            "wire",
             "embedded_io",
             "embedded_io_async",
         ],
-        never: &["wire", "std::thread"],
+        // Framing only: a link knows no packet.
+        never: &["wire::mqtt", "wire::topic", "std::thread"],
     },
 ];
 

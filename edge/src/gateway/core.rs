@@ -5,6 +5,7 @@
 //! wait (sockets, the disk, the cloud) belongs to the tasks around it.
 
 mod commits;
+mod lines;
 mod reading;
 
 use std::collections::VecDeque;
@@ -20,6 +21,7 @@ use super::peers::{Peer, Peers, Signals};
 use super::quiet::Quiet;
 use super::signal::Signal;
 use crate::broker::{Broker, ConnectionId, Event, Input, ListenerId, Output, SessionId};
+use crate::link::serial;
 use crate::log::{Budget, Reader, Reason};
 use crate::mqtt::{self, Connection};
 use crate::uplink::{Uplink, Wish};
@@ -57,6 +59,7 @@ pub(crate) struct Core {
     alarm: Option<Instant>,
     is_refusing: bool,
     quiet: Quiet,
+    lines: Vec<Rc<serial::Counters>>,
 }
 
 /// Somebody wants records of the log.
@@ -123,6 +126,7 @@ impl Core {
             alarm: None,
             is_refusing: false,
             quiet: Quiet::default(),
+            lines: Vec::new(),
         }
     }
 
@@ -256,6 +260,7 @@ impl Core {
             }
             self.hear(now, id);
         }
+        self.tell_of_damage(now);
         self.release();
         self.notes.push_back(Request::Maintain);
         self.wakes.commit.raise();

@@ -14,7 +14,7 @@ use super::{shown, wall_time};
 use crate::broker::{self, Broker, Stored};
 use crate::config::Cloud;
 use crate::limits::{Address, DOWNLINK_WINDOW, Limits, Listener, UNCONFIRMED};
-use crate::link::tcp;
+use crate::link::{serial, tcp, unix};
 use crate::log::{self, Folder, LaneLimits, LogError, Opened, Overflow, Reader, Report};
 use crate::mqtt;
 use crate::uplink::{CURSOR_KEY, Uplink};
@@ -24,6 +24,13 @@ pub(super) struct Started {
     pub(super) core: Core,
     pub(super) disk: Disk,
     pub(super) bridge: Option<Bridge>,
+}
+
+/// A place where links come from, open.
+pub(super) enum Place {
+    Tcp(tcp::Listener),
+    Unix(unix::Listener),
+    Serial(serial::Listener),
 }
 
 /// Opens the log and builds everything on what it holds.
@@ -89,21 +96,35 @@ pub fn check_cloud(limits: &Limits) -> Result<(), GatewayError> {
     Bridge::check(config, &limits.edge_id).map_err(GatewayError::Bridge)
 }
 
-/// Opens every port before anything is served.
-pub(super) fn listen(listeners: &[Listener]) -> Result<Vec<tcp::Listener>, GatewayError> {
+/// Opens every port, socket and line before anything is served.
+pub(super) fn listen(listeners: &[Listener]) -> Result<Vec<Place>, GatewayError> {
     let open = |listener: &Listener| {
+        let address = &listener.address;
         let failed = |source| GatewayError::Listen {
-            address: listener.address.clone(),
+            address: address.clone(),
             source,
         };
-        let opened = match &listener.address {
-            Address::Tcp(address) => tcp::Listener::bind(*address).map_err(failed)?,
-            Address::Unix(_) | Address::Serial { .. } => {
-                return Err(failed(std::io::ErrorKind::Unsupported.into()));
+        let place = match address {
+            Address::Tcp(address) => {
+                let opened = tcp::Listener::bind(*address).map_err(failed)?;
+                info!("listening on {}", opened.local_address().map_err(failed)?);
+                return Ok(Place::Tcp(opened));
+            }
+            Address::Unix { path, mode } => {
+                unix::Listener::bind(path.clone(), *mode).map(Place::Unix)
+            }
+            Address::Serial { path, baud } => {
+                let settings = serial::Settings {
+                    path: path.clone(),
+                    baud: *baud,
+                    packet_bytes: listener.packet_bytes,
+                };
+                Ok(Place::Serial(serial::Listener::open(settings)))
             }
         };
-        info!("listening on {}", opened.local_address().map_err(failed)?);
-        Ok(opened)
+        let place = place.map_err(failed)?;
+        info!("listening on {address}");
+        Ok(place)
     };
     listeners.iter().map(open).collect()
 }

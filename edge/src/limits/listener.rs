@@ -37,7 +37,12 @@ pub enum Address {
     /// A TCP port.
     Tcp(SocketAddr),
     /// A Unix socket.
-    Unix(PathBuf),
+    Unix {
+        /// Its file, made at the start.
+        path: PathBuf,
+        /// The file's permissions: who may connect.
+        mode: u32,
+    },
     /// A serial line, which is one link for as long as the gateway runs.
     Serial {
         /// The device.
@@ -53,7 +58,7 @@ impl Address {
     pub const fn is_local(&self) -> bool {
         match self {
             Self::Tcp(address) => address.ip().is_loopback(),
-            Self::Unix(_) | Self::Serial { .. } => true,
+            Self::Unix { .. } | Self::Serial { .. } => true,
         }
     }
 }
@@ -62,7 +67,7 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => address.fmt(f),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Unix { path, .. } => write!(f, "unix:{}", path.display()),
             Self::Serial { path, .. } => write!(f, "serial:{}", path.display()),
         }
     }
@@ -72,8 +77,10 @@ impl fmt::Display for Address {
 impl fmt::Display for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "listener.address = {}", self.address)?;
-        if let Address::Serial { baud, .. } = self.address {
-            write!(f, ", baud = {baud}")?;
+        match self.address {
+            Address::Tcp(_) => {}
+            Address::Unix { mode, .. } => write!(f, ", mode = {mode:04o}")?,
+            Address::Serial { baud, .. } => write!(f, ", baud = {baud}")?,
         }
         if self.protocol == Protocol::Websocket {
             write!(f, ", protocol = websocket")?;
@@ -132,7 +139,8 @@ impl Check<'_> {
         let mut listeners = Vec::new();
         for written in &config.listener {
             let listener = self.listener(written, total)?;
-            let again = |other: &Listener| other.address == listener.address;
+            let name = listener.address.to_string();
+            let again = |other: &Listener| other.address.to_string() == name;
             if !takes_any_port(&listener.address) && listeners.iter().any(again) {
                 let found = format!("{} twice", listener.address);
                 return self.refuse("listener.address", found, "one listener an address");
@@ -173,6 +181,12 @@ impl Check<'_> {
             let found = format!("{baud} for {}", written.address);
             return self.refuse("listener.baud", found, "nothing but for serial lines");
         }
+        if let Some(mode) = &written.mode
+            && !matches!(written.address, config::Address::Unix(_))
+        {
+            let found = format!("{mode} for {}", written.address);
+            return self.refuse("listener.mode", found, "nothing but for Unix sockets");
+        }
         Ok(match &written.address {
             config::Address::Tcp(address) => Address::Tcp(*address),
             config::Address::Unix(path) => {
@@ -182,7 +196,10 @@ impl Check<'_> {
                     let allowed = format!("at most {UNIX_PATH_BYTES} for a Unix socket");
                     return self.refuse("listener.address", found, allowed);
                 }
-                Address::Unix(path.clone())
+                Address::Unix {
+                    path: path.clone(),
+                    mode: self.mode(written.mode.as_deref().unwrap_or(MODE))?,
+                }
             }
             config::Address::Serial(path) => {
                 let baud = written.baud.unwrap_or(BAUD);
@@ -193,6 +210,16 @@ impl Check<'_> {
                 }
             }
         })
+    }
+
+    fn mode(&self, written: &str) -> Result<u32, ConfigError> {
+        match u32::from_str_radix(written, 8) {
+            Ok(mode) if mode <= 0o777 => Ok(mode),
+            _ => {
+                let allowed = "0000 to 0777, in octal";
+                self.refuse("listener.mode", format!("\"{written}\""), allowed)
+            }
+        }
     }
 
     /// TLS and WebSocket go with TCP, and the keys of certificates with each other.
@@ -259,6 +286,8 @@ const fn takes_any_port(address: &Address) -> bool {
 const LISTENERS: u64 = 64;
 /// Of a serial line whose configuration does not say.
 const BAUD: u32 = 115_200;
+/// Of a Unix socket whose configuration does not say: the gateway's user and group.
+const MODE: &str = "0660";
 /// What the system takes as the name of a Unix socket.
 const UNIX_PATH_BYTES: usize = 107;
 
@@ -342,6 +371,23 @@ mod tests {
             (
                 "address = \"serial:/dev/ttyS0\"\nbaud = 1\n".to_owned(),
                 "listener.baud: found 1, allowed is 300 to 4000000",
+            ),
+            (
+                "address = \"127.0.0.1:1\"\nmode = \"0600\"\n".to_owned(),
+                "listener.mode: found 0600 for 127.0.0.1:1, allowed is nothing but for Unix sockets",
+            ),
+            (
+                "address = \"unix:/a\"\nmode = \"rw\"\n".to_owned(),
+                "listener.mode: found \"rw\", allowed is 0000 to 0777, in octal",
+            ),
+            (
+                "address = \"unix:/a\"\nmode = \"1777\"\n".to_owned(),
+                "listener.mode: found \"1777\", allowed is 0000 to 0777, in octal",
+            ),
+            (
+                "address = \"serial:/a\"\n[[listener]]\naddress = \"serial:/a\"\nbaud = 300\n"
+                    .to_owned(),
+                "listener.address: found serial:/a twice, allowed is one listener an address",
             ),
             (
                 format!("address = \"unix:{}\"\n", "a".repeat(108)),
