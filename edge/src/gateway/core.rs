@@ -19,9 +19,10 @@ use super::disk::Request;
 use super::peers::{Peer, Peers, Signals};
 use super::quiet::Quiet;
 use super::signal::Signal;
+use super::terms::Terms;
 use crate::broker::{Broker, ConnectionId, Event, Input, ListenerId, Output, SessionId};
 use crate::log::{Budget, Reader, Reason};
-use crate::mqtt::{self, Connection};
+use crate::mqtt::Connection;
 use crate::uplink::{Uplink, Wish};
 
 /// Wakes the tasks around the core.
@@ -47,7 +48,7 @@ pub(crate) struct Core {
     pub(crate) notes: VecDeque<Request>,
     pub(crate) wakes: Rc<Wakes>,
     peers: Peers,
-    mqtt: Rc<mqtt::Settings>,
+    terms: Terms,
     connection_limit: usize,
     fetches: VecDeque<Fetch>,
     touched: Vec<ConnectionId>,
@@ -103,7 +104,7 @@ impl Core {
         committer: Committer,
         reader: Reader,
         uplink: Option<Uplink>,
-        mqtt: mqtt::Settings,
+        terms: Terms,
         connection_limit: usize,
     ) -> Self {
         Self {
@@ -114,7 +115,7 @@ impl Core {
             notes: VecDeque::new(),
             wakes: Rc::default(),
             peers: Peers::default(),
-            mqtt: Rc::new(mqtt),
+            terms,
             connection_limit,
             fetches: VecDeque::new(),
             touched: Vec::new(),
@@ -126,22 +127,50 @@ impl Core {
         }
     }
 
-    /// A link was accepted. `None` when there is no place left: drop the link.
-    pub(crate) fn accept(&mut self, now: Now) -> Option<(ConnectionId, Rc<Signals>)> {
-        if self.peers.count() >= self.connection_limit {
-            if let Some(times) = self.quiet.may_say(now.instant, "connections") {
-                warn!(
-                    "connection refused: all {} are in use{times}",
-                    self.connection_limit
-                );
-            }
-            return None;
+    /// A listener accepted a link. `None` when there is no place left: drop the link.
+    pub(crate) fn accept(
+        &mut self,
+        now: Now,
+        listener: ListenerId,
+    ) -> Option<(ConnectionId, Rc<Signals>)> {
+        let terms = self.terms.of(listener);
+        let (limit, of) = if self.peers.count() >= self.connection_limit {
+            (self.connection_limit, "")
+        } else if terms.is_full() {
+            (terms.connection_limit, " of its listener")
+        } else {
+            let settings = terms.settings.clone();
+            self.terms.enter(listener);
+            let make = |id| Connection::new(id, settings, listener, now);
+            return Some(self.peers.insert(listener, make));
+        };
+        if let Some(times) = self.quiet.may_say(now.instant, "connections") {
+            warn!("connection refused: all {limit}{of} are in use{times}");
         }
-        let settings = self.mqtt.clone();
-        Some(
-            self.peers
-                .insert(|id| Connection::new(id, settings, ListenerId::default(), now)),
-        )
+        None
+    }
+
+    /// A link is open, and its certificate says who the client is.
+    pub(crate) fn identify(&mut self, id: ConnectionId, identity: Option<Box<str>>) {
+        if let (Some(peer), Some(identity)) = (self.peers.find(id), identity) {
+            peer.connection.handle_identity(identity);
+        }
+    }
+
+    /// Whether a connection goes on.
+    pub(crate) fn is_open(&mut self, id: ConnectionId) -> bool {
+        self.peers
+            .find(id)
+            .is_some_and(|peer| !peer.connection.is_closed())
+    }
+
+    /// A link could not be opened: its client is not who it should be, or breaks the rules below
+    /// MQTT.
+    pub(crate) fn turned_away(&mut self, now: Now, id: ConnectionId, name: &str, error: &str) {
+        if let Some(times) = self.quiet.may_say(now.instant, "turned away") {
+            warn!("{name} was turned away: {error}{times}");
+        }
+        self.lost(now, id, &name);
     }
 
     /// Bytes came from a client. [`Core::go_on`] deals with them.
@@ -159,7 +188,7 @@ impl Core {
         while let Some(input) = self.next_input(id) {
             self.broker.handle(now, input);
             self.settle(now);
-            if push == Push::Gentle && self.mqtt.is_nearly_crowded() {
+            if push == Push::Gentle && self.terms.shared().is_nearly_crowded() {
                 progress = Progress::Held;
                 break;
             }
@@ -210,7 +239,9 @@ impl Core {
         }
         peer.connection.handle_lost();
         self.hear(now, id);
-        self.peers.remove(id);
+        if let Some(peer) = self.peers.remove(id) {
+            self.terms.leave(peer.listener);
+        }
         self.pump(now);
     }
 
