@@ -115,13 +115,7 @@ async fn serve_until_told(
         async move { clients.run(std::future::pending::<()>()).await }
     });
 
-    let signal = loop {
-        match signals.next().await {
-            Some(Ok(OsSignal::Hup)) => certificates.reload(&limits.listeners),
-            signal => break signal,
-        }
-    };
-    info!("stopping: {signal:?}");
+    wait_for_the_end(&mut signals, &certificates, &limits).await;
     for task in accepting {
         task.cancel().await;
     }
@@ -140,6 +134,16 @@ async fn serve_until_told(
     let disk = Rc::into_inner(disk).expect("all tasks that used the disk are gone");
     disk.close()
         .map_err(|source| GatewayError::Close { source })
+}
+
+/// Waits for SIGTERM or SIGINT; SIGHUP is dealt with meanwhile.
+async fn wait_for_the_end(signals: &mut OsSignals, certificates: &Certificates, limits: &Limits) {
+    loop {
+        match signals.next().await {
+            Some(Ok(OsSignal::Hup)) => certificates.reload(&limits.listeners),
+            signal => return info!("stopping: {signal:?}"),
+        }
+    }
 }
 
 impl Shared {

@@ -67,10 +67,11 @@ pub(crate) async fn open_and_serve(
             serve(gateway, (id, signals), (reader, writer), name).await;
         }
         Err(error) => {
-            let (name, error) = (name.to_string(), error.to_string());
-            let mut core = gateway.core.borrow_mut();
-            core.turned_away(gateway.now(), id, &name, &error);
-            drop(core);
+            let now = gateway.now();
+            gateway
+                .core
+                .borrow_mut()
+                .turned_away(now, id, &name, &error);
             say_goodbye(&mut reader, &writer).await;
         }
     }

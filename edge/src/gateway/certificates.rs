@@ -37,7 +37,7 @@ impl Prepared {
             let read = files(tls, listener.protocol).server_config();
             read.map(Some).map_err(|source| GatewayError::Certificate {
                 address: listener.address.clone(),
-                source,
+                source: Box::new(source),
             })
         };
         listeners

@@ -30,7 +30,7 @@ pub enum GatewayError {
         /// As configured.
         address: Address,
         /// Which file, and why.
-        source: TlsError,
+        source: Box<TlsError>,
     },
     /// The operator's socket can't be made.
     Control {
@@ -87,7 +87,7 @@ impl std::error::Error for GatewayError {
             | Self::Password { source, .. }
             | Self::Thread(source)
             | Self::Signals(source) => Some(source),
-            Self::Certificate { source, .. } => Some(source),
+            Self::Certificate { source, .. } => Some(source.as_ref()),
             Self::Bridge(source) => Some(source),
             Self::Uplink(source) => Some(source),
         }
