@@ -4,15 +4,18 @@
 //! writer, and the bridge. They talk through bounded channels. The gateway promises to be gone two
 //! seconds after SIGTERM, whatever the disk and the cloud do.
 
+mod certificates;
 mod committer;
 mod core;
 mod disk;
 mod error;
+mod listen;
 mod peers;
 mod quiet;
 mod signal;
 mod start;
 mod status;
+mod terms;
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -21,24 +24,23 @@ use std::time::{Duration, SystemTime};
 
 use async_signal::{Signal as OsSignal, Signals as OsSignals};
 use cloud_bridge::{Bridge, Command};
-use embedded_io_async::{BufRead, Write};
 use smol::future::FutureExt as _;
 use smol::stream::StreamExt as _;
 use smol::{LocalExecutor, Timer};
 use sync::{Instant, Now, WallTime};
-use tracing::{info, warn};
+use tracing::info;
 
+use self::certificates::{Certificates, Prepared};
 use self::core::{Core, Wakes};
 pub(crate) use self::core::{Progress, Push};
 use self::disk::{Answer, Disk, Request};
 pub use self::error::GatewayError;
+use self::listen::Serving;
 pub(crate) use self::peers::Signals;
-use self::start::Place;
-pub use self::start::check_cloud;
+pub use self::start::check;
 use crate::admin;
 use crate::limits::Limits;
-use crate::link::{Finish, ReadBuffer, socket};
-use crate::serve::serve;
+use crate::link::{ReadBuffer, Turnstile};
 
 /// What all tasks of the core thread share.
 pub(crate) struct Shared {
@@ -56,7 +58,7 @@ const GOODBYE: Duration = Duration::from_millis(700);
 /// After a failed accept (no file descriptors left), before the next.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Runs a gateway until SIGTERM or SIGINT.
+/// Runs a gateway until SIGTERM or SIGINT. SIGHUP reads its certificates again.
 ///
 /// # Errors
 /// When it can't start: the data folder, a port, or the cloud's files. Afterwards nothing ends it
@@ -70,11 +72,12 @@ async fn serve_until_told(
     executor: &LocalExecutor<'_>,
     limits: Limits,
 ) -> Result<(), GatewayError> {
-    let mut signals =
-        OsSignals::new([OsSignal::Term, OsSignal::Int]).map_err(GatewayError::Signals)?;
+    let mut signals = OsSignals::new([OsSignal::Term, OsSignal::Int, OsSignal::Hup])
+        .map_err(GatewayError::Signals)?;
     let started = start::start(&limits)?;
     let control = admin::listen(&limits.data).map_err(|source| GatewayError::Control { source })?;
-    let listeners = start::listen(&limits.listeners)?;
+    let certificates = Rc::new(Certificates::new(Prepared::read(&limits.listeners)?));
+    let listeners = listen::open(&limits.listeners)?;
     let shared = Rc::new(Shared {
         wakes: started.core.wakes.clone(),
         core: RefCell::new(started.core),
@@ -96,21 +99,23 @@ async fn serve_until_told(
         tasks.push(executor.spawn(hear_bridge(shared.clone(), bridge.clone())));
     }
     let clients = Rc::new(LocalExecutor::new());
-    let buffer = ReadBuffer::new(READ_BYTES);
+    let serving = Rc::new(Serving {
+        shared: shared.clone(),
+        clients: clients.clone(),
+        buffer: ReadBuffer::new(READ_BYTES),
+        turnstile: Rc::new(Turnstile::new(limits.section.handshake_percent)),
+        certificates: certificates.clone(),
+    });
     let accepting: Vec<_> = listeners
         .into_iter()
-        .map(|place| {
-            let serving = (shared.clone(), clients.clone());
-            executor.spawn(accept_from(place, serving, buffer.clone()))
-        })
+        .map(|listener| executor.spawn(listen::accept(serving.clone(), listener)))
         .collect();
-    let serving = executor.spawn({
+    let running = executor.spawn({
         let clients = clients.clone();
         async move { clients.run(std::future::pending::<()>()).await }
     });
 
-    let signal = signals.next().await;
-    info!("stopping: {signal:?}");
+    wait_for_the_end(&mut signals, &certificates, &limits).await;
     for task in accepting {
         task.cancel().await;
     }
@@ -121,14 +126,24 @@ async fn serve_until_told(
         let _ = bridge.commands().try_send(Command::Stop);
     }
     // What the tasks share goes with the last of them.
-    tasks.push(serving);
+    tasks.push(running);
     for task in tasks {
         task.cancel().await;
     }
-    drop((clients, shared, bridge));
+    drop((serving, clients, shared, bridge));
     let disk = Rc::into_inner(disk).expect("all tasks that used the disk are gone");
     disk.close()
         .map_err(|source| GatewayError::Close { source })
+}
+
+/// Waits for SIGTERM or SIGINT; SIGHUP is dealt with meanwhile.
+async fn wait_for_the_end(signals: &mut OsSignals, certificates: &Certificates, limits: &Limits) {
+    loop {
+        match signals.next().await {
+            Some(Ok(OsSignal::Hup)) => certificates.reload(&limits.listeners),
+            signal => return info!("stopping: {signal:?}"),
+        }
+    }
 }
 
 impl Shared {
@@ -165,67 +180,6 @@ pub(crate) fn wall_time() -> WallTime {
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
     WallTime(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-}
-
-/// Accepts links from one place.
-async fn accept_from(place: Place, serving: Serving, buffer: ReadBuffer) {
-    match place {
-        Place::Tcp(listener) => {
-            accept(serving, async || listener.accept(&buffer).await).await;
-        }
-        Place::Unix(listener) => {
-            let link = |(stream, peer)| {
-                let (reader, writer) = socket::link(stream, &buffer);
-                (reader, writer, peer)
-            };
-            accept(serving, async || listener.accept().await.map(link)).await;
-        }
-        Place::Serial(listener) => {
-            serving
-                .0
-                .core
-                .borrow_mut()
-                .watch_line(listener.counters().clone());
-            accept(serving, async || {
-                let (reader, writer) = listener.accept().await?;
-                Ok((reader, writer, listener.counters().name().to_owned()))
-            })
-            .await;
-        }
-    }
-}
-
-type Serving = (Rc<Shared>, Rc<LocalExecutor<'static>>);
-
-/// Accepts links for as long as the gateway runs, whatever single accepts say.
-async fn accept<R, W, N>(
-    (shared, clients): Serving,
-    mut next: impl AsyncFnMut() -> std::io::Result<(R, W, N)>,
-) where
-    R: BufRead<Error = std::io::Error> + 'static,
-    W: Write<Error = std::io::Error> + Finish + 'static,
-    N: std::fmt::Display + 'static,
-{
-    let mut was_failing = false;
-    loop {
-        let (reader, writer, peer) = match next().await {
-            Ok(link) => link,
-            Err(error) => {
-                if !std::mem::replace(&mut was_failing, true) {
-                    warn!("can't accept connections: {error}");
-                }
-                Timer::after(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        was_failing = false;
-        let place = shared.core.borrow_mut().accept(shared.now());
-        if let Some(place) = place {
-            clients
-                .spawn(serve(shared.clone(), place, (reader, writer), peer))
-                .detach();
-        }
-    }
 }
 
 /// Hands notes and groups to the writer thread. Notes go first: a gap that the uplink gave up must

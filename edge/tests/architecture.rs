@@ -49,14 +49,15 @@ const LAYERS: &[Layer] = &[
             "std",
             "core",
             "smol",
+            "ring",
             "rustls",
             "rustix",
             "tracing",
-            "wire",
             "embedded_io",
             "embedded_io_async",
+            "wire",
         ],
-        // Framing only: a link knows no packet.
+        // What a link carries is not its business.
         never: &["wire::mqtt", "wire::topic", "std::thread"],
     },
 ];

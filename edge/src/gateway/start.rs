@@ -1,20 +1,22 @@
 //! The start: what is stored becomes what is running.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use cloud_bridge::{Bridge, Credentials, Endpoint, Tls};
 use sync::{Engine, Epoch, Lane, LaneExtent, Now, Origin, PerLane, Start, Table};
 use tracing::{info, warn};
 
+use super::certificates::Prepared;
 use super::committer::{self, Committer};
 use super::core::Core;
 use super::disk::Disk;
 use super::error::GatewayError;
+use super::terms::{self, Terms};
 use super::{shown, wall_time};
 use crate::broker::{self, Broker, Stored};
 use crate::config::Cloud;
-use crate::limits::{Address, DOWNLINK_WINDOW, Limits, Listener, UNCONFIRMED};
-use crate::link::{serial, tcp, unix};
+use crate::limits::{self, DOWNLINK_WINDOW, Limits, UNCONFIRMED};
 use crate::log::{self, Folder, LaneLimits, LogError, Opened, Overflow, Reader, Report};
 use crate::mqtt;
 use crate::uplink::{CURSOR_KEY, Uplink};
@@ -24,13 +26,6 @@ pub(super) struct Started {
     pub(super) core: Core,
     pub(super) disk: Disk,
     pub(super) bridge: Option<Bridge>,
-}
-
-/// A place where links come from, open.
-pub(super) enum Place {
-    Tcp(tcp::Listener),
-    Unix(unix::Listener),
-    Serial(serial::Listener),
 }
 
 /// Opens the log and builds everything on what it holds.
@@ -72,61 +67,22 @@ pub(super) fn start(limits: &Limits) -> Result<Started, GatewayError> {
     let disk = Disk::start(writer).map_err(GatewayError::Thread)?;
     let committer = Committer::new(committer_settings(limits));
     let connections = limits.section.connections;
-    let core = Core::new(
-        broker,
-        committer,
-        reader,
-        uplink,
-        mqtt_settings(limits),
-        connections,
-    );
+    let terms = terms(limits);
+    let core = Core::new(broker, committer, reader, uplink, terms, connections);
     Ok(Started { core, disk, bridge })
 }
 
-/// Looks at everything that the cloud's part of a configuration names, certificates and password
-/// included.
+/// Looks at every file that a configuration names: certificates, keys and passwords.
 ///
 /// # Errors
-/// When `run` would not start because of it.
-pub fn check_cloud(limits: &Limits) -> Result<(), GatewayError> {
+/// When `run` would not start because of one.
+pub fn check(limits: &Limits) -> Result<(), GatewayError> {
+    Prepared::read(&limits.listeners)?;
     let Some(cloud) = &limits.cloud else {
         return Ok(());
     };
     let config = bridge_config(limits, cloud)?;
     Bridge::check(config, &limits.edge_id).map_err(GatewayError::Bridge)
-}
-
-/// Opens every port, socket and line before anything is served.
-pub(super) fn listen(listeners: &[Listener]) -> Result<Vec<Place>, GatewayError> {
-    let open = |listener: &Listener| {
-        let address = &listener.address;
-        let failed = |source| GatewayError::Listen {
-            address: address.clone(),
-            source,
-        };
-        let place = match address {
-            Address::Tcp(address) => {
-                let opened = tcp::Listener::bind(*address).map_err(failed)?;
-                info!("listening on {}", opened.local_address().map_err(failed)?);
-                return Ok(Place::Tcp(opened));
-            }
-            Address::Unix { path, mode } => {
-                unix::Listener::bind(path.clone(), *mode).map(Place::Unix)
-            }
-            Address::Serial { path, baud } => {
-                let settings = serial::Settings {
-                    path: path.clone(),
-                    baud: *baud,
-                    packet_bytes: listener.packet_bytes,
-                };
-                Ok(Place::Serial(serial::Listener::open(settings)))
-            }
-        };
-        let place = place.map_err(failed)?;
-        info!("listening on {address}");
-        Ok(place)
-    };
-    listeners.iter().map(open).collect()
 }
 
 fn say(report: &Report, epoch: Epoch, folder: &str) {
@@ -324,6 +280,19 @@ fn broker_settings(limits: &Limits, seed: u64) -> broker::Settings {
         seed,
         ..broker::Settings::default()
     }
+}
+
+/// One set of limits a listener, which differ in what the listener says itself.
+fn terms(limits: &Limits) -> Terms {
+    let shared = mqtt_settings(limits);
+    let listener = |listener: &limits::Listener| {
+        let settings = mqtt::Settings {
+            packet_bytes_maximum: listener.packet_bytes,
+            ..shared.clone()
+        };
+        terms::Listener::new(Rc::new(settings), listener.connections)
+    };
+    Terms::new(limits.listeners.iter().map(listener).collect())
 }
 
 fn mqtt_settings(limits: &Limits) -> mqtt::Settings {

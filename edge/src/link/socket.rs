@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use smol::Async;
 
-use super::{Finish, ReadBuffer};
+use super::{Finish, Held, ReadBuffer};
 
 /// What ends one direction of a socket.
 pub(crate) trait Shutdown {
@@ -30,28 +30,21 @@ impl Shutdown for UnixStream {
     }
 }
 
-/// Makes a link of a connected socket.
-pub(crate) fn link<S>(stream: Async<S>, buffer: &ReadBuffer) -> (Reader<S>, Writer<S>) {
+/// Makes a connection a link that carries its bytes as they are.
+pub(crate) fn link<S>(stream: Async<S>, pool: &ReadBuffer) -> (Reader<S>, Writer<S>) {
     let stream = Rc::new(stream);
+    let held = Held::new(pool.clone());
     let reader = Reader {
         stream: stream.clone(),
-        pool: buffer.clone(),
-        held: None,
+        held,
     };
     (reader, Writer { stream })
 }
 
-/// The reading half: bytes read and not yet consumed, in a buffer taken from the pool.
+/// The reading half.
 pub(crate) struct Reader<S> {
     stream: Rc<Async<S>>,
-    pool: ReadBuffer,
-    held: Option<Held>,
-}
-
-struct Held {
-    buffer: Box<[u8]>,
-    from: usize,
-    to: usize,
+    held: Held,
 }
 
 impl<S> embedded_io::ErrorType for Reader<S> {
@@ -78,42 +71,21 @@ where
 {
     /// Tries to read first and waits only if there is nothing: a busy link costs no extra poll.
     async fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        while self.held.is_none() {
-            let mut buffer = self.pool.take();
-            match self.stream.get_ref().read(&mut buffer) {
-                Ok(to) => {
-                    self.held = Some(Held {
-                        buffer,
-                        from: 0,
-                        to,
-                    })
+        while self.held.is_empty() {
+            let mut stream = self.stream.get_ref();
+            match self.held.fill(|buffer| stream.read(buffer).map(Some)) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.stream.readable().await?
                 }
-                Err(error) => {
-                    self.pool.put_back(buffer);
-                    match error.kind() {
-                        ErrorKind::WouldBlock => self.stream.readable().await?,
-                        ErrorKind::Interrupted => {}
-                        _ => return Err(error),
-                    }
-                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                outcome => outcome?,
             }
         }
-        let held = self
-            .held
-            .as_ref()
-            .expect("the loop ends with bytes or the end of the stream");
-        Ok(&held.buffer[held.from..held.to])
+        Ok(self.held.as_slice())
     }
 
     fn consume(&mut self, count: usize) {
-        if let Some(mut held) = self.held.take() {
-            held.from = (held.from + count).min(held.to);
-            if held.from == held.to {
-                self.pool.put_back(held.buffer);
-            } else {
-                self.held = Some(held);
-            }
-        }
+        self.held.consume(count);
     }
 }
 

@@ -124,8 +124,12 @@ fn remove_stale(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Device and inode of a socket's file.
 fn identity(path: &Path) -> io::Result<(u64, u64)> {
     let found = fs::symlink_metadata(path)?;
+    if !found.file_type().is_socket() {
+        return Err(ErrorKind::NotFound.into());
+    }
     Ok((found.dev(), found.ino()))
 }
 

@@ -210,8 +210,8 @@ fn spawn(folder: &Path) -> (Child, Arc<Lines>, SocketAddr) {
     let address = line
         .split("listening on ")
         .nth(1)
-        .expect("an address")
-        .trim();
+        .and_then(|line| line.split([',', ' ']).next())
+        .expect("an address");
     (child, lines, address.parse().expect("an address"))
 }
 
