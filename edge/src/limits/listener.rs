@@ -155,15 +155,20 @@ impl Check<'_> {
         written: &config::Listener,
         (connections, packet_bytes): (usize, u32),
     ) -> Result<Listener, ConfigError> {
+        let address = self.address(written)?;
+        let usual = match address {
+            Address::Serial { .. } => packet_bytes.min(SERIAL_PACKET_BYTES),
+            Address::Tcp(_) | Address::Unix { .. } => packet_bytes,
+        };
         let listener = Listener {
-            address: self.address(written)?,
+            address,
             protocol: written.protocol,
             tls: written.tls.clone(),
             allow_anonymous: written.allow_anonymous,
             password_file: written.password_file.clone(),
             acl_file: written.acl_file.clone(),
             connections: written.connections.unwrap_or(connections),
-            packet_bytes: written.packet_bytes.unwrap_or(packet_bytes),
+            packet_bytes: written.packet_bytes.unwrap_or(usual),
         };
         let (most, key) = (connections as u64, "listener.connections");
         self.within(key, listener.connections as u64, 1, most)?;
@@ -286,6 +291,9 @@ const fn takes_any_port(address: &Address) -> bool {
 const LISTENERS: u64 = 64;
 /// Of a serial line whose configuration does not say.
 const BAUD: u32 = 115_200;
+/// The largest packet of a serial line whose configuration does not say, unless all are smaller. A
+/// buffer of this size is kept, and it takes the usual line six seconds.
+const SERIAL_PACKET_BYTES: u32 = 64 << 10;
 /// Of a Unix socket whose configuration does not say: the gateway's user and group.
 const MODE: &str = "0660";
 /// What the system takes as the name of a Unix socket.
@@ -334,6 +342,12 @@ mod tests {
         };
         assert_eq!(limits.listeners[2].address, serial("/dev/ttyS0", 115_200));
         assert_eq!(limits.listeners[3].address, serial("/dev/ttyS1", 9600));
+        assert_eq!(of(2), (limits.section.connections, 65_536));
+        let unix = Address::Unix {
+            path: "/run/edge.sock".into(),
+            mode: 0o660,
+        };
+        assert_eq!(limits.listeners[1].address, unix);
     }
 
     #[test]

@@ -227,9 +227,7 @@ impl Wire {
 
 impl Drop for Wire {
     fn drop(&mut self) {
-        self.is_over.store(true, Ordering::Relaxed);
-        let carried = self.carrying.take().map(JoinHandle::join);
-        assert!(matches!(carried, Some(Ok(()))), "it carried to the end");
+        end(&self.is_over, self.carrying.take());
     }
 }
 
@@ -250,6 +248,7 @@ fn damage(arrived: &[u8], count: &mut usize, damaged_of: usize) -> Vec<u8> {
 /// Runs something in a thread of its own until it is dropped.
 pub(crate) struct Running {
     is_over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Running {
@@ -257,7 +256,7 @@ impl Running {
     pub(crate) fn start(mut step: impl FnMut() -> std::io::Result<()> + Send + 'static) -> Self {
         let is_over = Arc::new(AtomicBool::new(false));
         let told = is_over.clone();
-        std::thread::spawn(move || {
+        let thread = std::thread::spawn(move || {
             while !told.load(Ordering::Relaxed) {
                 match step() {
                     Ok(()) => {}
@@ -266,12 +265,22 @@ impl Running {
                 }
             }
         });
-        Self { is_over }
+        Self {
+            is_over,
+            thread: Some(thread),
+        }
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.is_over.store(true, Ordering::Relaxed);
+        end(&self.is_over, self.thread.take());
     }
+}
+
+fn end(is_over: &AtomicBool, thread: Option<JoinHandle<()>>) {
+    is_over.store(true, Ordering::Relaxed);
+    let ended = thread.map(JoinHandle::join);
+    // A second panic would hide the first.
+    assert!(matches!(ended, Some(Ok(()))) || std::thread::panicking());
 }

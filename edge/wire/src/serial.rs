@@ -20,9 +20,9 @@
 //! end. What it lets through, one damaged frame of 65,536, must also say its own length, or it is
 //! dropped all the same.
 //!
-//! A line knows no connect and no disconnect, so packets say it: CONNECT begins a connection, even
-//! in the midst of one, and an empty frame ends it. A client ignores an empty frame between its
-//! CONNECT and the CONNACK: it belongs to the connection before.
+//! A line knows no connect and no disconnect, so frames say it: CONNECT begins a connection, even
+//! in the midst of one, and an empty frame ends it. What a client hears between its CONNECT and the
+//! CONNACK belongs to the connection before and is ignored.
 //!
 //! An [`Encoder`] keeps one block of 254 bytes, a [`Decoder`] the buffer it is given; nothing is
 //! allocated.

@@ -71,7 +71,8 @@ impl embedded_io_async::BufRead for Reader {
         if self.standing.get() != Standing::Open {
             return Ok(&[]);
         }
-        if self.consumed == self.line.packet().len() {
+        // Of a packet that is being overwritten nothing is left.
+        if self.consumed >= self.line.packet().len() {
             let heard = self.line.hear().await?;
             self.consumed = 0;
             match heard {
