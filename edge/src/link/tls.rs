@@ -228,3 +228,100 @@ impl std::error::Error for TlsError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+
+    use super::*;
+
+    #[test]
+    fn the_file_that_is_to_blame_is_named() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            fs::write(&path, text).expect("a writable folder");
+            path
+        };
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("ring makes keys");
+        let issuer = CertifiedIssuer::self_signed(params, key).expect("signed");
+        let key = KeyPair::generate().expect("ring makes keys");
+        let own = CertificateParams::default().signed_by(&key, &issuer);
+
+        let certificate = file("own.pem", &own.expect("signed").pem());
+        let key = file("own.key", &key.serialize_pem());
+        let ca = file("ca.pem", &issuer.pem());
+        let none = folder.path().join("none.pem");
+        let empty = file("empty.pem", "");
+        let garbled = file("garbled.pem", &issuer.pem().replace("MI", "!!"));
+        let nonsense = "-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n";
+        let nonsense = file("nonsense.pem", nonsense);
+        let files = |certificate: &Path, key: &Path, authority: &Path, revoked: Option<&Path>| {
+            let clients = Clients {
+                authority: authority.to_owned(),
+                revoked: revoked.map(Path::to_owned),
+                is_required: true,
+            };
+            let files = Files {
+                certificate: certificate.to_owned(),
+                key: key.to_owned(),
+                clients: Some(clients),
+                application: b"mqtt",
+            };
+            files
+                .server_config()
+                .map(drop)
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(files(&certificate, &key, &ca, None), Ok(()));
+        let table = [
+            (files(&none, &key, &ca, None), &none, "No such file"),
+            (
+                files(&empty, &key, &ca, None),
+                &empty,
+                "holds no certificate",
+            ),
+            (
+                files(&garbled, &key, &ca, None),
+                &garbled,
+                "is not valid PEM",
+            ),
+            (
+                files(&certificate, &ca, &ca, None),
+                &ca,
+                "holds no private key",
+            ),
+            (files(&ca, &key, &ca, None), &ca, "do not belong together"),
+            (
+                files(&certificate, &key, &none, None),
+                &none,
+                "No such file",
+            ),
+            (
+                files(&certificate, &key, &key, None),
+                &key,
+                "holds no certificate",
+            ),
+            (
+                files(&certificate, &key, &ca, Some(&ca)),
+                &ca,
+                "holds no revocation list",
+            ),
+            (
+                files(&certificate, &key, &ca, Some(&nonsense)),
+                &nonsense,
+                "can't be used: ",
+            ),
+        ];
+        for (outcome, culprit, problem) in table {
+            let error = outcome.expect_err(problem);
+            let culprit = culprit.display().to_string();
+            assert!(
+                error.contains(&culprit) && error.contains(problem),
+                "{error}"
+            );
+        }
+    }
+}
