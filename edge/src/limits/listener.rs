@@ -28,7 +28,8 @@ pub struct Listener {
     /// Who may do what.
     pub acl_file: Option<PathBuf>,
     /// Connections of this listener at a time; one more is refused. Where the file does not say:
-    /// all of them, as far as their TLS and WebSocket fit into an eighth of the memory.
+    /// all of them, as far as their TLS and WebSocket fit into an eighth of the memory, which all
+    /// such listeners share.
     pub connections: usize,
     /// The largest packet of this listener's clients.
     pub packet_bytes: u32,
@@ -144,9 +145,15 @@ impl Check<'_> {
             }]);
         }
         self.within("listener", config.listener.len() as u64, 1, LISTENERS)?;
+        let undecided = config
+            .listener
+            .iter()
+            .filter(|one| one.connections.is_none());
+        let layered = undecided.filter(|one| one.tls.is_some() || one.protocol != Protocol::Mqtt);
+        let share = limits.memory_bytes / 8 / layered.count().max(1) as u64;
         let mut listeners = Vec::new();
         for written in &config.listener {
-            let listener = self.listener(written, limits)?;
+            let listener = self.listener(written, limits, share)?;
             let again = |other: &Listener| other.address == listener.address;
             if !takes_any_port(&listener.address) && listeners.iter().any(again) {
                 let found = format!("{} twice", listener.address);
@@ -161,6 +168,7 @@ impl Check<'_> {
         &self,
         written: &config::Listener,
         limits: &LimitsSection,
+        share: u64,
     ) -> Result<Listener, ConfigError> {
         let mut listener = Listener {
             address: self.address(written)?,
@@ -174,7 +182,7 @@ impl Check<'_> {
         };
         listener.connections = written
             .connections
-            .unwrap_or_else(|| places(limits, listener.layer_bytes()));
+            .unwrap_or_else(|| places(limits, share, listener.layer_bytes()));
         let (most, key) = (limits.connections as u64, "listener.connections");
         self.within(key, listener.connections as u64, 1, most)?;
         let (most, key) = (limits.packet_bytes.into(), "listener.packet_bytes");
@@ -270,9 +278,9 @@ impl Check<'_> {
 }
 
 /// Connections of a listener that does not say how many: all, as far as what their layers hold fits
-/// into an eighth of the memory.
-fn places(limits: &LimitsSection, layer_bytes: u64) -> usize {
-    let fitting = (limits.memory_bytes / 8).checked_div(layer_bytes);
+/// into its share.
+fn places(limits: &LimitsSection, share: u64, layer_bytes: u64) -> usize {
+    let fitting = share.checked_div(layer_bytes);
     let fitting = fitting.and_then(|places| usize::try_from(places).ok());
     fitting.map_or(limits.connections, |places| places.min(limits.connections))
 }
@@ -284,7 +292,14 @@ pub(super) fn worst_layers(listeners: &[Listener], connections: usize) -> u64 {
         .map(|listener| (listener.layer_bytes(), listener.connections))
         .collect();
     layers.sort_unstable();
-    let (mut bytes, mut left) = (0, connections);
+    let certificates = listeners
+        .iter()
+        .filter_map(|listener| listener.tls.as_ref());
+    let files = certificates.map(|tls| match tls.crl_file {
+        Some(_) => TLS_LISTENER_BYTES + CRL_BYTES,
+        None => TLS_LISTENER_BYTES,
+    });
+    let (mut bytes, mut left) = (files.sum(), connections);
     for (layer_bytes, places) in layers.into_iter().rev() {
         let places = places.min(left);
         bytes += layer_bytes * places as u64;
@@ -303,6 +318,10 @@ const LISTENERS: u64 = 64;
 const BAUD: u32 = 115_200;
 /// What the system takes as the name of a Unix socket.
 const UNIX_PATH_BYTES: usize = 107;
+/// Certificates of a listener, and sessions that may be taken up again.
+const TLS_LISTENER_BYTES: u64 = 512 << 10;
+/// The largest revocation list, twice, while a new one takes its place.
+const CRL_BYTES: u64 = 2 << 20;
 /// Keys and buffers of a TLS connection. Measured: 8 to 12 KB with a client's certificate. The rest
 /// is a record that has come in part (18 KB), or a handshake (16 KB), and a chunk that waits to be
 /// sent (4 KB).
@@ -366,7 +385,7 @@ mod tests {
         ));
         let limits = limits.expect("valid");
         let part = limits.memory.iter().find(|(part, _)| part.contains("TLS"));
-        let expected = 100 * TLS_BYTES + 200 * WEBSOCKET_BYTES;
+        let expected = TLS_LISTENER_BYTES + 100 * TLS_BYTES + 200 * WEBSOCKET_BYTES;
         assert_eq!(part.map(|(_, bytes)| *bytes), Some(expected));
     }
 
@@ -374,6 +393,12 @@ mod tests {
     fn a_listener_with_certificates_has_as_many_places_as_fit() {
         let limits = resolve(&format!("[[listener]]\naddress = \"127.0.0.1:1\"\n{TLS}"));
         assert_eq!(limits.expect("valid").listeners[0].connections, 256);
+        let all = "[[listener]]\naddress = \"127.0.0.1:1\"\n\
+                   [[listener]]\naddress = \"127.0.0.1:2\"\nprotocol = \"websocket\"\n\
+                   [[listener]]\naddress = \"127.0.0.1:3\"\n";
+        let limits = resolve(&format!("{all}{TLS}")).expect("the usual three fit");
+        let places = limits.listeners.iter().map(|listener| listener.connections);
+        assert_eq!(places.collect::<Vec<_>>(), [1024, 409, 128]);
         let text = "[[listener]]\naddress = \"127.0.0.1:1\"\nconnections = 1024\n";
         let error = resolve(&format!("{text}{TLS}")).expect_err("too much");
         assert!(

@@ -332,20 +332,26 @@ impl State {
     /// Takes bytes of the link. Nothing may wait to be sent.
     fn put_payload(&mut self, bytes: &[u8]) -> io::Result<()> {
         match &self.websocket {
-            Some(_) => self.put(&[websocket::header(bytes.len()).as_slice(), bytes]),
-            None => self.put(&[bytes]),
+            Some(_) => self.put(websocket::header(bytes.len()).as_slice(), bytes),
+            None => self.put(&[], bytes),
         }
     }
 
-    fn put(&mut self, parts: &[&[u8]]) -> io::Result<()> {
+    fn put(&mut self, header: &[u8], bytes: &[u8]) -> io::Result<()> {
         let Some(tls) = &mut self.tls else {
-            parts.iter().for_each(|part| self.outbound.extend(*part));
+            self.outbound.extend_from_slice(header);
+            self.outbound.extend_from_slice(bytes);
             return Ok(());
         };
-        let slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
-        let count = tls.writer().write_vectored(&slices)?;
+        let count = match header {
+            [] => tls.writer().write(bytes)?,
+            header => {
+                let parts = [IoSlice::new(header), IoSlice::new(bytes)];
+                tls.writer().write_vectored(&parts)?
+            }
+        };
         debug_assert!(
-            count == parts.iter().map(|part| part.len()).sum::<usize>(),
+            count == header.len() + bytes.len(),
             "there is room for a chunk and an answer"
         );
         Ok(())
@@ -354,7 +360,7 @@ impl State {
     fn say_goodbye(&mut self) -> io::Result<()> {
         if let Some(websocket) = &mut self.websocket {
             let goodbye = websocket.close();
-            self.put(&[&goodbye])?;
+            self.put(&[], &goodbye)?;
         }
         if let Some(tls) = &mut self.tls {
             tls.send_close_notify();
@@ -371,7 +377,7 @@ impl State {
                 None if !self.outbound.is_empty() => socket.write(&self.outbound),
                 _ if !self.answer.is_empty() => {
                     let answer = std::mem::take(&mut self.answer);
-                    self.put(&[&answer])?;
+                    self.put(&[], &answer)?;
                     continue;
                 }
                 _ => break,

@@ -319,6 +319,7 @@ fn idle_and_deaf_links_cost_no_time() {
         sensor.publish("plant/temp", count, &payload);
         assert!(sensor.is_acknowledged());
     }
+    // And one that never says anything.
     let mut silent = tls_stream(gateway.address, authority.trusting_client(None));
     silent
         .sock

@@ -71,7 +71,7 @@ fn frames_hold_parts_of_packets_or_several() {
 
 #[test]
 fn both_ends_say_goodbye() {
-    let gateway = Gateway::start(WEBSOCKET);
+    let mut gateway = Gateway::start(WEBSOCKET);
     let mut web = Web::open(tcp_stream(gateway.address));
     web.send_frame(0x88, &1001_u16.to_be_bytes());
     assert_eq!(web.expect_control(), (0x88, vec![0x03, 0xe9]));
@@ -82,6 +82,11 @@ fn both_ends_say_goodbye() {
     web.send_frame(0x82, &[0, 0]);
     assert_eq!(web.expect_control(), (0x88, vec![0x03, 0xe8]));
     web.expect_end();
+
+    let mut web = Web::open(tcp_stream(gateway.address));
+    let (status, took) = gateway.terminate();
+    assert!(status.success() && took.as_secs() < 2, "{took:?}");
+    assert_eq!(web.expect_control(), (0x88, vec![0x03, 0xe8]));
 }
 
 #[test]
