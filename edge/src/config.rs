@@ -137,7 +137,8 @@ pub struct LimitsSection {
     pub connections: usize,
     /// The largest packet a device may send or is sent.
     pub packet_bytes: u32,
-    /// Seconds until a connection has to have sent its CONNECT.
+    /// Seconds until a connection has to have sent its CONNECT, from accept on: TLS and WebSocket
+    /// have to be done by then.
     pub connect_timeout_seconds: u64,
     /// Share of the core thread that TLS handshakes may take; the rest of a storm of them waits.
     pub handshake_percent: u32,

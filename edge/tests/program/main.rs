@@ -2,12 +2,14 @@
 //!
 //! Tests against mosquitto run where it is installed and say so where it is not.
 
+mod authority;
 mod bad_days;
 mod check;
 mod cloud;
 mod devices;
 mod disk;
 mod line;
+mod links;
 mod memory;
 mod scripted;
 mod serial;
@@ -15,3 +17,5 @@ mod support;
 mod tls;
 mod unix;
 mod uplink;
+mod web;
+mod websocket;
