@@ -5,12 +5,14 @@
 mod authority;
 mod bad_days;
 mod check;
+mod clients;
 mod cloud;
 mod devices;
 mod disk;
 mod links;
 mod memory;
 mod scripted;
+mod service;
 mod support;
 mod tls;
 mod uplink;
