@@ -10,7 +10,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
 
 use embedded_io_async::{BufRead, Write};
-use smol::{Async, LocalExecutor, Timer};
+use smol::{Async, LocalExecutor, Task, Timer};
 use tracing::{info, warn};
 
 use super::certificates::Certificates;
@@ -44,6 +44,21 @@ pub(super) struct Serving {
     pub(super) buffer: ReadBuffer,
     pub(super) turnstile: Rc<Turnstile>,
     pub(super) certificates: Rc<Certificates>,
+}
+
+impl Serving {
+    /// Begins to accept on every listener, each in a task of its own.
+    pub(super) fn start(
+        self,
+        executor: &LocalExecutor<'_>,
+        listeners: Vec<Listener>,
+    ) -> Vec<Task<()>> {
+        let serving = Rc::new(self);
+        let listeners = listeners.into_iter();
+        listeners
+            .map(|listener| executor.spawn(accept(serving.clone(), listener)))
+            .collect()
+    }
 }
 
 /// Opens every listener.
@@ -96,7 +111,7 @@ fn place(listener: &limits::Listener) -> io::Result<(Place, Address)> {
 }
 
 /// Accepts links for as long as the gateway runs, whatever single accepts say.
-pub(super) async fn accept(serving: Rc<Serving>, listener: Listener) {
+async fn accept(serving: Rc<Serving>, listener: Listener) {
     if let Place::Serial(line) = &listener.place {
         let mut core = serving.shared.core.borrow_mut();
         core.watch_line(line.counters().clone());

@@ -10,7 +10,7 @@ use rumqttc::{Client, Event, Incoming, MqttOptions, QoS, TlsConfiguration, Trans
 
 use super::authority::{Authority, Identity, tls_stream};
 use super::devices::Device;
-use super::support::{Gateway, PATIENCE, Tool, now, wait_until};
+use super::support::{Gateway, PATIENCE, Tool, now, skip, wait_until};
 
 /// Keys of `[listener.tls]` that ask clients for a certificate of `authority`.
 fn asking(authority: &Authority, how: &str) -> String {
@@ -34,7 +34,7 @@ fn has_mosquitto_clients() -> bool {
         .arg("--help")
         .output();
     if found.is_err() {
-        eprintln!("skipped: mosquitto's clients are not installed");
+        skip("mosquitto's clients are not installed");
     }
     found.is_ok()
 }

@@ -5,6 +5,7 @@
 mod authority;
 mod bad_days;
 mod check;
+mod clients;
 mod cloud;
 mod devices;
 mod disk;
@@ -13,6 +14,7 @@ mod links;
 mod memory;
 mod scripted;
 mod serial;
+mod service;
 mod support;
 mod tls;
 mod unix;
