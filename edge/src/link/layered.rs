@@ -55,7 +55,8 @@ struct Link {
 
 #[derive(Default)]
 struct State {
-    tls: Option<ServerConnection>,
+    /// Boxed, since a WebSocket without TLS should not pay for its 1.2 KB.
+    tls: Option<Box<ServerConnection>>,
     websocket: Option<WebSocket>,
     /// What goes to the socket, where there is no TLS that keeps it.
     outbound: Vec<u8>,
@@ -87,7 +88,7 @@ pub(crate) fn link(
         let session = ServerConnection::new(config);
         let mut session = session.expect("a configuration without fragment size is always taken");
         session.set_buffer_limit(Some(2 * CHUNK_BYTES));
-        session
+        Box::new(session)
     };
     let link = Rc::new(Link {
         stream,
