@@ -295,7 +295,8 @@ impl Broker {
     /// Hands a committed record to the live sessions that want it with QoS over 0. One without
     /// room is behind from here on.
     fn offer(&mut self, record: &Record, lane: Lane, offset: Offset) {
-        if record.qos() == 0 {
+        // A commit may have taken long. [MQTT-3.3.2-5]
+        if record.qos() == 0 || is_expired(record, self.now.wall) {
             return;
         }
         let mut found = std::mem::take(&mut self.found);
@@ -367,10 +368,11 @@ pub(super) fn published_at(record: &Record, time: WallTime) -> Record {
     })
 }
 
-/// Whether a record's expiry interval has passed.
+/// Whether a record's expiry interval has passed. One of 0 counts as a second, so that those who
+/// are there get the message whatever way it takes.
 pub(super) fn is_expired(record: &Record, now: WallTime) -> bool {
     let age = now.seconds_since(record.time());
     record
         .expiry_seconds()
-        .is_some_and(|expiry| age >= u64::from(expiry))
+        .is_some_and(|expiry| age >= u64::from(expiry.max(1)))
 }

@@ -310,6 +310,7 @@ fn mqtt_settings(limits: &Limits) -> mqtt::Settings {
         outbound_bytes_maximum: limits.outbound_bytes,
         inbound_total_bytes_maximum: limits.inbound_total_bytes,
         outbound_total_bytes_maximum: limits.outbound_total_bytes,
+        outbound_alias_bytes_maximum: limits.alias_bytes,
         ..mqtt::Settings::default()
     }
 }
