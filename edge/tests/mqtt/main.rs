@@ -2,12 +2,14 @@
 //! log in memory.
 #![expect(clippy::unwrap_used, reason = "a test that can not go on fails")]
 
+mod alias;
 mod connect;
 mod format;
 mod hostile;
 mod model;
 mod publish;
 mod qos;
+mod reason;
 mod retained;
 mod session;
 mod subscribe;

@@ -823,7 +823,7 @@ fn without_words(mut packet: Packet<'_>) -> Packet<'_> {
 }
 
 /// The properties of a packet that may have a reason string.
-fn properties_in<'p, 'a>(packet: &'p mut Packet<'a>) -> Option<&'p mut Properties<'a>> {
+pub(crate) fn properties_in<'p, 'a>(packet: &'p mut Packet<'a>) -> Option<&'p mut Properties<'a>> {
     match packet {
         Packet::Connack(connack) => Some(&mut connack.properties),
         Packet::Puback(answer)
