@@ -3,7 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that can not go on fails")]
 
 mod alias;
+mod connack;
 mod connect;
+mod disconnect;
+mod flow;
 mod format;
 mod hostile;
 mod model;
@@ -13,5 +16,6 @@ mod reason;
 mod retained;
 mod session;
 mod subscribe;
+mod topic;
 mod will;
 mod world;

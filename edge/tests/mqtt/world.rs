@@ -337,6 +337,14 @@ impl World {
         self.clients[client].connection = None;
     }
 
+    /// Tells a connection that the server stops.
+    pub(crate) fn shut_down(&mut self, client: ClientId) {
+        if let Some(connection) = &mut self.clients[client].connection {
+            connection.handle_shutdown();
+        }
+        self.run();
+    }
+
     pub(crate) fn disconnect(&mut self, client: ClientId) {
         self.send(
             client,
