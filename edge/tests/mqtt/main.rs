@@ -3,12 +3,14 @@
 #![expect(clippy::unwrap_used, reason = "a test that can not go on fails")]
 
 mod alias;
+mod before_5;
 mod connack;
 mod connect;
 mod disconnect;
 mod flow;
 mod format;
 mod hostile;
+mod message;
 mod model;
 mod publish;
 mod qos;
