@@ -238,6 +238,7 @@ impl Inflight {
 mod tests {
     use super::*;
 
+    /// [MQTT-2.2.1-4] [MQTT-4.3.2-1] [MQTT-4.3.3-1]
     #[test]
     fn a_name_in_use_is_not_given_again() {
         let mut inflight = Inflight::default();

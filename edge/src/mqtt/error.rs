@@ -51,8 +51,8 @@ pub enum PeerError {
     SessionExpiry,
     /// An authentication method; none is spoken.
     AuthenticationMethod,
-    /// An empty client identifier before MQTT 5, for a session that is to be resumed, and in 3.1 for
-    /// any.
+    /// An empty client identifier before MQTT 5, for a session that is to be resumed, and in 3.1
+    /// for any.
     ClientIdentifier,
     /// A packet that came in part or a topic with an alias, when connections held too much of these
     /// together.

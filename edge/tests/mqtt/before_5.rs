@@ -1,4 +1,5 @@
-//! MQTT 3.1.1, and 3.1, where they differ from 5. Statements of 3.1.1 are named `3.1.1 [MQTT-...]`.
+//! MQTT 3.1.1, and 3.1, where they differ from 5. Statements of 3.1.1 are named `[MQTT311-...]`:
+//! those of 5 have other numbers.
 
 use edge::broker::Settings;
 use edge::mqtt;
@@ -14,7 +15,7 @@ fn filter(text: &str, qos: u8) -> Subscription<'_> {
     Subscription::new(TopicFilter::new(text).unwrap(), qos_of(qos))
 }
 
-/// 3.1.1 [MQTT-3.1.3-7] and [MQTT-3.1.3-8]; in 3.1 a client identifier has at least one character.
+/// [MQTT311-3.1.3-7] and [MQTT311-3.1.3-8]; in 3.1 a client identifier has at least one character.
 #[test]
 fn an_empty_client_identifier_is_refused_where_the_session_is_to_stay() {
     for (version, clean, code) in [
@@ -43,7 +44,7 @@ fn a_long_client_identifier_of_3_1_is_accepted() {
     world.expect_bytes(client, &[0x20, 2, 0, 0]);
 }
 
-/// 3.1.1 [MQTT-3.1.2-4] to [MQTT-3.1.2-6]: a clean session ends with its connection.
+/// [MQTT311-3.1.2-4] to [MQTT311-3.1.2-6]: a clean session ends with its connection.
 #[test]
 fn a_clean_session_ends_with_its_connection() {
     for version in [V31, V311] {
@@ -64,7 +65,7 @@ fn a_clean_session_ends_with_its_connection() {
     }
 }
 
-/// 3.1.1 [MQTT-3.1.2-1], [MQTT-3.1.2-2]
+/// [MQTT311-3.1.2-1], [MQTT311-3.1.2-2]
 #[test]
 fn an_unknown_level_is_refused_with_1() {
     for level in [0, 1, 2, 3] {
@@ -82,7 +83,7 @@ fn an_unknown_level_is_refused_with_1() {
     }
 }
 
-/// 3.1.1 [MQTT-3.1.2-22]: a password needs a user name. In MQTT 5 it does not.
+/// [MQTT311-3.1.2-22]: a password needs a user name. In MQTT 5 it does not.
 #[test]
 fn a_password_without_a_user_name_is_no_connect() {
     let mut world = World::new();
@@ -95,7 +96,7 @@ fn a_password_without_a_user_name_is_no_connect() {
     assert_eq!(code, ReasonCode::Success);
 }
 
-/// 3.1.1 [MQTT-3.1.0-2] and [MQTT-3.1.4-2]: both just close.
+/// [MQTT311-3.1.0-2] and [MQTT311-3.1.4-2]: both just close.
 #[test]
 fn a_second_connect_and_a_take_over_close_in_silence() {
     for version in [V31, V311] {
@@ -119,8 +120,8 @@ fn a_second_connect_and_a_take_over_close_in_silence() {
     }
 }
 
-/// 3.1.1 [MQTT-3.8.4-5], [MQTT-3.9.3-2]: each filter has its own code, 0x80 for a failure. 3.1 has no
-/// word for it, and must be told something.
+/// [MQTT311-3.8.4-5], [MQTT311-3.9.3-2]: each filter has its own code, 0x80 for a failure. 3.1 has
+/// no word for it, and must be told something.
 #[test]
 fn a_refused_filter_is_80_in_3_1_1_and_granted_nothing_in_3_1() {
     for (version, code) in [(V31, 0), (V311, 0x80)] {
@@ -141,7 +142,7 @@ fn a_refused_filter_is_80_in_3_1_1_and_granted_nothing_in_3_1() {
     }
 }
 
-/// 3.1.1 [MQTT-3.10.4-4], [MQTT-3.10.4-5]: UNSUBACK says nothing but its packet identifier.
+/// [MQTT311-3.10.4-4], [MQTT311-3.10.4-5]: UNSUBACK says nothing but its packet identifier.
 #[test]
 fn unsuback_has_no_codes() {
     for version in [V31, V311] {
@@ -155,8 +156,8 @@ fn unsuback_has_no_codes() {
     }
 }
 
-/// 3.1.1 [MQTT-3.3.1-8], [MQTT-3.3.1-9], [MQTT-3.8.4-3]: retained messages come with every SUBSCRIBE and are
-/// marked; later ones are not.
+/// [MQTT311-3.3.1-8], [MQTT311-3.3.1-9], [MQTT311-3.8.4-3]: retained messages come with every
+/// SUBSCRIBE and are marked; later ones are not.
 #[test]
 fn every_subscribe_brings_the_retained_messages() {
     for version in [V31, V311] {
@@ -172,7 +173,7 @@ fn every_subscribe_brings_the_retained_messages() {
     }
 }
 
-/// 3.1.1 [MQTT-3.3.5-2]: what can't be kept is not acknowledged, and the connection ends.
+/// [MQTT311-3.3.5-2]: what can't be kept is not acknowledged, and the connection ends.
 #[test]
 fn a_message_that_can_not_be_kept_ends_the_connection() {
     for version in [V31, V311] {

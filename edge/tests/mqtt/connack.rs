@@ -139,8 +139,8 @@ fn a_refused_client_hears_one_connack_and_nothing_after() {
     }
 }
 
-/// [MQTT-3.2.2-9] [MQTT-3.2.2-10] [MQTT-3.2.2-12] [MQTT-3.2.2-13]: nothing is limited, so nothing is
-/// named and everything is taken.
+/// [MQTT-3.2.2-9] [MQTT-3.2.2-10] [MQTT-3.2.2-12] [MQTT-3.2.2-13]: nothing is limited, so nothing
+/// is named and everything is taken.
 #[test]
 fn every_qos_and_retain_are_served() {
     let mut world = World::new();

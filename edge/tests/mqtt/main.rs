@@ -6,6 +6,7 @@ mod alias;
 mod before_5;
 mod connack;
 mod connect;
+mod coverage;
 mod disconnect;
 mod flow;
 mod format;

@@ -20,6 +20,7 @@ fn routed() -> World {
     World::with(settings, mqtt::Settings::default())
 }
 
+/// [MQTT-4.3.3-8] [MQTT-4.3.3-10] [MQTT-4.3.3-11] [MQTT-4.3.3-12]
 #[test]
 fn inbound_qos2_is_stored_once() {
     for version in [V311, V5] {
@@ -48,6 +49,7 @@ fn inbound_qos2_is_stored_once() {
     }
 }
 
+/// [MQTT-4.3.3-10]
 #[test]
 fn a_repeat_while_the_commit_waits_is_not_stored() {
     let mut world = routed();
@@ -101,6 +103,7 @@ fn publish_with_crash(version: wire::mqtt::Version, crash_at: usize, durable: us
     world.log_len(Lane::Normal)
 }
 
+/// [MQTT-4.3.3-10]
 #[test]
 fn inbound_qos2_survives_restart_in_every_phase() {
     for version in [V311, V5] {
@@ -113,6 +116,7 @@ fn inbound_qos2_survives_restart_in_every_phase() {
     }
 }
 
+/// [MQTT-4.3.3-4]
 #[test]
 fn outbound_qos2_goes_through_all_steps() {
     for version in [V311, V5] {
@@ -216,6 +220,7 @@ fn receive_with_crash(version: wire::mqtt::Version, crash_at: usize, durable: us
     world.expect_nothing(reader);
 }
 
+/// [MQTT-4.4.0-1] [MQTT-4.3.3-3] [MQTT-4.3.3-5]
 #[test]
 fn qos2_survives_restart_in_every_phase() {
     for version in [V311, V5] {
@@ -245,6 +250,7 @@ fn a_record_that_is_gone_ends_its_qos2_exchange() {
     assert_eq!(world.broker.release_floor(Lane::Normal).0, 1);
 }
 
+/// [MQTT-4.4.0-2]
 #[test]
 fn a_refused_message_is_settled() {
     let mut world = World::new();
@@ -318,6 +324,7 @@ fn exchanges_over_the_limits_are_refused() {
     world.expect_closed(old);
 }
 
+/// [MQTT-4.3.3-9]
 #[test]
 fn a_refused_message_of_qos_2_leaves_its_packet_identifier_free() {
     let settings = Settings {

@@ -9,6 +9,7 @@ use wire::topic::TopicFilter;
 
 use crate::world::*;
 
+/// [MQTT-3.3.1-5] [MQTT-3.3.1-9]
 #[test]
 fn retained_message_greets_a_new_subscription() {
     for version in [V311, V5] {
@@ -26,6 +27,7 @@ fn retained_message_greets_a_new_subscription() {
     }
 }
 
+/// [MQTT-3.3.1-6] [MQTT-3.3.1-7]
 #[test]
 fn retained_messages_survive_a_crash_and_an_empty_payload_deletes() {
     let mut world = World::new();
@@ -45,6 +47,7 @@ fn retained_messages_survive_a_crash_and_an_empty_payload_deletes() {
     world.expect_nothing(client);
 }
 
+/// [MQTT-3.3.1-9] [MQTT-3.3.1-10] [MQTT-3.3.1-11] [MQTT-3.8.4-4]
 #[test]
 fn retain_handling_is_obeyed() {
     let mut world = World::new();

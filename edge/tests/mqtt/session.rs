@@ -16,6 +16,7 @@ fn publish_numbers(world: &mut World, writer: ClientId, numbers: std::ops::Range
     }
 }
 
+/// [MQTT-3.1.2-5] [MQTT-4.5.0-1] [MQTT-4.6.0-5] [MQTT-4.6.0-6]
 #[test]
 fn offline_session_gets_all_in_order() {
     for version in [V311, V5] {
@@ -76,6 +77,7 @@ fn an_offline_session_costs_nothing_a_message() {
     assert_eq!(world.broker.release_floor(Lane::Normal).0, 0);
 }
 
+/// [MQTT-4.4.0-1] [MQTT-3.3.1-1] [MQTT-4.3.2-3]
 #[test]
 fn unacknowledged_messages_are_sent_again_under_their_packet_identifiers() {
     for version in [V311, V5] {
@@ -100,6 +102,7 @@ fn unacknowledged_messages_are_sent_again_under_their_packet_identifiers() {
     }
 }
 
+/// [MQTT-3.3.4-9] [MQTT-4.9.0-1] [MQTT-4.9.0-2]
 #[test]
 fn a_smaller_window_is_kept_when_messages_are_sent_again() {
     let mut world = World::new();
@@ -117,6 +120,7 @@ fn a_smaller_window_is_kept_when_messages_are_sent_again() {
     world.expect_nothing(reader);
 }
 
+/// [MQTT-3.1.4-3]
 #[test]
 fn takeover_closes_the_old_connection_with_8e() {
     for version in [V311, V5] {
@@ -164,6 +168,7 @@ fn a_connection_taken_over_before_its_connack_just_closes() {
     assert!(!world.is_closed(second));
 }
 
+/// [MQTT-3.1.2-4] [MQTT-3.1.4-4] [MQTT-3.2.2-2]
 #[test]
 fn clean_start_discards_everything() {
     for version in [V311, V5] {
@@ -190,6 +195,7 @@ fn clean_start_discards_everything() {
     }
 }
 
+/// [MQTT-4.1.0-2] [MQTT-3.1.2-23]
 #[test]
 fn sessions_expire_by_the_wall_clock_across_restarts() {
     let expiry = [Property::SessionExpiryInterval(10)];
@@ -702,8 +708,8 @@ fn a_session_is_discarded_when_its_time_is_over() {
     }
 }
 
-/// [MQTT-3.1.2-5] [MQTT-3.1.2-23] [MQTT-4.5.0-1]: subscriptions, messages of QoS 1 and 2 on their way,
-/// in both directions, and those that came meanwhile; after a restart as after a cut.
+/// [MQTT-3.1.2-5] [MQTT-3.1.2-23] [MQTT-4.5.0-1]: subscriptions, messages of QoS 1 and 2 on their
+/// way, in both directions, and those that came meanwhile; after a restart as after a cut.
 #[test]
 fn a_session_that_is_resumed_has_everything() {
     for version in [V311, V5] {

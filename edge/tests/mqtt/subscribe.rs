@@ -13,6 +13,7 @@ fn filter(text: &str, qos: u8) -> Subscription<'_> {
     Subscription::new(TopicFilter::new(text).unwrap(), qos_of(qos))
 }
 
+/// [MQTT-3.8.4-1]
 #[test]
 fn suback_waits_for_the_commit_of_a_durable_session_only() {
     let mut world = World::new();
@@ -30,6 +31,7 @@ fn suback_waits_for_the_commit_of_a_durable_session_only() {
     assert_eq!(world.table(Table::Subscriptions), 2);
 }
 
+/// [MQTT-3.8.4-6] [MQTT-3.8.4-7] [MQTT-3.9.3-1] [MQTT-3.9.3-2]
 #[test]
 fn each_filter_has_its_own_answer() {
     for (version, codes) in [
@@ -70,6 +72,7 @@ fn refused_commit_undoes_a_subscription() {
     world.expect_nothing(client);
 }
 
+/// [MQTT-3.3.4-2] [MQTT-3.3.4-3] [MQTT-3.3.4-4]
 #[test]
 fn overlapping_subscriptions_deliver_once_with_the_highest_qos_and_all_identifiers() {
     let mut world = World::new();
@@ -91,6 +94,7 @@ fn overlapping_subscriptions_deliver_once_with_the_highest_qos_and_all_identifie
     world.expect_nothing(client);
 }
 
+/// [MQTT-3.8.3-3]
 #[test]
 fn no_local_keeps_a_client_from_hearing_itself() {
     let mut world = World::new();
@@ -115,6 +119,7 @@ fn no_local_keeps_a_client_from_hearing_itself() {
     world.expect_publish(client, &message("t", "own", 0));
 }
 
+/// [MQTT-3.8.3-3]
 #[test]
 fn no_local_holds_for_what_is_read_from_the_log() {
     let mut world = World::new();
@@ -142,6 +147,7 @@ fn no_local_holds_for_what_is_read_from_the_log() {
     assert_eq!(found, [4, 3]);
 }
 
+/// [MQTT-3.3.1-12] [MQTT-3.3.1-13]
 #[test]
 fn retain_as_published_keeps_the_flag() {
     let mut world = World::new();
@@ -161,6 +167,7 @@ fn retain_as_published_keeps_the_flag() {
     world.expect_publish(client, &message("kept", "1", 0));
 }
 
+/// [MQTT-3.10.4-1] [MQTT-3.10.4-2] [MQTT-3.10.4-4] [MQTT-3.10.4-5] [MQTT-3.11.3-2]
 #[test]
 fn unsubscribing_stops_new_messages_and_says_what_was_there() {
     for version in [V311, V5] {
@@ -197,6 +204,7 @@ fn unsubscribing_stops_new_messages_and_says_what_was_there() {
     }
 }
 
+/// [MQTT-3.10.4-3]
 #[test]
 fn what_was_sent_is_completed_after_unsubscribing() {
     let mut world = World::new();
@@ -213,6 +221,7 @@ fn what_was_sent_is_completed_after_unsubscribing() {
     world.expect_publish(client, &message("t", "1", 1).id(1).again());
 }
 
+/// [MQTT-3.8.4-3] [MQTT-3.8.4-4]
 #[test]
 fn subscribing_again_replaces_and_loses_nothing() {
     let mut world = World::new();
@@ -320,8 +329,8 @@ fn a_filter_that_a_packet_repeats_is_stored_once_with_the_last_options() {
     );
 }
 
-/// [MQTT-3.8.4-5] [MQTT-3.8.4-6] [MQTT-3.9.3-1] [MQTT-3.8.4-1] [MQTT-3.8.4-2]: as if each filter had
-/// come alone, with one answer.
+/// [MQTT-3.8.4-5] [MQTT-3.8.4-6] [MQTT-3.9.3-1] [MQTT-3.8.4-1] [MQTT-3.8.4-2]: as if each filter
+/// had come alone, with one answer.
 #[test]
 fn several_filters_in_a_packet_are_subscribed_one_after_the_other() {
     for version in [V311, V5] {

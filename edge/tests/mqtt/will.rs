@@ -29,6 +29,7 @@ fn leave(world: &mut World, client: ClientId, reason_code: ReasonCode, expiry: O
     );
 }
 
+/// [MQTT-3.1.2-8] [MQTT-3.1.2-10] [MQTT-3.14.4-3]
 #[test]
 fn will_is_published_when_the_link_breaks_and_not_after_disconnect() {
     for version in [V311, V5] {
@@ -61,6 +62,7 @@ fn disconnect_with_04_publishes_the_will() {
     world.expect_publish(watcher, &message("will/a", "gone", 0));
 }
 
+/// [MQTT-3.1.2-8] [MQTT-3.1.3-9]
 #[test]
 fn will_waits_for_its_delay_unless_the_client_is_back() {
     let (mut world, watcher) = watched(V5);
@@ -79,6 +81,7 @@ fn will_waits_for_its_delay_unless_the_client_is_back() {
     world.expect_nothing(watcher);
 }
 
+/// [MQTT-3.1.2-8]
 #[test]
 fn will_does_not_wait_longer_than_its_session() {
     let (mut world, watcher) = watched(V5);
@@ -104,6 +107,7 @@ fn will_does_not_wait_longer_than_its_session() {
     world.expect_nothing(watcher);
 }
 
+/// [MQTT-3.1.2-8] [MQTT-3.1.3-9]
 #[test]
 fn will_of_a_connection_taken_over_is_published_without_delay() {
     let (mut world, watcher) = watched(V5);
@@ -115,6 +119,7 @@ fn will_of_a_connection_taken_over_is_published_without_delay() {
     world.expect_nothing(watcher);
 }
 
+/// [MQTT-3.1.2-7]
 #[test]
 fn will_survives_a_restart() {
     for crash_while_connected in [true, false] {

@@ -134,6 +134,7 @@ mod tests {
         NonZeroU16::new(number).unwrap()
     }
 
+    /// [MQTT-3.1.2-26]
     #[test]
     fn a_topic_that_comes_again_gets_an_alias() {
         let mut aliases = OutboundAliases::new(2).unwrap();
