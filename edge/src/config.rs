@@ -137,6 +137,9 @@ pub struct LimitsSection {
     pub packet_bytes: u32,
     /// Seconds until a connection has to have sent its CONNECT.
     pub connect_timeout_seconds: u64,
+    /// The longest keep alive, and that of clients that ask for none; 0 leaves it to them. Clients
+    /// before MQTT 5 can't be told.
+    pub keep_alive_max_seconds: u16,
     /// Unacknowledged messages a client, either way.
     pub inflight_count: u16,
     /// Sessions, connected or kept.
@@ -225,6 +228,7 @@ impl Default for LimitsSection {
             connections: 1024,
             packet_bytes: 1 << 20,
             connect_timeout_seconds: 10,
+            keep_alive_max_seconds: 0,
             inflight_count: 100,
             sessions: 4_000,
             subscriptions_per_session: 1000,

@@ -329,6 +329,38 @@ fn connect_is_checked() {
     }
 }
 
+/// [MQTT-3.1.4-1] [MQTT-4.13.1-1]
+#[test]
+fn properties_of_connect_are_checked() {
+    let rows: &[(&[u8], ReasonCode)] = &[
+        // Receive maximum 0 and maximum packet size 0, flags that are neither 0 nor 1.
+        (b"\x21\0\0", ProtocolError),
+        (b"\x27\0\0\0\0", ProtocolError),
+        (b"\x17\x02", ProtocolError),
+        (b"\x19\x02", ProtocolError),
+        // Twice, of another packet, unknown, cut off, data without a method.
+        (b"\x21\0\x09\x21\0\x09", ProtocolError),
+        (b"\x23\0\x01", MalformedPacket),
+        (b"\x7F\0", MalformedPacket),
+        (b"\x21\0", MalformedPacket),
+        (b"\x16\0\x01x", ProtocolError),
+        (b"\x26\0\x01\xFF\0\x01v", MalformedPacket),
+    ];
+    for &(properties, reason_code) in rows {
+        let mut world = World::new();
+        let client = world.open(V5);
+        let mut body = b"\0\x04MQTT\x05\x02\0\0".to_vec();
+        body.push(properties.len() as u8);
+        body.extend([properties, b"\0\x01a"].concat());
+        world.send_bytes(
+            client,
+            &[&[0x10, body.len() as u8], body.as_slice()].concat(),
+        );
+        world.expect(client, &refusal(reason_code));
+        world.expect_closed(client);
+    }
+}
+
 fn refusal(reason_code: ReasonCode) -> Packet<'static> {
     Packet::Connack(Connack {
         session_present: false,

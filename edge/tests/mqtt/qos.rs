@@ -268,16 +268,34 @@ fn a_refused_message_is_settled() {
     assert_eq!(world.broker.release_floor(Lane::Normal).0, 1);
 }
 
+/// [MQTT-4.13.1-1]
 #[test]
 fn answers_at_another_step_are_a_protocol_error() {
-    let mut world = World::new();
-    let reader = world.join(&hello(V5, "r"));
-    world.subscribe(reader, "t", 2);
-    let writer = world.join(&hello(V5, "w"));
-    world.publish(writer, &message("t", "1", 1).id(7));
-    world.expect_publish(reader, &message("t", "1", 1).id(1));
-    world.pubcomp(reader, 1);
-    world.expect_disconnect(reader, ReasonCode::ProtocolError);
+    for version in [V311, V5] {
+        // The QoS of the message, and the packets before the wrong one.
+        let cases: [(u8, &[u8], u8); 4] = [(1, &[], 5), (1, &[], 7), (2, &[], 4), (2, &[], 7)];
+        for (qos, before, wrong) in cases.into_iter().chain([(2, &[5][..], 4)]) {
+            let mut world = World::new();
+            let reader = world.join(&hello(version, "r"));
+            world.subscribe(reader, "t", 2);
+            let writer = world.join(&hello(version, "w"));
+            world.publish(writer, &message("t", "1", qos).id(7));
+            world.expect_publish(reader, &message("t", "1", qos).id(1));
+            for packet_type in before {
+                world.send_bytes(reader, &[packet_type << 4, 2, 0, 1]);
+                world.expect_pubrel(reader, 1);
+            }
+            world.send_bytes(reader, &[wrong << 4, 2, 0, 1]);
+            world.expect_disconnect(reader, ReasonCode::ProtocolError);
+        }
+        // A PUBREL before its PUBREC.
+        let mut world = routed();
+        let writer = world.join(&hello(version, "w"));
+        world.commits = Commits::Wait;
+        world.publish(writer, &message("t", "1", 2).id(7));
+        world.pubrel(writer, 7);
+        world.expect_disconnect(writer, ReasonCode::ProtocolError);
+    }
 }
 
 #[test]

@@ -145,6 +145,12 @@ fn no_local_holds_for_what_is_read_from_the_log() {
     }
     // One PUBACK of its own, and the other's second message.
     assert_eq!(found, [4, 3]);
+    // Its own message comes next in the log, and is passed over.
+    world.publish(other, &message("t", "3", 1).id(7));
+    world.puback(client, 2);
+    world.expect_publish(client, &message("t", "3", 1).id(3));
+    world.puback(client, 3);
+    world.expect_nothing(client);
 }
 
 /// [MQTT-3.3.1-12] [MQTT-3.3.1-13]
