@@ -14,8 +14,7 @@ use super::PeerError;
 #[derive(Debug, Default)]
 pub(super) struct Aliases {
     topics: Vec<Box<str>>,
-    /// Bytes of the topics.
-    topic_bytes: usize,
+    held_bytes: usize,
 }
 
 impl Aliases {
@@ -38,16 +37,16 @@ impl Aliases {
             self.topics.resize(at + 1, Box::default());
         }
         if *self.topics[at] != *topic.as_str() {
-            self.topic_bytes += topic.as_str().len();
-            self.topic_bytes -= self.topics[at].len();
+            self.held_bytes += topic.as_str().len();
+            self.held_bytes -= self.topics[at].len();
             self.topics[at] = topic.as_str().into();
         }
         Ok(())
     }
 
-    /// What they take.
+    /// What the topics take, in bytes.
     pub(super) const fn held_bytes(&self) -> usize {
-        self.topics.capacity() * size_of::<Box<str>>() + self.topic_bytes
+        self.held_bytes
     }
 
     /// Finds the topic of an alias.

@@ -58,17 +58,18 @@ impl Connection {
 
     /// Sends DISCONNECT where there is one. [MQTT-3.14.0-1]
     pub(super) fn say_goodbye(&mut self, reason_code: ReasonCode, words: &Words) {
-        if let State::Connected(established) = std::mem::replace(&mut self.state, State::Closing) {
-            if established.version == Version::V5 {
-                self.send_saying(&established, words, |properties| {
-                    Packet::Disconnect(Disconnect {
-                        reason_code,
-                        properties,
-                    })
-                });
-            }
-            self.state = State::Connected(established);
+        let state = std::mem::replace(&mut self.state, State::Closing);
+        if let State::Connected(established) = &state
+            && established.version == Version::V5
+        {
+            self.send_saying(established, words, |properties| {
+                Packet::Disconnect(Disconnect {
+                    reason_code,
+                    properties,
+                })
+            });
         }
+        self.state = state;
     }
 
     pub(super) fn leave_broker(&mut self) {

@@ -42,16 +42,11 @@ impl Connection {
         self.settings.memory.exchange(&mut self.held, now);
     }
 
-    /// Whether a packet that came in part, or what the client gave aliases to, has to go because
-    /// all of them together are too much.
+    /// Whether what came in part, and topics that have an alias, are too much together, and this
+    /// connection has more than its fair part of them.
     pub(super) fn holds_too_much(&self) -> bool {
         let limit = self.settings.inbound_total_bytes_maximum;
-        let aliases = match &self.state {
-            State::Connected(established) => established.aliases.held_bytes(),
-            _ => 0,
-        };
-        let held = self.tail.len() + aliases;
-        held > FAIR_BYTES && self.settings.memory.inbound_bytes() > limit
+        self.held.inbound > FAIR_BYTES && self.settings.memory.inbound_bytes() > limit
     }
 
     /// What a topic may take that is to get an alias of ours.

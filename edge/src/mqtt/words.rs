@@ -67,12 +67,13 @@ impl Connection {
         words: &'a Words,
         packet: impl Fn(Properties<'a>) -> Packet<'a>,
     ) {
-        if !established.wants_words || words.property.is_empty() {
-            return self.send(established, &packet(Properties::EMPTY));
+        let said = packet(words.properties());
+        let bytes = said.encoded_len(established.version);
+        let fits = bytes.is_ok_and(|bytes| bytes <= established.packet_bytes_maximum as usize);
+        match established.wants_words && fits {
+            true => self.send(established, &said),
+            false => self.send(established, &packet(Properties::EMPTY)),
         }
-        let limit = established.packet_bytes_maximum;
-        let bytes = words.encode(established.version, limit, packet);
-        self.outbound.extend(bytes);
     }
 }
 
