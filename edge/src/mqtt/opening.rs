@@ -11,7 +11,7 @@ use super::greeting::{Greeting, packet_bytes_maximum, refuse, wants_words};
 use super::inbound::Step;
 use super::inflight::{Answers, Inflight, Outbound};
 use super::words::Words;
-use crate::broker::{Connected, Input};
+use crate::broker::{Connected, Input, WillFate};
 
 impl Connection {
     /// Handles CONNECT, if it is whole; gives how many bytes it had.
@@ -45,7 +45,7 @@ impl Connection {
         };
         let connack = greeting.accept(&self.settings, connected);
         if connack.is_empty() {
-            return self.handle_lost();
+            return self.withdraw();
         }
         self.outbound.extend(connack);
         self.last_received = now.instant;
@@ -77,6 +77,16 @@ impl Connection {
         }
         self.state = State::Connected(established);
         self.consume_tail(now);
+    }
+
+    /// Leaves without having been connected, as far as the client knows.
+    fn withdraw(&mut self) {
+        self.inputs.push_back(Input::Disconnect {
+            connection: self.id,
+            will: WillFate::Discard,
+            session_expiry: None,
+        });
+        self.state = State::Closing;
     }
 
     /// Answers a CONNECT of a version that is not spoken here, or one that says at least that it

@@ -290,3 +290,17 @@ fn will_expires_after_its_publication() {
     let left = [Property::MessageExpiryInterval(7)];
     world.expect_publish(watcher, &message("will/a", "gone", 0).with(&left));
 }
+
+/// The will of a client that was never told it is connected was published.
+#[test]
+fn will_of_a_client_that_takes_no_connack_is_discarded() {
+    let (mut world, watcher) = watched(V5);
+    let size = [Property::MaximumPacketSize(10.try_into().unwrap())];
+    for hello in [hello(V5, "a"), hello(V5, "a").durable()] {
+        let client = world.say_hello(&hello.will("will/a", 0).with(&size));
+        world.expect_closed(client);
+        world.pass(5_000);
+        world.expect_nothing(watcher);
+        assert_eq!(world.broker.session_count(), 1);
+    }
+}
