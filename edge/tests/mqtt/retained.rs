@@ -223,3 +223,49 @@ fn expired_retained_messages_are_not_sent() {
     world.subscribe(client, "t", 0);
     world.expect_nothing(client);
 }
+
+/// Messages whose time was over kept their places for ever, and new ones were refused.
+#[test]
+fn expired_retained_messages_make_room() {
+    let settings = Settings {
+        retained_count_maximum: 3,
+        ..Settings::default()
+    };
+    let mut world = World::with(settings, mqtt::Settings::default());
+    let client = world.join(&hello(V5, "a"));
+    let expiry = [Property::MessageExpiryInterval(5)];
+    for topic in ["a", "b"] {
+        world.publish(client, &message(topic, "1", 0).retained().with(&expiry));
+    }
+    world.publish(client, &message("c", "1", 0).retained());
+    world.publish(client, &message("d", "1", 0).retained());
+    assert_eq!(world.broker.retained_count(), 3);
+    world.pass(5);
+    world.publish(client, &message("d", "1", 0).retained());
+    assert_eq!(world.broker.retained_count(), 2);
+    assert_eq!(world.table(Table::Retained), 2);
+    world.crash(0);
+    let client = world.join(&hello(V5, "a"));
+    world.subscribe(client, "#", 0);
+    for topic in ["c", "d"] {
+        world.expect_publish(client, &message(topic, "1", 0).retained());
+    }
+}
+
+#[test]
+fn a_new_message_on_its_way_is_not_forgotten_with_the_expired_one() {
+    let mut world = World::new();
+    let client = world.join(&hello(V5, "a"));
+    let expiry = [Property::MessageExpiryInterval(5)];
+    world.publish(client, &message("a", "old", 0).retained().with(&expiry));
+    world.pass(5);
+    world.commits = Commits::Wait;
+    world.publish(client, &message("a", "new", 0).retained());
+    world.publish(client, &message("b", "1", 0).retained());
+    world.commits = Commits::Succeed;
+    world.run();
+    world.crash(0);
+    let client = world.join(&hello(V5, "a"));
+    world.subscribe(client, "a", 0);
+    world.expect_publish(client, &message("a", "new", 0).retained());
+}
