@@ -144,6 +144,9 @@ pub struct LimitsSection {
     pub connect_timeout_seconds: u64,
     /// Share of the core thread that TLS handshakes may take; the rest of a storm of them waits.
     pub handshake_percent: u32,
+    /// The longest keep alive, and that of clients that ask for none; 0 leaves it to them. Clients
+    /// before MQTT 5 can't be told.
+    pub keep_alive_max_seconds: u16,
     /// Unacknowledged messages a client, either way.
     pub inflight_count: u16,
     /// Sessions, connected or kept.
@@ -234,6 +237,7 @@ impl Default for LimitsSection {
             packet_bytes: 1 << 20,
             connect_timeout_seconds: 10,
             handshake_percent: 50,
+            keep_alive_max_seconds: 0,
             inflight_count: 100,
             sessions: 4_000,
             subscriptions_per_session: 1000,

@@ -53,8 +53,11 @@ pub struct Limits {
     pub outbound_bytes: usize,
     /// What may wait for all sockets together.
     pub outbound_total_bytes: usize,
-    /// Packets that have arrived in part, of all connections together.
+    /// Packets that have arrived in part and topics behind clients' aliases, of all connections
+    /// together.
     pub inbound_total_bytes: usize,
+    /// Topics behind aliases that clients were given, of all connections together.
+    pub alias_bytes: usize,
     /// Records read ahead for the uplink.
     pub read_ahead_bytes: usize,
     /// Records sent and not acknowledged on one connection to the cloud.
@@ -147,6 +150,7 @@ impl Limits {
             outbound_bytes: usize_of(share(128, 64 << 10, 1 << 20)),
             outbound_total_bytes: usize_of(share(10, 512 << 10, 64 << 20)),
             inbound_total_bytes: usize_of(share(16, 256 << 10, 64 << 20)),
+            alias_bytes: usize_of(share(256, 32 << 10, 4 << 20)),
             read_ahead_bytes: usize_of(share(64, 256 << 10, 4 << 20)),
             flight_bytes: usize_of(share(64, 256 << 10, 1 << 20)),
             hold: Duration::from_secs(config.sync.hold_seconds),
@@ -203,6 +207,7 @@ impl Limits {
                 self.outbound_total_bytes as u64 + packet_bytes,
             ),
             ("serial lines", self.worst_lines()),
+            ("topic aliases", self.alias_bytes as u64),
             ("waiting for a commit", 2 * self.waiting_bytes),
             // All of the journal, when the disk is full and nothing can be flushed.
             ("committed, not yet in redb", self.journal_bytes),

@@ -18,6 +18,7 @@ mod opening;
 mod outbound;
 mod room;
 mod settings;
+mod words;
 
 pub use connection::Connection;
 pub use error::PeerError;

@@ -339,10 +339,12 @@ fn mqtt_settings(limits: &Limits) -> mqtt::Settings {
     mqtt::Settings {
         connect_timeout: Duration::from_secs(section.connect_timeout_seconds),
         packet_bytes_maximum: section.packet_bytes,
+        keep_alive_maximum: section.keep_alive_max_seconds,
         receive_maximum: section.inflight_count,
         outbound_bytes_maximum: limits.outbound_bytes,
         inbound_total_bytes_maximum: limits.inbound_total_bytes,
         outbound_total_bytes_maximum: limits.outbound_total_bytes,
+        outbound_alias_bytes_maximum: limits.alias_bytes,
         ..mqtt::Settings::default()
     }
 }
