@@ -6,8 +6,11 @@
 //! The crate keeps no state, knows no time and never panics on what a peer sent.
 #![no_std]
 
+extern crate alloc;
+
 mod error;
 pub mod mqtt;
+pub mod subject;
 pub mod topic;
 
 pub use error::{DecodeError, EncodeError, InvalidPacket, TopicError};
