@@ -151,8 +151,7 @@ fn operations_of_clients_are_taken_as_clients_write_them() {
         (b"PONG\r\n", ClientOperation::Pong),
         (b"ping\n", ClientOperation::Ping),
         (b"PiNg\t \r\n", ClientOperation::Ping),
-        // As in the NATS server's `TestParsePing`.
-        (b"PING  \r  \n", ClientOperation::Ping),
+        (b"PONG \n", ClientOperation::Pong),
         (b"SUB a.> 9\r\n", subscribe("a.>", None, "9")),
         (b"SUB a g 9\r\n", subscribe("a", Some("g"), "9")),
         (b"sub\ta\tg\t9\n", subscribe("a", Some("g"), "9")),
@@ -365,6 +364,16 @@ const REFUSALS: &[Refusal] = &[
     ),
     (
         b"PUB a\rb 1\r\n",
+        DecodeError::CarriageReturn,
+        ServerError::ParserError,
+    ),
+    (
+        b"PUB a 1\r\r\n",
+        DecodeError::CarriageReturn,
+        ServerError::ParserError,
+    ),
+    (
+        b"PING \r \n",
         DecodeError::CarriageReturn,
         ServerError::ParserError,
     ),

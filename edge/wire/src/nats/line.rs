@@ -2,6 +2,10 @@
 //!
 //! A control line that can no longer become one is refused at its first wrong byte or beyond its
 //! limit, so that nothing is buffered for a peer that speaks something else.
+//!
+//! What is taken, the NATS server takes too: any case, any spaces and tabs between and behind the
+//! arguments, LF alone at the end. Not all that it takes: nothing may follow PING, no CR stands
+//! inside a line, a count in UNSUB is a number, a client sends no INFO, +OK or -ERR.
 
 use core::fmt;
 
@@ -147,18 +151,17 @@ impl<'a> Line<'a> {
                 false => Ok(None),
             };
         };
-        let line = &rest[..end];
-        if line.strip_suffix(b"\r").unwrap_or(line).len() > limit.saturating_add(1) {
+        let line = rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]);
+        if line.len() > limit.saturating_add(1) {
             return Err(too_long);
         }
         let arguments = core::str::from_utf8(line).map_err(|_| DecodeError::Utf8)?;
-        let arguments = arguments.trim_end_matches([' ', '\t', '\r']);
         if arguments.contains('\r') {
             return Err(DecodeError::CarriageReturn);
         }
         Ok(Some(Self {
             verb,
-            arguments: arguments.trim_start_matches([' ', '\t']),
+            arguments: arguments.trim_matches([' ', '\t']),
             bytes: word.len() + end + 1,
         }))
     }
