@@ -203,7 +203,7 @@ impl<'a> ServerOperation<'a> {
                 None => return Ok(None),
             },
             (Verb::Info, _) => Self::Info(Box::new(Info::decode(line)?)),
-            (Verb::Err, _) => Self::Err(ServerError::from_text(unquoted(line.arguments))),
+            (Verb::Err, _) => Self::Err(ServerError::from_text(unquoted(line.argument()))),
             (Verb::Ping, _) => Self::Ping,
             (Verb::Pong, _) => Self::Pong,
             (Verb::Ok, _) => Self::Ok,
@@ -278,7 +278,7 @@ impl<'a> Frame<'a> {
             return Ok(None);
         };
         let is_bare = matches!(line.verb, Verb::Ping | Verb::Pong | Verb::Ok);
-        if is_bare && !line.arguments.is_empty() {
+        if is_bare && !line.argument().is_empty() {
             return Err(line.wrong_arguments());
         }
         let head = Head::decode(&line, limits)?;

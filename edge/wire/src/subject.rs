@@ -42,12 +42,13 @@ impl<'a> Subject<'a> {
     /// If it or one of its tokens is empty, if it holds white space, the null character or DEL, or
     /// if a token is a wildcard.
     pub fn new(text: &'a str) -> Result<Self, SubjectError> {
-        check_tokens(text)?;
-        let mut tokens = text.split(SEPARATOR);
-        match tokens.any(is_wildcard) {
-            true => Err(SubjectError::Wildcard),
-            false => Ok(Self(text)),
+        for token in tokens_of(text)? {
+            check_token(token)?;
+            if is_wildcard(token) {
+                return Err(SubjectError::Wildcard);
+            }
         }
+        Ok(Self(text))
     }
 
     /// Gives the text.
@@ -86,12 +87,15 @@ impl<'a> SubjectFilter<'a> {
     /// If it or one of its tokens is empty, if it holds white space, the null character or DEL, or
     /// if something follows `>`.
     pub fn new(text: &'a str) -> Result<Self, SubjectError> {
-        check_tokens(text)?;
-        let mut before_last = text.split(SEPARATOR).rev().skip(1);
-        match before_last.any(|token| token == ALL_TOKENS) {
-            true => Err(SubjectError::WildcardPlace),
-            false => Ok(Self(text)),
+        let mut is_over = false;
+        for token in tokens_of(text)? {
+            if is_over {
+                return Err(SubjectError::WildcardPlace);
+            }
+            check_token(token)?;
+            is_over = token == ALL_TOKENS.as_bytes();
         }
+        Ok(Self(text))
     }
 
     /// Gives the text.
@@ -108,7 +112,7 @@ impl<'a> SubjectFilter<'a> {
     /// Says whether a token is `*` or `>`.
     #[must_use]
     pub fn has_wildcard(self) -> bool {
-        self.tokens().any(is_wildcard)
+        self.tokens().any(|token| is_wildcard(token.as_bytes()))
     }
 
     /// Says whether a message published to `subject` belongs to this filter.
@@ -146,22 +150,27 @@ impl fmt::Display for SubjectFilter<'_> {
     }
 }
 
-/// Checks what subjects and filters have in common.
-fn check_tokens(text: &str) -> Result<(), SubjectError> {
-    if text.is_empty() {
-        return Err(SubjectError::Empty);
+/// Walks the tokens of what may be a subject, as bytes: every publish is checked.
+fn tokens_of(text: &str) -> Result<impl Iterator<Item = &[u8]>, SubjectError> {
+    match text.is_empty() {
+        true => Err(SubjectError::Empty),
+        false => Ok(text.as_bytes().split(|&byte| byte == SEPARATOR as u8)),
     }
-    if text.bytes().any(is_refused) {
-        return Err(SubjectError::Character);
+}
+
+/// Checks what is true of a token in a subject and in a filter.
+fn check_token(token: &[u8]) -> Result<(), SubjectError> {
+    if token.is_empty() {
+        return Err(SubjectError::EmptyToken);
     }
-    match text.split(SEPARATOR).any(str::is_empty) {
-        true => Err(SubjectError::EmptyToken),
+    match token.iter().any(|&byte| is_refused(byte)) {
+        true => Err(SubjectError::Character),
         false => Ok(()),
     }
 }
 
-fn is_wildcard(token: &str) -> bool {
-    matches!(token, ONE_TOKEN | ALL_TOKENS)
+const fn is_wildcard(token: &[u8]) -> bool {
+    matches!(token, b"*" | b">")
 }
 
 /// Says whether a byte can't be in a subject: white space ends an argument of a control line, and

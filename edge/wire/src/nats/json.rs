@@ -22,7 +22,7 @@ pub(super) struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     pub(super) fn parse(line: &Line<'a>) -> Result<Self, DecodeError> {
-        let values = serde_json::from_str(line.arguments);
+        let values = serde_json::from_str(line.argument());
         Ok(Self {
             line: *line,
             values: values.map_err(|_| DecodeError::Json { verb: line.verb })?,

@@ -124,8 +124,8 @@ impl Sender {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Line<'a> {
     pub(super) verb: Verb,
-    /// Without white space around them.
-    pub(super) arguments: &'a str,
+    /// Between the verb and the end of the line.
+    rest: &'a str,
     /// Of the whole line, its end included.
     pub(super) bytes: usize,
 }
@@ -133,6 +133,7 @@ pub(super) struct Line<'a> {
 impl<'a> Line<'a> {
     /// Decodes the control line at the front; `None` where more bytes are needed. The limit is that
     /// of the arguments, what separates them included.
+    #[inline]
     pub(super) fn decode(
         bytes: &'a [u8],
         sender: Sender,
@@ -155,38 +156,54 @@ impl<'a> Line<'a> {
         if line.len() > limit.saturating_add(1) {
             return Err(too_long);
         }
-        let arguments = core::str::from_utf8(line).map_err(|_| DecodeError::Utf8)?;
-        if arguments.contains('\r') {
+        if line.contains(&b'\r') {
             return Err(DecodeError::CarriageReturn);
         }
         Ok(Some(Self {
             verb,
-            arguments: arguments.trim_matches([' ', '\t']),
+            rest: core::str::from_utf8(line).map_err(|_| DecodeError::Utf8)?,
             bytes: word.len() + end + 1,
         }))
     }
 
-    pub(super) fn split(&self) -> Arguments<'a> {
-        let mut tokens = [""; MAXIMUM_ARGUMENTS + 1];
-        let found = self.arguments.split([' ', '\t']);
-        let found = found.filter(|token| !token.is_empty());
-        let count = tokens
-            .iter_mut()
-            .zip(found)
-            .map(|(place, token)| *place = token)
-            .count();
+    /// Gives all arguments as one, without white space around it.
+    pub(super) fn argument(&self) -> &'a str {
+        self.rest.trim_matches([' ', '\t'])
+    }
+
+    /// Takes the arguments apart, byte by byte: splitting by characters takes several times as long.
+    #[inline]
+    pub(super) fn arguments(&self) -> Arguments<'a> {
+        let bytes = self.rest.as_bytes();
+        let (mut tokens, mut count, mut at) = ([""; MAXIMUM_ARGUMENTS + 1], 0, 0);
+        for place in &mut tokens {
+            while at < bytes.len() && is_blank(bytes[at]) {
+                at += 1;
+            }
+            let begin = at;
+            while at < bytes.len() && !is_blank(bytes[at]) {
+                at += 1;
+            }
+            if begin == at {
+                break;
+            }
+            *place = &self.rest[begin..at];
+            count += 1;
+        }
         Arguments { tokens, count }
     }
 
     /// Reads a length or count. The NATS server takes as many digits, and zeros in front.
+    #[inline]
     pub(super) fn number(&self, token: &str) -> Result<u32, DecodeError> {
-        let is_number = token.bytes().all(|byte| byte.is_ascii_digit());
-        if !is_number || !(1..=MAXIMUM_DIGITS).contains(&token.len()) {
-            return Err(DecodeError::Number { verb: self.verb });
+        let mut number = 0;
+        for digit in token.bytes() {
+            if !digit.is_ascii_digit() || token.len() > MAXIMUM_DIGITS {
+                return Err(DecodeError::Number { verb: self.verb });
+            }
+            number = number * 10 + u32::from(digit - b'0');
         }
-        Ok(token
-            .bytes()
-            .fold(0, |number, digit| number * 10 + u32::from(digit - b'0')))
+        Ok(number)
     }
 
     pub(super) const fn wrong_arguments(&self) -> DecodeError {
@@ -194,16 +211,22 @@ impl<'a> Line<'a> {
     }
 }
 
-/// Arguments between white space; one more than any operation has is enough to refuse them.
+/// Arguments between white space, none of them empty; one more than any operation has is enough to
+/// refuse them.
 pub(super) struct Arguments<'a> {
     tokens: [&'a str; MAXIMUM_ARGUMENTS + 1],
     count: usize,
 }
 
 impl<'a> Arguments<'a> {
+    #[inline]
     pub(super) fn as_slice(&self) -> &[&'a str] {
         &self.tokens[..self.count]
     }
+}
+
+const fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t')
 }
 
 /// Those of HMSG: subject, subscription id, reply subject, two lengths.

@@ -146,7 +146,7 @@ pub(super) struct Body<'a> {
 impl<'a> Head<'a> {
     /// Reads the arguments of the operations that have a message; the others give `None`.
     pub(super) fn decode(line: &Line<'a>, limits: &Limits) -> Result<Option<Self>, DecodeError> {
-        let arguments = line.split();
+        let arguments = line.arguments();
         let (subject, sid, reply_to, headers, message) = match (line.verb, arguments.as_slice()) {
             (Verb::Pub, &[subject, message]) => (subject, None, None, "0", message),
             (Verb::Pub, &[subject, reply, message]) => (subject, None, Some(reply), "0", message),

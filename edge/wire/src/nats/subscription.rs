@@ -32,7 +32,7 @@ pub struct Unsubscribe<'a> {
 
 impl<'a> Subscribe<'a> {
     pub(super) fn decode(line: &Line<'a>) -> Result<Self, DecodeError> {
-        let (subject, queue_group, sid) = match *line.split().as_slice() {
+        let (subject, queue_group, sid) = match *line.arguments().as_slice() {
             [subject, sid] => (subject, None, sid),
             [subject, queue_group, sid] => (subject, Some(queue_group), sid),
             _ => return Err(line.wrong_arguments()),
@@ -61,7 +61,7 @@ impl<'a> Subscribe<'a> {
 
 impl<'a> Unsubscribe<'a> {
     pub(super) fn decode(line: &Line<'a>) -> Result<Self, DecodeError> {
-        match *line.split().as_slice() {
+        match *line.arguments().as_slice() {
             [sid] => Ok(Self {
                 sid,
                 max_messages: None,

@@ -135,18 +135,13 @@ fn push_token(level: &str, text: &mut String) -> Result<(), ConversionError> {
         text.push_str(EMPTY_LEVEL);
         return Ok(());
     }
-    if is_wildcard(level) {
+    if is_wildcard(level.as_bytes()) {
         return Err(ConversionError::Wildcard);
     }
     if level.bytes().any(is_refused) {
         return Err(ConversionError::Character);
     }
-    for (place, part) in level.split(SEPARATOR).enumerate() {
-        if place > 0 {
-            text.push_str(FULL_STOP);
-        }
-        text.push_str(part);
-    }
+    replace(level, ".", FULL_STOP, text);
     Ok(())
 }
 
@@ -155,17 +150,30 @@ fn push_level(token: &str, text: &mut String) -> Result<(), ConversionError> {
     if token == EMPTY_LEVEL {
         return Ok(());
     }
-    if token.contains(['+', '#']) {
+    if token.bytes().any(|byte| matches!(byte, b'+' | b'#')) {
         return Err(ConversionError::Wildcard);
     }
-    for (place, part) in token.split(FULL_STOP).enumerate() {
-        separate(place, SEPARATOR, text);
-        if part.contains(LEVEL_SEPARATOR) {
-            return Err(ConversionError::Slash);
+    let level = text.len();
+    replace(token, FULL_STOP, ".", text);
+    // A slash that had no other beside it is left.
+    match text[level..].contains(LEVEL_SEPARATOR) {
+        true => Err(ConversionError::Slash),
+        false => Ok(()),
+    }
+}
+
+/// Appends `from` with every `old` in it replaced. Few have one, and looking is cheap.
+fn replace(from: &str, old: &str, new: &str, text: &mut String) {
+    if !from.as_bytes().contains(&old.as_bytes()[0]) {
+        text.push_str(from);
+        return;
+    }
+    for (place, part) in from.split(old).enumerate() {
+        if place > 0 {
+            text.push_str(new);
         }
         text.push_str(part);
     }
-    Ok(())
 }
 
 /// Says why what became of a subject is no topic.
