@@ -59,24 +59,28 @@ pub struct MessageLine<'a> {
     pub payload_bytes: usize,
 }
 
-impl MessageLine<'_> {
+impl<'a> MessageLine<'a> {
     /// Writes the control line and gives its length.
     ///
     /// # Errors
     ///
     /// If an argument is none or the message too long, with nothing written; if the sink fails.
     pub fn encode<W: Write>(&self, sink: &mut W) -> Result<usize, EncodeError<W::Error>> {
-        let head = Head {
+        let head = self.head();
+        let message_bytes = head.check()?;
+        let mut writer = Writer::new(sink);
+        head.write(message_bytes, &mut writer)?;
+        Ok(writer.written())
+    }
+
+    const fn head(&self) -> Head<'a> {
+        Head {
             subject: self.subject,
             sid: Some(self.sid),
             reply_to: self.reply_to,
             headers_bytes: self.headers_bytes,
             message_bytes: self.headers_bytes.saturating_add(self.payload_bytes),
-        };
-        let message_bytes = head.check()?;
-        let mut writer = Writer::new(sink);
-        head.write(message_bytes, &mut writer)?;
-        Ok(writer.written())
+        }
     }
 }
 
@@ -113,14 +117,20 @@ impl<'a> Message<'a> {
         }
     }
 
-    pub(super) fn encode<W: Write>(&self, sink: &mut W) -> Result<usize, EncodeError<W::Error>> {
-        let head = Head {
+    /// Gives its control line.
+    #[must_use]
+    pub const fn line(&self) -> MessageLine<'a> {
+        MessageLine {
             subject: self.subject,
-            sid: Some(self.sid),
+            sid: self.sid,
             reply_to: self.reply_to,
             headers_bytes: self.headers.len(),
-            message_bytes: self.headers.len().saturating_add(self.payload.len()),
-        };
+            payload_bytes: self.payload.len(),
+        }
+    }
+
+    pub(super) fn encode<W: Write>(&self, sink: &mut W) -> Result<usize, EncodeError<W::Error>> {
+        let head = self.line().head();
         head.encode(self.headers, self.payload, sink)
     }
 }
