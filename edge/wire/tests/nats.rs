@@ -490,9 +490,9 @@ const REFUSALS: &[Refusal] = &[
     ),
     // Refused before the message is there.
     (
-        b"HPUB a 5 3\r\n",
+        b"HPUB a 4 3\r\n",
         DecodeError::HeadersBeyondMessage {
-            headers_bytes: 5,
+            headers_bytes: 4,
             message_bytes: 3,
         },
         ServerError::ParserError,
@@ -833,10 +833,11 @@ fn the_control_line_is_limited_in_its_arguments() {
         let endless = format!("PUB {}", filler.repeat(5000));
         let refused = ClientOperation::decode(endless.as_bytes(), CLIENT);
         assert_eq!(refused, Err(error));
-        assert_eq!(
-            ClientOperation::decode(&endless.as_bytes()[..4100], CLIENT),
-            Ok(None)
-        );
+        // PUB, a separator, 4096 bytes, CR, and what should be LF.
+        for (there, expected) in [(4101, Ok(None)), (4102, Err(error))] {
+            let decoded = ClientOperation::decode(&endless.as_bytes()[..there], CLIENT);
+            assert_eq!(decoded, expected, "{there}");
+        }
     }
     // With an end of line of one byte there is no more room either.
     let bare = too_long.replace("\r\n", "\n");
@@ -889,8 +890,14 @@ fn the_line_of_a_delivery_is_written_alone() {
     bytes.clear();
     assert_eq!(line.encode(&mut bytes), Ok(13));
     assert_eq!(bytes, b"MSG a.b 7 4\r\n");
-    line.payload_bytes = usize::MAX;
+    line.payload_bytes = 999_999_999;
+    assert_eq!(line.encode(&mut Vec::new()), Ok(21));
     line.headers_bytes = 1;
+    let refused = InvalidOperation::MessageTooLong {
+        bytes: 1_000_000_000,
+    };
+    assert_eq!(line.encode(&mut bytes), Err(EncodeError::Invalid(refused)));
+    line.payload_bytes = usize::MAX;
     let refused = InvalidOperation::MessageTooLong { bytes: usize::MAX };
     assert_eq!(line.encode(&mut bytes), Err(EncodeError::Invalid(refused)));
     assert_eq!(bytes.len(), 13);
