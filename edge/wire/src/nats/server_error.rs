@@ -231,6 +231,16 @@ mod tests {
             ),
             (ServerError::InvalidSubject, "Invalid Subject", false),
             (
+                ServerError::InvalidPublishSubject,
+                "Invalid Publish Subject",
+                false,
+            ),
+            (
+                ServerError::MaximumSubscriptionsExceeded,
+                "maximum subscriptions exceeded",
+                false,
+            ),
+            (
                 ServerError::PublishPermission { subject: "a.b" },
                 "Permissions Violation for Publish to \"a.b\"",
                 false,
