@@ -5,6 +5,8 @@
 //! wait (sockets, the disk, the cloud) belongs to the tasks around it.
 
 mod commits;
+mod lines;
+mod links;
 mod reading;
 
 use std::collections::VecDeque;
@@ -16,12 +18,13 @@ use tracing::warn;
 
 use super::committer::{Committer, Owner};
 use super::disk::Request;
-use super::peers::{Peer, Peers, Signals};
+use super::peers::{Peer, Peers};
 use super::quiet::Quiet;
 use super::signal::Signal;
-use crate::broker::{Broker, ConnectionId, Event, Input, ListenerId, Output, SessionId};
+use super::terms::Terms;
+use crate::broker::{Broker, ConnectionId, Event, Input, Output, SessionId};
+use crate::link::serial;
 use crate::log::{Budget, Reader, Reason};
-use crate::mqtt::{self, Connection};
 use crate::uplink::{Uplink, Wish};
 
 /// Wakes the tasks around the core.
@@ -47,7 +50,7 @@ pub(crate) struct Core {
     pub(crate) notes: VecDeque<Request>,
     pub(crate) wakes: Rc<Wakes>,
     peers: Peers,
-    mqtt: Rc<mqtt::Settings>,
+    terms: Terms,
     connection_limit: usize,
     fetches: VecDeque<Fetch>,
     touched: Vec<ConnectionId>,
@@ -57,6 +60,7 @@ pub(crate) struct Core {
     alarm: Option<Instant>,
     is_refusing: bool,
     quiet: Quiet,
+    lines: Vec<Rc<serial::Counters>>,
 }
 
 /// Somebody wants records of the log.
@@ -103,7 +107,7 @@ impl Core {
         committer: Committer,
         reader: Reader,
         uplink: Option<Uplink>,
-        mqtt: mqtt::Settings,
+        terms: Terms,
         connection_limit: usize,
     ) -> Self {
         Self {
@@ -114,7 +118,7 @@ impl Core {
             notes: VecDeque::new(),
             wakes: Rc::default(),
             peers: Peers::default(),
-            mqtt: Rc::new(mqtt),
+            terms,
             connection_limit,
             fetches: VecDeque::new(),
             touched: Vec::new(),
@@ -123,25 +127,8 @@ impl Core {
             alarm: None,
             is_refusing: false,
             quiet: Quiet::default(),
+            lines: Vec::new(),
         }
-    }
-
-    /// A link was accepted. `None` when there is no place left: drop the link.
-    pub(crate) fn accept(&mut self, now: Now) -> Option<(ConnectionId, Rc<Signals>)> {
-        if self.peers.count() >= self.connection_limit {
-            if let Some(times) = self.quiet.may_say(now.instant, "connections") {
-                warn!(
-                    "connection refused: all {} are in use{times}",
-                    self.connection_limit
-                );
-            }
-            return None;
-        }
-        let settings = self.mqtt.clone();
-        Some(
-            self.peers
-                .insert(|id| Connection::new(id, settings, ListenerId::default(), now)),
-        )
     }
 
     /// Bytes came from a client. [`Core::go_on`] deals with them.
@@ -159,7 +146,7 @@ impl Core {
         while let Some(input) = self.next_input(id) {
             self.broker.handle(now, input);
             self.settle(now);
-            if push == Push::Gentle && self.mqtt.is_nearly_crowded() {
+            if push == Push::Gentle && self.terms.shared().is_nearly_crowded() {
                 progress = Progress::Held;
                 break;
             }
@@ -196,22 +183,6 @@ impl Core {
             self.held_back.push(id);
         }
         !is_full && peer.connection.wants_more()
-    }
-
-    /// A link is gone, from either side.
-    pub(crate) fn lost(&mut self, now: Now, id: ConnectionId, name: &dyn std::fmt::Display) {
-        let Some(peer) = self.peers.find(id) else {
-            return;
-        };
-        if let Some(error) = peer.connection.peer_error()
-            && let Some(times) = self.quiet.may_say(now.instant, error.reason_code().name())
-        {
-            warn!("{name} was disconnected: {error}{times}");
-        }
-        peer.connection.handle_lost();
-        self.hear(now, id);
-        self.peers.remove(id);
-        self.pump(now);
     }
 
     /// Does what is due and says when to come back.
@@ -256,6 +227,7 @@ impl Core {
             }
             self.hear(now, id);
         }
+        self.tell_of_damage(now);
         self.release();
         self.notes.push_back(Request::Maintain);
         self.wakes.commit.raise();
