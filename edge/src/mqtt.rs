@@ -13,7 +13,6 @@ mod error;
 mod greeting;
 mod inbound;
 mod inflight;
-mod memory;
 mod opening;
 mod outbound;
 mod room;
@@ -22,5 +21,4 @@ mod words;
 
 pub use connection::Connection;
 pub use error::PeerError;
-pub use memory::Memory;
 pub use settings::Settings;

@@ -29,8 +29,14 @@ const LAYERS: &[Layer] = &[
         never: CLOCKS_AND_IO,
     },
     Layer {
+        module: "memory",
+        inside: &["memory"],
+        crates: &["std"],
+        never: CLOCKS_AND_IO,
+    },
+    Layer {
         module: "mqtt",
-        inside: &["mqtt", "broker"],
+        inside: &["mqtt", "broker", "memory"],
         crates: &["sync", "wire", "std", "core", "bytes"],
         never: CLOCKS_AND_IO,
     },

@@ -209,7 +209,7 @@ impl Broker {
     pub(super) fn answer(&mut self, publication: &Publication, outcome: Outcome) {
         match publication.origin {
             Origin::Client { connection, token } => {
-                if publication.record.qos() > 0 {
+                if let Some(token) = token {
                     self.tell(connection, Event::Published { token, outcome });
                 }
             }

@@ -53,14 +53,15 @@ pub struct DeliveryId(pub u16);
 pub enum Input {
     /// A client wants its session. Answered by [`Event::Connected`] or [`Event::Refused`].
     Connect(Box<Connect>),
-    /// A client publishes. Answered by [`Event::Published`], unless its QoS is 0.
+    /// A client publishes. Answered by [`Event::Published`] if it has a token.
     Publish {
         /// Whose.
         connection: ConnectionId,
         /// The message; its `publisher` is the hash of the session's client identifier.
         record: Record,
-        /// Given back with the answer.
-        token: Token,
+        /// Given back with the answer. With QoS 0 that comes at once, in the order of such
+        /// publishes, and promises nothing but that somebody was there or not.
+        token: Option<Token>,
         /// A note to keep in the same commit, for exactly once.
         note: Option<Note>,
     },

@@ -34,7 +34,8 @@ pub(super) enum Origin {
     /// A client published it.
     Client {
         connection: ConnectionId,
-        token: Token,
+        /// Of the answer that is still to be given.
+        token: Option<Token>,
     },
     /// It came down.
     Cloud { token: Token },
@@ -61,7 +62,7 @@ impl Broker {
         &mut self,
         connection: ConnectionId,
         record: Record,
-        token: Token,
+        token: Option<Token>,
         note: Option<Note>,
     ) {
         let Some(id) = self.registry.session_of(connection) else {
@@ -127,8 +128,13 @@ impl Broker {
             });
         }
         let is_durable = !changes.is_empty();
+        let delivered_before = self.counters.delivered;
         self.pass_on(&record, &found, if is_durable { 0 } else { 2 });
         self.found = found;
+        if record.qos() == 0 {
+            let is_reached = is_logged || self.counters.delivered > delivered_before;
+            self.answer_at_once(&mut publication, is_reached);
+        }
 
         if is_durable {
             let urgency = if record.qos() > 0 {
@@ -179,6 +185,20 @@ impl Broker {
             self.restore_will(*session, will.clone());
         }
         self.refuse(&publication, refusal);
+    }
+
+    /// Tells the publisher of a message with QoS 0 whether there is anybody who got it or will: not
+    /// whoever would have, were he connected.
+    fn answer_at_once(&mut self, publication: &mut Publication, is_reached: bool) {
+        let outcome = match is_reached {
+            true => Outcome::Accepted,
+            false => Outcome::NoSubscribers,
+        };
+        if let Origin::Client { connection, token } = &mut publication.origin
+            && let (connection, Some(token)) = (*connection, token.take())
+        {
+            self.tell(connection, Event::Published { token, outcome });
+        }
     }
 
     /// The lane that a rule gives a record.

@@ -23,9 +23,9 @@ use super::error::PeerError;
 use super::greeting::Greeting;
 use super::inbound::Step;
 use super::inflight::{Answers, Inflight};
-use super::memory::Held;
 use super::words::Words;
 use crate::broker::{CloseReason, ConnectionId, Entrance, Event, Input, ListenerId};
+use crate::memory::Held;
 
 /// The MQTT state of one connected byte stream.
 #[derive(Debug)]

@@ -148,15 +148,18 @@ impl Connection {
             refusal: None,
         };
         let (token, note) = match qos {
-            QoS::AtMostOnce => (Token(0), None),
-            QoS::AtLeastOnce => (established.answers.push(answer(AnswerKind::Puback)), None),
+            QoS::AtMostOnce => (None, None),
+            QoS::AtLeastOnce => {
+                let token = established.answers.push(answer(AnswerKind::Puback));
+                (Some(token), None)
+            }
             QoS::ExactlyOnce => {
                 established
                     .inflight
                     .inbound
                     .insert(packet_identifier, Inbound::Waiting);
                 let token = established.answers.push(answer(AnswerKind::Pubrec));
-                (token, Some(Mark::Received.note(packet_identifier)))
+                (Some(token), Some(Mark::Received.note(packet_identifier)))
             }
         };
         self.inputs.push_back(Input::Publish {

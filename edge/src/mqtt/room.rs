@@ -2,8 +2,8 @@
 
 use super::Connection;
 use super::connection::State;
-use super::memory::{FAIR_BYTES, Held};
 use crate::broker::{Input, Room};
+use crate::memory::{FAIR_BYTES, Held};
 
 impl Connection {
     /// Whether no more should be added to the outbound buffer: by its own limit or, beyond the
@@ -38,6 +38,7 @@ impl Connection {
             inbound,
             outbound: self.outbound.capacity() + self.taken_bytes,
             aliases,
+            subscriptions: 0,
         };
         self.settings.memory.exchange(&mut self.held, now);
     }

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::memory::Memory;
+use crate::memory::Memory;
 
 /// Limits; the defaults fit a gateway with 64 MiB.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,5 +1,6 @@
-//! What all connections together hold of packets that are not yet whole and topics that clients
-//! gave aliases to, of packets that are not yet written, and of topics that we gave aliases to.
+//! What all connections together hold, whatever they speak: of packets that are not yet whole and
+//! topics that clients gave aliases to, of packets that are not yet written, of topics that we gave
+//! aliases to, and of the names of subscriptions.
 //!
 //! Each limit is shared, so that a few connections may hold much or many a little. A connection is
 //! always allowed its fair part, so that those who hold too much can't starve the others.
@@ -12,19 +13,22 @@ pub struct Memory {
     inbound: Cell<usize>,
     outbound: Cell<usize>,
     aliases: Cell<usize>,
+    subscriptions: Cell<usize>,
 }
 
 /// What one connection was counted with.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Held {
-    pub(super) inbound: usize,
-    pub(super) outbound: usize,
+pub(crate) struct Held {
+    pub(crate) inbound: usize,
+    pub(crate) outbound: usize,
     /// Of ours.
-    pub(super) aliases: usize,
+    pub(crate) aliases: usize,
+    /// In the view itself; the broker counts its own.
+    pub(crate) subscriptions: usize,
 }
 
 /// What a connection may hold although the shared limit is reached.
-pub(super) const FAIR_BYTES: usize = 4 << 10;
+pub(crate) const FAIR_BYTES: usize = 4 << 10;
 
 impl Memory {
     /// Bytes of packets that have come in part, and of topics behind the aliases of clients.
@@ -45,14 +49,21 @@ impl Memory {
         self.aliases.get()
     }
 
+    /// Bytes of subscriptions that views keep themselves.
+    #[must_use]
+    pub const fn subscription_bytes(&self) -> usize {
+        self.subscriptions.get()
+    }
+
     /// Counts a connection with what it holds now instead of what it held before.
-    pub(super) fn exchange(&self, before: &mut Held, now: Held) {
+    pub(crate) fn exchange(&self, before: &mut Held, now: Held) {
         let change = |total: &Cell<usize>, before: usize, now: usize| {
             total.set(total.get() + now - before);
         };
         change(&self.inbound, before.inbound, now.inbound);
         change(&self.outbound, before.outbound, now.outbound);
         change(&self.aliases, before.aliases, now.aliases);
+        change(&self.subscriptions, before.subscriptions, now.subscriptions);
         *before = now;
     }
 }
@@ -69,12 +80,13 @@ mod tests {
             inbound,
             outbound,
             aliases: 3,
+            subscriptions: 2,
         };
         memory.exchange(&mut first, held(100, 5));
         memory.exchange(&mut second, held(10, 0));
         memory.exchange(&mut first, held(30, 7));
         assert_eq!((memory.inbound_bytes(), memory.outbound_bytes()), (40, 7));
-        assert_eq!(memory.alias_bytes(), 6);
+        assert_eq!((memory.alias_bytes(), memory.subscription_bytes()), (6, 4));
         memory.exchange(&mut first, Held::default());
         memory.exchange(&mut second, Held::default());
         assert_eq!(memory, Memory::default());
