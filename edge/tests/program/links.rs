@@ -336,3 +336,44 @@ fn idle_and_deaf_links_cost_no_time() {
     // A tick is 10 ms.
     assert!(ticks < 15, "{ticks} ticks in {took:?}");
 }
+
+/// A storm of clients that come back all at once.
+#[test]
+fn a_storm_of_handshakes_leaves_others_their_time() {
+    let authority = Authority::new("ours");
+    let more = authority
+        .server()
+        .section("[[listener]]\naddress = \"127.0.0.1:0\"\n");
+    let gateway = Gateway::start(&more);
+    let mut sensor = Device::connect(gateway.address_of(1), "sensor");
+    let mut publish = || {
+        let start = now();
+        sensor.publish("plant/temp", 1, "21");
+        assert!(sensor.is_acknowledged());
+        now() - start
+    };
+    // The same words for all of them: only the answer takes work.
+    let mut hello = Vec::new();
+    let mut client = tls_stream(gateway.address, authority.trusting_client(None));
+    client
+        .conn
+        .write_tls(&mut hello)
+        .expect("a vector takes all");
+    let storm: Vec<TcpStream> = (0..200)
+        .map(|_| {
+            let mut stream = TcpStream::connect(gateway.address).expect("it listens");
+            stream.write_all(&hello).expect("it reads");
+            stream
+        })
+        .collect();
+    let start = now();
+    let mut worst = Duration::ZERO;
+    for mut stream in storm {
+        stream.set_nonblocking(true).expect("a socket that can");
+        while stream.read(&mut [0; 1]).is_err() {
+            worst = worst.max(publish());
+        }
+    }
+    let took = now() - start;
+    assert!(worst < took / 2, "waited {worst:?} of {took:?}");
+}
