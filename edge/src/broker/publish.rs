@@ -15,6 +15,7 @@ use super::event::{ConnectionId, Delivery, Event, Note, Output, SessionId, Token
 use super::inflight::Source;
 use super::outcome::{Outcome, Refusal};
 use super::session::Match;
+use super::share::room_for;
 use super::subscriptions::Entry;
 
 /// A message whose commit is not answered yet.
@@ -190,7 +191,7 @@ impl Broker {
     }
 
     /// Finds out who wants a record. Leaves the sessions' subscriptions in `found`, those of one
-    /// session in a row.
+    /// session in a row, and then the groups.
     fn weigh(&self, record: &Record, lane: Lane, found: &mut Vec<Entry>) -> Demand {
         let is_routed = self.look_up(record.topic(), found);
         let is_routed = is_routed && !record.is_from_cloud();
@@ -202,13 +203,22 @@ impl Broker {
         if record.qos() == 0 {
             return demand;
         }
-        let mut rest = found.as_slice();
+        let (sessions, groups) = Entry::split(found);
+        let mut rest = sessions;
         while let Some((index, matched)) = self.next_match(&mut rest, record) {
             if matched.qos > 0 {
                 demand.has_readers = true;
                 let session = self.registry.at(index);
                 demand.needs_log |=
                     session.is_some_and(|it| it.is_durable() || !it.takes_live(lane));
+            }
+        }
+        let room = room_for(sessions, groups);
+        for entry in groups {
+            let group = self.groups.at(entry.group_index());
+            if let Some(group) = group.filter(|group| group.has_readers()) {
+                demand.has_readers = true;
+                demand.needs_log |= self.needs_log_shared(group, lane, room);
             }
         }
         // A later message of a topic must not overtake an earlier one.
@@ -262,10 +272,11 @@ impl Broker {
         }
     }
 
-    /// Hands a record to the connected sessions whose effective QoS is at most `qos_maximum`,
-    /// without the log.
+    /// Hands a record to the connected sessions and groups whose effective QoS is at most
+    /// `qos_maximum`, without the log.
     fn pass_on(&mut self, record: &Record, found: &[Entry], qos_maximum: u8) {
-        let mut rest = found;
+        let (mut rest, groups) = Entry::split(found);
+        self.pass_on_shared(record, groups, (room_for(rest, groups), qos_maximum));
         while let Some((index, matched)) = self.next_match(&mut rest, record) {
             let Some(session) = self.registry.at_mut(index) else {
                 continue;
@@ -292,15 +303,18 @@ impl Broker {
         }
     }
 
-    /// Hands a committed record to the live sessions that want it with QoS over 0. One without
-    /// room is behind from here on.
+    /// Hands a committed record to the live sessions and groups that want it with QoS over 0. One
+    /// without room is behind from here on.
     fn offer(&mut self, record: &Record, lane: Lane, offset: Offset) {
         if record.qos() == 0 {
             return;
         }
         let mut found = std::mem::take(&mut self.found);
         self.look_up(record.topic(), &mut found);
-        let mut rest = found.as_slice();
+        let (mut rest, groups) = Entry::split(&found);
+        for entry in groups {
+            self.offer_shared(entry.group_index(), lane, offset, record);
+        }
         while let Some((index, matched)) = self.next_match(&mut rest, record) {
             let Some(session) = self.registry.at_mut(index) else {
                 continue;

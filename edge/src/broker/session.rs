@@ -10,11 +10,13 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
 
 use bytes::Bytes;
 use sync::{Cursor, Instant, Lane, Offset, PerLane, Record, Table, WallTime};
 
 use super::event::{ConnectionId, DeliveryId, SessionId, SubscriptionIdentifiers, Will};
+use super::group::{SHARE_PREFIX, is_shared};
 use super::inflight::Inflight;
 use super::leftovers::Row;
 use super::stored::{Blob, StoredSession, Subscription, cursor_key, member_key};
@@ -35,6 +37,7 @@ pub(super) struct Session {
     /// Whether the tables hold anything of it.
     pub(super) is_stored: bool,
     pub(super) will: Option<Will>,
+    /// By their filters, shared ones among them.
     pub(super) subscriptions: BTreeMap<Box<str>, Subscription>,
     pub(super) notes: BTreeMap<u32, KeptNote>,
     pub(super) lanes: [Reader; 3],
@@ -47,6 +50,8 @@ pub(super) struct Session {
     pub(super) unsaved: BTreeSet<Member>,
     /// The read that is not answered yet.
     pub(super) fetching: Option<(Lane, Offset)>,
+    /// Whether this read is for a delivery of a group that is to be sent again.
+    pub(super) is_repeating: bool,
     /// How many reads there were; wraps.
     pub(super) reads: u8,
     /// How many records to ask for in relation to the room; grows while nothing matches.
@@ -54,6 +59,8 @@ pub(super) struct Session {
     /// The most unacknowledged deliveries.
     pub(super) window: u16,
     pub(super) is_congested: bool,
+    /// Whether any of its subscriptions is shared.
+    pub(super) is_member: bool,
     /// Whether it waits in the list of sessions with something to do.
     pub(super) is_runnable: bool,
     /// Whether the next sweep looks at it.
@@ -163,10 +170,12 @@ impl Session {
             walked: Vec::new(),
             unsaved: BTreeSet::new(),
             fetching: None,
+            is_repeating: false,
             reads: 1,
             stride: 1,
             window: 1,
             is_congested: false,
+            is_member: false,
             is_runnable: false,
             is_dirty: false,
             has_moved: false,
@@ -181,6 +190,7 @@ impl Session {
     pub(super) fn detach(&mut self, since: WallTime, heads: PerLane<Offset>) {
         self.link = Link::Offline { since };
         self.fetching = None;
+        self.is_repeating = false;
         self.is_congested = false;
         self.inflight.forget_sent();
         for (lane, reader) in Lane::ALL.into_iter().zip(&mut self.lanes) {
@@ -216,6 +226,14 @@ impl Session {
             gone.extend(self.inflight.take_passed(lane, reader.cursor.delivered()));
         }
         (gone, missed)
+    }
+
+    /// The filters of its shared subscriptions.
+    pub(super) fn shared_filters(&self) -> impl Iterator<Item = &str> {
+        let from = (Bound::Included(SHARE_PREFIX), Bound::Unbounded);
+        let from = self.subscriptions.range::<str, _>(from);
+        let filters = from.map(|(filter, _)| &**filter);
+        filters.take_while(|filter| is_shared(filter))
     }
 
     /// The lane's reader.
@@ -259,6 +277,20 @@ impl Session {
         !self.reader(lane).is_behind && self.has_room()
     }
 
+    /// Whether a group can hand it a record: after what earlier connections left, and with room
+    /// for so many.
+    pub(super) fn takes_shared(&self, room: usize) -> bool {
+        self.online().is_some()
+            && !self.is_congested
+            && usize::from(self.free_window()) >= room
+            && self.inflight.is_all_sent()
+    }
+
+    /// How many more deliveries may be unacknowledged.
+    pub(super) fn free_window(&self) -> u16 {
+        self.window.saturating_sub(self.inflight.sent_count)
+    }
+
     /// Whether it is connected and waits for something that is there.
     pub(super) fn has_work(&self) -> bool {
         self.online().is_some()
@@ -270,20 +302,11 @@ impl Session {
     /// The most important lane that is worth reading now. Waits until half of the window is free,
     /// so that each read is of use.
     pub(super) fn lane_to_read(&self) -> Option<Lane> {
-        let room = self.window - self.inflight.sent_count.min(self.window);
-        let is_worth = self.has_room() && room >= self.window.div_ceil(2);
+        let is_worth = self.has_room() && self.free_window() >= self.window.div_ceil(2);
         if !is_worth || self.fetching.is_some() {
             return None;
         }
-        let mut behind = Lane::ALL
-            .into_iter()
-            .filter(|lane| self.reader(*lane).is_behind);
-        // Now and then the least important one, so that none waits for ever.
-        if self.reads.is_multiple_of(READS_A_ROUND) {
-            behind.next_back()
-        } else {
-            behind.next()
-        }
+        lane_behind(&self.lanes, self.reads)
     }
 
     /// The lowest offset of a lane that the session still wants.
@@ -329,7 +352,8 @@ impl Session {
 
     /// Whether any subscription wants records of the log; QoS 0 is not kept for later.
     fn wants_log(&self) -> bool {
-        self.subscriptions.values().any(|wanted| wanted.qos > 0)
+        let mut subscriptions = self.subscriptions.iter();
+        subscriptions.any(|(filter, wanted)| wanted.qos > 0 && !is_shared(filter))
     }
 
     /// The value of the session's table.
@@ -346,11 +370,24 @@ impl Session {
 
 impl Reader {
     /// Not live before it is connected.
-    fn starting_at(offset: Offset) -> Self {
+    pub(super) fn starting_at(offset: Offset) -> Self {
         Self {
             cursor: Cursor::starting_at(offset),
             is_behind: true,
             stored: offset,
         }
+    }
+}
+
+/// The most important lane that is behind; now and then the least important one, so that none waits
+/// for ever.
+pub(super) fn lane_behind(lanes: &[Reader; 3], reads: u8) -> Option<Lane> {
+    let mut behind = Lane::ALL
+        .into_iter()
+        .filter(|lane| lanes[*lane as usize].is_behind);
+    if reads.is_multiple_of(READS_A_ROUND) {
+        behind.next_back()
+    } else {
+        behind.next()
     }
 }

@@ -19,7 +19,7 @@ use super::disk::Request;
 use super::peers::{Peer, Peers, Signals};
 use super::quiet::Quiet;
 use super::signal::Signal;
-use crate::broker::{Broker, ConnectionId, Event, Input, ListenerId, Output, SessionId};
+use crate::broker::{Broker, ConnectionId, Event, Input, ListenerId, Output, ReaderId};
 use crate::log::{Budget, Reader, Reason};
 use crate::mqtt::{self, Connection};
 use crate::uplink::{Uplink, Wish};
@@ -61,8 +61,8 @@ pub(crate) struct Core {
 
 /// Somebody wants records of the log.
 enum Fetch {
-    Session {
-        session: SessionId,
+    Broker {
+        reader: ReaderId,
         lane: Lane,
         from: Offset,
         budget: Budget,
@@ -326,7 +326,7 @@ impl Core {
                     .add(now.instant, Owner::Broker(ticket), changes, urgency);
             }
             Output::Fetch {
-                session,
+                reader,
                 lane,
                 from,
                 maximum_count,
@@ -336,8 +336,8 @@ impl Core {
                     records: maximum_count,
                     bytes: maximum_bytes,
                 };
-                self.fetches.push_back(Fetch::Session {
-                    session,
+                self.fetches.push_back(Fetch::Broker {
+                    reader,
                     lane,
                     from,
                     budget,

@@ -355,7 +355,6 @@ const fn refusal_reason(refusal: Refusal) -> ReasonCode {
 
 const fn subscribe_reason(refusal: Refusal) -> ReasonCode {
     match refusal {
-        Refusal::SharedSubscription => ReasonCode::SharedSubscriptionsNotSupported,
         Refusal::Filter => ReasonCode::TopicFilterInvalid,
         _ => refusal_reason(refusal),
     }

@@ -9,6 +9,7 @@ mod publish;
 mod qos;
 mod retained;
 mod session;
+mod shared;
 mod subscribe;
 mod will;
 mod world;
