@@ -189,7 +189,6 @@ fn qos_2_is_completed_with_the_member_that_comes_back() {
         world.pubrec(first, 2);
         world.expect_pubrel(first, 2);
         world.cut(first);
-        world.pass(2);
         world.crash(0);
         let other = world.rejoin(&hello(version, "b").durable());
         for (number, id) in [("1", 1), ("3", 2)] {
@@ -203,7 +202,6 @@ fn qos_2_is_completed_with_the_member_that_comes_back() {
         complete(&mut world, first, 1);
         complete(&mut world, other, 1);
         complete(&mut world, other, 2);
-        world.pass(2);
         world.crash(0);
         for name in ["a", "b"] {
             let client = world.rejoin(&hello(version, name).durable());
@@ -269,6 +267,31 @@ fn qos_1_of_a_lost_member_goes_to_another_at_once() {
         world.cut(first);
         assert_eq!(world.broker.release_floor(Lane::Normal).0, 4);
     }
+}
+
+#[test]
+fn of_what_a_lost_member_had_another_gets_qos_1_alone() {
+    // [MQTT-4.8.2-4]
+    let mut world = World::new();
+    let hello_a = hello(V5, "a").durable();
+    let first = member(&mut world, &hello_a);
+    let writer = world.join(&hello(V5, "w"));
+    for number in 0..3 {
+        publish_numbers(
+            &mut world,
+            writer,
+            1 + u8::from(number == 1),
+            number..number + 1,
+        );
+    }
+    let other = member(&mut world, &hello(V5, "b"));
+    world.cut(first);
+    assert_eq!(drain(&mut world, other), ["0", "2"]);
+    let first = world.rejoin(&hello_a);
+    world.expect_publish(first, &message("t", "1", 2).id(2).again());
+    world.expect_nothing(first);
+    complete(&mut world, first, 2);
+    assert_eq!(world.broker.release_floor(Lane::Normal).0, 3);
 }
 
 #[test]
@@ -500,6 +523,20 @@ fn the_receive_maximum_holds_for_own_and_shared_messages_together() {
         }
     }
     assert!(seen.values().all(|count| *count == 3), "{seen:?}");
+}
+
+#[test]
+fn a_member_whose_room_its_own_copy_takes_is_passed_over() {
+    let mut world = World::new();
+    let small = member(&mut world, &hello(V5, "a").window(1));
+    world.subscribe(small, "t", 1);
+    let large = member(&mut world, &hello(V5, "b"));
+    let writer = world.join(&hello(V5, "w"));
+    publish_numbers(&mut world, writer, 1, 0..1);
+    assert_eq!(world.log_len(Lane::Normal), 0);
+    world.expect_publish(small, &message("t", "0", 1).id(1));
+    world.expect_nothing(small);
+    assert_eq!(drain(&mut world, large), ["0"]);
 }
 
 #[test]
