@@ -270,6 +270,22 @@ impl Broker {
         self.registry.len()
     }
 
+    /// Subscriptions of all sessions, and how many of these are shared. Walks all sessions.
+    #[must_use]
+    pub fn subscription_counts(&self) -> (usize, usize) {
+        let counts = self.registry.iter().map(|session| {
+            let shared = if session.is_member {
+                session.shared_filters().count()
+            } else {
+                0
+            };
+            (session.subscriptions.len(), shared)
+        });
+        counts.fold((0, 0), |(all, shared), (more, more_shared)| {
+            (all + more, shared + more_shared)
+        })
+    }
+
     /// Groups of shared subscriptions that exist.
     #[must_use]
     pub fn group_count(&self) -> usize {

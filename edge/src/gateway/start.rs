@@ -285,6 +285,8 @@ fn broker_settings(limits: &Limits, seed: u64) -> broker::Settings {
     broker::Settings {
         session_count_maximum: section.sessions,
         subscription_count_maximum: section.subscriptions_per_session,
+        group_count_maximum: section.shared_groups,
+        share_name_bytes_maximum: section.share_name_bytes,
         session_bytes_maximum: limits.session_bytes,
         session_expiry_maximum: section.session_expiry_seconds,
         inflight_maximum: section.inflight_count,

@@ -9,6 +9,7 @@ mod devices;
 mod disk;
 mod memory;
 mod scripted;
+mod shared;
 mod support;
 mod tls;
 mod uplink;
