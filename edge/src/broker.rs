@@ -69,6 +69,8 @@ pub struct Broker {
     groups: Groups,
     subscriptions: Subscriptions,
     retained: Retained,
+    /// What the gateway says itself, for later subscribers.
+    announced: Retained,
     tickets: Tickets,
     leftovers: Leftovers,
     /// Wills of sessions that ended, which the log refused; tried again at each sweep.
@@ -108,6 +110,7 @@ impl Broker {
                 settings.retained_count_maximum,
                 settings.retained_bytes_maximum,
             ),
+            announced: Retained::default(),
             groups: Groups::new(settings.group_inflight_maximum),
             settings,
             now,
@@ -202,6 +205,7 @@ impl Broker {
                 self.handle_fetched(reader, (lane, from), &records, next);
             }
             Input::Trimmed { lane, first } => self.handle_trimmed(lane, first),
+            Input::Announce { record } => self.handle_announce(record),
             Input::FromCloud {
                 record,
                 token,
@@ -292,9 +296,27 @@ impl Broker {
         self.groups.len()
     }
 
-    /// Retained messages that exist.
+    /// Clients that are connected now, and the most that ever were at once.
+    #[must_use]
+    pub const fn connected_counts(&self) -> (usize, usize) {
+        self.registry.connected_counts()
+    }
+
+    /// Deliveries that are not acknowledged, of all sessions. Walks all sessions.
+    #[must_use]
+    pub fn inflight_count(&self) -> usize {
+        self.registry.iter().map(|it| it.inflight.len()).sum()
+    }
+
+    /// Retained messages that exist, without what the gateway says itself.
     #[must_use]
     pub fn retained_count(&self) -> usize {
         self.retained.len()
+    }
+
+    /// Bytes of the retained messages.
+    #[must_use]
+    pub const fn retained_bytes(&self) -> usize {
+        self.retained.bytes()
     }
 }

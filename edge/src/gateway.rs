@@ -4,6 +4,7 @@
 //! writer, and the bridge. They talk through bounded channels. The gateway promises to be gone two
 //! seconds after SIGTERM, whatever the disk and the cloud do.
 
+mod announce;
 mod committer;
 mod core;
 mod disk;
@@ -78,6 +79,8 @@ async fn serve_until_told(
         core: RefCell::new(started.core),
         start: read_clock(),
     });
+    // The first client is to find it.
+    shared.core.borrow_mut().announce(shared.now());
     let disk = Rc::new(started.disk);
     let bridge = started.bridge.map(Rc::new);
 

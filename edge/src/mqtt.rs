@@ -18,8 +18,10 @@ mod opening;
 mod outbound;
 mod room;
 mod settings;
+mod traffic;
 
 pub use connection::Connection;
 pub use error::PeerError;
 pub use memory::Memory;
 pub use settings::Settings;
+pub use traffic::{Traffic, TrafficCounts};

@@ -12,7 +12,7 @@ use super::event::{
 };
 use super::group::{Holder, is_shared};
 use super::inflight::Source;
-use super::publish::is_expired;
+use super::publish::{is_expired, is_own_topic};
 use super::retained::Step;
 use super::session::{Match, Session};
 
@@ -323,7 +323,12 @@ impl Broker {
                 session.walks.pop_front();
                 continue;
             };
-            match self.retained.step(&walk.filter, walk.after.as_deref()) {
+            let retained = if is_own_topic(&walk.filter) {
+                &self.announced
+            } else {
+                &self.retained
+            };
+            match retained.step(&walk.filter, walk.after.as_deref()) {
                 Step::Done => {
                     let done = session.walks.pop_front().map(|walk| walk.filter);
                     session.walked.extend(done.filter(|_| session.is_stored));

@@ -171,6 +171,13 @@ pub enum Input {
         /// The first that is left.
         first: Offset,
     },
+    /// The gateway has something of its own to say on a `$SYS` topic. Those who are connected hear
+    /// it with QoS 0, and later subscribers find it as a retained message. It is never stored. No
+    /// answer.
+    Announce {
+        /// The message, with QoS 0.
+        record: Record,
+    },
     /// A message came down from the cloud. Answered by [`Output::FromCloudStored`].
     FromCloud {
         /// The message; it is marked as coming from the cloud.

@@ -50,6 +50,8 @@ pub enum Refusal {
     Retained,
     /// A note is larger, or a session has more notes, than is kept.
     Notes,
+    /// The client may not do this. Topics that begin with `$SYS` are the gateway's own.
+    NotAuthorized,
     /// The log is full.
     LogFull,
     /// The log can't write.
@@ -69,6 +71,7 @@ impl fmt::Display for Refusal {
             Self::Groups => "no group of a shared subscription is left below the limit",
             Self::Retained => "no room for retained messages is left below the limit",
             Self::Notes => "no note is left below the limit",
+            Self::NotAuthorized => "not allowed to this client",
             Self::LogFull => "log is full",
             Self::LogFailed => "log can not write",
             Self::SessionGone => "session ended before the answer",

@@ -93,19 +93,35 @@ impl Broker {
         self.distribute(Publication::new(record, origin), changes);
     }
 
+    /// Says something of the gateway's own to whom it concerns.
+    pub(super) fn handle_announce(&mut self, record: Record) {
+        let mut found = std::mem::take(&mut self.found);
+        self.look_up(record.topic(), &mut found);
+        self.pass_on(&record, &found, 0);
+        self.found = found;
+        self.announced.set(record);
+    }
+
+    /// Checks whether a record may be published; gives the change that retains it, if it is to be.
+    fn keep(&self, record: &Record) -> Result<Option<Change>, Refusal> {
+        if is_own_topic(record.topic()) {
+            return Err(Refusal::NotAuthorized);
+        }
+        let change = record.is_retained().then(|| self.retained.change(record));
+        change.transpose()
+    }
+
     /// Sends a record on its way, committing `changes` with it.
     pub(super) fn distribute(&mut self, mut publication: Publication, mut changes: Vec<Change>) {
         let record = publication.record.clone();
-        if record.is_retained() {
-            match self.retained.change(&record) {
-                Ok(change) => changes.push(change),
-                Err(refusal) => {
-                    // The end of a session does not depend on its will.
-                    if matches!(publication.origin, Origin::Will { .. }) && !changes.is_empty() {
-                        self.commit(changes, Urgency::Relaxed, Waiting::Nobody);
-                    }
-                    return self.refuse(&publication, refusal);
+        match self.keep(&record) {
+            Ok(change) => changes.extend(change),
+            Err(refusal) => {
+                // The end of a session does not depend on its will.
+                if matches!(publication.origin, Origin::Will { .. }) && !changes.is_empty() {
+                    self.commit(changes, Urgency::Relaxed, Waiting::Nobody);
                 }
+                return self.refuse(&publication, refusal);
             }
         }
 
@@ -379,6 +395,12 @@ pub(super) fn published_at(record: &Record, time: WallTime) -> Record {
         properties: record.properties(),
         payload: record.payload(),
     })
+}
+
+/// Whether a topic or filter is below `$SYS`, where only the gateway speaks.
+pub(super) fn is_own_topic(topic: &str) -> bool {
+    let rest = topic.strip_prefix("$SYS");
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Whether a record's expiry interval has passed.

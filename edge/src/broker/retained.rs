@@ -123,4 +123,8 @@ impl Retained {
     pub(super) fn len(&self) -> usize {
         self.records.len()
     }
+
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
 }

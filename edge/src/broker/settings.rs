@@ -116,6 +116,8 @@ pub struct Counters {
     pub refused: u64,
     /// Messages handed to views.
     pub delivered: u64,
+    /// Sessions that ended because their clients stayed away for too long.
+    pub expired: u64,
     /// Records that were dropped before a session had looked at them, whether it would have wanted
     /// them or not. After a power cut this may count ones that it had looked at since its cursor
     /// was stored.

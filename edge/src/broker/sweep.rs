@@ -40,6 +40,7 @@ impl Broker {
                 }
                 Timer::End => {
                     session.end_due = None;
+                    self.counters.expired += 1;
                     self.end_session(id);
                 }
             }

@@ -14,6 +14,7 @@ use std::time::Duration;
 use sync::{Instant, Lane, Now, Offset, PerLane};
 use tracing::warn;
 
+use super::announce::{Announcer, LinkCounts};
 use super::committer::{Committer, Owner};
 use super::disk::Request;
 use super::peers::{Peer, Peers, Signals};
@@ -21,7 +22,7 @@ use super::quiet::Quiet;
 use super::signal::Signal;
 use crate::broker::{Broker, ConnectionId, Event, Input, ListenerId, Output, ReaderId};
 use crate::log::{Budget, Reader, Reason};
-use crate::mqtt::{self, Connection};
+use crate::mqtt::{self, Connection, TrafficCounts};
 use crate::uplink::{Uplink, Wish};
 
 /// Wakes the tasks around the core.
@@ -46,6 +47,9 @@ pub(crate) struct Core {
     /// Requests for the writer thread that are not commits.
     pub(crate) notes: VecDeque<Request>,
     pub(crate) wakes: Rc<Wakes>,
+    /// Who says what the `$SYS` topics say; `None` for nobody.
+    pub(crate) announcer: Option<Announcer>,
+    pub(super) links: LinkCounts,
     peers: Peers,
     mqtt: Rc<mqtt::Settings>,
     connection_limit: usize,
@@ -113,6 +117,8 @@ impl Core {
             uplink,
             notes: VecDeque::new(),
             wakes: Rc::default(),
+            announcer: None,
+            links: LinkCounts::default(),
             peers: Peers::default(),
             mqtt: Rc::new(mqtt),
             connection_limit,
@@ -137,6 +143,7 @@ impl Core {
             }
             return None;
         }
+        self.links.accepted += 1;
         let settings = self.mqtt.clone();
         Some(
             self.peers
@@ -146,6 +153,7 @@ impl Core {
 
     /// Bytes came from a client. [`Core::go_on`] deals with them.
     pub(crate) fn received(&mut self, now: Now, id: ConnectionId, bytes: &[u8]) {
+        self.links.bytes_received += bytes.len() as u64;
         if let Some(peer) = self.peers.find(id) {
             peer.connection.handle_bytes(now, bytes);
             self.touch(id);
@@ -178,6 +186,7 @@ impl Core {
     ) -> Option<Vec<u8>> {
         let peer = self.peers.find(id)?;
         let bytes = peer.connection.take_outbound(empty);
+        self.links.bytes_sent += bytes.len() as u64;
         peer.deaf_since = None;
         let is_over = bytes.is_empty() && peer.connection.is_closed();
         self.hear(now, id);
@@ -257,6 +266,7 @@ impl Core {
             self.hear(now, id);
         }
         self.release();
+        self.announce(now);
         self.notes.push_back(Request::Maintain);
         self.wakes.commit.raise();
         self.pump(now);
@@ -275,6 +285,11 @@ impl Core {
         }
         self.committer.hurry(now.instant);
         self.pump(now);
+    }
+
+    /// What all connections received and sent.
+    pub(super) fn traffic(&self) -> TrafficCounts {
+        self.mqtt.traffic.counts()
     }
 
     /// How many clients are connected.

@@ -7,6 +7,7 @@ use cloud_bridge::{Bridge, Credentials, Endpoint, Tls};
 use sync::{Engine, Epoch, Lane, LaneExtent, Now, Origin, PerLane, Start, Table};
 use tracing::{info, warn};
 
+use super::announce::Announcer;
 use super::committer::{self, Committer};
 use super::core::Core;
 use super::disk::Disk;
@@ -66,7 +67,7 @@ pub(super) fn start(limits: &Limits) -> Result<Started, GatewayError> {
     let disk = Disk::start(writer).map_err(GatewayError::Thread)?;
     let committer = Committer::new(committer_settings(limits));
     let connections = limits.section.connections;
-    let core = Core::new(
+    let mut core = Core::new(
         broker,
         committer,
         reader,
@@ -74,6 +75,8 @@ pub(super) fn start(limits: &Limits) -> Result<Started, GatewayError> {
         mqtt_settings(limits),
         connections,
     );
+    let announcer = |interval| Announcer::new(interval, limits.data.clone());
+    core.announcer = limits.sys_interval.map(announcer);
     Ok(Started { core, disk, bridge })
 }
 

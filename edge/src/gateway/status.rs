@@ -47,7 +47,7 @@ impl Core {
             .is_none_or(|uplink| uplink.engine.is_stopped())
     }
 
-    fn status(&self) -> String {
+    pub(super) fn status(&self) -> String {
         let mut text = String::new();
         let mut say = |name: &str, value: u64| {
             // Writing to a string does not fail.

@@ -20,11 +20,12 @@ impl Connection {
         else {
             return Ok(0);
         };
+        self.settings.traffic.note_connect();
         let version = connect.version;
         let greeting = Greeting::read(&connect).inspect_err(|error| {
             let limit = packet_bytes_maximum(&connect);
             let connack = refuse(version, error.reason_code(), limit);
-            self.outbound.extend(connack);
+            self.send_connack(&connack);
         })?;
         let asked = greeting.ask(now, self.id, &connect);
         self.inputs.push_back(Input::Connect(Box::new(asked)));
@@ -41,7 +42,6 @@ impl Connection {
         if connack.len() > greeting.packet_bytes_maximum as usize {
             return self.handle_lost();
         }
-        self.outbound.extend(connack);
         let established = Box::new(Established {
             version: greeting.version,
             publisher: Record::publisher_hash(&connected.client_identifier),
@@ -54,6 +54,7 @@ impl Connection {
             unanswered: 0,
             forwarded: Vec::new(),
         });
+        self.send_connack(&connack);
         // [MQTT-4.4.0-1]
         for (packet_identifier, step) in &established.inflight.outbound {
             if matches!(step, Outbound::Released) {
@@ -71,7 +72,7 @@ impl Connection {
             let is_newer = level > Version::V5.protocol_level();
             let version = if is_newer { Version::V5 } else { Version::V311 };
             let connack = refuse(version, error.reason_code(), u32::MAX);
-            self.outbound.extend(connack);
+            self.send_connack(&connack);
         }
     }
 }

@@ -59,7 +59,7 @@ impl Connection {
             if self.has_no_room_for(delivery.record.as_bytes().len())
                 || !self.send_publish(now, established, &delivery)
             {
-                self.dropped_count += 1;
+                self.note_dropped();
             }
             return;
         };
@@ -71,7 +71,7 @@ impl Connection {
                     .insert(packet_identifier, Outbound::PublishedOnce);
             } else {
                 // [MQTT-3.1.2-25]
-                self.dropped_count += 1;
+                self.note_dropped();
                 self.acknowledge(packet_identifier);
             }
             return;
@@ -100,7 +100,7 @@ impl Connection {
                 .outbound
                 .insert(packet_identifier, Outbound::Published);
         } else {
-            self.dropped_count += 1;
+            self.note_dropped();
             self.complete(established, packet_identifier);
         }
     }
@@ -152,6 +152,7 @@ impl Connection {
             return false;
         }
         self.outbound.extend_from_slice(payload);
+        self.settings.traffic.note_publish_sent(payload);
         true
     }
 
@@ -178,6 +179,10 @@ impl Connection {
         let reason_code = match outcome {
             Outcome::Accepted => ReasonCode::Success,
             Outcome::NoSubscribers => ReasonCode::NoMatchingSubscribers,
+            // Before MQTT 5 there is no way to tell. [MQTT-3.3.5-2]
+            Outcome::Refused(Refusal::NotAuthorized) if established.version < Version::V5 => {
+                ReasonCode::Success
+            }
             // Without an answer the client keeps the message and sends it again.
             Outcome::Refused(_) if established.version < Version::V5 => {
                 return Err(Ending::Refused(ReasonCode::QuotaExceeded));
@@ -349,6 +354,7 @@ impl Identifiers {
 const fn refusal_reason(refusal: Refusal) -> ReasonCode {
     match refusal {
         Refusal::LogFailed | Refusal::SessionGone => ReasonCode::UnspecifiedError,
+        Refusal::NotAuthorized => ReasonCode::NotAuthorized,
         _ => ReasonCode::QuotaExceeded,
     }
 }

@@ -11,5 +11,6 @@ mod retained;
 mod session;
 mod shared;
 mod subscribe;
+mod sys;
 mod will;
 mod world;

@@ -11,5 +11,6 @@ mod memory;
 mod scripted;
 mod shared;
 mod support;
+mod sys;
 mod tls;
 mod uplink;
