@@ -693,6 +693,49 @@ fn a_subscription_that_can_not_be_stored_makes_no_group() {
 }
 
 #[test]
+fn what_a_member_has_is_not_lost_when_it_unsubscribes() {
+    let mut world = World::new();
+    let first = member(&mut world, &hello(V5, "a").durable());
+    let other = member(&mut world, &hello(V5, "b").durable());
+    let writer = world.join(&hello(V5, "w"));
+    publish_numbers(&mut world, writer, 1, 0..4);
+    world.expect_publish(first, &message("t", "0", 1).id(1));
+    world.expect_publish(first, &message("t", "2", 1).id(2));
+    assert_eq!(drain(&mut world, other), ["1", "3"]);
+    world.unsubscribe(first, SHARED);
+    assert_eq!(world.next_unsuback(first), [ReasonCode::Success]);
+    publish_numbers(&mut world, writer, 1, 4..5);
+    assert_eq!(drain(&mut world, other), ["4"]);
+    world.puback(first, 1);
+    world.cut(first);
+    assert_eq!(drain(&mut world, other), ["2"]);
+    assert_eq!(world.broker.release_floor(Lane::Normal).0, 5);
+}
+
+#[test]
+fn what_is_in_flight_when_its_group_ends_is_completed() {
+    for version in [V311, V5] {
+        let mut world = World::new();
+        let hello_a = hello(version, "a").durable();
+        let client = member(&mut world, &hello_a);
+        let writer = world.join(&hello(version, "w"));
+        publish_numbers(&mut world, writer, 2, 0..2);
+        world.expect_publish(client, &message("t", "0", 2).id(1));
+        world.expect_publish(client, &message("t", "1", 2).id(2));
+        world.unsubscribe(client, SHARED);
+        assert!(world.next_packet(client).is_some());
+        complete(&mut world, client, 1);
+        world.crash(0);
+        // Nothing says any more where it is: it is released.
+        let client = world.rejoin(&hello_a);
+        world.expect_pubrel(client, 2);
+        world.pubcomp(client, 2);
+        world.expect_nothing(client);
+        assert_eq!(world.table(Table::Handshakes), 0);
+    }
+}
+
+#[test]
 fn records_that_are_gone_are_passed_and_counted() {
     let mut world = World::new();
     let hello_a = hello(V5, "a").durable();

@@ -39,14 +39,14 @@ impl Broker {
                 room += usize::from(free);
             }
         }
-        let room = room.min(group.room(maximum));
-        if !is_worth || group.room(maximum) * ROOM_SHARE < maximum {
+        let free = group.room(maximum);
+        if !is_worth || free == 0 || free * ROOM_SHARE < maximum {
             return;
         }
         let from = group.reader(lane).cursor.delivered();
         group.fetching = Some((lane, from));
         group.reads = group.reads.wrapping_add(1);
-        let wish = room.max(1) * usize::from(group.stride);
+        let wish = room.min(free) * usize::from(group.stride);
         self.outputs.push_back(Output::Fetch {
             reader: ReaderId::Group(id),
             lane,
@@ -100,7 +100,10 @@ impl Broker {
             group.stride.saturating_mul(2)
         };
         self.mark_group_dirty(id);
-        self.wake_group(id);
+        // With nothing shared out, only a member that finds room changes anything.
+        if is_consumed || has_matched {
+            self.wake_group(id);
+        }
     }
 
     /// Looks at one record of the log; false when there is no room for it.
