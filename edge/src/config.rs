@@ -51,6 +51,8 @@ pub struct Gateway {
     pub data: PathBuf,
     /// Seconds from one look at the `$SYS` topics to the next; 0 for none of these topics.
     pub sys_interval_seconds: u64,
+    /// Whether the process gives up privileges, capabilities and writes outside `data` at its start.
+    pub self_protection: bool,
 }
 
 /// `[lanes]`: filters of the lanes above `normal`.
@@ -190,6 +192,7 @@ impl Default for Gateway {
             id: None,
             data: PathBuf::from("./data"),
             sys_interval_seconds: 10,
+            self_protection: true,
         }
     }
 }

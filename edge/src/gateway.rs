@@ -11,6 +11,7 @@ mod disk;
 mod error;
 mod peers;
 mod quiet;
+mod service;
 mod signal;
 mod start;
 mod status;
@@ -33,6 +34,7 @@ pub(crate) use self::core::{Progress, Push};
 use self::disk::{Answer, Disk, Request};
 pub use self::error::GatewayError;
 pub(crate) use self::peers::Signals;
+use self::service::{Service, Turns};
 pub use self::start::check_cloud;
 use crate::admin;
 use crate::limits::Limits;
@@ -61,6 +63,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// When it can't start: the data folder, a port, or the cloud's files. Afterwards nothing ends it
 /// but a signal.
 pub fn run(limits: Limits) -> Result<(), GatewayError> {
+    start::protect(&limits);
     let executor = LocalExecutor::new();
     smol::block_on(executor.run(serve_until_told(&executor, limits)))
 }
@@ -89,13 +92,13 @@ async fn serve_until_told(
         executor.spawn(take_answers(shared.clone(), disk.clone())),
         executor.spawn(fetch(shared.clone())),
         executor.spawn(watch_clock(shared.clone())),
-        executor.spawn(sweep(shared.clone())),
         executor.spawn(answer_operator(shared.clone(), control)),
     ];
     if let Some(bridge) = &bridge {
         tasks.push(executor.spawn(command_bridge(shared.clone(), bridge.clone())));
         tasks.push(executor.spawn(hear_bridge(shared.clone(), bridge.clone())));
     }
+    let mut service = Service::from_environment();
     let clients = Rc::new(LocalExecutor::new());
     let buffer = ReadBuffer::new(READ_BYTES);
     let accepting: Vec<_> = listeners
@@ -110,17 +113,22 @@ async fn serve_until_told(
         async move { clients.run(std::future::pending::<()>()).await }
     });
 
-    let signal = signals.next().await;
+    service.ready();
+    let sweeping = sweep(
+        &shared,
+        || Turns {
+            writer: disk.turns(),
+            bridge: bridge.as_ref().map(|bridge| bridge.turns()),
+        },
+        &mut service,
+    );
+    let signal = sweeping.or(signals.next()).await;
+    service.stopping();
     info!("stopping: {signal:?}");
     for task in accepting {
         task.cancel().await;
     }
-    shared.core.borrow_mut().shut_down(shared.now());
-    say_goodbye(&shared).await;
-    if let Some(bridge) = &bridge {
-        // A full channel means that the bridge is busy; it ends with its channel.
-        let _ = bridge.commands().try_send(Command::Stop);
-    }
+    say_goodbye(&shared, bridge.as_deref()).await;
     // What the tasks share goes with the last of them.
     tasks.push(serving);
     for task in tasks {
@@ -257,10 +265,12 @@ async fn watch_clock(shared: Rc<Shared>) {
     }
 }
 
-async fn sweep(shared: Rc<Shared>) {
+/// Looks at everything once a second, and feeds the watchdog while all threads turn.
+async fn sweep<T>(shared: &Shared, turns: impl Fn() -> Turns, service: &mut Service) -> T {
     loop {
         Timer::after(SWEEP).await;
         shared.core.borrow_mut().sweep(shared.now());
+        service.feed(turns());
     }
 }
 
@@ -296,8 +306,10 @@ async fn answer_operator(
     }
 }
 
-/// Waits until the last commits are durable and the clients have gone, but not for long.
-async fn say_goodbye(shared: &Shared) {
+/// Says goodbye to all, waits until the last commits are durable and the clients have gone, but
+/// not for long, and stops the bridge.
+async fn say_goodbye(shared: &Shared, bridge: Option<&Bridge>) {
+    shared.core.borrow_mut().shut_down(shared.now());
     let all_gone = async {
         loop {
             let is_done = {
@@ -314,6 +326,10 @@ async fn say_goodbye(shared: &Shared) {
         Timer::after(GOODBYE).await;
     };
     all_gone.or(patience).await;
+    if let Some(bridge) = bridge {
+        // A full channel means that the bridge is busy; it ends with its channel.
+        let _ = bridge.commands().try_send(Command::Stop);
+    }
 }
 
 /// Writes a path for a message.

@@ -24,6 +24,8 @@ pub struct Limits {
     pub edge_id: String,
     /// The folder that holds everything.
     pub data: PathBuf,
+    /// Whether the process gives up what it does not need.
+    pub self_protection: bool,
     /// Where devices connect; at least one.
     pub listeners: Vec<SocketAddr>,
     /// The cluster, with its secrets still in their files.
@@ -129,6 +131,7 @@ impl Limits {
                 .clone()
                 .unwrap_or_else(|| "edge".to_owned()),
             data: config.gateway.data.clone(),
+            self_protection: config.gateway.self_protection,
             listeners: check.listeners(&config.listener)?,
             cloud: config.cloud.clone(),
             lane_filters: check.lane_filters(config)?,
@@ -233,6 +236,7 @@ impl fmt::Display for Limits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "gateway.id = {}", self.edge_id)?;
         writeln!(f, "gateway.data = {}", self.data.display())?;
+        writeln!(f, "gateway.self_protection = {}", self.self_protection)?;
         for listener in &self.listeners {
             writeln!(f, "listener.address = {listener}")?;
         }
