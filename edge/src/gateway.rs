@@ -82,8 +82,6 @@ async fn serve_until_told(
         core: RefCell::new(started.core),
         start: read_clock(),
     });
-    // The first client is to find it.
-    shared.core.borrow_mut().announce(shared.now());
     let disk = Rc::new(started.disk);
     let bridge = started.bridge.map(Rc::new);
 

@@ -91,6 +91,8 @@ pub(super) fn start(limits: &Limits) -> Result<Started, GatewayError> {
     );
     let announcer = |interval| Announcer::new(interval, limits.data.clone());
     core.announcer = limits.sys_interval.map(announcer);
+    // The first client is to find it.
+    core.announce(now);
     Ok(Started { core, disk, bridge })
 }
 
