@@ -69,8 +69,6 @@ pub struct Broker {
     groups: Groups,
     subscriptions: Subscriptions,
     retained: Retained,
-    /// What the gateway says itself, for later subscribers.
-    announced: Retained,
     tickets: Tickets,
     leftovers: Leftovers,
     /// Wills of sessions that ended, which the log refused; tried again at each sweep.
@@ -110,7 +108,6 @@ impl Broker {
                 settings.retained_count_maximum,
                 settings.retained_bytes_maximum,
             ),
-            announced: Retained::default(),
             groups: Groups::new(settings.group_inflight_maximum),
             settings,
             now,
@@ -278,11 +275,7 @@ impl Broker {
     #[must_use]
     pub fn subscription_counts(&self) -> (usize, usize) {
         let counts = self.registry.iter().map(|session| {
-            let shared = if session.is_member {
-                session.shared_filters().count()
-            } else {
-                0
-            };
+            let shared = session.shared_filters().count();
             (session.subscriptions.len(), shared)
         });
         counts.fold((0, 0), |(all, shared), (more, more_shared)| {

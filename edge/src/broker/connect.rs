@@ -23,7 +23,7 @@ use super::event::{
 use super::group::is_shared;
 use super::inflight::Shared;
 use super::outcome::{CloseReason, Refusal};
-use super::publish::{Origin, Publication, published_at};
+use super::publish::{Origin, Publication, is_own_topic, published_at};
 use super::session::{Link, Session};
 use super::subscriptions::Entry;
 
@@ -69,7 +69,9 @@ impl Broker {
         let limit = self.settings.inflight_maximum.min(WINDOW_CEILING);
         let window = connect.receive_maximum.min(limit).max(1);
         let id = former.unwrap_or_else(|| self.registry.create(&name, head).id);
-        self.registry.set_will(id, connect.will);
+        // As Mosquitto does: the client may come in, and its will is never published.
+        let is_its_own = |will: &Will| !is_own_topic(will.record.topic());
+        self.registry.set_will(id, connect.will.filter(is_its_own));
         let mut changes = self.delete_leftovers(&name);
         let Some(session) = self.registry.get_mut(id) else {
             return;

@@ -12,7 +12,7 @@ use super::event::{
 };
 use super::group::{Holder, is_shared};
 use super::inflight::Source;
-use super::publish::{is_expired, is_own_topic};
+use super::publish::is_expired;
 use super::retained::Step;
 use super::session::{Match, Session};
 
@@ -112,7 +112,7 @@ impl Broker {
             return;
         }
         session.fetching = None;
-        let is_repeating = std::mem::take(&mut session.is_repeating);
+        let is_repeating = std::mem::take(&mut session.inflight.is_repeating);
         if next <= from {
             self.stalled.push(ReaderId::Session(id));
             return self.schedule_sweep();
@@ -323,12 +323,7 @@ impl Broker {
                 session.walks.pop_front();
                 continue;
             };
-            let retained = if is_own_topic(&walk.filter) {
-                &self.announced
-            } else {
-                &self.retained
-            };
-            match retained.step(&walk.filter, walk.after.as_deref()) {
+            match self.retained.step(&walk.filter, walk.after.as_deref()) {
                 Step::Done => {
                     let done = session.walks.pop_front().map(|walk| walk.filter);
                     session.walked.extend(done.filter(|_| session.is_stored));

@@ -16,6 +16,8 @@ pub(super) struct Inflight {
     last: u16,
     /// How many were sent on the present connection.
     pub(super) sent_count: u16,
+    /// Whether the session's read is for a delivery of a group that is to be sent again.
+    pub(super) is_repeating: bool,
     /// Places of those that are to be sent again on the present connection.
     repeats: BTreeMap<(Lane, Offset), u16>,
 }
@@ -208,6 +210,7 @@ impl Inflight {
     /// Forgets what the connection that ended was sent.
     pub(super) fn forget_sent(&mut self) {
         self.sent_count = 0;
+        self.is_repeating = false;
         self.repeats.clear();
         self.entries
             .values_mut()

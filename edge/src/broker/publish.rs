@@ -70,6 +70,9 @@ impl Broker {
         };
         self.counters.published += 1;
         let origin = Origin::Client { connection, token };
+        if is_own_topic(record.topic()) {
+            return self.refuse(&Publication::new(record, origin), Refusal::NotAuthorized);
+        }
         let (mut changes, mut kept) = (Vec::new(), None);
         if let Some(note) = note {
             match self.put_note(id, &note, None) {
@@ -99,29 +102,22 @@ impl Broker {
         self.look_up(record.topic(), &mut found);
         self.pass_on(&record, &found, 0);
         self.found = found;
-        self.announced.set(record);
-    }
-
-    /// Checks whether a record may be published; gives the change that retains it, if it is to be.
-    fn keep(&self, record: &Record) -> Result<Option<Change>, Refusal> {
-        if is_own_topic(record.topic()) {
-            return Err(Refusal::NotAuthorized);
-        }
-        let change = record.is_retained().then(|| self.retained.change(record));
-        change.transpose()
+        self.retained.announce(record);
     }
 
     /// Sends a record on its way, committing `changes` with it.
     pub(super) fn distribute(&mut self, mut publication: Publication, mut changes: Vec<Change>) {
         let record = publication.record.clone();
-        match self.keep(&record) {
-            Ok(change) => changes.extend(change),
-            Err(refusal) => {
-                // The end of a session does not depend on its will.
-                if matches!(publication.origin, Origin::Will { .. }) && !changes.is_empty() {
-                    self.commit(changes, Urgency::Relaxed, Waiting::Nobody);
+        if record.is_retained() {
+            match self.retained.change(&record) {
+                Ok(change) => changes.push(change),
+                Err(refusal) => {
+                    // The end of a session does not depend on its will.
+                    if matches!(publication.origin, Origin::Will { .. }) && !changes.is_empty() {
+                        self.commit(changes, Urgency::Relaxed, Waiting::Nobody);
+                    }
+                    return self.refuse(&publication, refusal);
                 }
-                return self.refuse(&publication, refusal);
             }
         }
 
@@ -397,7 +393,7 @@ pub(super) fn published_at(record: &Record, time: WallTime) -> Record {
     })
 }
 
-/// Whether a topic or filter is below `$SYS`, where only the gateway speaks.
+/// Whether a topic is below `$SYS`, where only the gateway speaks.
 pub(super) fn is_own_topic(topic: &str) -> bool {
     let rest = topic.strip_prefix("$SYS");
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))

@@ -50,8 +50,6 @@ pub(super) struct Session {
     pub(super) unsaved: BTreeSet<Member>,
     /// The read that is not answered yet.
     pub(super) fetching: Option<(Lane, Offset)>,
-    /// Whether this read is for a delivery of a group that is to be sent again.
-    pub(super) is_repeating: bool,
     /// How many reads there were; wraps.
     pub(super) reads: u8,
     /// How many records to ask for in relation to the room; grows while nothing matches.
@@ -59,8 +57,6 @@ pub(super) struct Session {
     /// The most unacknowledged deliveries.
     pub(super) window: u16,
     pub(super) is_congested: bool,
-    /// Whether any of its subscriptions is shared.
-    pub(super) is_member: bool,
     /// Whether it waits in the list of sessions with something to do.
     pub(super) is_runnable: bool,
     /// Whether the next sweep looks at it.
@@ -170,12 +166,10 @@ impl Session {
             walked: Vec::new(),
             unsaved: BTreeSet::new(),
             fetching: None,
-            is_repeating: false,
             reads: 1,
             stride: 1,
             window: 1,
             is_congested: false,
-            is_member: false,
             is_runnable: false,
             is_dirty: false,
             has_moved: false,
@@ -190,7 +184,6 @@ impl Session {
     pub(super) fn detach(&mut self, since: WallTime, heads: PerLane<Offset>) {
         self.link = Link::Offline { since };
         self.fetching = None;
-        self.is_repeating = false;
         self.is_congested = false;
         self.inflight.forget_sent();
         for (lane, reader) in Lane::ALL.into_iter().zip(&mut self.lanes) {

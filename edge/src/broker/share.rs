@@ -50,9 +50,6 @@ impl Broker {
         if !joined.has_readers() {
             joined.forget_log(head);
         }
-        if let Some(session) = self.registry.get_mut(id) {
-            session.is_member = true;
-        }
         self.wake_group(group);
     }
 
@@ -62,10 +59,6 @@ impl Broker {
         let Some(group) = self.groups.find(filter) else {
             return;
         };
-        if let Some(session) = self.registry.get_mut(id) {
-            let is_member = session.shared_filters().next().is_some();
-            session.is_member = is_member;
-        }
         let Some(left) = self.groups.get_mut(group) else {
             return;
         };
@@ -246,7 +239,10 @@ impl Broker {
 
     /// A session may have room: so may its groups.
     pub(super) fn wake_groups_of(&mut self, id: SessionId) {
-        let session = self.registry.get(id).filter(|session| session.is_member);
+        if self.groups.len() == 0 {
+            return;
+        }
+        let session = self.registry.get(id);
         for filter in session.into_iter().flat_map(Session::shared_filters) {
             let group = self.groups.find(filter);
             let group = group.and_then(|id| self.groups.get_mut(id));

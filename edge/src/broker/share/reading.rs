@@ -169,7 +169,7 @@ impl Broker {
             return;
         };
         session.fetching = Some((lane, from));
-        session.is_repeating = true;
+        session.inflight.is_repeating = true;
         self.outputs.push_back(Output::Fetch {
             reader: ReaderId::Session(id),
             lane,
