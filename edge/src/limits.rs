@@ -6,15 +6,16 @@
 //! the ceiling is refused here and never starts.
 
 mod check;
+mod listener;
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sync::{Lane, PerLane};
 
 use self::check::Check;
+pub use self::listener::{Address, Listener};
 use crate::config::{Cloud, Config, ConfigError, LaneRetention, LimitsSection, Logging};
 
 /// A configuration that can be used.
@@ -26,8 +27,8 @@ pub struct Limits {
     pub data: PathBuf,
     /// Whether the process gives up what it does not need.
     pub self_protection: bool,
-    /// Where devices connect; at least one.
-    pub listeners: Vec<SocketAddr>,
+    /// Where devices connect, in the order of their [`crate::broker::ListenerId`]; at least one.
+    pub listeners: Vec<Listener>,
     /// The cluster, with its secrets still in their files.
     pub cloud: Option<Cloud>,
     /// Filters of the lanes above normal.
@@ -52,8 +53,11 @@ pub struct Limits {
     pub outbound_bytes: usize,
     /// What may wait for all sockets together.
     pub outbound_total_bytes: usize,
-    /// Packets that have arrived in part, of all connections together.
+    /// Packets that have arrived in part and topics behind clients' aliases, of all connections
+    /// together.
     pub inbound_total_bytes: usize,
+    /// Topics behind aliases that clients were given, of all connections together.
+    pub alias_bytes: usize,
     /// Records read ahead for the uplink.
     pub read_ahead_bytes: usize,
     /// Records sent and not acknowledged on one connection to the cloud.
@@ -93,6 +97,8 @@ const BRIDGE_CONNECTION_BYTES: u64 = 256 << 10;
 /// A connection's task, packet state and socket bookkeeping in this process. Measured together with
 /// a session: 3.6 to 4.3 KB.
 const CONNECTION_BYTES: u64 = 3 << 10;
+/// What a serial line keeps beside its longest packet.
+const SERIAL_BYTES: u64 = 8 << 10;
 /// A session's entry, with the nodes that one subscription takes.
 const SESSION_BYTES: u64 = 1 << 10;
 /// A retained message's entry, without its record.
@@ -132,7 +138,7 @@ impl Limits {
                 .unwrap_or_else(|| "edge".to_owned()),
             data: config.gateway.data.clone(),
             self_protection: config.gateway.self_protection,
-            listeners: check.listeners(&config.listener)?,
+            listeners: check.listeners(config)?,
             cloud: config.cloud.clone(),
             lane_filters: check.lane_filters(config)?,
             retention: PerLane::from_fn(|lane| config.retention.lane(lane).clone()),
@@ -146,6 +152,7 @@ impl Limits {
             outbound_bytes: usize_of(share(128, 64 << 10, 1 << 20)),
             outbound_total_bytes: usize_of(share(10, 512 << 10, 64 << 20)),
             inbound_total_bytes: usize_of(share(16, 256 << 10, 64 << 20)),
+            alias_bytes: usize_of(share(256, 32 << 10, 4 << 20)),
             read_ahead_bytes: usize_of(share(64, 256 << 10, 4 << 20)),
             flight_bytes: usize_of(share(64, 256 << 10, 1 << 20)),
             hold: Duration::from_secs(config.sync.hold_seconds),
@@ -184,6 +191,10 @@ impl Limits {
             ("program", PROGRAM_BYTES),
             ("connections", section.connections as u64 * CONNECTION_BYTES),
             (
+                "their TLS and WebSocket",
+                listener::worst_layers(&self.listeners, section.connections),
+            ),
+            (
                 "sessions",
                 section.sessions as u64 * SESSION_BYTES + self.session_bytes as u64,
             ),
@@ -199,12 +210,23 @@ impl Limits {
                 "packets leaving",
                 self.outbound_total_bytes as u64 + packet_bytes,
             ),
+            ("serial lines", self.worst_lines()),
+            ("topic aliases", self.alias_bytes as u64),
             ("waiting for a commit", 2 * self.waiting_bytes),
             // All of the journal, when the disk is full and nothing can be flushed.
             ("committed, not yet in redb", self.journal_bytes),
             ("redb", redb),
             ("cloud", cloud),
         ]
+    }
+
+    /// The buffer that frames are put together in, and small ones.
+    fn worst_lines(&self) -> u64 {
+        let line = |listener: &Listener| match listener.address {
+            Address::Serial { .. } => u64::from(listener.packet_bytes) + SERIAL_BYTES,
+            Address::Tcp(_) | Address::Unix { .. } => 0,
+        };
+        self.listeners.iter().map(line).sum()
     }
 
     /// Up: what is in flight on each connection and what was read ahead. Down: messages that are
@@ -238,7 +260,7 @@ impl fmt::Display for Limits {
         writeln!(f, "gateway.data = {}", self.data.display())?;
         writeln!(f, "gateway.self_protection = {}", self.self_protection)?;
         for listener in &self.listeners {
-            writeln!(f, "listener.address = {listener}")?;
+            listener.fmt(f)?;
         }
         match &self.cloud {
             None => writeln!(f, "cloud = none")?,

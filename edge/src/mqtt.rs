@@ -19,6 +19,7 @@ mod outbound;
 mod room;
 mod settings;
 mod traffic;
+mod words;
 
 pub use connection::Connection;
 pub use error::PeerError;

@@ -31,7 +31,7 @@ impl Groups {
                 Some((id, None))
             }
             Some((id, Source::Logged(lane, offset))) => Some((id, Some((*lane, *offset)))),
-            Some((id, Source::Passing | Source::Kept(_) | Source::Lost)) => Some((id, None)),
+            Some((id, Source::Passing | Source::Kept { .. } | Source::Lost)) => Some((id, None)),
             None => None,
         };
         encode(&StoredNote::new(value, place))

@@ -5,6 +5,8 @@
 //! wait (sockets, the disk, the cloud) belongs to the tasks around it.
 
 mod commits;
+mod lines;
+mod links;
 mod reading;
 
 use std::collections::VecDeque;
@@ -17,12 +19,14 @@ use tracing::warn;
 use super::announce::{Announcer, LinkCounts};
 use super::committer::{Committer, Owner};
 use super::disk::Request;
-use super::peers::{Peer, Peers, Signals};
+use super::peers::{Peer, Peers};
 use super::quiet::Quiet;
 use super::signal::Signal;
-use crate::broker::{Broker, ConnectionId, Event, Input, ListenerId, Output, ReaderId};
+use super::terms::Terms;
+use crate::broker::{Broker, ConnectionId, Event, Input, Output, ReaderId};
+use crate::link::serial;
 use crate::log::{Budget, Reader, Reason};
-use crate::mqtt::{self, Connection, TrafficCounts};
+use crate::mqtt::TrafficCounts;
 use crate::uplink::{Uplink, Wish};
 
 /// Wakes the tasks around the core.
@@ -51,7 +55,7 @@ pub(crate) struct Core {
     pub(crate) announcer: Option<Announcer>,
     pub(super) links: LinkCounts,
     peers: Peers,
-    mqtt: Rc<mqtt::Settings>,
+    terms: Terms,
     connection_limit: usize,
     fetches: VecDeque<Fetch>,
     touched: Vec<ConnectionId>,
@@ -61,6 +65,7 @@ pub(crate) struct Core {
     alarm: Option<Instant>,
     is_refusing: bool,
     quiet: Quiet,
+    lines: Vec<Rc<serial::Counters>>,
 }
 
 /// Somebody wants records of the log.
@@ -107,7 +112,7 @@ impl Core {
         committer: Committer,
         reader: Reader,
         uplink: Option<Uplink>,
-        mqtt: mqtt::Settings,
+        terms: Terms,
         connection_limit: usize,
     ) -> Self {
         Self {
@@ -120,7 +125,7 @@ impl Core {
             announcer: None,
             links: LinkCounts::default(),
             peers: Peers::default(),
-            mqtt: Rc::new(mqtt),
+            terms,
             connection_limit,
             fetches: VecDeque::new(),
             touched: Vec::new(),
@@ -129,26 +134,8 @@ impl Core {
             alarm: None,
             is_refusing: false,
             quiet: Quiet::default(),
+            lines: Vec::new(),
         }
-    }
-
-    /// A link was accepted. `None` when there is no place left: drop the link.
-    pub(crate) fn accept(&mut self, now: Now) -> Option<(ConnectionId, Rc<Signals>)> {
-        if self.peers.count() >= self.connection_limit {
-            if let Some(times) = self.quiet.may_say(now.instant, "connections") {
-                warn!(
-                    "connection refused: all {} are in use{times}",
-                    self.connection_limit
-                );
-            }
-            return None;
-        }
-        self.links.accepted += 1;
-        let settings = self.mqtt.clone();
-        Some(
-            self.peers
-                .insert(|id| Connection::new(id, settings, ListenerId::default(), now)),
-        )
     }
 
     /// Bytes came from a client. [`Core::go_on`] deals with them.
@@ -167,7 +154,7 @@ impl Core {
         while let Some(input) = self.next_input(id) {
             self.broker.handle(now, input);
             self.settle(now);
-            if push == Push::Gentle && self.mqtt.is_nearly_crowded() {
+            if push == Push::Gentle && self.terms.shared().is_nearly_crowded() {
                 progress = Progress::Held;
                 break;
             }
@@ -205,22 +192,6 @@ impl Core {
             self.held_back.push(id);
         }
         !is_full && peer.connection.wants_more()
-    }
-
-    /// A link is gone, from either side.
-    pub(crate) fn lost(&mut self, now: Now, id: ConnectionId, name: &dyn std::fmt::Display) {
-        let Some(peer) = self.peers.find(id) else {
-            return;
-        };
-        if let Some(error) = peer.connection.peer_error()
-            && let Some(times) = self.quiet.may_say(now.instant, error.reason_code().name())
-        {
-            warn!("{name} was disconnected: {error}{times}");
-        }
-        peer.connection.handle_lost();
-        self.hear(now, id);
-        self.peers.remove(id);
-        self.pump(now);
     }
 
     /// Does what is due and says when to come back.
@@ -265,6 +236,7 @@ impl Core {
             }
             self.hear(now, id);
         }
+        self.tell_of_damage(now);
         self.release();
         self.announce(now);
         self.notes.push_back(Request::Maintain);
@@ -289,7 +261,7 @@ impl Core {
 
     /// What all connections received and sent.
     pub(super) fn traffic(&self) -> TrafficCounts {
-        self.mqtt.traffic.counts()
+        self.terms.shared().traffic.counts()
     }
 
     /// How many clients are connected.
