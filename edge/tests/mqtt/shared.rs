@@ -237,6 +237,7 @@ fn qos_2_of_a_session_that_ended_goes_to_nobody() {
 
 #[test]
 fn qos_2_of_a_session_that_ends_with_its_connection_goes_to_nobody() {
+    // [MQTT-4.8.2-5]
     let mut world = World::new();
     let first = member(&mut world, &hello(V5, "a"));
     let other = member(&mut world, &hello(V5, "b").durable());
