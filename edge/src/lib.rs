@@ -18,4 +18,5 @@ pub mod log;
 pub mod logging;
 pub mod mqtt;
 mod serve;
+mod sys;
 mod uplink;

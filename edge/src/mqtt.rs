@@ -18,9 +18,11 @@ mod opening;
 mod outbound;
 mod room;
 mod settings;
+mod traffic;
 mod words;
 
 pub use connection::Connection;
 pub use error::PeerError;
 pub use memory::Memory;
 pub use settings::Settings;
+pub use traffic::{Traffic, TrafficCounts};
