@@ -19,4 +19,5 @@ pub mod logging;
 pub mod memory;
 pub mod mqtt;
 mod serve;
+mod sys;
 mod uplink;

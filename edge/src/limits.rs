@@ -70,7 +70,9 @@ pub struct Limits {
     pub acknowledge_timeout: Duration,
     /// The longest wait between two tries to connect.
     pub backoff_max: Duration,
-    /// Filters and wills of all sessions.
+    /// From one look at the `$SYS` topics to the next; `None` for none of these topics.
+    pub sys_interval: Option<Duration>,
+    /// Filters and wills of all sessions, and groups of shared subscriptions.
     pub session_bytes: usize,
     /// The section as written.
     pub section: LimitsSection,
@@ -150,13 +152,15 @@ impl Limits {
             outbound_bytes: usize_of(share(128, 64 << 10, 1 << 20)),
             outbound_total_bytes: usize_of(share(10, 512 << 10, 64 << 20)),
             inbound_total_bytes: usize_of(share(16, 256 << 10, 64 << 20)),
-            alias_bytes: usize_of(share(256, 32 << 10, 4 << 20)),
+            alias_bytes: usize_of(share(512, 32 << 10, 4 << 20)),
             read_ahead_bytes: usize_of(share(64, 256 << 10, 4 << 20)),
             flight_bytes: usize_of(share(64, 256 << 10, 1 << 20)),
             hold: Duration::from_secs(config.sync.hold_seconds),
             watch_offsets: config.sync.watch_offsets,
             acknowledge_timeout: Duration::from_secs(config.sync.acknowledge_timeout_seconds),
             backoff_max: Duration::from_secs(config.sync.backoff_max_seconds),
+            sys_interval: (config.gateway.sys_interval_seconds > 0)
+                .then(|| Duration::from_secs(config.gateway.sys_interval_seconds)),
             session_bytes: usize_of(share(32, 256 << 10, 16 << 20)),
             section,
             log: config.log.clone(),
@@ -300,6 +304,7 @@ impl fmt::Display for Limits {
         writeln!(f, "limits.sessions = {}", self.section.sessions)?;
         writeln!(f, "limits.packet_bytes = {}", self.section.packet_bytes)?;
         writeln!(f, "limits.inflight_count = {}", self.section.inflight_count)?;
+        writeln!(f, "limits.shared_groups = {}", self.section.shared_groups)?;
         for (what, limit, parts) in [
             ("memory", Some(self.section.memory_bytes), &self.memory),
             ("disk", None, &self.disk),

@@ -15,6 +15,7 @@ use super::event::{ConnectionId, Delivery, Event, Note, Output, SessionId, Token
 use super::inflight::Source;
 use super::outcome::{Outcome, Refusal};
 use super::session::Match;
+use super::share::room_for;
 use super::subscriptions::Entry;
 
 /// A message whose commit is not answered yet.
@@ -70,6 +71,9 @@ impl Broker {
         };
         self.counters.published += 1;
         let origin = Origin::Client { connection, token };
+        if is_own_topic(record.topic()) {
+            return self.refuse(&Publication::new(record, origin), Refusal::NotAuthorized);
+        }
         let (mut changes, mut kept) = (Vec::new(), None);
         if let Some(note) = note {
             match self.put_note(id, &note, None) {
@@ -91,6 +95,15 @@ impl Broker {
     pub(super) fn handle_from_cloud(&mut self, record: Record, token: Token, changes: Vec<Change>) {
         let origin = Origin::Cloud { token };
         self.distribute(Publication::new(record, origin), changes);
+    }
+
+    /// Says something of the gateway's own to whom it concerns.
+    pub(super) fn handle_announce(&mut self, record: Record) {
+        let mut found = std::mem::take(&mut self.found);
+        self.look_up(record.topic(), &mut found);
+        self.pass_on(&record, &found, 0);
+        self.found = found;
+        self.retained.announce(record);
     }
 
     /// Sends a record on its way, committing `changes` with it.
@@ -215,7 +228,7 @@ impl Broker {
     }
 
     /// Finds out who wants a record. Leaves the sessions' subscriptions in `found`, those of one
-    /// session in a row.
+    /// session in a row, and then the groups.
     fn weigh(&self, record: &Record, lane: Lane, found: &mut Vec<Entry>) -> Demand {
         let is_routed = self.look_up(record.topic(), found);
         let is_routed = is_routed && !record.is_from_cloud();
@@ -227,13 +240,22 @@ impl Broker {
         if record.qos() == 0 {
             return demand;
         }
-        let mut rest = found.as_slice();
+        let (sessions, groups) = Entry::split(found);
+        let mut rest = sessions;
         while let Some((index, matched)) = self.next_match(&mut rest, record) {
             if matched.qos > 0 {
                 demand.has_readers = true;
                 let session = self.registry.at(index);
                 demand.needs_log |=
                     session.is_some_and(|it| it.is_durable() || !it.takes_live(lane));
+            }
+        }
+        let room = room_for(sessions, groups);
+        for entry in groups {
+            let group = self.groups.at(entry.group_index());
+            if let Some(group) = group.filter(|group| group.has_readers()) {
+                demand.has_readers = true;
+                demand.needs_log |= self.needs_log_shared(group, lane, room);
             }
         }
         // A later message of a topic must not overtake an earlier one.
@@ -287,10 +309,11 @@ impl Broker {
         }
     }
 
-    /// Hands a record to the connected sessions whose effective QoS is at most `qos_maximum`,
-    /// without the log.
+    /// Hands a record to the connected sessions and groups whose effective QoS is at most
+    /// `qos_maximum`, without the log.
     fn pass_on(&mut self, record: &Record, found: &[Entry], qos_maximum: u8) {
-        let mut rest = found;
+        let (mut rest, groups) = Entry::split(found);
+        self.pass_on_shared(record, groups, (room_for(rest, groups), qos_maximum));
         while let Some((index, matched)) = self.next_match(&mut rest, record) {
             let Some(session) = self.registry.at_mut(index) else {
                 continue;
@@ -317,8 +340,8 @@ impl Broker {
         }
     }
 
-    /// Hands a committed record to the live sessions that want it with QoS over 0. One without
-    /// room is behind from here on.
+    /// Hands a committed record to the live sessions and groups that want it with QoS over 0. One
+    /// without room is behind from here on.
     fn offer(&mut self, record: &Record, lane: Lane, offset: Offset) {
         // A commit may have taken long. [MQTT-3.3.2-5]
         if record.qos() == 0 || is_expired(record, self.now.wall) {
@@ -326,7 +349,10 @@ impl Broker {
         }
         let mut found = std::mem::take(&mut self.found);
         self.look_up(record.topic(), &mut found);
-        let mut rest = found.as_slice();
+        let (mut rest, groups) = Entry::split(&found);
+        for entry in groups {
+            self.offer_shared(entry.group_index(), lane, offset, record);
+        }
         while let Some((index, matched)) = self.next_match(&mut rest, record) {
             let Some(session) = self.registry.at_mut(index) else {
                 continue;
@@ -405,6 +431,12 @@ pub(super) fn published_at(record: &Record, time: WallTime) -> Record {
         properties: record.properties(),
         payload: record.payload(),
     })
+}
+
+/// Whether a topic is below `$SYS`, where only the gateway speaks.
+pub(super) fn is_own_topic(topic: &str) -> bool {
+    let rest = topic.strip_prefix("$SYS");
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Whether a record's expiry interval has passed. One of 0 counts as a second, so that those who

@@ -16,15 +16,17 @@ use std::time::Duration;
 use sync::{Instant, Lane, Now, Offset, PerLane};
 use tracing::warn;
 
+use super::announce::{Announcer, LinkCounts};
 use super::committer::{Committer, Owner};
 use super::disk::Request;
 use super::peers::{Peer, Peers};
 use super::quiet::Quiet;
 use super::signal::Signal;
 use super::terms::Terms;
-use crate::broker::{Broker, ConnectionId, Event, Input, Output, SessionId};
+use crate::broker::{Broker, ConnectionId, Event, Input, Output, ReaderId};
 use crate::link::serial;
 use crate::log::{Budget, Reader, Reason};
+use crate::mqtt::TrafficCounts;
 use crate::uplink::{Uplink, Wish};
 
 /// Wakes the tasks around the core.
@@ -49,6 +51,9 @@ pub(crate) struct Core {
     /// Requests for the writer thread that are not commits.
     pub(crate) notes: VecDeque<Request>,
     pub(crate) wakes: Rc<Wakes>,
+    /// Who says what the `$SYS` topics say; `None` for nobody.
+    pub(crate) announcer: Option<Announcer>,
+    pub(super) links: LinkCounts,
     peers: Peers,
     terms: Terms,
     connection_limit: usize,
@@ -65,8 +70,8 @@ pub(crate) struct Core {
 
 /// Somebody wants records of the log.
 enum Fetch {
-    Session {
-        session: SessionId,
+    Broker {
+        reader: ReaderId,
         lane: Lane,
         from: Offset,
         budget: Budget,
@@ -117,6 +122,8 @@ impl Core {
             uplink,
             notes: VecDeque::new(),
             wakes: Rc::default(),
+            announcer: None,
+            links: LinkCounts::default(),
             peers: Peers::default(),
             terms,
             connection_limit,
@@ -133,6 +140,7 @@ impl Core {
 
     /// Bytes came from a client. [`Core::go_on`] deals with them.
     pub(crate) fn received(&mut self, now: Now, id: ConnectionId, bytes: &[u8]) {
+        self.links.bytes_received += bytes.len() as u64;
         if let Some(peer) = self.peers.find(id) {
             peer.connection.handle_bytes(now, bytes);
             self.touch(id);
@@ -165,6 +173,7 @@ impl Core {
     ) -> Option<Vec<u8>> {
         let peer = self.peers.find(id)?;
         let bytes = peer.connection.take_outbound(empty);
+        self.links.bytes_sent += bytes.len() as u64;
         peer.deaf_since = None;
         let is_over = bytes.is_empty() && peer.connection.is_closed();
         self.hear(now, id);
@@ -229,6 +238,7 @@ impl Core {
         }
         self.tell_of_damage(now);
         self.release();
+        self.announce(now);
         self.notes.push_back(Request::Maintain);
         self.wakes.commit.raise();
         self.pump(now);
@@ -247,6 +257,11 @@ impl Core {
         }
         self.committer.hurry(now.instant);
         self.pump(now);
+    }
+
+    /// What all connections received and sent.
+    pub(super) fn traffic(&self) -> TrafficCounts {
+        self.terms.shared().traffic.counts()
     }
 
     /// How many clients are connected.
@@ -298,7 +313,7 @@ impl Core {
                     .add(now.instant, Owner::Broker(ticket), changes, urgency);
             }
             Output::Fetch {
-                session,
+                reader,
                 lane,
                 from,
                 maximum_count,
@@ -308,8 +323,8 @@ impl Core {
                     records: maximum_count,
                     bytes: maximum_bytes,
                 };
-                self.fetches.push_back(Fetch::Session {
-                    session,
+                self.fetches.push_back(Fetch::Broker {
+                    reader,
                     lane,
                     from,
                     budget,

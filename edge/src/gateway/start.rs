@@ -8,6 +8,7 @@ use cloud_bridge::{Bridge, Credentials, Endpoint, Tls};
 use sync::{Engine, Epoch, Lane, LaneExtent, Now, Origin, PerLane, Start, Table};
 use tracing::{info, warn};
 
+use super::announce::Announcer;
 use super::certificates::Prepared;
 use super::committer::{self, Committer};
 use super::core::Core;
@@ -107,7 +108,11 @@ pub(super) fn start(limits: &Limits) -> Result<Started, GatewayError> {
     let committer = Committer::new(committer_settings(limits));
     let connections = limits.section.connections;
     let terms = terms(limits);
-    let core = Core::new(broker, committer, reader, uplink, terms, connections);
+    let mut core = Core::new(broker, committer, reader, uplink, terms, connections);
+    let announcer = |interval| Announcer::new(interval, limits.data.clone());
+    core.announcer = limits.sys_interval.map(announcer);
+    // The first client is to find it.
+    core.announce(now);
     Ok(Started { core, disk, bridge })
 }
 
@@ -305,6 +310,8 @@ fn broker_settings(limits: &Limits, seed: u64) -> broker::Settings {
     broker::Settings {
         session_count_maximum: section.sessions,
         subscription_count_maximum: section.subscriptions_per_session,
+        group_count_maximum: section.shared_groups,
+        share_name_bytes_maximum: section.share_name_bytes,
         session_bytes_maximum: limits.session_bytes,
         session_expiry_maximum: section.session_expiry_seconds,
         inflight_maximum: section.inflight_count,

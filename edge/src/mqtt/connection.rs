@@ -146,7 +146,7 @@ impl Connection {
             }
             (State::Connecting(greeting), Event::Refused(refusal)) => {
                 let connack = greeting.refuse(refusal);
-                self.outbound.extend(connack);
+                self.send_connack(&connack);
                 self.state = State::Closing;
             }
             (State::Connected(_), Event::Closed(CloseReason::TakenOver)) => {
@@ -282,6 +282,15 @@ impl Connection {
         if fits {
             let sent = packet.encode(version, &mut self.outbound);
             debug_assert!(sent.is_ok(), "a packet that has a length can be encoded");
+            self.settings.traffic.note_sent();
+        }
+    }
+
+    /// Sends an encoded CONNACK, if there is one.
+    pub(super) fn send_connack(&mut self, connack: &[u8]) {
+        if !connack.is_empty() {
+            self.outbound.extend_from_slice(connack);
+            self.settings.traffic.note_sent();
         }
     }
 
@@ -355,6 +364,7 @@ impl Connection {
             let Some((packet, taken)) = decoded else {
                 return Ok(());
             };
+            self.settings.traffic.note_received(&packet);
             self.handle_packet(now, established, packet)?;
             *consumed += taken;
         }

@@ -179,7 +179,6 @@ impl Greeting {
             (settings.topic_alias_maximum > 0)
                 .then_some(Property::TopicAliasMaximum(settings.topic_alias_maximum)),
             (keep_alive != self.keep_alive).then_some(Property::ServerKeepAlive(keep_alive)),
-            Some(Property::SharedSubscriptionAvailable(false)),
             response.map(Property::ResponseInformation),
         ];
         let mut writer = PropertyWriter::new(bytes, PropertySet::CONNACK);

@@ -22,6 +22,7 @@ impl Connection {
         else {
             return Ok(0);
         };
+        self.settings.traffic.note_connect();
         let version = connect.version;
         let greeting = Greeting::read(&connect).inspect_err(|error| {
             let words = match wants_words(&connect) {
@@ -30,7 +31,7 @@ impl Connection {
             };
             let limit = packet_bytes_maximum(&connect);
             let connack = refuse(version, error.reason_code(), &words, limit);
-            self.outbound.extend(connack);
+            self.send_connack(&connack);
         })?;
         let asked = greeting.ask(now, self.id, &connect);
         self.inputs.push_back(Input::Connect(Box::new(asked)));
@@ -47,7 +48,6 @@ impl Connection {
         if connack.is_empty() {
             return self.withdraw();
         }
-        self.outbound.extend(connack);
         self.last_received = now.instant;
         let alias_maximum = greeting
             .topic_alias_maximum
@@ -68,6 +68,7 @@ impl Connection {
             unanswered: 0,
             forwarded: Vec::new(),
         });
+        self.send_connack(&connack);
         // [MQTT-4.4.0-1]
         for (packet_identifier, step) in &established.inflight.outbound {
             if matches!(step, Outbound::Released) {
@@ -101,7 +102,7 @@ impl Connection {
         };
         if let Some(version) = version {
             let connack = refuse(version, error.reason_code(), &Words::of(error), u32::MAX);
-            self.outbound.extend(connack);
+            self.send_connack(&connack);
         }
     }
 }

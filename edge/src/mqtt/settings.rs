@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::traffic::Traffic;
 use crate::memory::Memory;
 
 /// Limits; the defaults fit a gateway with 64 MiB.
@@ -43,6 +44,8 @@ pub struct Settings {
     pub outbound_total_bytes_maximum: usize,
     /// What is held of the three now, by the connections of all listeners.
     pub memory: Rc<Memory>,
+    /// What came and went, by the connections of all listeners.
+    pub traffic: Rc<Traffic>,
 }
 
 impl Settings {
@@ -69,6 +72,7 @@ impl Default for Settings {
             inbound_total_bytes_maximum: 4 << 20,
             outbound_total_bytes_maximum: 6 << 20,
             memory: Rc::default(),
+            traffic: Rc::default(),
         }
     }
 }

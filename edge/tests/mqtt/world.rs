@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use edge::broker::{
-    Broker, ConnectionId, Input, ListenerId, Outcome, Output, Refusal, SessionId, Settings, Stored,
+    Broker, ConnectionId, Input, ListenerId, Outcome, Output, ReaderId, Refusal, Settings, Stored,
     Ticket, Urgency,
 };
 use edge::mqtt::{self, Connection};
@@ -38,7 +38,7 @@ pub(crate) enum Commits {
     Wait,
 }
 
-type Fetch = (SessionId, Lane, Offset, usize);
+type Fetch = (ReaderId, Lane, Offset, usize);
 
 pub(crate) struct World {
     pub(crate) now: Now,
@@ -718,14 +718,14 @@ impl World {
                 self.waiting.push_back((ticket, changes, urgency));
             }
             Output::Fetch {
-                session,
+                reader,
                 lane,
                 from,
                 maximum_count,
                 ..
             } => {
                 self.fetch_count += 1;
-                self.fetches.push_back((session, lane, from, maximum_count));
+                self.fetches.push_back((reader, lane, from, maximum_count));
             }
             Output::ToConnection { connection, event } => {
                 let now = self.now;
@@ -781,7 +781,7 @@ impl World {
         place
     }
 
-    fn answer_fetch(&mut self, (session, lane, from, maximum_count): Fetch) {
+    fn answer_fetch(&mut self, (reader, lane, from, maximum_count): Fetch) {
         let records = &self.disk.lanes[lane as usize];
         let start = from.max(self.disk.first[lane]);
         let found: Vec<_> = (start.0..records.len() as u64)
@@ -790,7 +790,7 @@ impl World {
             .collect();
         let next = found.last().map_or(start, |(offset, _)| offset.next());
         let input = Input::Fetched {
-            session,
+            reader,
             lane,
             from,
             records: found,
