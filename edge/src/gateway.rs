@@ -6,6 +6,7 @@
 
 mod announce;
 mod certificates;
+mod client;
 mod committer;
 mod core;
 mod disk;

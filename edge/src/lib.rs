@@ -1,8 +1,8 @@
-//! The gateway: MQTT views over one embedded log, and the drivers that connect them to sockets,
+//! The gateway: MQTT and NATS views over one embedded log, and the drivers that connect them to sockets,
 //! disk and cloud.
 //!
 //! Layers, top to bottom: drivers (`gateway`, `serve`, `uplink`) wait, feed, drain and obey; the
-//! views (`mqtt`) and the `broker` think, without clocks, sockets or files; `log` makes durable;
+//! views (`mqtt`, `nats`) and the `broker` think, without clocks, sockets or files; `log` makes durable;
 //! `link` carries bytes. `tests/architecture.rs` holds the imports to that.
 
 pub mod admin;
@@ -18,6 +18,7 @@ pub mod log;
 pub mod logging;
 pub mod memory;
 pub mod mqtt;
+pub mod nats;
 mod serve;
 mod sys;
 mod uplink;

@@ -16,7 +16,7 @@ use sync::{Lane, PerLane};
 
 use self::check::Check;
 pub use self::listener::{Address, Listener};
-use crate::config::{Cloud, Config, ConfigError, LaneRetention, LimitsSection, Logging};
+use crate::config::{Cloud, Config, ConfigError, LaneRetention, LimitsSection, Logging, Protocol};
 
 /// A configuration that can be used.
 #[derive(Clone, Debug)]
@@ -58,6 +58,8 @@ pub struct Limits {
     pub inbound_total_bytes: usize,
     /// Topics behind aliases that clients were given, of all connections together.
     pub alias_bytes: usize,
+    /// Subscriptions of all NATS connections, beside what the broker keeps of them.
+    pub nats_bytes: usize,
     /// Records read ahead for the uplink.
     pub read_ahead_bytes: usize,
     /// Records sent and not acknowledged on one connection to the cloud.
@@ -153,6 +155,7 @@ impl Limits {
             outbound_total_bytes: usize_of(share(10, 512 << 10, 64 << 20)),
             inbound_total_bytes: usize_of(share(16, 256 << 10, 64 << 20)),
             alias_bytes: usize_of(share(512, 32 << 10, 4 << 20)),
+            nats_bytes: usize_of(share(256, 32 << 10, 4 << 20)),
             read_ahead_bytes: usize_of(share(64, 256 << 10, 4 << 20)),
             flight_bytes: usize_of(share(64, 256 << 10, 1 << 20)),
             hold: Duration::from_secs(config.sync.hold_seconds),
@@ -212,6 +215,7 @@ impl Limits {
             ),
             ("serial lines", self.worst_lines()),
             ("topic aliases", self.alias_bytes as u64),
+            ("subscriptions of NATS clients", self.worst_nats()),
             ("waiting for a commit", 2 * self.waiting_bytes),
             // All of the journal, when the disk is full and nothing can be flushed.
             ("committed, not yet in redb", self.journal_bytes),
@@ -227,6 +231,15 @@ impl Limits {
             Address::Tcp(_) | Address::Unix { .. } => 0,
         };
         self.listeners.iter().map(line).sum()
+    }
+
+    /// The rest of what its clients need is counted with that of all others.
+    fn worst_nats(&self) -> u64 {
+        let mut protocols = self.listeners.iter().map(|listener| listener.protocol);
+        match protocols.any(|protocol| protocol == Protocol::Nats) {
+            true => self.nats_bytes as u64,
+            false => 0,
+        }
     }
 
     /// Up: what is in flight on each connection and what was read ahead. Down: messages that are

@@ -41,6 +41,12 @@ const LAYERS: &[Layer] = &[
         never: CLOCKS_AND_IO,
     },
     Layer {
+        module: "nats",
+        inside: &["nats", "broker", "memory"],
+        crates: &["sync", "wire", "std", "core", "bytes"],
+        never: CLOCKS_AND_IO,
+    },
+    Layer {
         module: "sys",
         inside: &["sys", "mqtt"],
         crates: &["sync", "std", "core"],

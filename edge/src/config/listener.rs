@@ -66,15 +66,17 @@ pub enum Address {
     Serial(PathBuf),
 }
 
-/// What carries the packets.
+/// What is spoken, and what carries it.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
 pub enum Protocol {
-    /// Nothing but themselves.
+    /// MQTT, carried by nothing else.
     #[default]
     Mqtt,
     /// Frames of RFC 6455, for browsers and through HTTP proxies.
     Websocket,
+    /// NATS instead of MQTT.
+    Nats,
 }
 
 /// Whether clients show a certificate.
@@ -179,8 +181,8 @@ mod tests {
             ),
             (
                 "address = \"[::1]:1\"\nprotocol = \"ws\"\n",
-                "edge.toml:3: listener.protocol: found unknown variant `ws`, allowed is `mqtt` or \
-                 `websocket`",
+                "edge.toml:3: listener.protocol: found unknown variant `ws`, allowed is one of \
+                 `mqtt`, `websocket`, `nats`",
             ),
             (
                 "address = \"[::1]:1\"\n[listener.tls]\ncertificate_file = \"a\"\n",

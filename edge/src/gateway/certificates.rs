@@ -96,6 +96,7 @@ fn files(tls: &ListenerTls, protocol: Protocol) -> Files {
         clients,
         application: match protocol {
             Protocol::Mqtt => b"mqtt",
+            Protocol::Nats => b"nats",
             // What a browser wants to speak before it speaks WebSocket.
             Protocol::Websocket => b"http/1.1",
         },

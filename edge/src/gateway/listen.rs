@@ -6,7 +6,7 @@
 
 use std::fmt::Display;
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::rc::Rc;
 
 use embedded_io_async::{BufRead, Write};
@@ -15,11 +15,13 @@ use tracing::{info, warn};
 
 use super::certificates::Certificates;
 use super::error::GatewayError;
-use super::{ACCEPT_PAUSE, Shared};
-use crate::broker::ListenerId;
+use super::peers::Signals;
+use super::{ACCEPT_PAUSE, Shared, shown};
+use crate::broker::{ConnectionId, ListenerId};
 use crate::config::{IdentityAsUser, Protocol};
 use crate::limits::{self, Address};
 use crate::link::{Finish, ReadBuffer, Turnstile, layered, serial, socket, tcp, unix};
+use crate::nats::Ends;
 use crate::serve::{open_and_serve, serve};
 
 /// An open listener.
@@ -28,6 +30,9 @@ pub(super) struct Listener {
     place: Place,
     has_websocket: bool,
     names_clients: bool,
+    /// Its own end of each link.
+    host: String,
+    port: u16,
 }
 
 /// A place where links come from.
@@ -61,6 +66,23 @@ impl Serving {
     }
 }
 
+impl Listener {
+    /// Asks the core for a place for a link.
+    fn admit(
+        &self,
+        shared: &Shared,
+        client_ip: Option<IpAddr>,
+    ) -> Option<(ConnectionId, Rc<Signals>)> {
+        let ends = || Ends {
+            host: self.host.clone(),
+            port: self.port,
+            client_ip: client_ip.map(|ip| ip.to_string()),
+        };
+        let mut core = shared.core.borrow_mut();
+        core.accept(shared.now(), self.id, ends)
+    }
+}
+
 /// Opens every listener.
 ///
 /// # Errors
@@ -73,11 +95,16 @@ pub(super) fn open(listeners: &[limits::Listener]) -> Result<Vec<Listener>, Gate
         };
         let (place, address) = place(listener).map_err(failed)?;
         let has_websocket = listener.protocol == Protocol::Websocket;
-        let layers = match (&listener.tls, has_websocket) {
-            (None, false) => "",
-            (Some(_), false) => ", TLS",
-            (None, true) => ", WebSocket",
-            (Some(_), true) => ", WebSocket over TLS",
+        let layers = match (&listener.tls, listener.protocol) {
+            (None, Protocol::Mqtt) => "",
+            (Some(_), Protocol::Mqtt) => ", TLS",
+            (None, Protocol::Websocket) => ", WebSocket",
+            (Some(_), Protocol::Websocket) => ", WebSocket over TLS",
+            (_, Protocol::Nats) => ", NATS",
+        };
+        let (host, port) = match &address {
+            Address::Tcp(address) => (address.ip().to_string(), address.port()),
+            Address::Unix { path, .. } | Address::Serial { path, .. } => (shown(path), 0),
         };
         info!("listening on {address}{layers}");
         let names = listener.tls.as_ref().map(|tls| tls.identity_as_user);
@@ -86,6 +113,8 @@ pub(super) fn open(listeners: &[limits::Listener]) -> Result<Vec<Listener>, Gate
             place,
             has_websocket,
             names_clients: names == Some(IdentityAsUser::CommonName),
+            host,
+            port,
         })
     };
     listeners.iter().enumerate().map(open).collect()
@@ -138,14 +167,14 @@ async fn accept_one(serving: &Serving, listener: &Listener) -> io::Result<()> {
         }
         Place::Unix(socket) => {
             let (stream, peer) = socket.accept().await?;
-            welcome(serving, listener, peer, || {
+            welcome(serving, listener, (peer, None), || {
                 socket::link(stream, &serving.buffer)
             });
         }
         Place::Serial(line) => {
             let link = line.accept().await?;
             let name = line.counters().name().to_owned();
-            welcome(serving, listener, name, || link);
+            welcome(serving, listener, (name, None), || link);
         }
     }
     Ok(())
@@ -155,14 +184,14 @@ async fn accept_one(serving: &Serving, listener: &Listener) -> io::Result<()> {
 fn welcome<R, W>(
     serving: &Serving,
     listener: &Listener,
-    peer: impl Display + 'static,
+    (peer, client_ip): (impl Display + 'static, Option<IpAddr>),
     link: impl FnOnce() -> (R, W),
 ) where
     R: BufRead<Error = io::Error> + 'static,
     W: Write<Error = io::Error> + Finish + 'static,
 {
     let shared = serving.shared.clone();
-    let accepted = shared.core.borrow_mut().accept(shared.now(), listener.id);
+    let accepted = listener.admit(&shared, client_ip);
     if let Some(place) = accepted {
         let task = serve(shared, place, link(), peer);
         serving.clients.spawn(task).detach();
@@ -183,11 +212,10 @@ fn welcome_in_layers(
     };
     if layers.are_none() {
         let link = || socket::link(stream, &serving.buffer);
-        return welcome(serving, listener, peer, link);
+        return welcome(serving, listener, (peer, Some(peer.ip())), link);
     }
     let shared = serving.shared.clone();
-    let accepted = shared.core.borrow_mut().accept(shared.now(), listener.id);
-    let Some(place) = accepted else {
+    let Some(place) = listener.admit(&shared, Some(peer.ip())) else {
         return;
     };
     let link = layered::link(stream, &serving.buffer, layers);

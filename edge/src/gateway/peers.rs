@@ -1,17 +1,17 @@
-//! The connections of the gateway: a slab of MQTT states with the signals of their tasks.
+//! The connections of the gateway: a slab of protocol states with the signals of their tasks.
 
 use std::rc::Rc;
 
 use sync::Instant;
 
+use super::client::Client;
 use super::signal::Signal;
 use crate::broker::{ConnectionId, ListenerId};
-use crate::mqtt::Connection;
 
 /// One connected client.
 pub(crate) struct Peer {
     /// Its protocol state.
-    pub(crate) connection: Connection,
+    pub(crate) connection: Client,
     /// Where it came in.
     pub(crate) listener: ListenerId,
     /// What its task waits for.
@@ -55,7 +55,7 @@ impl Peers {
     pub(crate) fn insert(
         &mut self,
         listener: ListenerId,
-        make: impl FnOnce(ConnectionId) -> Connection,
+        make: impl FnOnce(ConnectionId) -> Client,
     ) -> (ConnectionId, Rc<Signals>) {
         let index = self.free.pop().unwrap_or_else(|| {
             self.places.push(Place {

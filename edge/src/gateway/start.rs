@@ -14,15 +14,15 @@ use super::committer::{self, Committer};
 use super::core::Core;
 use super::disk::Disk;
 use super::error::GatewayError;
-use super::terms::{self, Terms};
+use super::terms::{self, Protocol, Terms};
 use super::{shown, wall_time};
 use crate::broker::{self, Broker, Stored};
-use crate::config::Cloud;
+use crate::config::{self, Cloud};
 use crate::guard;
 use crate::limits::{self, Address, DOWNLINK_WINDOW, Limits, UNCONFIRMED};
 use crate::log::{self, Folder, LaneLimits, LogError, Opened, Overflow, Reader, Report};
-use crate::mqtt;
 use crate::uplink::{CURSOR_KEY, Uplink};
+use crate::{mqtt, nats};
 
 /// Everything that runs.
 pub(super) struct Started {
@@ -107,7 +107,7 @@ pub(super) fn start(limits: &Limits) -> Result<Started, GatewayError> {
     let disk = Disk::start(writer).map_err(GatewayError::Thread)?;
     let committer = Committer::new(committer_settings(limits));
     let connections = limits.section.connections;
-    let terms = terms(limits);
+    let terms = terms(limits, seed);
     let mut core = Core::new(broker, committer, reader, uplink, terms, connections);
     let announcer = |interval| Announcer::new(interval, limits.data.clone());
     core.announcer = limits.sys_interval.map(announcer);
@@ -329,16 +329,27 @@ fn broker_settings(limits: &Limits, seed: u64) -> broker::Settings {
 }
 
 /// One set of limits a listener, which differ in what the listener says itself.
-fn terms(limits: &Limits) -> Terms {
+fn terms(limits: &Limits, seed: u64) -> Terms {
     let shared = mqtt_settings(limits);
     let listener = |listener: &limits::Listener| {
-        let settings = mqtt::Settings {
-            packet_bytes_maximum: listener.packet_bytes,
-            ..shared.clone()
+        let protocol = match listener.protocol {
+            config::Protocol::Mqtt | config::Protocol::Websocket => {
+                Protocol::Mqtt(Rc::new(mqtt::Settings {
+                    packet_bytes_maximum: listener.packet_bytes,
+                    ..shared.clone()
+                }))
+            }
+            config::Protocol::Nats => Protocol::Nats(Rc::new(nats::Settings {
+                message_bytes_maximum: listener.packet_bytes as usize,
+                server_id: format!("{seed:016X}"),
+                memory: shared.memory.clone(),
+                ..nats_settings(limits)
+            })),
         };
-        terms::Listener::new(Rc::new(settings), listener.connections)
+        terms::Listener::new(protocol, listener.connections)
     };
-    Terms::new(limits.listeners.iter().map(listener).collect())
+    let listeners = limits.listeners.iter().map(listener).collect();
+    Terms::new(shared.clone(), listeners)
 }
 
 fn mqtt_settings(limits: &Limits) -> mqtt::Settings {
@@ -353,6 +364,20 @@ fn mqtt_settings(limits: &Limits) -> mqtt::Settings {
         outbound_total_bytes_maximum: limits.outbound_total_bytes,
         outbound_alias_bytes_maximum: limits.alias_bytes,
         ..mqtt::Settings::default()
+    }
+}
+
+fn nats_settings(limits: &Limits) -> nats::Settings {
+    let section = &limits.section;
+    nats::Settings {
+        server_name: limits.edge_id.clone(),
+        connect_timeout: Duration::from_secs(section.connect_timeout_seconds),
+        subscription_count_maximum: section.subscriptions_per_session,
+        subscription_bytes_maximum: limits.nats_bytes,
+        outbound_bytes_maximum: limits.outbound_bytes,
+        inbound_total_bytes_maximum: limits.inbound_total_bytes,
+        outbound_total_bytes_maximum: limits.outbound_total_bytes,
+        ..nats::Settings::default()
     }
 }
 

@@ -2,28 +2,61 @@
 
 use std::rc::Rc;
 
-use crate::broker::ListenerId;
-use crate::mqtt;
+use sync::Now;
+
+use super::client::Client;
+use crate::broker::{ConnectionId, ListenerId};
+use crate::nats::Ends;
+use crate::{mqtt, nats};
 
 /// The terms of all listeners, by [`ListenerId`]; at least one.
 pub(crate) struct Terms {
+    shared: mqtt::Settings,
     listeners: Vec<Listener>,
 }
 
 /// What one listener's connections have in common.
 pub(crate) struct Listener {
-    /// Limits of each connection; the memory in them is one for all listeners.
-    pub(crate) settings: Rc<mqtt::Settings>,
+    /// What its clients speak.
+    pub(crate) protocol: Protocol,
     /// One more connection is refused.
     pub(crate) connection_limit: usize,
     connection_count: usize,
 }
 
+/// A protocol with the limits of each connection; the memory in them is one for all listeners.
+#[derive(Clone)]
+pub(crate) enum Protocol {
+    Mqtt(Rc<mqtt::Settings>),
+    Nats(Rc<nats::Settings>),
+}
+
+impl Protocol {
+    /// Begins a connection. `ends` is asked where the client is told.
+    pub(crate) fn begin(
+        self,
+        id: ConnectionId,
+        listener: ListenerId,
+        ends: impl FnOnce() -> Ends,
+        now: Now,
+    ) -> Client {
+        match self {
+            Self::Mqtt(settings) => {
+                Client::Mqtt(mqtt::Connection::new(id, settings, listener, now))
+            }
+            Self::Nats(settings) => {
+                let connection = nats::Connection::new(id, settings, listener, &ends(), now);
+                Client::Nats(Box::new(connection))
+            }
+        }
+    }
+}
+
 impl Listener {
     /// Begins without connections.
-    pub(crate) const fn new(settings: Rc<mqtt::Settings>, connection_limit: usize) -> Self {
+    pub(crate) const fn new(protocol: Protocol, connection_limit: usize) -> Self {
         Self {
-            settings,
+            protocol,
             connection_limit,
             connection_count: 0,
         }
@@ -36,9 +69,10 @@ impl Listener {
 }
 
 impl Terms {
-    pub(crate) fn new(listeners: Vec<Listener>) -> Self {
+    /// Of each listener, and what they have in common.
+    pub(crate) fn new(shared: mqtt::Settings, listeners: Vec<Listener>) -> Self {
         assert!(!listeners.is_empty(), "a gateway has a listener");
-        Self { listeners }
+        Self { shared, listeners }
     }
 
     /// What holds for a listener's connections.
@@ -47,8 +81,8 @@ impl Terms {
     }
 
     /// What holds for all connections together.
-    pub(crate) fn shared(&self) -> &mqtt::Settings {
-        &self.listeners[0].settings
+    pub(crate) const fn shared(&self) -> &mqtt::Settings {
+        &self.shared
     }
 
     /// Counts a connection that begins.
@@ -68,11 +102,10 @@ mod tests {
 
     #[test]
     fn each_listener_has_its_own_count() {
-        let settings = Rc::new(mqtt::Settings::default());
-        let mut terms = Terms::new(vec![
-            Listener::new(settings.clone(), 1),
-            Listener::new(settings, 2),
-        ]);
+        let settings = mqtt::Settings::default();
+        let protocol = Protocol::Mqtt(Rc::new(settings.clone()));
+        let listener = |limit| Listener::new(protocol.clone(), limit);
+        let mut terms = Terms::new(settings, vec![listener(1), listener(2)]);
         let (first, second) = (ListenerId(0), ListenerId(1));
         terms.enter(first);
         terms.enter(second);

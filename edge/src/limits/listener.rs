@@ -61,7 +61,7 @@ impl Listener {
     #[must_use]
     pub const fn layer_bytes(&self) -> u64 {
         let websocket = match self.protocol {
-            Protocol::Mqtt => 0,
+            Protocol::Mqtt | Protocol::Nats => 0,
             Protocol::Websocket => WEBSOCKET_BYTES,
         };
         websocket + if self.tls.is_some() { TLS_BYTES } else { 0 }
@@ -98,8 +98,10 @@ impl fmt::Display for Listener {
             Address::Unix { mode, .. } => write!(f, ", mode = {mode:04o}")?,
             Address::Serial { baud, .. } => write!(f, ", baud = {baud}")?,
         }
-        if self.protocol == Protocol::Websocket {
-            write!(f, ", protocol = websocket")?;
+        match self.protocol {
+            Protocol::Mqtt => {}
+            Protocol::Websocket => write!(f, ", protocol = websocket")?,
+            Protocol::Nats => write!(f, ", protocol = nats")?,
         }
         let (connections, bytes) = (self.connections, self.packet_bytes);
         writeln!(f, ", connections = {connections}, packet_bytes = {bytes}")?;
@@ -156,7 +158,8 @@ impl Check<'_> {
             .listener
             .iter()
             .filter(|one| one.connections.is_none());
-        let layered = undecided.filter(|one| one.tls.is_some() || one.protocol != Protocol::Mqtt);
+        let layered =
+            undecided.filter(|one| one.tls.is_some() || one.protocol == Protocol::Websocket);
         let share = limits.memory_bytes / 8 / layered.count().max(1) as u64;
         let mut listeners = Vec::new();
         for written in &config.listener {
@@ -264,13 +267,21 @@ impl Check<'_> {
     fn layers(&self, listener: &Listener) -> Result<(), ConfigError> {
         let address = &listener.address;
         let is_tcp = matches!(address, Address::Tcp(_));
-        if !is_tcp && listener.protocol != Protocol::Mqtt {
-            let found = format!("websocket for {address}");
-            return self.refuse(
-                "listener.protocol",
-                found,
-                "mqtt, or an IP address and port",
-            );
+        let (key, is_line) = (
+            "listener.protocol",
+            matches!(address, Address::Serial { .. }),
+        );
+        match listener.protocol {
+            Protocol::Websocket if !is_tcp => {
+                let found = format!("websocket for {address}");
+                return self.refuse(key, found, "mqtt, or an IP address and port");
+            }
+            Protocol::Nats if is_line => {
+                let found = format!("nats for {address}");
+                return self.refuse(key, found, "mqtt");
+            }
+            Protocol::Nats => self.nats(listener)?,
+            Protocol::Mqtt | Protocol::Websocket => {}
         }
         let Some(tls) = &listener.tls else {
             return Ok(());
@@ -299,6 +310,23 @@ impl Check<'_> {
             return self.refuse("listener.tls.identity_as_user", found, needs);
         }
         Ok(())
+    }
+
+    /// What NATS clients can't be asked for.
+    fn nats(&self, listener: &Listener) -> Result<(), ConfigError> {
+        let files = [
+            ("listener.tls", listener.tls.is_some()),
+            ("listener.password_file", listener.password_file.is_some()),
+            ("listener.acl_file", listener.acl_file.is_some()),
+        ];
+        let address = &listener.address;
+        match files.iter().find(|(_, is_there)| *is_there) {
+            Some((key, _)) => {
+                let found = format!("something for {address}, where protocol = \"nats\"");
+                self.refuse(key, found, "nothing: it is served for MQTT only")
+            }
+            None => Ok(()),
+        }
     }
 
     /// Nobody unknown gets in from outside without the operator's word.
@@ -439,6 +467,18 @@ mod tests {
     }
 
     #[test]
+    fn subscriptions_of_nats_clients_are_counted_where_there_may_be_any() {
+        let part = |text: &str| {
+            let limits = resolve(text).expect("valid");
+            let part = limits.memory.iter().find(|(part, _)| part.contains("NATS"));
+            part.map(|(_, bytes)| *bytes)
+        };
+        assert_eq!(part(""), Some(0));
+        let text = "[[listener]]\naddress = \"unix:/a\"\nprotocol = \"nats\"\n";
+        assert_eq!(part(text), Some(256 << 10));
+    }
+
+    #[test]
     fn a_listener_with_certificates_has_as_many_places_as_fit() {
         let limits = resolve(&format!("[[listener]]\naddress = \"127.0.0.1:1\"\n{TLS}"));
         assert_eq!(limits.expect("valid").listeners[0].connections, 256);
@@ -516,6 +556,23 @@ mod tests {
             (
                 "address = \"unix:/a\"\nprotocol = \"websocket\"\n".to_owned(),
                 "listener.protocol: found websocket for unix:/a, allowed is mqtt",
+            ),
+            (
+                "address = \"serial:/a\"\nprotocol = \"nats\"\n".to_owned(),
+                "listener.protocol: found nats for serial:/a, allowed is mqtt",
+            ),
+            (
+                format!("address = \"127.0.0.1:1\"\nprotocol = \"nats\"\n{TLS}"),
+                "listener.tls: found something for 127.0.0.1:1, where protocol = \"nats\", allowed \
+                 is nothing: it is served for MQTT only",
+            ),
+            (
+                "address = \"unix:/a\"\nprotocol = \"nats\"\npassword_file = \"p\"\n".to_owned(),
+                "listener.password_file: found something for unix:/a, where protocol = \"nats\"",
+            ),
+            (
+                "address = \"unix:/a\"\nprotocol = \"nats\"\nacl_file = \"a\"\n".to_owned(),
+                "listener.acl_file: found something for unix:/a, where protocol = \"nats\"",
             ),
             (
                 format!("address = \"serial:/a\"\n{TLS}"),

@@ -9,14 +9,16 @@ use tracing::warn;
 use super::super::peers::Signals;
 use super::Core;
 use crate::broker::{ConnectionId, ListenerId};
-use crate::mqtt::Connection;
+use crate::nats::Ends;
 
 impl Core {
-    /// A listener accepted a link. `None` when there is no place left: drop the link.
+    /// A listener accepted a link between two ends. `None` when there is no place left: drop the
+    /// link.
     pub(crate) fn accept(
         &mut self,
         now: Now,
         listener: ListenerId,
+        ends: impl FnOnce() -> Ends,
     ) -> Option<(ConnectionId, Rc<Signals>)> {
         let terms = self.terms.of(listener);
         let (limit, of) = if self.peers.count() >= self.connection_limit {
@@ -24,10 +26,10 @@ impl Core {
         } else if terms.is_full() {
             (terms.connection_limit, " of its listener")
         } else {
-            let settings = terms.settings.clone();
+            let protocol = terms.protocol.clone();
             self.terms.enter(listener);
             self.links.accepted += 1;
-            let make = |id| Connection::new(id, settings, listener, now);
+            let make = |id| protocol.begin(id, listener, ends, now);
             return Some(self.peers.insert(listener, make));
         };
         if let Some(times) = self.quiet.may_say(now.instant, "connections") {
@@ -51,7 +53,7 @@ impl Core {
     }
 
     /// A link could not be opened: its client is not who it should be, or breaks the rules below
-    /// MQTT.
+    /// its protocol.
     pub(crate) fn turned_away(
         &mut self,
         now: Now,
@@ -70,8 +72,8 @@ impl Core {
         let Some(peer) = self.peers.find(id) else {
             return;
         };
-        if let Some(error) = peer.connection.peer_error()
-            && let Some(times) = self.quiet.may_say(now.instant, error.reason_code().name())
+        if let Some((kind, error)) = peer.connection.mistake()
+            && let Some(times) = self.quiet.may_say(now.instant, kind)
         {
             warn!("{name} was disconnected: {error}{times}");
         }

@@ -1,0 +1,90 @@
+//! A client's connection, in whichever protocol its listener speaks: both are driven alike.
+
+use std::fmt::Display;
+
+use sync::Now;
+
+use crate::broker::{Event, Input};
+use crate::{mqtt, nats};
+
+/// The state of one connection.
+pub(crate) enum Client {
+    /// One of those that there are most of.
+    Mqtt(mqtt::Connection),
+    /// Beside them, so that they stay as small as they are.
+    Nats(Box<nats::Connection>),
+}
+
+/// Does the same with either.
+macro_rules! either {
+    ($client:expr, $connection:ident => $what:expr) => {
+        match $client {
+            Client::Mqtt($connection) => $what,
+            Client::Nats($connection) => $what,
+        }
+    };
+}
+
+impl Client {
+    pub(crate) fn handle_identity(&mut self, identity: Box<str>) {
+        either!(self, it => it.handle_identity(identity));
+    }
+
+    pub(crate) fn handle_bytes(&mut self, now: Now, bytes: &[u8]) {
+        either!(self, it => it.handle_bytes(now, bytes));
+    }
+
+    pub(crate) fn handle_event(&mut self, now: Now, event: Event) {
+        either!(self, it => it.handle_event(now, event));
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Now) {
+        either!(self, it => it.handle_timeout(now));
+    }
+
+    pub(crate) fn handle_held_back(&mut self, now: Now) {
+        either!(self, it => it.handle_held_back(now));
+    }
+
+    pub(crate) fn handle_lost(&mut self) {
+        either!(self, it => it.handle_lost());
+    }
+
+    pub(crate) fn handle_shutdown(&mut self) {
+        either!(self, it => it.handle_shutdown());
+    }
+
+    pub(crate) fn poll(&mut self) -> Option<Input> {
+        either!(self, it => it.poll())
+    }
+
+    pub(crate) fn take_outbound(&mut self, empty: Vec<u8>) -> Vec<u8> {
+        either!(self, it => it.take_outbound(empty))
+    }
+
+    pub(crate) fn outbound_bytes(&self) -> usize {
+        either!(self, it => it.outbound_bytes())
+    }
+
+    pub(crate) fn wants_more(&self) -> bool {
+        either!(self, it => it.wants_more())
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        either!(self, it => it.is_closed())
+    }
+
+    /// What the peer did wrong, if we closed the connection for that: its kind, and in full.
+    pub(crate) fn mistake(&self) -> Option<(&'static str, &dyn Display)> {
+        match self {
+            Self::Mqtt(it) => {
+                let error = it.peer_error()?;
+                Some((error.reason_code().name(), error))
+            }
+            Self::Nats(it) => {
+                let error = it.peer_error()?;
+                Some((error.kind(), error))
+            }
+        }
+    }
+}

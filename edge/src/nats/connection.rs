@@ -1,0 +1,306 @@
+//! One NATS connection: a state machine over bytes.
+//!
+//! ```text
+//! awaiting connect -> connecting  CONNECT
+//! awaiting connect -> closing     anything else but PING and PONG, or the deadline
+//! connecting       -> connected   the broker has a session for it
+//! connecting       -> closing     the broker refuses
+//! connected        -> closing     a peer's mistake, silence, more than it takes
+//! ```
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use sync::{Instant, Now};
+use wire::nats::{ClientOperation, DecodeError, ServerOperation};
+
+use super::Settings;
+use super::error::PeerError;
+use super::opening::{Ends, Options};
+use super::subscriptions::Subscriptions;
+use crate::broker::{CloseReason, ConnectionId, Entrance, Event, Input, ListenerId};
+use crate::memory::Held;
+
+/// The NATS state of one connected byte stream.
+#[derive(Debug)]
+pub struct Connection {
+    pub(super) id: ConnectionId,
+    pub(super) settings: Rc<Settings>,
+    pub(super) entrance: Entrance,
+    pub(super) state: State,
+    /// The beginning of an operation whose end has not come, or operations that wait for the
+    /// session.
+    pub(super) tail: Vec<u8>,
+    pub(super) outbound: Vec<u8>,
+    pub(super) inputs: VecDeque<Input>,
+    /// When the last whole operation came.
+    last_received: Instant,
+    /// Pings since then.
+    unanswered_pings: u8,
+    pub(super) peer_error: Option<PeerError>,
+    pub(super) dropped_count: u64,
+    /// Bytes that the driver is writing.
+    pub(super) taken_bytes: usize,
+    pub(super) held: Held,
+}
+
+#[derive(Debug)]
+pub(super) enum State {
+    AwaitingConnect { deadline: Instant },
+    Connecting(Options),
+    Connected(Box<Established>),
+    Closing,
+}
+
+/// What a connected client has.
+#[derive(Debug)]
+pub(super) struct Established {
+    pub(super) options: Options,
+    /// [`sync::Record::publisher_hash`] of the session's client identifier.
+    pub(super) publisher: u64,
+    pub(super) subscriptions: Subscriptions,
+    /// Where to tell that nobody hears a request, in the order of those that are not answered yet.
+    pub(super) requests: VecDeque<Box<str>>,
+    /// Properties of a message; kept for its capacity.
+    pub(super) properties: Vec<u8>,
+}
+
+/// A tail larger than this gives its memory back when it is used up.
+const TAIL_BYTES_KEPT: usize = 1024;
+
+impl Connection {
+    /// Starts with an accepted link, to which it says who we are.
+    #[must_use]
+    pub fn new(
+        id: ConnectionId,
+        settings: Rc<Settings>,
+        listener: ListenerId,
+        ends: &Ends,
+        now: Now,
+    ) -> Self {
+        let mut connection = Self {
+            id,
+            entrance: Entrance {
+                listener,
+                identity: None,
+            },
+            state: State::AwaitingConnect {
+                deadline: now.instant + settings.connect_timeout,
+            },
+            settings,
+            tail: Vec::new(),
+            outbound: Vec::new(),
+            inputs: VecDeque::new(),
+            last_received: now.instant,
+            unanswered_pings: 0,
+            peer_error: None,
+            dropped_count: 0,
+            taken_bytes: 0,
+            held: Held::default(),
+        };
+        connection.introduce(ends);
+        connection.count();
+        connection
+    }
+
+    /// Notes who the link's certificate says the client is. Call it before the first bytes.
+    pub fn handle_identity(&mut self, identity: Box<str>) {
+        self.entrance.identity = Some(identity);
+    }
+
+    /// Takes bytes as they came. Drain [`Connection::poll`] afterwards.
+    pub fn handle_bytes(&mut self, now: Now, bytes: &[u8]) {
+        if self.tail.is_empty() {
+            let consumed = self.consume(now, bytes);
+            if !self.is_closed() {
+                self.tail.extend_from_slice(&bytes[consumed..]);
+            }
+        } else {
+            self.tail.extend_from_slice(bytes);
+            self.consume_tail(now);
+        }
+        self.check_tail();
+        self.count();
+        if self.holds_too_much() {
+            self.fail(PeerError::Memory);
+            self.count();
+        }
+    }
+
+    /// Takes an event of the broker for this connection. Drain [`Connection::poll`] afterwards.
+    pub fn handle_event(&mut self, now: Now, event: Event) {
+        match (&self.state, event) {
+            (State::Connecting(options), Event::Connected(connected)) => {
+                self.establish(now, *options, &connected);
+            }
+            (State::Connecting(_), Event::Refused(refusal)) => self.turn_away(refusal),
+            (State::Connecting(_) | State::Connected(_), Event::Closed(CloseReason::TakenOver)) => {
+                self.state = State::Closing
+            }
+            (State::Connected(_), event) => self.hear(event),
+            // The connection closed while the event was on its way.
+            (State::AwaitingConnect { .. } | State::Connecting(_) | State::Closing, _) => {}
+        }
+        self.count();
+    }
+
+    /// Does what is due: the deadline of CONNECT, pings. One sweep a second over all connections is
+    /// precise enough.
+    pub fn handle_timeout(&mut self, now: Now) {
+        if self.poll_timeout().is_none_or(|due| due > now.instant) {
+            return;
+        }
+        match &self.state {
+            State::AwaitingConnect { .. } => self.fail(PeerError::ConnectTimeout),
+            State::Connected(_) if self.unanswered_pings >= self.settings.ping_count_maximum => {
+                self.fail(PeerError::Stale);
+            }
+            State::Connected(_) => {
+                self.unanswered_pings += 1;
+                self.say(&ServerOperation::Ping);
+            }
+            State::Connecting(_) | State::Closing => {}
+        }
+        self.count();
+    }
+
+    /// Notes that the link is not read because others have to go first: the client's silence does
+    /// not count.
+    pub const fn handle_held_back(&mut self, now: Now) {
+        self.note_heard(now.instant);
+    }
+
+    /// Notes that the link is gone; the broker hears it by [`Connection::poll`].
+    pub fn handle_lost(&mut self) {
+        self.leave_broker();
+        self.state = State::Closing;
+    }
+
+    /// Ends because the server stops. Nothing is said: some clients take any word for a reason not
+    /// to come back.
+    pub fn handle_shutdown(&mut self) {
+        self.handle_lost();
+    }
+
+    /// Gives the next input for the broker.
+    pub fn poll(&mut self) -> Option<Input> {
+        self.inputs.pop_front()
+    }
+
+    /// When [`Connection::handle_timeout`] is due; stale after any other call.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        match &self.state {
+            State::AwaitingConnect { deadline } => Some(*deadline),
+            State::Connected(_) => {
+                let intervals = u32::from(self.unanswered_pings) + 1;
+                Some(self.last_received + self.settings.ping_interval * intervals)
+            }
+            State::Connecting(_) | State::Closing => None,
+        }
+    }
+
+    /// Takes what is to be written, leaving `empty` (a buffer to use again) in its place. Call it
+    /// when the bytes of the former call are written.
+    pub fn take_outbound(&mut self, empty: Vec<u8>) -> Vec<u8> {
+        debug_assert!(
+            empty.is_empty(),
+            "what is left in place of the bytes holds none"
+        );
+        let taken = std::mem::replace(&mut self.outbound, empty);
+        self.taken_bytes = taken.capacity();
+        self.count();
+        taken
+    }
+
+    /// Bytes waiting to be taken.
+    #[must_use]
+    pub const fn outbound_bytes(&self) -> usize {
+        self.outbound.len()
+    }
+
+    /// Whether the link should be read: false while the broker makes the session, while too much
+    /// waits to be written, and when closed.
+    #[must_use]
+    pub fn wants_more(&self) -> bool {
+        self.takes_operations() && !self.is_over()
+    }
+
+    /// Whether the link is to be closed once the outbound bytes are written.
+    #[must_use]
+    pub const fn is_closed(&self) -> bool {
+        matches!(self.state, State::Closing)
+    }
+
+    /// Why we closed the connection, if the peer is to blame.
+    #[must_use]
+    pub const fn peer_error(&self) -> Option<&PeerError> {
+        self.peer_error.as_ref()
+    }
+
+    /// Messages that were not sent because their topic has no name in NATS.
+    #[must_use]
+    pub const fn dropped_count(&self) -> u64 {
+        self.dropped_count
+    }
+
+    /// Sends an operation.
+    pub(super) fn say(&mut self, operation: &ServerOperation<'_>) {
+        let said = operation.encode(&mut self.outbound);
+        debug_assert!(said.is_ok(), "what we say ourselves can be encoded");
+    }
+
+    pub(super) fn consume_tail(&mut self, now: Now) {
+        let mut tail = std::mem::take(&mut self.tail);
+        let consumed = self.consume(now, &tail);
+        tail.drain(..consumed);
+        if self.is_closed() || (tail.is_empty() && tail.capacity() > TAIL_BYTES_KEPT) {
+            tail = Vec::new();
+        }
+        self.tail = tail;
+    }
+
+    pub(super) const fn note_heard(&mut self, now: Instant) {
+        self.last_received = now;
+        self.unanswered_pings = 0;
+    }
+
+    /// Handles whole operations from the front of `bytes`; gives how many bytes they had.
+    fn consume(&mut self, now: Now, bytes: &[u8]) -> usize {
+        let (limits, mut consumed) = (self.settings.limits(), 0);
+        while self.takes_operations() {
+            let outcome = match ClientOperation::decode(&bytes[consumed..], &limits) {
+                Ok(None) => break,
+                Ok(Some((operation, taken))) => {
+                    consumed += taken;
+                    self.handle_operation(now, operation)
+                }
+                Err(error) => Err(error.into()),
+            };
+            if let Err(error) = outcome {
+                self.fail(error);
+            }
+        }
+        // Bytes alone are no sign of life.
+        if consumed > 0 {
+            self.note_heard(now.instant);
+        }
+        consumed
+    }
+
+    /// Holds a client that goes on talking before it has its session to one message.
+    fn check_tail(&mut self) {
+        let limit = self.settings.message_bytes_maximum + self.settings.control_line_bytes_maximum;
+        let bytes = self.tail.len();
+        if matches!(self.state, State::Connecting(_)) && bytes > limit {
+            self.fail(DecodeError::MessageTooLarge { bytes, limit }.into());
+        }
+    }
+
+    const fn takes_operations(&self) -> bool {
+        matches!(
+            self.state,
+            State::AwaitingConnect { .. } | State::Connected(_)
+        )
+    }
+}

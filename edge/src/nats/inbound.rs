@@ -1,0 +1,199 @@
+//! What a client sends, to inputs of the broker.
+
+use sync::{Now, Record, RecordParts};
+use wire::nats::{
+    ClientOperation, Message, NO_RESPONDERS, Publish, ServerError, ServerOperation, Subscribe,
+    Unsubscribe,
+};
+use wire::subject::Subject;
+use wire::topic::TopicName;
+
+use super::connection::{Connection, Established, State};
+use super::error::PeerError;
+use super::properties::write_properties;
+use super::subscriptions::{Added, Subscriptions, topic_filter};
+use crate::broker::{Input, RetainAs, RetainHandling, SubscribeFilter, Token};
+
+impl Connection {
+    pub(super) fn handle_operation(
+        &mut self,
+        now: Now,
+        operation: ClientOperation<'_>,
+    ) -> Result<(), PeerError> {
+        let mut established = match std::mem::replace(&mut self.state, State::Closing) {
+            State::Connected(established) => established,
+            state => {
+                self.state = state;
+                return self.handle_first(&operation);
+            }
+        };
+        let outcome = match &operation {
+            ClientOperation::Publish(publish) => {
+                self.handle_publish(now, &mut established, publish)
+            }
+            ClientOperation::Subscribe(subscribe) => {
+                self.handle_subscribe(&mut established, subscribe);
+                Ok(())
+            }
+            ClientOperation::Unsubscribe(unsubscribe) => {
+                self.handle_unsubscribe(&mut established, unsubscribe);
+                Ok(())
+            }
+            ClientOperation::Ping => {
+                self.say(&ServerOperation::Pong);
+                Ok(())
+            }
+            ClientOperation::Pong => Ok(()),
+            ClientOperation::Connect(_) => Err(PeerError::ConnectedTwice),
+        };
+        self.state = State::Connected(established);
+        outcome
+    }
+
+    /// Handles what comes before the session.
+    fn handle_first(&mut self, operation: &ClientOperation<'_>) -> Result<(), PeerError> {
+        match operation {
+            ClientOperation::Connect(connect) => return self.handle_connect(connect),
+            ClientOperation::Ping => self.say(&ServerOperation::Pong),
+            ClientOperation::Pong => {}
+            other => {
+                let verb = other.verb();
+                return Err(PeerError::NotConnected { verb });
+            }
+        }
+        Ok(())
+    }
+
+    /// A message is one of QoS 0 for everybody: its publisher is told of no fate.
+    fn handle_publish(
+        &mut self,
+        now: Now,
+        established: &mut Established,
+        publish: &Publish<'_>,
+    ) -> Result<(), PeerError> {
+        let (subject, mut topic, mut reply_topic) = (publish.subject, String::new(), String::new());
+        let topic = topic_of(subject, &mut topic);
+        let reply = publish.reply_to.map(|it| topic_of(it, &mut reply_topic));
+        let (Some(topic), None | Some(Some(_))) = (topic, reply) else {
+            self.refuse(ServerError::InvalidPublishSubject);
+            return Ok(());
+        };
+        let request = publish.reply_to.map(Box::<str>::from);
+        let request = request.filter(|_| established.options.wants_no_responders);
+        // Names of servers and their services, none of which is here.
+        if subject.starts_with('$') {
+            self.refuse(ServerError::PublishPermission { subject });
+            return match request {
+                Some(reply) => self.tell_no_responders(established, &reply),
+                None => Ok(()),
+            };
+        }
+        established.properties.clear();
+        write_properties(
+            reply.flatten(),
+            publish.headers,
+            &mut established.properties,
+        );
+        let record = Record::new(&RecordParts {
+            qos: 0,
+            retain: false,
+            from_cloud: false,
+            time: now.wall,
+            expiry_seconds: None,
+            publisher: established.publisher,
+            topic: topic.as_str(),
+            properties: &established.properties,
+            payload: publish.payload,
+        });
+        // Answers come in the order of the requests.
+        let token = request.is_some().then_some(Token(0));
+        established.requests.extend(request);
+        self.inputs.push_back(Input::Publish {
+            connection: self.id,
+            record,
+            token,
+            note: None,
+        });
+        self.confirm(established.options);
+        Ok(())
+    }
+
+    fn handle_subscribe(&mut self, established: &mut Established, subscribe: &Subscribe<'_>) {
+        let Some(filter) = topic_filter(subscribe.subject, subscribe.queue_group) else {
+            return self.refuse(ServerError::InvalidSubject);
+        };
+        let subscriptions = &mut established.subscriptions;
+        // As the NATS server does: it goes on as it was.
+        if subscriptions.holds(subscribe.sid) {
+            return self.confirm(established.options);
+        }
+        if !self.has_room_to_subscribe(subscriptions, Subscriptions::added_bytes(subscribe)) {
+            return self.refuse(ServerError::MaximumSubscriptionsExceeded);
+        }
+        match subscriptions.add(subscribe) {
+            Added::Member => self.confirm(established.options),
+            Added::Filter(identifier) => self.inputs.push_back(Input::Subscribe {
+                connection: self.id,
+                token: Token(identifier.into()),
+                filters: vec![SubscribeFilter {
+                    filter,
+                    qos: 0,
+                    identifier: Some(identifier),
+                    echo: established.options.echo,
+                    retain_as: RetainAs::Stored,
+                    retain_handling: RetainHandling::Never,
+                }],
+            }),
+        }
+    }
+
+    fn handle_unsubscribe(&mut self, established: &mut Established, unsubscribe: &Unsubscribe<'_>) {
+        let (sid, maximum) = (unsubscribe.sid, unsubscribe.max_messages);
+        let ended = established.subscriptions.limit(sid, maximum);
+        self.leave(ended);
+        self.confirm(established.options);
+    }
+
+    /// Ends the broker's part of a subscription that nobody needs any more.
+    pub(super) fn leave(&mut self, filter: Option<String>) {
+        if let Some(filter) = filter {
+            self.inputs.push_back(Input::Unsubscribe {
+                connection: self.id,
+                token: Token(0),
+                filters: vec![filter],
+            });
+        }
+    }
+
+    /// Tells the maker of a request, where it wants the reply, that nobody heard it.
+    pub(super) fn tell_no_responders(
+        &mut self,
+        established: &mut Established,
+        reply: &str,
+    ) -> Result<(), PeerError> {
+        let subject = Subject::new(reply).ok();
+        let subscription = subject.and_then(|it| established.subscriptions.find(it));
+        let Some(identifier) = subscription else {
+            return Ok(());
+        };
+        let message = Message {
+            subject: reply,
+            sid: "",
+            reply_to: None,
+            headers: NO_RESPONDERS,
+            payload: &[],
+        };
+        self.send(established, identifier, &message)
+    }
+
+    /// Refuses an operation; the connection goes on.
+    pub(super) fn refuse(&mut self, error: ServerError<'_>) {
+        self.say(&ServerOperation::Err(error));
+    }
+}
+
+/// The topic of a subject, written over `text`.
+fn topic_of<'a>(subject: &'a str, text: &'a mut String) -> Option<TopicName<'a>> {
+    text.reserve(subject.len());
+    Subject::new(subject).ok()?.to_topic(text).ok()
+}

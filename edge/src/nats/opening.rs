@@ -1,0 +1,119 @@
+//! The opening of a connection: INFO, and from CONNECT to the session.
+
+use std::collections::VecDeque;
+
+use sync::{Now, Record};
+use wire::nats::{Connect, Info, ServerError, ServerOperation};
+
+use super::connection::{Connection, Established, State};
+use super::error::PeerError;
+use super::subscriptions::Subscriptions;
+use crate::broker::{self, Connected, Echo, Input, Refusal, SessionStart};
+
+/// Both ends of a link, as INFO names them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ends {
+    /// Where the server listens.
+    pub host: String,
+    /// Where the server listens; 0 where there are no ports.
+    pub port: u16,
+    /// Where the client is, where that has an address.
+    pub client_ip: Option<String>,
+}
+
+/// How a client wants to be talked to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Options {
+    /// Whether each operation is answered with +OK.
+    pub(super) is_verbose: bool,
+    pub(super) echo: Echo,
+    pub(super) takes_headers: bool,
+    /// Whether a request that nobody hears is answered with status 503.
+    pub(super) wants_no_responders: bool,
+}
+
+/// The version that INFO shows: clients choose by it what they use, and core NATS is the same since
+/// then. Anything but three numbers is refused by nats.js.
+const VERSION: &str = "2.10.0";
+
+impl Connection {
+    /// Says who we are. What is not so is left out: some clients begin TLS wherever INFO mentions it.
+    pub(super) fn introduce(&mut self, ends: &Ends) {
+        let id = self.id;
+        let info = Info {
+            server_id: self.settings.server_id.clone(),
+            server_name: self.settings.server_name.clone(),
+            version: VERSION.to_owned(),
+            proto: 1,
+            host: ends.host.clone(),
+            port: ends.port,
+            headers: true,
+            message_bytes_maximum: self.settings.message_bytes_maximum as u64,
+            client_id: Some(u64::from(id.generation) << 32 | u64::from(id.index)),
+            client_ip: ends.client_ip.clone(),
+            ..Info::default()
+        };
+        self.say(&ServerOperation::Info(Box::new(info)));
+    }
+
+    /// Handles CONNECT: asks for a session that ends with the connection.
+    pub(super) fn handle_connect(&mut self, connect: &Connect) -> Result<(), PeerError> {
+        if connect.protocol > 1 {
+            let found = connect.protocol;
+            return Err(PeerError::Protocol { found });
+        }
+        if connect.no_responders && !connect.headers {
+            return Err(PeerError::NoRespondersWithoutHeaders);
+        }
+        self.state = State::Connecting(Options {
+            is_verbose: connect.verbose,
+            echo: match connect.echo {
+                true => Echo::Heard,
+                false => Echo::Suppressed,
+            },
+            takes_headers: connect.headers,
+            wants_no_responders: connect.no_responders,
+        });
+        self.inputs
+            .push_back(Input::Connect(Box::new(broker::Connect {
+                connection: self.id,
+                client_identifier: String::new(),
+                start: SessionStart::Clean,
+                session_expiry: 0,
+                receive_maximum: 1,
+                will: None,
+            })));
+        Ok(())
+    }
+
+    /// The session is there.
+    pub(super) fn establish(&mut self, now: Now, options: Options, connected: &Connected) {
+        self.note_heard(now.instant);
+        self.state = State::Connected(Box::new(Established {
+            options,
+            publisher: Record::publisher_hash(&connected.client_identifier),
+            subscriptions: Subscriptions::default(),
+            requests: VecDeque::new(),
+            properties: Vec::new(),
+        }));
+        self.confirm(options);
+        self.consume_tail(now);
+    }
+
+    /// There is no session for the client.
+    pub(super) fn turn_away(&mut self, refusal: Refusal) {
+        let error = match refusal {
+            Refusal::NotAuthorized => ServerError::AuthorizationViolation,
+            _ => ServerError::MaximumConnectionsExceeded,
+        };
+        self.say(&ServerOperation::Err(error));
+        self.state = State::Closing;
+    }
+
+    /// Says to a verbose client that an operation was taken.
+    pub(super) fn confirm(&mut self, options: Options) {
+        if options.is_verbose {
+            self.say(&ServerOperation::Ok);
+        }
+    }
+}

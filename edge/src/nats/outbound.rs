@@ -1,0 +1,136 @@
+//! What the broker says to a connected client, to operations.
+
+use wire::mqtt::property::{Properties, PropertySet};
+use wire::nats::{Message, ServerError, ServerOperation};
+use wire::subject::Subject;
+use wire::topic::TopicName;
+
+use super::connection::{Connection, Established, State};
+use super::error::PeerError;
+use super::properties::headers_of;
+use crate::broker::{Delivery, Event, Outcome, Refusal, Token};
+
+/// The most of a message that is neither subject, headers nor payload: two lengths, line ends.
+const FRAME_BYTES: usize = 40;
+
+impl Connection {
+    /// Takes an event for a connected client.
+    pub(super) fn hear(&mut self, event: Event) {
+        if let State::Connected(mut established) =
+            std::mem::replace(&mut self.state, State::Closing)
+        {
+            let outcome = self.handle_answer(&mut established, event);
+            self.state = State::Connected(established);
+            if let Err(error) = outcome {
+                self.fail(error);
+            }
+        }
+    }
+
+    fn handle_answer(
+        &mut self,
+        established: &mut Established,
+        event: Event,
+    ) -> Result<(), PeerError> {
+        match event {
+            Event::Deliver(delivery) => return self.deliver(established, &delivery),
+            Event::Published { outcome, .. } => {
+                let request = established.requests.pop_front();
+                if let (Some(reply), Outcome::NoSubscribers) = (request, outcome) {
+                    return self.tell_no_responders(established, &reply);
+                }
+            }
+            Event::Subscribed { token, codes } => match codes.first() {
+                Some(Err(refusal)) => self.handle_refused(established, token, *refusal),
+                _ => self.confirm(established.options),
+            },
+            // Nobody waits for the first; the others are of QoS over 0, or of another state.
+            Event::Unsubscribed { .. }
+            | Event::Gone { .. }
+            | Event::NoteKept { .. }
+            | Event::Connected(_)
+            | Event::Refused(_)
+            | Event::Closed(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Sends a message to every subscription that the broker found.
+    fn deliver(
+        &mut self,
+        established: &mut Established,
+        delivery: &Delivery,
+    ) -> Result<(), PeerError> {
+        let record = &delivery.record;
+        let (mut text, mut reply_text) = (String::new(), String::new());
+        let Some(subject) = subject_of(TopicName::new(record.topic()).ok(), &mut text) else {
+            self.dropped_count += 1;
+            return Ok(());
+        };
+        let properties = Properties::parse(record.properties(), PropertySet::FORWARDABLE);
+        let properties = properties.unwrap_or(Properties::EMPTY);
+        let reply_to = subject_of(properties.response_topic(), &mut reply_text);
+        let headers = match established.options.takes_headers {
+            true => headers_of(&properties),
+            false => Vec::new(),
+        };
+        let message = Message {
+            subject,
+            sid: "",
+            reply_to,
+            headers: &headers,
+            payload: record.payload(),
+        };
+        for identifier in delivery.identifiers.as_slice() {
+            self.send(established, *identifier, &message)?;
+        }
+        Ok(())
+    }
+
+    /// Sends a message to the members of a filter whose turn it is, each under its own id.
+    pub(super) fn send(
+        &mut self,
+        established: &mut Established,
+        identifier: u32,
+        message: &Message<'_>,
+    ) -> Result<(), PeerError> {
+        let ended = established.subscriptions.deliver(identifier, |sid| {
+            let message = Message { sid, ..*message };
+            self.send_one(&message)
+        })?;
+        self.leave(ended);
+        Ok(())
+    }
+
+    fn send_one(&mut self, message: &Message<'_>) -> Result<(), PeerError> {
+        let bytes = message.headers.len() + message.payload.len() + message.subject.len();
+        if !self.has_room_for(bytes + FRAME_BYTES) {
+            return Err(PeerError::SlowConsumer);
+        }
+        self.outbound.reserve(bytes + FRAME_BYTES);
+        self.say(&ServerOperation::Message(*message));
+        Ok(())
+    }
+
+    /// The broker does not serve a filter.
+    fn handle_refused(&mut self, established: &mut Established, token: Token, refusal: Refusal) {
+        let identifier = u32::try_from(token.0).unwrap_or_default();
+        let Some((subject, queue_group)) = established.subscriptions.remove(identifier) else {
+            return;
+        };
+        self.refuse(match refusal {
+            Refusal::Filter => ServerError::InvalidSubject,
+            Refusal::NotAuthorized => ServerError::SubscriptionPermission {
+                subject: &subject,
+                queue_group: queue_group.as_deref(),
+            },
+            _ => ServerError::MaximumSubscriptionsExceeded,
+        });
+    }
+}
+
+/// The subject of a topic, written over `text`; some topics exist for MQTT alone.
+fn subject_of<'a>(topic: Option<TopicName<'_>>, text: &'a mut String) -> Option<&'a str> {
+    let subject = Subject::from_topic(topic?, text).ok()?;
+    Some(subject.as_str())
+}

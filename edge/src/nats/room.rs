@@ -1,0 +1,63 @@
+//! How much a connection may hold, of its own and beside all others.
+
+use super::Connection;
+use super::connection::State;
+use super::subscriptions::Subscriptions;
+use crate::memory::{FAIR_BYTES, Held};
+
+impl Connection {
+    /// Whether one more message can be added to the outbound buffer: not above its own limit nor,
+    /// beyond the fair part, above the one that all connections share.
+    pub(super) fn has_room_for(&self, bytes: usize) -> bool {
+        let is_greedy = self.outbound.len().max(bytes) > FAIR_BYTES;
+        !self.is_over() && !(self.is_crowded() && is_greedy)
+    }
+
+    /// Whether the outbound buffer is over its own limit.
+    pub(super) fn is_over(&self) -> bool {
+        self.outbound.len() > self.settings.outbound_bytes_maximum
+    }
+
+    /// Whether so many more bytes of subscriptions fit beside those of all connections.
+    pub(super) fn has_room_to_subscribe(&self, own: &Subscriptions, added_bytes: usize) -> bool {
+        let all = self.settings.memory.subscription_bytes() - self.held.subscriptions;
+        let limit = self.settings.subscription_bytes_maximum;
+        own.len() < self.settings.subscription_count_maximum
+            && all + own.held_bytes() + added_bytes <= limit
+    }
+
+    /// Counts the buffers as they are now.
+    pub(super) fn count(&mut self) {
+        let subscriptions = match &self.state {
+            State::Connected(established) => established.subscriptions.held_bytes(),
+            State::AwaitingConnect { .. } | State::Connecting(_) | State::Closing => 0,
+        };
+        let now = Held {
+            inbound: self.tail.capacity(),
+            outbound: self.outbound.capacity() + self.taken_bytes,
+            aliases: 0,
+            subscriptions,
+        };
+        self.settings.memory.exchange(&mut self.held, now);
+    }
+
+    /// Whether what came in part is too much of all connections together, and this one has more
+    /// than its fair part of it.
+    pub(super) fn holds_too_much(&self) -> bool {
+        let limit = self.settings.inbound_total_bytes_maximum;
+        self.held.inbound > FAIR_BYTES && self.settings.memory.inbound_bytes() > limit
+    }
+
+    /// Whether all connections together are at their limit.
+    fn is_crowded(&self) -> bool {
+        self.settings.memory.outbound_bytes() >= self.settings.outbound_total_bytes_maximum
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.settings
+            .memory
+            .exchange(&mut self.held, Held::default());
+    }
+}

@@ -1,0 +1,81 @@
+//! The limits of a connection, with what happens at each.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use wire::nats::Limits;
+
+use crate::memory::Memory;
+
+/// Limits; the defaults fit a gateway with 64 MiB.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// What the gateway calls itself in INFO.
+    pub server_name: String,
+    /// What this run of it calls itself.
+    pub server_id: String,
+    /// How long a connection may take to its CONNECT. Then it is closed. Default 10 s.
+    pub connect_timeout: Duration,
+    /// How long a client may be silent until it is asked for a sign of life, and until it is asked
+    /// again. Default 2 min.
+    pub ping_interval: Duration,
+    /// Questions without an answer, at most. Instead of one more the connection is closed. Default
+    /// 2.
+    pub ping_count_maximum: u8,
+    /// Bytes of a control line. A longer one closes the connection. Default 4 KiB.
+    pub control_line_bytes_maximum: usize,
+    /// Bytes of headers. More close the connection. Default 64 KiB.
+    pub headers_bytes_maximum: usize,
+    /// Bytes of a message, headers included: what INFO calls `max_payload`. More close the
+    /// connection. Default 1 MiB.
+    pub message_bytes_maximum: usize,
+    /// Subscriptions of a connection. One more is refused. Default 1,000.
+    pub subscription_count_maximum: usize,
+    /// Bytes that the subscriptions of all connections take here, beside what they take in the
+    /// broker. One more is refused. Default 256 KiB.
+    pub subscription_bytes_maximum: usize,
+    /// Bytes waiting to be written. Above it the link is not read, and one more message closes the
+    /// connection: its client is a slow consumer. Default 256 KiB.
+    pub outbound_bytes_maximum: usize,
+    /// Bytes of operations that have come in part, of all connections that share the memory. A
+    /// connection that would hold more than its fair part beyond it is closed. Default 4 MiB.
+    pub inbound_total_bytes_maximum: usize,
+    /// Bytes waiting to be written, of all connections that share the memory. Beyond it each
+    /// connection is held to its fair part, as by its own limit. Default 6 MiB.
+    pub outbound_total_bytes_maximum: usize,
+    /// What is held of these now, by the connections of all listeners.
+    pub memory: Rc<Memory>,
+}
+
+impl Settings {
+    /// What is taken of one operation.
+    pub(super) const fn limits(&self) -> Limits {
+        Limits {
+            control_line_bytes: self.control_line_bytes_maximum,
+            headers_bytes: self.headers_bytes_maximum,
+            message_bytes: self.message_bytes_maximum,
+        }
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let limits = Limits::FROM_CLIENT;
+        Self {
+            server_name: "edge".to_owned(),
+            server_id: "edge".to_owned(),
+            connect_timeout: Duration::from_secs(10),
+            ping_interval: Duration::from_secs(120),
+            ping_count_maximum: 2,
+            control_line_bytes_maximum: limits.control_line_bytes,
+            headers_bytes_maximum: limits.headers_bytes,
+            message_bytes_maximum: limits.message_bytes,
+            subscription_count_maximum: 1_000,
+            subscription_bytes_maximum: 256 << 10,
+            outbound_bytes_maximum: 256 << 10,
+            inbound_total_bytes_maximum: 4 << 20,
+            outbound_total_bytes_maximum: 6 << 20,
+            memory: Rc::default(),
+        }
+    }
+}
