@@ -32,7 +32,7 @@ pub struct Connection {
     /// session.
     pub(super) tail: Vec<u8>,
     pub(super) outbound: Vec<u8>,
-    pub(super) inputs: VecDeque<Input>,
+    pub(super) steps: VecDeque<Step>,
     /// When the last whole operation came.
     last_received: Instant,
     /// Pings since then.
@@ -42,6 +42,15 @@ pub struct Connection {
     /// Bytes that the driver is writing.
     pub(super) taken_bytes: usize,
     pub(super) held: Held,
+}
+
+/// What comes next, in the order in which the client asked for it.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// The broker hears something.
+    Tell(Input),
+    /// The client hears that everything before its PING was dealt with.
+    Pong,
 }
 
 #[derive(Debug)]
@@ -90,7 +99,7 @@ impl Connection {
             settings,
             tail: Vec::new(),
             outbound: Vec::new(),
-            inputs: VecDeque::new(),
+            steps: VecDeque::new(),
             last_received: now.instant,
             unanswered_pings: 0,
             peer_error: None,
@@ -182,9 +191,14 @@ impl Connection {
         self.handle_lost();
     }
 
-    /// Gives the next input for the broker.
+    /// Gives the next input for the broker. What comes of one is to be here before the next.
     pub fn poll(&mut self) -> Option<Input> {
-        self.inputs.pop_front()
+        loop {
+            match self.steps.pop_front()? {
+                Step::Tell(input) => return Some(input),
+                Step::Pong => self.say(&ServerOperation::Pong),
+            }
+        }
     }
 
     /// When [`Connection::handle_timeout`] is due; stale after any other call.
@@ -242,6 +256,11 @@ impl Connection {
     #[must_use]
     pub const fn dropped_count(&self) -> u64 {
         self.dropped_count
+    }
+
+    /// Tells the broker something.
+    pub(super) fn tell(&mut self, input: Input) {
+        self.steps.push_back(Step::Tell(input));
     }
 
     /// Sends an operation.

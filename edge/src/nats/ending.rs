@@ -18,7 +18,7 @@ impl Connection {
 
     pub(super) fn leave_broker(&mut self) {
         if matches!(self.state, State::Connecting(_) | State::Connected(_)) {
-            self.inputs.push_back(Input::Lost {
+            self.tell(Input::Lost {
                 connection: self.id,
             });
         }

@@ -8,7 +8,7 @@ use wire::nats::{
 use wire::subject::Subject;
 use wire::topic::TopicName;
 
-use super::connection::{Connection, Established, State};
+use super::connection::{Connection, Established, State, Step};
 use super::error::PeerError;
 use super::properties::write_properties;
 use super::subscriptions::{Added, Subscriptions, topic_filter};
@@ -40,7 +40,7 @@ impl Connection {
                 Ok(())
             }
             ClientOperation::Ping => {
-                self.say(&ServerOperation::Pong);
+                self.steps.push_back(Step::Pong);
                 Ok(())
             }
             ClientOperation::Pong => Ok(()),
@@ -108,7 +108,7 @@ impl Connection {
         // Answers come in the order of the requests.
         let token = request.is_some().then_some(Token(0));
         established.requests.extend(request);
-        self.inputs.push_back(Input::Publish {
+        self.tell(Input::Publish {
             connection: self.id,
             record,
             token,
@@ -132,7 +132,7 @@ impl Connection {
         }
         match subscriptions.add(subscribe) {
             Added::Member => self.confirm(established.options),
-            Added::Filter(identifier) => self.inputs.push_back(Input::Subscribe {
+            Added::Filter(identifier) => self.tell(Input::Subscribe {
                 connection: self.id,
                 token: Token(identifier.into()),
                 filters: vec![SubscribeFilter {
@@ -157,7 +157,7 @@ impl Connection {
     /// Ends the broker's part of a subscription that nobody needs any more.
     pub(super) fn leave(&mut self, filter: Option<String>) {
         if let Some(filter) = filter {
-            self.inputs.push_back(Input::Unsubscribe {
+            self.tell(Input::Unsubscribe {
                 connection: self.id,
                 token: Token(0),
                 filters: vec![filter],

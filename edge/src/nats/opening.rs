@@ -74,15 +74,14 @@ impl Connection {
             takes_headers: connect.headers,
             wants_no_responders: connect.no_responders,
         });
-        self.inputs
-            .push_back(Input::Connect(Box::new(broker::Connect {
-                connection: self.id,
-                client_identifier: String::new(),
-                start: SessionStart::Clean,
-                session_expiry: 0,
-                receive_maximum: 1,
-                will: None,
-            })));
+        self.tell(Input::Connect(Box::new(broker::Connect {
+            connection: self.id,
+            client_identifier: String::new(),
+            start: SessionStart::Clean,
+            session_expiry: 0,
+            receive_maximum: 1,
+            will: None,
+        })));
         Ok(())
     }
 

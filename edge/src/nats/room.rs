@@ -10,7 +10,7 @@ impl Connection {
     /// beyond the fair part, above the one that all connections share.
     pub(super) fn has_room_for(&self, bytes: usize) -> bool {
         let is_greedy = self.outbound.len().max(bytes) > FAIR_BYTES;
-        !self.is_over() && !(self.is_crowded() && is_greedy)
+        !(self.is_over() || self.is_crowded() && is_greedy)
     }
 
     /// Whether the outbound buffer is over its own limit.

@@ -226,6 +226,10 @@ pub(super) fn topic_filter(subject: &str, queue_group: Option<&str>) -> Option<S
         text.push_str("+/#");
     }
     if let Some(queue_group) = queue_group {
+        // What begins the filter, for a shared subscription.
+        if queue_group.contains('/') {
+            return None;
+        }
         text = format!("$share/{queue_group}/{text}");
     }
     TopicFilter::new(&text).ok()?;
