@@ -16,5 +16,6 @@ mod link;
 pub mod log;
 pub mod logging;
 pub mod mqtt;
+pub mod password;
 mod serve;
 mod uplink;
