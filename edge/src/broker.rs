@@ -12,12 +12,14 @@
 //! `poll`. Reading for sessions that are behind happens inside `poll`, a bounded step at a time,
 //! so that a congested connection is heard in time.
 
+mod access;
 mod commit;
 mod connect;
 mod deliver;
 mod event;
 mod inflight;
 mod leftovers;
+mod login;
 mod note;
 mod outcome;
 mod publish;
@@ -31,21 +33,27 @@ mod subscribe;
 mod subscriptions;
 mod sweep;
 
+pub use access::{AccessList, Policy, Strangers};
 pub use event::{
-    Connect, Connected, ConnectionId, Delivery, DeliveryId, Echo, Entrance, Event, Input,
-    ListenerId, Note, NoteChange, Output, RetainAs, RetainHandling, Room, SessionFound, SessionId,
-    SessionStart, SubscribeFilter, SubscriptionIdentifiers, Ticket, Token, Urgency, Will, WillFate,
+    AuthenticationStep, Connect, Connected, ConnectionId, Credentials, Delivery, DeliveryId, Echo,
+    Entrance, Event, Input, ListenerId, Note, NoteChange, Output, Password, RetainAs,
+    RetainHandling, Room, SessionFound, SessionId, SessionStart, SubscribeFilter,
+    SubscriptionIdentifiers, Ticket, Token, Urgency, Verdict, Will, WillFate,
 };
 pub use outcome::{CloseReason, Outcome, Refusal, Unsubscription};
 pub use settings::{Counters, Settings, Stored};
+
+pub use crate::password::METHOD as SCRAM;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use sync::{Epoch, Instant, Lane, Now, Offset, PerLane};
 
+use self::access::Access;
 use self::commit::Tickets;
 use self::connect::Timer;
 use self::leftovers::Leftovers;
+use self::login::Logins;
 use self::registry::Registry;
 use self::retained::Retained;
 use self::subscriptions::{Entry, Subscriptions};
@@ -60,6 +68,8 @@ pub struct Broker {
     first: PerLane<Offset>,
     /// The offset that comes next, as far as commits are answered.
     head: PerLane<Offset>,
+    access: Access,
+    logins: Logins,
     registry: Registry,
     subscriptions: Subscriptions,
     retained: Retained,
@@ -100,6 +110,8 @@ impl Broker {
                 settings.retained_count_maximum,
                 settings.retained_bytes_maximum,
             ),
+            access: Access::new(settings.key.clone(), settings.login_memory_maximum),
+            logins: Logins::default(),
             settings,
             now,
             epoch: stored.epoch,
@@ -133,7 +145,21 @@ impl Broker {
     pub fn handle(&mut self, now: Now, input: Input) {
         self.now = now;
         match input {
-            Input::Connect(connect) => self.handle_connect(*connect),
+            Input::Connect(connect) => self.handle_connect(connect),
+            Input::Authenticate {
+                connection,
+                step,
+                message,
+            } => {
+                self.handle_authenticate(connection, step, &message);
+            }
+            Input::Verified {
+                connection,
+                verdict,
+            } => {
+                self.handle_verified(connection, verdict);
+            }
+            Input::Policies(policies) => self.handle_policies(policies),
             Input::Publish {
                 connection,
                 record,

@@ -4,6 +4,7 @@
 //! writer, and the bridge. They talk through bounded channels. The gateway promises to be gone two
 //! seconds after SIGTERM, whatever the disk and the cloud do.
 
+mod checker;
 mod committer;
 mod core;
 mod disk;
@@ -27,6 +28,7 @@ use smol::{LocalExecutor, Timer};
 use sync::{Instant, Now, WallTime};
 use tracing::{info, warn};
 
+use self::checker::Checker;
 use self::core::{Core, Wakes};
 pub(crate) use self::core::{Progress, Push};
 use self::disk::{Answer, Disk, Request};
@@ -34,6 +36,7 @@ pub use self::error::GatewayError;
 pub(crate) use self::peers::Signals;
 pub use self::start::check_cloud;
 use crate::admin;
+use crate::broker::Input;
 use crate::limits::Limits;
 use crate::link::{ReadBuffer, tcp};
 use crate::serve::serve;
@@ -79,12 +82,15 @@ async fn serve_until_told(
         start: read_clock(),
     });
     let disk = Rc::new(started.disk);
+    let checker = Rc::new(started.checker);
     let bridge = started.bridge.map(Rc::new);
 
     let mut tasks = vec![
         executor.spawn(write_groups(shared.clone(), disk.clone())),
         executor.spawn(take_answers(shared.clone(), disk.clone())),
         executor.spawn(fetch(shared.clone())),
+        executor.spawn(check_passwords(shared.clone(), checker.clone())),
+        executor.spawn(take_verdicts(shared.clone(), checker)),
         executor.spawn(watch_clock(shared.clone())),
         executor.spawn(sweep(shared.clone())),
         executor.spawn(answer_operator(shared.clone(), control)),
@@ -238,6 +244,27 @@ async fn fetch(shared: Rc<Shared>) {
             smol::future::yield_now().await;
         }
         shared.wakes.fetch.wait().await;
+    }
+}
+
+async fn check_passwords(shared: Rc<Shared>, checker: Rc<Checker>) {
+    loop {
+        let check = shared.core.borrow_mut().checks.pop_front();
+        match check {
+            // The thread only goes when this task has gone.
+            Some(check) => drop(checker.checks.send(check).await),
+            None => shared.wakes.check.wait().await,
+        }
+    }
+}
+
+async fn take_verdicts(shared: Rc<Shared>, checker: Rc<Checker>) {
+    while let Ok((connection, verdict)) = checker.verdicts.recv().await {
+        let input = Input::Verified {
+            connection,
+            verdict,
+        };
+        shared.core.borrow_mut().tell_broker(shared.now(), input);
     }
 }
 

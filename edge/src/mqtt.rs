@@ -7,6 +7,7 @@
 //! broker's session.
 
 mod alias;
+mod authentication;
 mod connection;
 mod ending;
 mod error;

@@ -5,6 +5,7 @@ use sync::{Lane, Offset, Record};
 use wire::topic::{TopicName, pattern_matches};
 
 use super::Broker;
+use super::access::Deed;
 use super::commit::Waiting;
 use super::event::{
     ConnectionId, Delivery, DeliveryId, Event, NoteChange, Output, Room, SessionId, Token, Urgency,
@@ -295,6 +296,10 @@ impl Broker {
                 session.walks.pop_front();
                 continue;
             };
+            let rights = session.rights.as_ref();
+            let may_read = |topic: &str| {
+                rights.is_none_or(|it| it.grant(&session.client_identifier, Deed::Read, topic))
+            };
             match self.retained.step(&walk.filter, walk.after.as_deref()) {
                 Step::Done => {
                     let done = session.walks.pop_front().map(|walk| walk.filter);
@@ -302,7 +307,9 @@ impl Broker {
                     self.mark_dirty(id);
                 }
                 Step::Passed(topic) => walk.after = Some(topic),
-                Step::Found(record) if is_expired(&record, self.now.wall) => {
+                Step::Found(record)
+                    if is_expired(&record, self.now.wall) || !may_read(record.topic()) =>
+                {
                     walk.after = Some(record.topic().into());
                 }
                 Step::Found(record) => {
@@ -365,7 +372,7 @@ impl Session {
         let Ok(topic) = TopicName::new(record.topic()) else {
             return matched;
         };
-        if record.qos() == 0 {
+        if record.qos() == 0 || !self.may(Deed::Read, record.topic()) {
             return matched;
         }
         let is_own = self.publisher == record.publisher();

@@ -9,9 +9,15 @@ mod connect;
 use bytes::Bytes;
 use sync::{Change, Lane, Offset, Record};
 
-pub use self::connect::{Connect, Connected, Entrance, SessionFound, SessionStart, Will, WillFate};
+use std::sync::Arc;
 
+pub use self::connect::{
+    Connect, Connected, Credentials, Entrance, Password, SessionFound, SessionStart, Will, WillFate,
+};
+
+use super::access::Policy;
 use super::outcome::{CloseReason, Outcome, Refusal, Unsubscription};
+use crate::password::Secret;
 
 /// A connection's place in the driver's slab. A place that is used again has a new generation, so
 /// that late words of the former holder are recognised and ignored.
@@ -53,6 +59,26 @@ pub struct DeliveryId(pub u16);
 pub enum Input {
     /// A client wants its session. Answered by [`Event::Connected`] or [`Event::Refused`].
     Connect(Box<Connect>),
+    /// A client goes on with an exchange that proves its name. Answered by [`Event::Challenge`] or
+    /// [`Event::Authenticated`], or by [`Event::Refused`]; [`Event::Closed`] once it is connected.
+    Authenticate {
+        /// Whose.
+        connection: ConnectionId,
+        /// Which message it is.
+        step: AuthenticationStep,
+        /// What the client says.
+        message: Vec<u8>,
+    },
+    /// A password was checked.
+    Verified {
+        /// Whose; ignored when it is gone.
+        connection: ConnectionId,
+        /// How it ended.
+        verdict: Verdict,
+    },
+    /// Who may do what, by listener, from now on. Clients that would no longer be let in are
+    /// closed; the others go on with the rights that they have now.
+    Policies(Vec<Policy>),
     /// A client publishes. Answered by [`Event::Published`], unless its QoS is 0.
     Publish {
         /// Whose.
@@ -178,6 +204,15 @@ pub enum Output {
         /// Whether somebody waits for it.
         urgency: Urgency,
     },
+    /// Check a password, which takes a while. Answered by one [`Input::Verified`], in any order.
+    Verify {
+        /// To answer with.
+        connection: ConnectionId,
+        /// What it is checked against.
+        secret: Arc<Secret>,
+        /// What the client sent.
+        password: Password,
+    },
     /// Read a lane for a session that is behind.
     Fetch {
         /// To answer with.
@@ -214,6 +249,16 @@ pub enum Event {
     Connected(Box<Connected>),
     /// The session was refused and the connection is forgotten.
     Refused(Refusal),
+    /// The client has to answer this to prove its name.
+    Challenge {
+        /// The server's message.
+        message: Vec<u8>,
+    },
+    /// The client proved its name. One that is not connected yet is told of its session next.
+    Authenticated {
+        /// The server's last message.
+        proof: Vec<u8>,
+    },
     /// A message for the client.
     Deliver(Delivery),
     /// A delivery of an earlier connection can't be repeated, its record is gone. It counts as
@@ -252,6 +297,24 @@ pub enum Event {
     },
     /// The broker forgot the connection: close it.
     Closed(CloseReason),
+}
+
+/// Which message of an exchange a client sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthenticationStep {
+    /// The first of a new exchange, on a connection that stands.
+    Begin,
+    /// An answer to a challenge.
+    Answer,
+}
+
+/// How the check of a password ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is the password.
+    Right,
+    /// It is not.
+    Wrong,
 }
 
 /// A small value of a view's own, kept with its session as durably as the session is.

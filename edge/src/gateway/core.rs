@@ -14,6 +14,7 @@ use std::time::Duration;
 use sync::{Instant, Lane, Now, Offset, PerLane};
 use tracing::warn;
 
+use super::checker::Check;
 use super::committer::{Committer, Owner};
 use super::disk::Request;
 use super::peers::{Peer, Peers, Signals};
@@ -33,6 +34,8 @@ pub(crate) struct Wakes {
     pub(crate) fetch: Signal,
     /// The bridge has something to do.
     pub(crate) bridge: Signal,
+    /// A password is to be checked.
+    pub(crate) check: Signal,
     /// A time-out may have come nearer.
     pub(crate) clock: Signal,
 }
@@ -45,6 +48,8 @@ pub(crate) struct Core {
     pub(crate) uplink: Option<Uplink>,
     /// Requests for the writer thread that are not commits.
     pub(crate) notes: VecDeque<Request>,
+    /// Passwords for the hashing thread; the broker bounds them.
+    pub(crate) checks: VecDeque<Check>,
     pub(crate) wakes: Rc<Wakes>,
     peers: Peers,
     mqtt: Rc<mqtt::Settings>,
@@ -112,6 +117,7 @@ impl Core {
             reader,
             uplink,
             notes: VecDeque::new(),
+            checks: VecDeque::new(),
             wakes: Rc::default(),
             peers: Peers::default(),
             mqtt: Rc::new(mqtt),
@@ -211,6 +217,12 @@ impl Core {
         peer.connection.handle_lost();
         self.hear(now, id);
         self.peers.remove(id);
+        self.pump(now);
+    }
+
+    /// Gives the broker a fact that is not a client's.
+    pub(crate) fn tell_broker(&mut self, now: Now, input: Input) {
+        self.broker.handle(now, input);
         self.pump(now);
     }
 
@@ -343,6 +355,18 @@ impl Core {
                     budget,
                 });
                 self.wakes.fetch.raise();
+            }
+            Output::Verify {
+                connection,
+                secret,
+                password,
+            } => {
+                self.checks.push_back(Check {
+                    connection,
+                    secret,
+                    password,
+                });
+                self.wakes.check.raise();
             }
             Output::ToConnection { connection, event } => self.deliver(now, connection, event),
             Output::FromCloudStored { token, outcome } => {

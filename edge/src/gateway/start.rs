@@ -7,6 +7,7 @@ use cloud_bridge::{Bridge, Credentials, Endpoint, Tls};
 use sync::{Engine, Epoch, Lane, LaneExtent, Now, Origin, PerLane, Start, Table};
 use tracing::{info, warn};
 
+use super::checker::Checker;
 use super::committer::{self, Committer};
 use super::core::Core;
 use super::disk::Disk;
@@ -24,6 +25,7 @@ use crate::uplink::{CURSOR_KEY, Uplink};
 pub(super) struct Started {
     pub(super) core: Core,
     pub(super) disk: Disk,
+    pub(super) checker: Checker,
     pub(super) bridge: Option<Bridge>,
 }
 
@@ -64,6 +66,7 @@ pub(super) fn start(limits: &Limits) -> Result<Started, GatewayError> {
         broker.retained_count()
     );
     let disk = Disk::start(writer).map_err(GatewayError::Thread)?;
+    let checker = Checker::start().map_err(GatewayError::Thread)?;
     let committer = Committer::new(committer_settings(limits));
     let connections = limits.section.connections;
     let core = Core::new(
@@ -74,7 +77,12 @@ pub(super) fn start(limits: &Limits) -> Result<Started, GatewayError> {
         mqtt_settings(limits),
         connections,
     );
-    Ok(Started { core, disk, bridge })
+    Ok(Started {
+        core,
+        disk,
+        checker,
+        bridge,
+    })
 }
 
 /// Looks at everything that the cloud's part of a configuration names, certificates and password

@@ -5,7 +5,7 @@ use wire::mqtt::{Disconnect, Packet, ReasonCode, Version};
 
 use super::connection::{Connection, State};
 use super::error::PeerError;
-use crate::broker::Input;
+use crate::broker::{CloseReason, Input};
 
 /// How a connection ends on our side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +27,15 @@ impl From<PeerError> for Ending {
 impl From<DecodeError> for Ending {
     fn from(error: DecodeError) -> Self {
         Self::Peer(error.into())
+    }
+}
+
+/// The reason code of the broker's reason.
+pub(super) const fn close_reason(reason: CloseReason) -> ReasonCode {
+    match reason {
+        CloseReason::TakenOver => ReasonCode::SessionTakenOver,
+        CloseReason::NotAuthorized => ReasonCode::NotAuthorized,
+        CloseReason::Busy => ReasonCode::ServerBusy,
     }
 }
 
@@ -54,19 +63,22 @@ impl Connection {
 
     /// Sends DISCONNECT where there is one. [MQTT-3.14.0-1]
     pub(super) fn say_goodbye(&mut self, reason_code: ReasonCode) {
-        if let State::Connected(established) = std::mem::replace(&mut self.state, State::Closing) {
-            if established.version == Version::V5 {
-                self.send(
-                    &established,
-                    &Packet::Disconnect(Disconnect::new(reason_code)),
-                );
-            }
-            self.state = State::Connected(established);
+        let state = std::mem::replace(&mut self.state, State::Closing);
+        if let State::Connected(established) = &state
+            && established.version == Version::V5
+        {
+            let packet = Packet::Disconnect(Disconnect::new(reason_code));
+            self.send(established, &packet);
         }
+        self.state = state;
     }
 
     pub(super) fn leave_broker(&mut self) {
-        if matches!(self.state, State::Connecting(_) | State::Connected(_)) {
+        let is_known = matches!(
+            self.state,
+            State::Connecting(_) | State::Authenticating(_) | State::Connected(_)
+        );
+        if is_known {
             self.inputs.push_back(Input::Lost {
                 connection: self.id,
             });

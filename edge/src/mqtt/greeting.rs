@@ -3,12 +3,16 @@
 use std::num::{NonZeroU16, NonZeroU32};
 use std::time::Duration;
 
-use sync::{Now, Record, RecordParts};
+use sync::{Instant, Now, Record, RecordParts};
 use wire::mqtt::property::{Properties, Property, PropertySet, PropertyWriter};
 use wire::mqtt::{Connack, Connect, Packet, ReasonCode, Version, Will};
 
+use super::authentication::Authentication;
 use super::{PeerError, Settings};
-use crate::broker::{self, Connected, ConnectionId, Refusal, SessionFound, SessionStart};
+use crate::broker::{
+    self, Connected, ConnectionId, Credentials, Entrance, Password, Refusal, SCRAM, SessionFound,
+    SessionStart,
+};
 
 /// What CONNECT said and CONNACK needs.
 #[derive(Clone, Debug)]
@@ -21,16 +25,23 @@ pub(super) struct Greeting {
     has_client_identifier: bool,
     /// The largest packet that the client takes.
     pub(super) packet_bytes_maximum: u32,
+    pub(super) authentication: Authentication,
+    /// The last message of an exchange that proved the client's name.
+    pub(super) proof: Option<Vec<u8>>,
+    /// When the client has to have proven its name.
+    pub(super) deadline: Instant,
 }
 
 impl Greeting {
     /// Reads a CONNECT.
-    pub(super) fn read(connect: &Connect<'_>) -> Result<Self, PeerError> {
+    pub(super) fn read(connect: &Connect<'_>, deadline: Instant) -> Result<Self, PeerError> {
         let properties = &connect.properties;
-        // [MQTT-4.12.0-1]
-        if properties.authentication_method().is_some() {
-            return Err(PeerError::AuthenticationMethod);
-        }
+        let authentication = match properties.authentication_method() {
+            None => Authentication::None,
+            Some(SCRAM) => Authentication::Idle,
+            // [MQTT-4.12.0-1]
+            Some(_) => return Err(PeerError::AuthenticationMethod),
+        };
         let is_new = connect.version == Version::V5;
         if connect.client_identifier.is_empty() && !connect.clean_start && !is_new {
             return Err(PeerError::ClientIdentifier);
@@ -46,6 +57,9 @@ impl Greeting {
             session_expiry,
             has_client_identifier: !connect.client_identifier.is_empty(),
             packet_bytes_maximum: packet_bytes_maximum(connect),
+            authentication,
+            proof: None,
+            deadline,
         })
     }
 
@@ -53,12 +67,14 @@ impl Greeting {
     pub(super) fn ask(
         &self,
         now: Now,
-        connection: ConnectionId,
+        (connection, entrance): (ConnectionId, Entrance),
         connect: &Connect<'_>,
     ) -> broker::Connect {
         let receive_maximum = connect.properties.receive_maximum();
         broker::Connect {
             connection,
+            entrance,
+            credentials: self.credentials(connect),
             client_identifier: connect.client_identifier.to_owned(),
             start: match connect.clean_start {
                 true => SessionStart::Clean,
@@ -70,6 +86,21 @@ impl Greeting {
                 .will
                 .map(|will| will_of(now, &will, connect.client_identifier)),
         }
+    }
+
+    /// Who the client says it is. A password without a name is nobody's.
+    fn credentials(&self, connect: &Connect<'_>) -> Credentials {
+        if self.authentication != Authentication::None {
+            let first = connect.properties.authentication_data();
+            let first = first.unwrap_or_default().to_vec();
+            return Credentials::Scram { first };
+        }
+        connect
+            .user_name
+            .map_or(Credentials::None, |user| Credentials::Password {
+                user: user.to_owned(),
+                password: Password::new(connect.password.unwrap_or_default().to_vec()),
+            })
     }
 
     /// Encodes the CONNACK of a session.
@@ -110,6 +141,7 @@ impl Greeting {
 
     fn write_properties(&self, settings: &Settings, connected: &Connected, bytes: &mut Vec<u8>) {
         let keep_alive = self.keep_alive(settings);
+        let is_proven = self.authentication != Authentication::None;
         let changed_expiry = connected.session_expiry != self.session_expiry;
         let properties = [
             changed_expiry.then_some(Property::SessionExpiryInterval(connected.session_expiry)),
@@ -123,6 +155,9 @@ impl Greeting {
                 .then_some(Property::TopicAliasMaximum(settings.topic_alias_maximum)),
             (keep_alive != self.keep_alive).then_some(Property::ServerKeepAlive(keep_alive)),
             Some(Property::SharedSubscriptionAvailable(false)),
+            // [MQTT-4.12.0-5] [MQTT-4.12.0-6]
+            is_proven.then_some(Property::AuthenticationMethod(SCRAM)),
+            self.proof.as_deref().map(Property::AuthenticationData),
         ];
         let mut writer = PropertyWriter::new(bytes, PropertySet::CONNACK);
         for property in properties.iter().flatten() {
@@ -165,7 +200,10 @@ pub(super) fn packet_bytes_maximum(connect: &Connect<'_>) -> u32 {
 pub(super) const fn connect_reason(refusal: Refusal) -> ReasonCode {
     match refusal {
         Refusal::ClientIdentifier => ReasonCode::ClientIdentifierNotValid,
-        Refusal::LogFailed => ReasonCode::ServerUnavailable,
+        Refusal::LogFailed | Refusal::Logins => ReasonCode::ServerUnavailable,
+        Refusal::Credentials => ReasonCode::BadUserNameOrPassword,
+        Refusal::NotAuthorized => ReasonCode::NotAuthorized,
+        Refusal::AuthenticationMethod => ReasonCode::BadAuthenticationMethod,
         _ => ReasonCode::QuotaExceeded,
     }
 }

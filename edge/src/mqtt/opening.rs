@@ -1,32 +1,37 @@
 //! The opening of a connection: from CONNECT to the session.
 
-use sync::{Now, Record};
+use sync::{Instant, Now, Record};
 use wire::DecodeError;
 use wire::mqtt::{ReasonCode, Version, decode_connect};
 
 use super::alias::Aliases;
 use super::connection::{Connection, Established, State};
 use super::error::PeerError;
-use super::greeting::{Greeting, packet_bytes_maximum, refuse};
+use super::greeting::{Greeting, connect_reason, packet_bytes_maximum, refuse};
 use super::inbound::Step;
 use super::inflight::{Answers, Inflight, Outbound};
-use crate::broker::{Connected, Input};
+use crate::broker::{Connected, Input, Refusal};
 
 impl Connection {
     /// Handles CONNECT, if it is whole; gives how many bytes it had.
-    pub(super) fn consume_connect(&mut self, now: Now, bytes: &[u8]) -> Result<usize, PeerError> {
+    pub(super) fn consume_connect(
+        &mut self,
+        now: Now,
+        bytes: &[u8],
+        deadline: Instant,
+    ) -> Result<usize, PeerError> {
         let decoded = decode_connect(bytes, self.settings.packet_bytes_maximum);
         let Some((connect, taken)) = decoded.inspect_err(|error| self.refuse_version(*error))?
         else {
             return Ok(0);
         };
         let version = connect.version;
-        let greeting = Greeting::read(&connect).inspect_err(|error| {
+        let greeting = Greeting::read(&connect, deadline).inspect_err(|error| {
             let limit = packet_bytes_maximum(&connect);
             let connack = refuse(version, error.reason_code(), limit);
             self.outbound.extend(connack);
         })?;
-        let asked = greeting.ask(now, self.id, &connect);
+        let asked = greeting.ask(now, (self.id, self.entrance.clone()), &connect);
         self.inputs.push_back(Input::Connect(Box::new(asked)));
         self.state = State::Connecting(Box::new(greeting));
         Ok(taken)
@@ -48,6 +53,7 @@ impl Connection {
             patience: greeting.patience(&self.settings),
             packet_bytes_maximum: greeting.packet_bytes_maximum,
             session_expiry: greeting.session_expiry,
+            authentication: greeting.authentication,
             aliases: Aliases::default(),
             inflight: Inflight::restore(&connected.notes),
             answers: Answers::default(),
@@ -63,6 +69,22 @@ impl Connection {
         }
         self.state = State::Connected(established);
         self.consume_tail(now);
+    }
+
+    /// The broker does not let the client in.
+    pub(super) fn turn_away(&mut self, refusal: Refusal) {
+        if let State::Connecting(greeting) = &self.state {
+            let (version, limit) = (greeting.version, greeting.packet_bytes_maximum);
+            let connack = refuse(version, connect_reason(refusal), limit);
+            self.outbound.extend(connack);
+        }
+        self.peer_error = match refusal {
+            Refusal::Credentials => Some(PeerError::Credentials),
+            Refusal::NotAuthorized => Some(PeerError::NotAuthorized),
+            Refusal::AuthenticationMethod => Some(PeerError::AuthenticationMethod),
+            _ => self.peer_error,
+        };
+        self.state = State::Closing;
     }
 
     /// Answers the CONNECT of a version that is not spoken here. [MQTT-3.1.2-2]

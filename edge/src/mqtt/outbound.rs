@@ -7,6 +7,7 @@ use wire::mqtt::property::{Properties, PropertySet, SubscriptionIdentifier};
 use wire::mqtt::{Packet, PublishHeader, QoS, ReasonCode, ReasonCodes, Suback, Unsuback, Version};
 use wire::topic::TopicName;
 
+use super::authentication::Message;
 use super::connection::{Connection, Established};
 use super::ending::Ending;
 use super::inbound::Step;
@@ -36,6 +37,22 @@ impl Connection {
             }
             Event::NoteKept { token, outcome } => {
                 self.handle_note_kept(now, established, token, outcome)?;
+            }
+            Event::Challenge { message: data } => {
+                let reason_code = ReasonCode::ContinueAuthentication;
+                let message = Message {
+                    reason_code,
+                    data: &data,
+                };
+                self.send_auth(established, message)?;
+            }
+            Event::Authenticated { proof: data } => {
+                let reason_code = ReasonCode::Success;
+                let message = Message {
+                    reason_code,
+                    data: &data,
+                };
+                self.send_auth(established, message)?;
             }
             // Belong to another state; nothing to do here.
             Event::Connected(_) | Event::Refused(_) | Event::Closed(_) => {}
@@ -178,6 +195,10 @@ impl Connection {
         let reason_code = match outcome {
             Outcome::Accepted => ReasonCode::Success,
             Outcome::NoSubscribers => ReasonCode::NoMatchingSubscribers,
+            // As Mosquitto does: there is no way to say no, and nothing gets better by a repeat.
+            Outcome::Refused(Refusal::NotAuthorized) if established.version < Version::V5 => {
+                ReasonCode::Success
+            }
             // Without an answer the client keeps the message and sends it again.
             Outcome::Refused(_) if established.version < Version::V5 => {
                 return Err(Ending::Refused(ReasonCode::QuotaExceeded));
@@ -349,6 +370,7 @@ impl Identifiers {
 const fn refusal_reason(refusal: Refusal) -> ReasonCode {
     match refusal {
         Refusal::LogFailed | Refusal::SessionGone => ReasonCode::UnspecifiedError,
+        Refusal::NotAuthorized => ReasonCode::NotAuthorized,
         _ => ReasonCode::QuotaExceeded,
     }
 }

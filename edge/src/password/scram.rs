@@ -11,6 +11,7 @@
 //! Names are taken as they come: who writes them in another form of Unicode is somebody else.
 
 use std::fmt;
+use std::sync::Arc;
 
 use base64ct::{Base64, Encoding as _};
 
@@ -29,9 +30,9 @@ pub struct Exchange {
     nonce: String,
     /// Client-first without its header, and server-first.
     said: String,
+    /// Made up when there is no secret.
     scram: Scram,
-    /// False when the keys are made up.
-    is_real: bool,
+    secret: Option<Arc<Secret>>,
 }
 
 /// Why an exchange ends without a user.
@@ -53,14 +54,16 @@ impl Exchange {
     ///
     /// # Errors
     /// When the message is not one, or wants a channel binding or another identity.
-    pub fn begin<'a>(
+    pub fn begin(
         first: &[u8],
         ours: &str,
         key: &Key,
-        find: impl FnOnce(&str) -> Option<&'a Secret>,
+        find: impl FnOnce(&str) -> Option<Arc<Secret>>,
     ) -> Result<(Self, Vec<u8>), Failure> {
         let first = text_of(first)?;
-        let header_bytes = ["n,,", "y,,"].iter().find(|header| first.starts_with(**header));
+        let header_bytes = ["n,,", "y,,"]
+            .iter()
+            .find(|header| first.starts_with(**header));
         let (header, bare) = first.split_at(header_bytes.ok_or(Failure::Message)?.len());
         let mut parts = bare.split(',');
         let user = read_name(attribute(parts.next(), "n=")?)?;
@@ -68,9 +71,11 @@ impl Exchange {
         if theirs.is_empty() || !theirs.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(Failure::Message);
         }
-        let found = find(&user).and_then(Secret::scram).cloned();
-        let is_real = found.is_some();
-        let scram = found.unwrap_or_else(|| Scram::decoy(key.sign(&[b"salt", user.as_bytes()])));
+        let secret = find(&user).filter(|secret| secret.scram().is_some());
+        let scram = match secret.as_deref().and_then(Secret::scram) {
+            Some(scram) => scram.clone(),
+            None => Scram::decoy(key.sign(&[b"salt", user.as_bytes()])),
+        };
         let nonce = format!("{theirs}{ours}");
         let salt = Base64::encode_string(&scram.salt);
         let answer = format!("r={nonce},s={salt},i={}", scram.iterations);
@@ -80,16 +85,17 @@ impl Exchange {
             nonce,
             said: format!("{bare},{answer}"),
             scram,
-            is_real,
+            secret,
         };
         Ok((exchange, answer.into_bytes()))
     }
 
-    /// Takes the client's last message; gives its name and the answer, which is our own proof.
+    /// Takes the client's last message; gives its name, the secret that the proof fits, and the
+    /// answer, which is our own proof.
     ///
     /// # Errors
     /// When the message is not one or the proof does not fit.
-    pub fn finish(self, last: &[u8]) -> Result<(Box<str>, Vec<u8>), Failure> {
+    pub fn finish(self, last: &[u8]) -> Result<(Box<str>, Arc<Secret>, Vec<u8>), Failure> {
         let last = text_of(last)?;
         let (without_proof, proof) = last.rsplit_once(",p=").ok_or(Failure::Message)?;
         let mut parts = without_proof.split(',');
@@ -103,12 +109,10 @@ impl Exchange {
         let signature = hmac_sha256(&self.scram.stored_key, said.as_bytes());
         let key: Vec<u8> = proof.iter().zip(signature).map(|(a, b)| a ^ b).collect();
         let fits = proof.len() == signature.len() && is_same(&sha256(&key), &self.scram.stored_key);
-        if !fits || !self.is_real {
-            return Err(Failure::Proof);
-        }
+        let secret = self.secret.filter(|_| fits).ok_or(Failure::Proof)?;
         let signature = hmac_sha256(&self.scram.server_key, said.as_bytes());
         let answer = format!("v={}", Base64::encode_string(&signature));
-        Ok((self.user, answer.into_bytes()))
+        Ok((self.user, secret, answer.into_bytes()))
     }
 
     /// Who the client says it is; not proven.
@@ -198,8 +202,7 @@ mod tests {
     }
 
     fn begin(first: &str) -> Result<(Exchange, String), Failure> {
-        let secret = secret();
-        let find = |user: &str| (user == "user").then_some(&secret);
+        let find = |user: &str| (user == "user").then(|| Arc::new(secret()));
         let (exchange, answer) = Exchange::begin(first.as_bytes(), OURS, &Key::default(), find)?;
         Ok((exchange, String::from_utf8(answer).unwrap()))
     }
@@ -208,7 +211,7 @@ mod tests {
     fn the_example_of_rfc_7677_is_spoken_to_the_letter() {
         let (exchange, answer) = begin(FIRST).unwrap();
         assert_eq!((answer.as_str(), exchange.user()), (ANSWER, "user"));
-        let (user, proof) = exchange.finish(LAST.as_bytes()).unwrap();
+        let (user, _, proof) = exchange.finish(LAST.as_bytes()).unwrap();
         assert_eq!((&*user, proof.as_slice()), ("user", PROOF.as_bytes()));
     }
 
@@ -220,7 +223,11 @@ mod tests {
 
         let unknown = FIRST.replace("n=user", "n=nobody");
         let (exchange, answer) = begin(&unknown).unwrap();
-        assert_eq!(begin(&unknown).unwrap().1, answer, "its salt stays the same");
+        assert_eq!(
+            begin(&unknown).unwrap().1,
+            answer,
+            "its salt stays the same"
+        );
         assert!(answer.ends_with(",i=20000"));
         assert_eq!(exchange.finish(LAST.as_bytes()), Err(Failure::Proof));
     }
@@ -243,7 +250,11 @@ mod tests {
             "n,,n=a=,r=abc",
             &long,
         ] {
-            assert_eq!(begin(first).map(|it| it.1), Err(Failure::Message), "{first}");
+            assert_eq!(
+                begin(first).map(|it| it.1),
+                Err(Failure::Message),
+                "{first}"
+            );
         }
         for last in [
             "",
@@ -253,7 +264,11 @@ mod tests {
             &LAST.replace("p=dHz", "p=!!!"),
         ] {
             let (exchange, _) = begin(FIRST).unwrap();
-            assert_eq!(exchange.finish(last.as_bytes()), Err(Failure::Message), "{last}");
+            assert_eq!(
+                exchange.finish(last.as_bytes()),
+                Err(Failure::Message),
+                "{last}"
+            );
         }
     }
 

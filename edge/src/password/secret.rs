@@ -238,7 +238,12 @@ impl fmt::Display for Secret {
             }
             Kind::Scram(scram) => {
                 write!(f, "${SCRAM}${}${}", scram.iterations, text(&scram.salt))?;
-                write!(f, "${}${}", text(&scram.stored_key), text(&scram.server_key))
+                write!(
+                    f,
+                    "${}${}",
+                    text(&scram.stored_key),
+                    text(&scram.server_key)
+                )
             }
         }
     }
@@ -419,11 +424,26 @@ mod tests {
             ("$7$101$AAAA$AAAA", SecretError::Base64),
             ("$7$101$$AAAA", SecretError::Base64),
             ("$6$AA!A$AAAA", SecretError::Base64),
-            ("$argon2id$v=16$m=256,t=2,p=1$c29tZXNhbHQ$nf65", SecretError::Parts),
-            ("$argon2id$v=19$m=256,t=2$c29tZXNhbHQ$nf65", SecretError::Parts),
-            ("$argon2id$v=19$m=8,t=2,p=2$c29tZXNhbHQ$nf65EOgL", SecretError::Number),
-            ("$argon2id$v=19$m=2000000,t=2,p=1$c29tZXNhbHQ$nf65", SecretError::Number),
-            ("$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65", SecretError::Base64),
+            (
+                "$argon2id$v=16$m=256,t=2,p=1$c29tZXNhbHQ$nf65",
+                SecretError::Parts,
+            ),
+            (
+                "$argon2id$v=19$m=256,t=2$c29tZXNhbHQ$nf65",
+                SecretError::Parts,
+            ),
+            (
+                "$argon2id$v=19$m=8,t=2,p=2$c29tZXNhbHQ$nf65EOgL",
+                SecretError::Number,
+            ),
+            (
+                "$argon2id$v=19$m=2000000,t=2,p=1$c29tZXNhbHQ$nf65",
+                SecretError::Number,
+            ),
+            (
+                "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65",
+                SecretError::Base64,
+            ),
             ("$scram-sha-256$4096$AAAA$AAAA", SecretError::Parts),
         ];
         for (text, expected) in table {

@@ -137,7 +137,11 @@ fn numbered(text: &str) -> impl Iterator<Item = (usize, &str)> {
 
 impl fmt::Display for LineError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}: found {}, allowed is {}", self.line, self.found, self.allowed)
+        write!(
+            f,
+            "line {}: found {}, allowed is {}",
+            self.line, self.found, self.allowed
+        )
     }
 }
 
@@ -168,9 +172,21 @@ mod tests {
         let table = [
             ("alice\n".to_owned(), 1, "a line without a colon"),
             (format!("#\n:{HASH}\n"), 2, "an empty user name"),
-            ("alice:\n".to_owned(), 1, "a password that is not hashed in a known form"),
-            ("\nalice:plain\n".to_owned(), 2, "a password that is not hashed in a known form"),
-            (format!("a:{HASH}\nb:{HASH}\na:{HASH}\n"), 3, "user \"a\" once more"),
+            (
+                "alice:\n".to_owned(),
+                1,
+                "a password that is not hashed in a known form",
+            ),
+            (
+                "\nalice:plain\n".to_owned(),
+                2,
+                "a password that is not hashed in a known form",
+            ),
+            (
+                format!("a:{HASH}\nb:{HASH}\na:{HASH}\n"),
+                3,
+                "user \"a\" once more",
+            ),
         ];
         for (text, line, found) in table {
             let error = Users::parse(&text).unwrap_err();
