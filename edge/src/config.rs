@@ -14,7 +14,9 @@ use sync::Lane;
 
 pub use self::cloud::Cloud;
 pub use self::error::ConfigError;
-pub use self::listener::Listener;
+pub use self::listener::{
+    Address, ClientCertificate, IdentityAsUser, Listener, ListenerTls, Protocol,
+};
 
 /// The whole file.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
@@ -316,7 +318,7 @@ mod tests {
             (
                 "[[listener]]\naddress = \"localhost\"\n",
                 "edge.toml:2: listener.address: found \"localhost\", allowed is an IP \
-                 address and port such as 127.0.0.1:1883",
+                 address and port such as 127.0.0.1:1883, unix:PATH or serial:DEVICE",
             ),
         ];
         for (text, expected) in table {

@@ -2,8 +2,8 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 
+use crate::limits::Address;
 use crate::log::LogError;
 
 /// What went wrong, for the one line that the operator sees.
@@ -17,10 +17,10 @@ pub enum GatewayError {
         /// What the log said.
         source: LogError,
     },
-    /// A listener's port can't be opened.
+    /// A listener's port, socket or line can't be opened.
     Listen {
         /// As configured.
-        address: SocketAddr,
+        address: Address,
         /// What the system said.
         source: io::Error,
     },

@@ -1,6 +1,5 @@
 //! The start: what is stored becomes what is running.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use cloud_bridge::{Bridge, Credentials, Endpoint, Tls};
@@ -15,7 +14,7 @@ use super::error::GatewayError;
 use super::{shown, wall_time};
 use crate::broker::{self, Broker, Stored};
 use crate::config::Cloud;
-use crate::limits::{DOWNLINK_WINDOW, Limits, UNCONFIRMED};
+use crate::limits::{Address, DOWNLINK_WINDOW, Limits, Listener, UNCONFIRMED};
 use crate::link::tcp;
 use crate::log::{self, Folder, LaneLimits, LogError, Opened, Overflow, Reader, Report};
 use crate::mqtt;
@@ -99,17 +98,22 @@ pub fn check_cloud(limits: &Limits) -> Result<(), GatewayError> {
 }
 
 /// Opens every port before anything is served.
-pub(super) fn listen(addresses: &[SocketAddr]) -> Result<Vec<tcp::Listener>, GatewayError> {
-    let open = |address: &SocketAddr| {
+pub(super) fn listen(listeners: &[Listener]) -> Result<Vec<tcp::Listener>, GatewayError> {
+    let open = |listener: &Listener| {
         let failed = |source| GatewayError::Listen {
-            address: *address,
+            address: listener.address.clone(),
             source,
         };
-        let listener = tcp::Listener::bind(*address).map_err(failed)?;
-        info!("listening on {}", listener.local_address().map_err(failed)?);
-        Ok(listener)
+        let opened = match &listener.address {
+            Address::Tcp(address) => tcp::Listener::bind(*address).map_err(failed)?,
+            Address::Unix(_) | Address::Serial { .. } => {
+                return Err(failed(std::io::ErrorKind::Unsupported.into()));
+            }
+        };
+        info!("listening on {}", opened.local_address().map_err(failed)?);
+        Ok(opened)
     };
-    addresses.iter().map(open).collect()
+    listeners.iter().map(open).collect()
 }
 
 fn say(report: &Report, epoch: Epoch, folder: &str) {
