@@ -11,11 +11,14 @@ mod disk;
 mod error;
 mod peers;
 mod quiet;
+mod reload;
+mod rules;
 mod signal;
 mod start;
 mod status;
 
 use std::cell::RefCell;
+use std::io;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
@@ -34,9 +37,13 @@ pub(crate) use self::core::{Progress, Push};
 use self::disk::{Answer, Disk, Request};
 pub use self::error::GatewayError;
 pub(crate) use self::peers::Signals;
+use self::reload::Reload;
+use self::rules::Rules;
+pub use self::rules::check_access;
 pub use self::start::check_cloud;
 use crate::admin;
-use crate::broker::Input;
+use crate::broker::{Input, Policy};
+use crate::config::ConfigError;
 use crate::limits::Limits;
 use crate::link::{ReadBuffer, tcp};
 use crate::serve::serve;
@@ -57,23 +64,25 @@ const GOODBYE: Duration = Duration::from_millis(700);
 /// After a failed accept (no file descriptors left), before the next.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Runs a gateway until SIGTERM or SIGINT.
+/// Runs a gateway until SIGTERM or SIGINT. At SIGHUP it reads `file` again.
 ///
 /// # Errors
-/// When it can't start: the data folder, a port, or the cloud's files. Afterwards nothing ends it
-/// but a signal.
-pub fn run(limits: Limits) -> Result<(), GatewayError> {
+/// When it can't start: the data folder, a port, the cloud's files, or those that say who may do
+/// what. Afterwards nothing ends it but a signal.
+pub fn run(limits: Limits, file: Option<&Path>) -> Result<(), GatewayError> {
     let executor = LocalExecutor::new();
-    smol::block_on(executor.run(serve_until_told(&executor, limits)))
+    smol::block_on(executor.run(serve_until_told(&executor, limits, file)))
 }
 
 async fn serve_until_told(
     executor: &LocalExecutor<'_>,
-    limits: Limits,
+    mut limits: Limits,
+    file: Option<&Path>,
 ) -> Result<(), GatewayError> {
-    let mut signals =
-        OsSignals::new([OsSignal::Term, OsSignal::Int]).map_err(GatewayError::Signals)?;
-    let started = start::start(&limits)?;
+    let mut signals = OsSignals::new([OsSignal::Term, OsSignal::Int, OsSignal::Hup])
+        .map_err(GatewayError::Signals)?;
+    let (policies, mut reload) = read_rules(&mut limits, file).map_err(GatewayError::Config)?;
+    let started = start::start(&limits, policies)?;
     let control = admin::listen(&limits.data).map_err(|source| GatewayError::Control { source })?;
     let listeners = start::listen(&limits.listeners)?;
     let shared = Rc::new(Shared {
@@ -113,7 +122,7 @@ async fn serve_until_told(
         async move { clients.run(std::future::pending::<()>()).await }
     });
 
-    let signal = signals.next().await;
+    let signal = obey_signals(&shared, &mut signals, &mut reload).await;
     info!("stopping: {signal:?}");
     for task in accepting {
         task.cancel().await;
@@ -133,6 +142,40 @@ async fn serve_until_told(
     let disk = Rc::into_inner(disk).expect("all tasks that used the disk are gone");
     disk.close()
         .map_err(|source| GatewayError::Close { source })
+}
+
+/// Reads who may do what, and keeps what is needed to read it again.
+fn read_rules(
+    limits: &mut Limits,
+    file: Option<&Path>,
+) -> Result<(Vec<Policy>, Option<Reload>), ConfigError> {
+    let rules = Rules::read(&limits.listeners)?;
+    limits.admit_access(rules.bytes, file.unwrap_or_else(|| Path::new("(no file)")))?;
+    rules.notes.iter().for_each(|note| warn!("{note}"));
+    let reload = Reload::new(file, limits, &rules.policies)?;
+    Ok((rules.policies, reload))
+}
+
+/// Reloads at each SIGHUP; gives the signal that ends the gateway.
+async fn obey_signals(
+    shared: &Shared,
+    signals: &mut OsSignals,
+    reload: &mut Option<Reload>,
+) -> Option<io::Result<OsSignal>> {
+    loop {
+        let signal = signals.next().await;
+        let Some(Ok(OsSignal::Hup)) = signal else {
+            return signal;
+        };
+        let Some(reload) = reload else {
+            info!("nothing to reload: there is no configuration file");
+            continue;
+        };
+        if let Some(policies) = reload.run() {
+            let input = Input::Policies(policies);
+            shared.core.borrow_mut().tell_broker(shared.now(), input);
+        }
+    }
 }
 
 impl Shared {

@@ -16,6 +16,7 @@ mod link;
 pub mod log;
 pub mod logging;
 pub mod mqtt;
+pub mod passwd;
 pub mod password;
 mod serve;
 mod uplink;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use cloud_bridge::{Bridge, Credentials, Endpoint, Tls};
+use ring::rand::{SecureRandom as _, SystemRandom};
 use sync::{Engine, Epoch, Lane, LaneExtent, Now, Origin, PerLane, Start, Table};
 use tracing::{info, warn};
 
@@ -12,12 +13,13 @@ use super::core::Core;
 use super::disk::Disk;
 use super::error::GatewayError;
 use super::{shown, wall_time};
-use crate::broker::{self, Broker, Stored};
+use crate::broker::{self, Broker, Input, Policy, Stored};
 use crate::config::Cloud;
-use crate::limits::{Address, DOWNLINK_WINDOW, Limits, Listener, UNCONFIRMED};
+use crate::limits::{Address, DOWNLINK_WINDOW, LOGIN_BYTES, Limits, Listener, UNCONFIRMED};
 use crate::link::tcp;
 use crate::log::{self, Folder, LaneLimits, LogError, Opened, Overflow, Reader, Report};
 use crate::mqtt;
+use crate::password::Key;
 use crate::uplink::{CURSOR_KEY, Uplink};
 
 /// Everything that runs.
@@ -29,7 +31,7 @@ pub(super) struct Started {
 }
 
 /// Opens the log and builds everything on what it holds.
-pub(super) fn start(limits: &Limits) -> Result<Started, GatewayError> {
+pub(super) fn start(limits: &Limits, policies: Vec<Policy>) -> Result<Started, GatewayError> {
     let folder = shown(&limits.data);
     let failed = |source: LogError| GatewayError::Log {
         folder: folder.clone(),
@@ -58,7 +60,8 @@ pub(super) fn start(limits: &Limits) -> Result<Started, GatewayError> {
         }
         None => (None, None),
     };
-    let broker = Broker::new(broker_settings(limits, seed), stored, now);
+    let mut broker = Broker::new(broker_settings(limits, seed)?, stored, now);
+    broker.handle(now, Input::Policies(policies));
     info!(
         "{} sessions, {} retained messages",
         broker.session_count(),
@@ -292,9 +295,9 @@ fn log_settings(limits: &Limits) -> log::Settings {
     }
 }
 
-fn broker_settings(limits: &Limits, seed: u64) -> broker::Settings {
+fn broker_settings(limits: &Limits, seed: u64) -> Result<broker::Settings, GatewayError> {
     let section = &limits.section;
-    broker::Settings {
+    Ok(broker::Settings {
         session_count_maximum: section.sessions,
         subscription_count_maximum: section.subscriptions_per_session,
         session_bytes_maximum: limits.session_bytes,
@@ -308,9 +311,12 @@ fn broker_settings(limits: &Limits, seed: u64) -> broker::Settings {
             .as_ref()
             .map(|cloud| cloud.uplink.clone())
             .unwrap_or_default(),
+        login_bytes_maximum: usize::try_from(LOGIN_BYTES).unwrap_or(usize::MAX),
+        login_memory_maximum: section.connections,
         seed,
+        key: secret_key()?,
         ..broker::Settings::default()
-    }
+    })
 }
 
 fn mqtt_settings(limits: &Limits) -> mqtt::Settings {
@@ -334,6 +340,14 @@ fn committer_settings(limits: &Limits) -> committer::Settings {
         group_bytes: bytes(limits.journal_bytes / 4),
         waiting_bytes: bytes(limits.waiting_bytes),
     }
+}
+
+/// Bytes that nobody outside can guess.
+fn secret_key() -> Result<Key, GatewayError> {
+    let mut bytes = [0; 32];
+    let filled = SystemRandom::new().fill(&mut bytes);
+    filled.map_err(|_| GatewayError::Random)?;
+    Ok(Key::new(bytes))
 }
 
 /// A number that nobody outside can guess: the standard library's own hash keys, which the system
