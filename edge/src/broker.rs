@@ -35,9 +35,9 @@ mod sweep;
 
 pub use access::{AccessList, Policy, Strangers};
 pub use event::{
-    AuthenticationStep, Connect, Connected, ConnectionId, Credentials, Delivery, DeliveryId, Echo,
-    Entrance, Event, Input, ListenerId, Note, NoteChange, Output, Password, RetainAs,
-    RetainHandling, Room, SessionFound, SessionId, SessionStart, SubscribeFilter,
+    AccessInput, AuthenticationStep, Connect, Connected, ConnectionId, Credentials, Delivery,
+    DeliveryId, Echo, Entrance, Event, Input, ListenerId, Note, NoteChange, Output, Password,
+    RetainAs, RetainHandling, Room, SessionFound, SessionId, SessionStart, SubscribeFilter,
     SubscriptionIdentifiers, Ticket, Token, Urgency, Verdict, Will, WillFate,
 };
 pub use outcome::{CloseReason, Outcome, Refusal, Unsubscription};
@@ -146,20 +146,7 @@ impl Broker {
         self.now = now;
         match input {
             Input::Connect(connect) => self.handle_connect(connect),
-            Input::Authenticate {
-                connection,
-                step,
-                message,
-            } => {
-                self.handle_authenticate(connection, step, &message);
-            }
-            Input::Verified {
-                connection,
-                verdict,
-            } => {
-                self.handle_verified(connection, verdict);
-            }
-            Input::Policies(policies) => self.handle_policies(policies),
+            Input::Access(input) => self.handle_access(input),
             Input::Publish {
                 connection,
                 record,

@@ -42,7 +42,7 @@ use self::rules::Rules;
 pub use self::rules::check_access;
 pub use self::start::check_cloud;
 use crate::admin;
-use crate::broker::{Input, Policy};
+use crate::broker::{AccessInput, Input, Policy};
 use crate::config::ConfigError;
 use crate::limits::Limits;
 use crate::link::{ReadBuffer, tcp};
@@ -172,7 +172,7 @@ async fn obey_signals(
             continue;
         };
         if let Some(policies) = reload.run() {
-            let input = Input::Policies(policies);
+            let input = Input::Access(AccessInput::Policies(policies));
             shared.core.borrow_mut().tell_broker(shared.now(), input);
         }
     }
@@ -303,10 +303,10 @@ async fn check_passwords(shared: Rc<Shared>, checker: Rc<Checker>) {
 
 async fn take_verdicts(shared: Rc<Shared>, checker: Rc<Checker>) {
     while let Ok((connection, verdict)) = checker.verdicts.recv().await {
-        let input = Input::Verified {
+        let input = Input::Access(AccessInput::Verified {
             connection,
             verdict,
-        };
+        });
         shared.core.borrow_mut().tell_broker(shared.now(), input);
     }
 }

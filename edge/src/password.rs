@@ -8,7 +8,7 @@ mod scram;
 mod secret;
 mod users;
 
-pub use scram::{Exchange, Failure, METHOD};
+pub use scram::{Exchange, Failure, METHOD, Proven};
 pub use secret::{Form, SALT_BYTES, Secret, SecretError};
 pub use users::{LineError, Users, edited};
 

@@ -4,6 +4,7 @@
 //! [`Output::Commit`] is answered by exactly one [`Input::Committed`] or [`Input::CommitFailed`],
 //! in the order of the commits; every [`Output::Fetch`] by one [`Input::Fetched`].
 
+mod access;
 mod connect;
 
 use bytes::Bytes;
@@ -11,11 +12,11 @@ use sync::{Change, Lane, Offset, Record};
 
 use std::sync::Arc;
 
+pub use self::access::{AccessInput, AuthenticationStep, Verdict};
 pub use self::connect::{
     Connect, Connected, Credentials, Entrance, Password, SessionFound, SessionStart, Will, WillFate,
 };
 
-use super::access::Policy;
 use super::outcome::{CloseReason, Outcome, Refusal, Unsubscription};
 use crate::password::Secret;
 
@@ -59,26 +60,8 @@ pub struct DeliveryId(pub u16);
 pub enum Input {
     /// A client wants its session. Answered by [`Event::Connected`] or [`Event::Refused`].
     Connect(Box<Connect>),
-    /// A client goes on with an exchange that proves its name. Answered by [`Event::Challenge`] or
-    /// [`Event::Authenticated`], or by [`Event::Refused`]; [`Event::Closed`] once it is connected.
-    Authenticate {
-        /// Whose.
-        connection: ConnectionId,
-        /// Which message it is.
-        step: AuthenticationStep,
-        /// What the client says.
-        message: Vec<u8>,
-    },
-    /// A password was checked.
-    Verified {
-        /// Whose; ignored when it is gone.
-        connection: ConnectionId,
-        /// How it ended.
-        verdict: Verdict,
-    },
-    /// Who may do what, by listener, from now on. Clients that would no longer be let in are
-    /// closed; the others go on with the rights that they have now.
-    Policies(Vec<Policy>),
+    /// A fact about who a client is or what it may do.
+    Access(AccessInput),
     /// A client publishes. Answered by [`Event::Published`], unless its QoS is 0.
     Publish {
         /// Whose.
@@ -297,24 +280,6 @@ pub enum Event {
     },
     /// The broker forgot the connection: close it.
     Closed(CloseReason),
-}
-
-/// Which message of an exchange a client sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AuthenticationStep {
-    /// The first of a new exchange, on a connection that stands.
-    Begin,
-    /// An answer to a challenge.
-    Answer,
-}
-
-/// How the check of a password ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It is the password.
-    Right,
-    /// It is not.
-    Wrong,
 }
 
 /// A small value of a view's own, kept with its session as durably as the session is.

@@ -15,8 +15,8 @@ use std::collections::BTreeMap;
 use super::Broker;
 use super::access::{Check, Deed, Judgement, Policy};
 use super::event::{
-    AuthenticationStep, Connect, ConnectionId, Credentials, Event, ListenerId, Output, SessionId,
-    Verdict, WillFate,
+    AccessInput, AuthenticationStep, Connect, ConnectionId, Credentials, Event, ListenerId, Output,
+    SessionId, Verdict, WillFate,
 };
 use super::outcome::{CloseReason, Refusal};
 use crate::password::{Exchange, Failure};
@@ -57,7 +57,26 @@ impl Broker {
         }
     }
 
-    pub(super) fn handle_verified(&mut self, connection: ConnectionId, verdict: Verdict) {
+    pub(super) fn handle_access(&mut self, input: AccessInput) {
+        match input {
+            AccessInput::Authenticate {
+                connection,
+                step,
+                message,
+            } => {
+                self.handle_authenticate(connection, step, &message);
+            }
+            AccessInput::Verified {
+                connection,
+                verdict,
+            } => {
+                self.handle_verified(connection, verdict);
+            }
+            AccessInput::Policies(policies) => self.handle_policies(policies),
+        }
+    }
+
+    fn handle_verified(&mut self, connection: ConnectionId, verdict: Verdict) {
         self.logins.check_count -= 1;
         let Some(login) = self.logins.take(connection) else {
             return;
@@ -77,7 +96,7 @@ impl Broker {
         }
     }
 
-    pub(super) fn handle_authenticate(
+    fn handle_authenticate(
         &mut self,
         connection: ConnectionId,
         step: AuthenticationStep,
@@ -90,7 +109,7 @@ impl Broker {
                     return;
                 };
                 match login.connect {
-                    Some(connect) => self.finish_exchange(connect, *exchange, message),
+                    Some(connect) => self.finish_exchange(*connect, *exchange, message),
                     None => self.finish_again(connection, *exchange, message),
                 }
             }
@@ -100,7 +119,7 @@ impl Broker {
 
     /// Takes other rules: first everybody has the rights that hold now, then those are closed who
     /// would not be let in.
-    pub(super) fn handle_policies(&mut self, policies: Vec<Policy>) {
+    fn handle_policies(&mut self, policies: Vec<Policy>) {
         self.access.replace(policies);
         let sessions: Vec<SessionId> = self.registry.iter().map(|session| session.id).collect();
         let mut unwelcome = Vec::new();
@@ -210,19 +229,21 @@ impl Broker {
         Ok(())
     }
 
-    fn finish_exchange(&mut self, connect: Box<Connect>, exchange: Exchange, last: &[u8]) {
+    fn finish_exchange(&mut self, connect: Connect, exchange: Exchange, last: &[u8]) {
         let connection = connect.connection;
         let listener = connect.entrance.listener;
-        let admitted = exchange.finish(last).and_then(|(user, secret, proof)| {
-            let rights = self.access.admit(listener, &user, secret, None);
-            Ok((rights.ok_or(Failure::Proof)?, proof))
+        let admitted = exchange.finish(last).and_then(|proven| {
+            let rights = self
+                .access
+                .admit(listener, &proven.user, proven.secret, None);
+            Ok((rights.ok_or(Failure::Proof)?, proven.answer))
         });
         match admitted {
             Ok((rights, proof)) => {
                 let event = Event::Authenticated { proof };
                 self.outputs
                     .push_back(Output::ToConnection { connection, event });
-                self.open_session(*connect, rights);
+                self.open_session(connect, rights);
             }
             Err(_) => self.refuse_connection(connection, Refusal::Credentials),
         }
@@ -239,10 +260,11 @@ impl Broker {
             return;
         };
         let finished = exchange.finish(last).ok();
-        let renewed = finished.and_then(|(user, secret, proof)| {
-            let is_same = former.user() == Some(&*user);
-            let admit = || self.access.admit(former.listener(), &user, secret, None);
-            Some((is_same.then(admit)??, proof))
+        let renewed = finished.and_then(|proven| {
+            let (listener, user) = (former.listener(), &proven.user);
+            let is_same = former.user() == Some(&**user);
+            let admit = || self.access.admit(listener, user, proven.secret, None);
+            Some((is_same.then(admit)??, proven.answer))
         });
         match renewed {
             Some((rights, proof)) => {

@@ -13,7 +13,7 @@ use super::core::Core;
 use super::disk::Disk;
 use super::error::GatewayError;
 use super::{shown, wall_time};
-use crate::broker::{self, Broker, Input, Policy, Stored};
+use crate::broker::{self, AccessInput, Broker, Input, Policy, Stored};
 use crate::config::Cloud;
 use crate::limits::{Address, DOWNLINK_WINDOW, LOGIN_BYTES, Limits, Listener, UNCONFIRMED};
 use crate::link::tcp;
@@ -61,7 +61,7 @@ pub(super) fn start(limits: &Limits, policies: Vec<Policy>) -> Result<Started, G
         None => (None, None),
     };
     let mut broker = Broker::new(broker_settings(limits, seed)?, stored, now);
-    broker.handle(now, Input::Policies(policies));
+    broker.handle(now, Input::Access(AccessInput::Policies(policies)));
     info!(
         "{} sessions, {} retained messages",
         broker.session_count(),

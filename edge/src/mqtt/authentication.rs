@@ -19,7 +19,7 @@ use super::connection::{Connection, Established, State};
 use super::ending::Ending;
 use super::error::PeerError;
 use super::greeting::refuse;
-use crate::broker::{AuthenticationStep, Input, SCRAM};
+use crate::broker::{AccessInput, AuthenticationStep, Input, SCRAM};
 
 /// How a connected client proves its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,11 +139,12 @@ impl Connection {
     }
 
     fn authenticate(&mut self, step: AuthenticationStep, message: Vec<u8>) {
-        self.inputs.push_back(Input::Authenticate {
-            connection: self.id,
-            step,
-            message,
-        });
+        self.inputs
+            .push_back(Input::Access(AccessInput::Authenticate {
+                connection: self.id,
+                step,
+                message,
+            }));
     }
 }
 

@@ -35,6 +35,17 @@ pub struct Exchange {
     secret: Option<Arc<Secret>>,
 }
 
+/// How an exchange ends well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proven {
+    /// Who the client is.
+    pub user: Box<str>,
+    /// The secret that its proof fits.
+    pub secret: Arc<Secret>,
+    /// The last message, which is our own proof.
+    pub answer: Vec<u8>,
+}
+
 /// Why an exchange ends without a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -90,12 +101,11 @@ impl Exchange {
         Ok((exchange, answer.into_bytes()))
     }
 
-    /// Takes the client's last message; gives its name, the secret that the proof fits, and the
-    /// answer, which is our own proof.
+    /// Takes the client's last message.
     ///
     /// # Errors
     /// When the message is not one or the proof does not fit.
-    pub fn finish(self, last: &[u8]) -> Result<(Box<str>, Arc<Secret>, Vec<u8>), Failure> {
+    pub fn finish(self, last: &[u8]) -> Result<Proven, Failure> {
         let last = text_of(last)?;
         let (without_proof, proof) = last.rsplit_once(",p=").ok_or(Failure::Message)?;
         let mut parts = without_proof.split(',');
@@ -112,7 +122,11 @@ impl Exchange {
         let secret = self.secret.filter(|_| fits).ok_or(Failure::Proof)?;
         let signature = hmac_sha256(&self.scram.server_key, said.as_bytes());
         let answer = format!("v={}", Base64::encode_string(&signature));
-        Ok((self.user, secret, answer.into_bytes()))
+        Ok(Proven {
+            user: self.user,
+            secret,
+            answer: answer.into_bytes(),
+        })
     }
 
     /// Who the client says it is; not proven.
@@ -211,8 +225,9 @@ mod tests {
     fn the_example_of_rfc_7677_is_spoken_to_the_letter() {
         let (exchange, answer) = begin(FIRST).unwrap();
         assert_eq!((answer.as_str(), exchange.user()), (ANSWER, "user"));
-        let (user, _, proof) = exchange.finish(LAST.as_bytes()).unwrap();
-        assert_eq!((&*user, proof.as_slice()), ("user", PROOF.as_bytes()));
+        let proven = exchange.finish(LAST.as_bytes()).unwrap();
+        assert_eq!(&*proven.user, "user");
+        assert_eq!(proven.answer, PROOF.as_bytes());
     }
 
     #[test]

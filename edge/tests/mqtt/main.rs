@@ -2,6 +2,8 @@
 //! log in memory.
 #![expect(clippy::unwrap_used, reason = "a test that can not go on fails")]
 
+mod access;
+mod auth;
 mod connect;
 mod hostile;
 mod model;
