@@ -11,9 +11,10 @@
 //! What is not let in yet is bounded in bytes, and in hashes that are waited for.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use super::Broker;
-use super::access::{Check, Deed, Judgement, Policy};
+use super::access::{Check, Deed, Judgement, Policy, Rights};
 use super::event::{
     AccessInput, AuthenticationStep, Connect, ConnectionId, Credentials, Event, ListenerId, Output,
     SessionId, Verdict, WillFate,
@@ -185,9 +186,10 @@ impl Broker {
     }
 
     fn begin_again(&mut self, connection: ConnectionId, first: &[u8]) {
-        let Some(listener) = self.listener_of(connection) else {
+        let Some((_, rights)) = self.rights_of(connection) else {
             return;
         };
+        let listener = rights.listener();
         if let Err(refusal) = self.challenge(connection, listener, first, (None, 0)) {
             self.close(
                 connection,
@@ -251,28 +253,22 @@ impl Broker {
 
     /// A client that stays who it is stays connected.
     fn finish_again(&mut self, connection: ConnectionId, exchange: Exchange, last: &[u8]) {
-        let Some(id) = self.registry.session_of(connection) else {
+        let Some((id, former)) = self.rights_of(connection) else {
             return;
         };
-        let session = self.registry.get_mut(id);
-        let Some((session, former)) = session.and_then(|it| it.rights.clone().map(|r| (it, r)))
-        else {
-            return;
-        };
-        let finished = exchange.finish(last).ok();
-        let renewed = finished.and_then(|proven| {
+        let renewed = exchange.finish(last).ok().and_then(|proven| {
             let (listener, user) = (former.listener(), &proven.user);
             let is_same = former.user() == Some(&**user);
             let admit = || self.access.admit(listener, user, proven.secret, None);
             Some((is_same.then(admit)??, proven.answer))
         });
-        match renewed {
-            Some((rights, proof)) => {
-                session.rights = Some(rights);
-                self.tell(connection, Event::Authenticated { proof });
-            }
-            None => self.close(connection, CloseReason::NotAuthorized),
+        let Some((rights, proof)) = renewed else {
+            return self.close(connection, CloseReason::NotAuthorized);
+        };
+        if let Some(session) = self.registry.get_mut(id) {
+            session.rights = Some(rights);
         }
+        self.tell(connection, Event::Authenticated { proof });
     }
 
     /// Ends a connection from our side; its client is lost.
@@ -281,9 +277,10 @@ impl Broker {
         self.handle_disconnect(connection, WillFate::Publish, None);
     }
 
-    fn listener_of(&self, connection: ConnectionId) -> Option<ListenerId> {
-        let session = self.registry.get(self.registry.session_of(connection)?)?;
-        session.rights.as_ref().map(|rights| rights.listener())
+    fn rights_of(&self, connection: ConnectionId) -> Option<(SessionId, Rc<Rights>)> {
+        let id = self.registry.session_of(connection)?;
+        let rights = self.registry.get(id)?.rights.clone()?;
+        Some((id, rights))
     }
 
     const fn has_room_for_login(&self, bytes: usize) -> bool {
