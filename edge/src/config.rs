@@ -51,6 +51,8 @@ pub struct Gateway {
     pub id: Option<String>,
     /// The folder that holds everything; made if it is missing.
     pub data: PathBuf,
+    /// Whether the process gives up privileges, capabilities and writes outside `data` at its start.
+    pub self_protection: bool,
 }
 
 /// `[lanes]`: filters of the lanes above `normal`.
@@ -185,6 +187,7 @@ impl Default for Gateway {
         Self {
             id: None,
             data: PathBuf::from("./data"),
+            self_protection: true,
         }
     }
 }

@@ -13,6 +13,7 @@ mod peers;
 mod quiet;
 mod reload;
 mod rules;
+mod service;
 mod signal;
 mod start;
 mod status;
@@ -38,12 +39,11 @@ use self::disk::{Answer, Disk, Request};
 pub use self::error::GatewayError;
 pub(crate) use self::peers::Signals;
 use self::reload::Reload;
-use self::rules::Rules;
 pub use self::rules::check_access;
+use self::service::{Service, Turns};
 pub use self::start::check_cloud;
 use crate::admin;
-use crate::broker::{AccessInput, Input, Policy};
-use crate::config::ConfigError;
+use crate::broker::{AccessInput, Input};
 use crate::limits::Limits;
 use crate::link::{ReadBuffer, tcp};
 use crate::serve::serve;
@@ -55,6 +55,8 @@ pub(crate) struct Shared {
     start: std::time::Instant,
 }
 
+/// Two end the gateway, one makes it read its configuration again.
+const SIGNALS: [OsSignal; 3] = [OsSignal::Term, OsSignal::Int, OsSignal::Hup];
 /// The most that one read of a link brings, in bytes.
 const READ_BYTES: usize = 64 << 10;
 /// Between two looks at all connections.
@@ -70,6 +72,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// When it can't start: the data folder, a port, the cloud's files, or those that say who may do
 /// what. Afterwards nothing ends it but a signal.
 pub fn run(limits: Limits, file: Option<&Path>) -> Result<(), GatewayError> {
+    start::protect(&limits);
     let executor = LocalExecutor::new();
     smol::block_on(executor.run(serve_until_told(&executor, limits, file)))
 }
@@ -79,9 +82,8 @@ async fn serve_until_told(
     mut limits: Limits,
     file: Option<&Path>,
 ) -> Result<(), GatewayError> {
-    let mut signals = OsSignals::new([OsSignal::Term, OsSignal::Int, OsSignal::Hup])
-        .map_err(GatewayError::Signals)?;
-    let (policies, mut reload) = read_rules(&mut limits, file).map_err(GatewayError::Config)?;
+    let mut signals = OsSignals::new(SIGNALS).map_err(GatewayError::Signals)?;
+    let (policies, mut reload) = Reload::begin(&mut limits, file).map_err(GatewayError::Config)?;
     let started = start::start(&limits, policies)?;
     let control = admin::listen(&limits.data).map_err(|source| GatewayError::Control { source })?;
     let listeners = start::listen(&limits.listeners)?;
@@ -91,23 +93,21 @@ async fn serve_until_told(
         start: read_clock(),
     });
     let disk = Rc::new(started.disk);
-    let checker = Rc::new(started.checker);
     let bridge = started.bridge.map(Rc::new);
 
     let mut tasks = vec![
         executor.spawn(write_groups(shared.clone(), disk.clone())),
         executor.spawn(take_answers(shared.clone(), disk.clone())),
         executor.spawn(fetch(shared.clone())),
-        executor.spawn(check_passwords(shared.clone(), checker.clone())),
-        executor.spawn(take_verdicts(shared.clone(), checker)),
+        executor.spawn(check_passwords(shared.clone(), started.checker)),
         executor.spawn(watch_clock(shared.clone())),
-        executor.spawn(sweep(shared.clone())),
         executor.spawn(answer_operator(shared.clone(), control)),
     ];
     if let Some(bridge) = &bridge {
         tasks.push(executor.spawn(command_bridge(shared.clone(), bridge.clone())));
         tasks.push(executor.spawn(hear_bridge(shared.clone(), bridge.clone())));
     }
+    let mut service = Service::from_environment();
     let clients = Rc::new(LocalExecutor::new());
     let buffer = ReadBuffer::new(READ_BYTES);
     let accepting: Vec<_> = listeners
@@ -122,17 +122,20 @@ async fn serve_until_told(
         async move { clients.run(std::future::pending::<()>()).await }
     });
 
-    let signal = obey_signals(&shared, &mut signals, &mut reload).await;
+    service.ready();
+    let turns = || Turns {
+        writer: disk.turns(),
+        bridge: bridge.as_ref().map(|bridge| bridge.turns()),
+    };
+    let sweeping = sweep(&shared, turns, &mut service);
+    let signal = sweeping.or(obey_signals(&shared, &mut signals, &mut reload));
+    let signal = signal.await;
+    service.stopping();
     info!("stopping: {signal:?}");
     for task in accepting {
         task.cancel().await;
     }
-    shared.core.borrow_mut().shut_down(shared.now());
-    say_goodbye(&shared).await;
-    if let Some(bridge) = &bridge {
-        // A full channel means that the bridge is busy; it ends with its channel.
-        let _ = bridge.commands().try_send(Command::Stop);
-    }
+    say_goodbye(&shared, bridge.as_deref()).await;
     // What the tasks share goes with the last of them.
     tasks.push(serving);
     for task in tasks {
@@ -142,18 +145,6 @@ async fn serve_until_told(
     let disk = Rc::into_inner(disk).expect("all tasks that used the disk are gone");
     disk.close()
         .map_err(|source| GatewayError::Close { source })
-}
-
-/// Reads who may do what, and keeps what is needed to read it again.
-fn read_rules(
-    limits: &mut Limits,
-    file: Option<&Path>,
-) -> Result<(Vec<Policy>, Option<Reload>), ConfigError> {
-    let rules = Rules::read(&limits.listeners)?;
-    limits.admit_access(rules.bytes, file.unwrap_or_else(|| Path::new("(no file)")))?;
-    rules.notes.iter().for_each(|note| warn!("{note}"));
-    let reload = Reload::new(file, limits, &rules.policies)?;
-    Ok((rules.policies, reload))
 }
 
 /// Reloads at each SIGHUP; gives the signal that ends the gateway.
@@ -290,25 +281,27 @@ async fn fetch(shared: Rc<Shared>) {
     }
 }
 
-async fn check_passwords(shared: Rc<Shared>, checker: Rc<Checker>) {
-    loop {
-        let check = shared.core.borrow_mut().checks.pop_front();
-        match check {
-            // The thread only goes when this task has gone.
-            Some(check) => drop(checker.checks.send(check).await),
-            None => shared.wakes.check.wait().await,
+async fn check_passwords(shared: Rc<Shared>, checker: Checker) {
+    let asking = async {
+        loop {
+            let check = shared.core.borrow_mut().checks.pop_front();
+            match check {
+                // The thread only goes when this task has gone.
+                Some(check) => drop(checker.checks.send(check).await),
+                None => shared.wakes.check.wait().await,
+            }
         }
-    }
-}
-
-async fn take_verdicts(shared: Rc<Shared>, checker: Rc<Checker>) {
-    while let Ok((connection, verdict)) = checker.verdicts.recv().await {
-        let input = Input::Access(AccessInput::Verified {
-            connection,
-            verdict,
-        });
-        shared.core.borrow_mut().tell_broker(shared.now(), input);
-    }
+    };
+    let hearing = async {
+        while let Ok((connection, verdict)) = checker.verdicts.recv().await {
+            let input = Input::Access(AccessInput::Verified {
+                connection,
+                verdict,
+            });
+            shared.core.borrow_mut().tell_broker(shared.now(), input);
+        }
+    };
+    asking.or(hearing).await;
 }
 
 async fn watch_clock(shared: Rc<Shared>) {
@@ -324,10 +317,12 @@ async fn watch_clock(shared: Rc<Shared>) {
     }
 }
 
-async fn sweep(shared: Rc<Shared>) {
+/// Looks at everything once a second, and feeds the watchdog while all threads turn.
+async fn sweep<T>(shared: &Shared, turns: impl Fn() -> Turns, service: &mut Service) -> T {
     loop {
         Timer::after(SWEEP).await;
         shared.core.borrow_mut().sweep(shared.now());
+        service.feed(turns());
     }
 }
 
@@ -363,8 +358,10 @@ async fn answer_operator(
     }
 }
 
-/// Waits until the last commits are durable and the clients have gone, but not for long.
-async fn say_goodbye(shared: &Shared) {
+/// Says goodbye to all, waits until the last commits are durable and the clients have gone, but
+/// not for long, and stops the bridge.
+async fn say_goodbye(shared: &Shared, bridge: Option<&Bridge>) {
+    shared.core.borrow_mut().shut_down(shared.now());
     let all_gone = async {
         loop {
             let is_done = {
@@ -381,6 +378,10 @@ async fn say_goodbye(shared: &Shared) {
         Timer::after(GOODBYE).await;
     };
     all_gone.or(patience).await;
+    if let Some(bridge) = bridge {
+        // A full channel means that the bridge is busy; it ends with its channel.
+        let _ = bridge.commands().try_send(Command::Stop);
+    }
 }
 
 /// Writes a path for a message.

@@ -25,6 +25,8 @@ pub struct Limits {
     pub edge_id: String,
     /// The folder that holds everything.
     pub data: PathBuf,
+    /// Whether the process gives up what it does not need.
+    pub self_protection: bool,
     /// Where devices connect, in the order of their [`crate::broker::ListenerId`]; at least one.
     pub listeners: Vec<Listener>,
     /// The cluster, with its secrets still in their files.
@@ -145,6 +147,7 @@ impl Limits {
                 .clone()
                 .unwrap_or_else(|| "edge".to_owned()),
             data: config.gateway.data.clone(),
+            self_protection: config.gateway.self_protection,
             listeners: check.listeners(config)?,
             cloud: config.cloud.clone(),
             lane_filters: check.lane_filters(config)?,
@@ -274,6 +277,7 @@ impl fmt::Display for Limits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "gateway.id = {}", self.edge_id)?;
         writeln!(f, "gateway.data = {}", self.data.display())?;
+        writeln!(f, "gateway.self_protection = {}", self.self_protection)?;
         for listener in &self.listeners {
             listener.fmt(f)?;
         }

@@ -53,6 +53,8 @@ fn named(file: &ConfigFile) -> PathBuf {
 fn run(limits: Limits, file: Option<&Path>) -> ExitCode {
     logging::start(&limits.log);
     end_at_panics();
+    let (version, machine) = (env!("CARGO_PKG_VERSION"), std::env::consts::ARCH);
+    tracing::info!("robustmq-edge {version} on {machine}");
     match gateway::run(limits, file) {
         Err(GatewayError::Config(error)) => refuse(&error),
         result => exit("run", result),

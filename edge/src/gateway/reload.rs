@@ -38,21 +38,30 @@ struct Prepared {
 const RELOADED: [&str; 3] = ["allow_anonymous", "password_file", "acl_file"];
 
 impl Reload {
-    /// Notes what is running; `None` without a file, when there is nothing to read again.
-    pub(super) fn new(
+    /// Reads who may do what for the first time, and notes what is needed to read it again; without
+    /// a file, there is nothing.
+    ///
+    /// # Errors
+    /// When a file can't be read or used, or what it says does not fit into memory.
+    pub(super) fn begin(
+        limits: &mut Limits,
         file: Option<&Path>,
-        limits: &Limits,
-        policies: &[Policy],
-    ) -> Result<Option<Self>, ConfigError> {
+    ) -> Result<(Vec<Policy>, Option<Self>), ConfigError> {
+        let rules = Rules::read(&limits.listeners)?;
+        limits.admit_access(rules.bytes, file.unwrap_or_else(|| Path::new("(no file)")))?;
+        for note in &rules.notes {
+            warn!("{note}");
+        }
         let Some(file) = file else {
-            return Ok(None);
+            return Ok((rules.policies, None));
         };
-        Ok(Some(Self {
+        let reload = Self {
             file: file.to_owned(),
             written: read_table(file)?,
             limits: limits.clone(),
-            policies: policies.to_vec(),
-        }))
+            policies: rules.policies.clone(),
+        };
+        Ok((rules.policies, Some(reload)))
     }
 
     /// Reads everything again. Gives the policies that hold from now on, or says why the old ones

@@ -15,6 +15,7 @@ use super::error::GatewayError;
 use super::{shown, wall_time};
 use crate::broker::{self, AccessInput, Broker, Input, Policy, Stored};
 use crate::config::Cloud;
+use crate::guard;
 use crate::limits::{Address, DOWNLINK_WINDOW, LOGIN_BYTES, Limits, Listener, UNCONFIRMED};
 use crate::link::tcp;
 use crate::log::{self, Folder, LaneLimits, LogError, Opened, Overflow, Reader, Report};
@@ -28,6 +29,19 @@ pub(super) struct Started {
     pub(super) disk: Disk,
     pub(super) checker: Checker,
     pub(super) bridge: Option<Bridge>,
+}
+
+/// Gives up what is not needed, before there is a second thread. The data folder has to exist by
+/// then; whatever is wrong with it is said when it is opened.
+pub(super) fn protect(limits: &Limits) {
+    if !limits.self_protection {
+        return info!("self-protection is turned off");
+    }
+    let _ = std::fs::create_dir_all(&limits.data);
+    info!(
+        "{}",
+        guard::protect(std::slice::from_ref(&limits.data), &[])
+    );
 }
 
 /// Opens the log and builds everything on what it holds.

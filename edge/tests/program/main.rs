@@ -4,11 +4,13 @@
 
 mod bad_days;
 mod check;
+mod clients;
 mod cloud;
 mod devices;
 mod disk;
 mod memory;
 mod scripted;
+mod service;
 mod support;
 mod tls;
 mod uplink;

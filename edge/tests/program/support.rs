@@ -34,9 +34,14 @@ pub(crate) struct Gateway {
 impl Gateway {
     /// Starts a gateway on a free port with `more` in its configuration.
     pub(crate) fn start(more: &str) -> Self {
+        Self::start_with(more, &[])
+    }
+
+    /// The same with more in its environment.
+    pub(crate) fn start_with(more: &str, environment: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         write_config(folder.path(), "127.0.0.1:0", more);
-        let (child, lines, address) = spawn(folder.path());
+        let (child, lines, address) = spawn(folder.path(), environment);
         // The same port after a restart.
         write_config(folder.path(), &address.to_string(), more);
         Self {
@@ -55,7 +60,7 @@ impl Gateway {
 
     /// Starts it again on what it left.
     pub(crate) fn restart(&mut self) {
-        (self.child, self.lines, _) = spawn(self.folder.path());
+        (self.child, self.lines, _) = spawn(self.folder.path(), &[]);
     }
 
     /// Sends SIGTERM and waits for the end; gives the status and how long it took.
@@ -127,14 +132,16 @@ impl Gateway {
 
     /// Resident memory, in bytes.
     pub(crate) fn resident_bytes(&self) -> u64 {
+        self.status_of("VmRSS:").parse::<u64>().expect("a number") * 1024
+    }
+
+    /// What the system says of the process in `/proc/PID/status`.
+    pub(crate) fn status_of(&self, name: &str) -> String {
         let status =
             std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("Linux");
-        let line = status
-            .lines()
-            .find(|line| line.starts_with("VmRSS"))
-            .expect("a process has memory");
-        let kilobytes = line.split_whitespace().nth(1).expect("a number");
-        kilobytes.parse::<u64>().expect("a number") * 1024
+        let line = status.lines().find(|line| line.starts_with(name));
+        let value = line.and_then(|line| line.split_whitespace().nth(1));
+        value.expect("Linux knows it").to_owned()
     }
 }
 
@@ -187,10 +194,11 @@ fn write_config(folder: &Path, address: &str, more: &str) {
     std::fs::write(folder.join("gateway.toml"), text).expect("a writable folder");
 }
 
-fn spawn(folder: &Path) -> (Child, Arc<Lines>, SocketAddr) {
+fn spawn(folder: &Path, environment: &[(&str, &str)]) -> (Child, Arc<Lines>, SocketAddr) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_robustmq-edge"))
         .args(["run", "--config"])
         .arg(folder.join("gateway.toml"))
+        .envs(environment.iter().copied())
         .stdin(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
@@ -213,6 +221,13 @@ fn spawn(folder: &Path) -> (Child, Arc<Lines>, SocketAddr) {
         .expect("an address")
         .trim();
     (child, lines, address.parse().expect("an address"))
+}
+
+/// Says that a test can't run here for lack of another program; fails it where `REQUIRE_PEERS` is
+/// set, as in CI.
+pub(crate) fn skip(why: &str) {
+    assert!(std::env::var_os("REQUIRE_PEERS").is_none(), "{why}");
+    eprintln!("skipped: {why}");
 }
 
 /// Debian's mosquitto as a cloud, where it is installed.
@@ -255,7 +270,7 @@ impl Mosquitto {
                     .ok()
             });
         let Some(child) = spawned else {
-            eprintln!("skipped: mosquitto is not installed");
+            skip("mosquitto is not installed");
             return false;
         };
         self.child = Some(child);
