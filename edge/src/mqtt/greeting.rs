@@ -88,19 +88,19 @@ impl Greeting {
         }
     }
 
-    /// Who the client says it is. A password without a name is nobody's.
+    /// Who the client says it is. A password without a name is nobody's, and an empty name is none,
+    /// as with Mosquitto.
     fn credentials(&self, connect: &Connect<'_>) -> Credentials {
         if self.authentication != Authentication::None {
             let first = connect.properties.authentication_data();
             let first = first.unwrap_or_default().to_vec();
             return Credentials::Scram { first };
         }
-        connect
-            .user_name
-            .map_or(Credentials::None, |user| Credentials::Password {
-                user: user.to_owned(),
-                password: Password::new(connect.password.unwrap_or_default().to_vec()),
-            })
+        let user_name = connect.user_name.filter(|name| !name.is_empty());
+        user_name.map_or(Credentials::None, |user| Credentials::Password {
+            user: user.to_owned(),
+            password: Password::new(connect.password.unwrap_or_default().to_vec()),
+        })
     }
 
     /// Encodes the CONNACK of a session.

@@ -81,8 +81,8 @@ pub enum SecretError {
     Base64,
 }
 
-/// Bytes of a new salt.
-pub const SALT_BYTES: usize = 16;
+/// Bytes of a new salt. Mosquitto 2.0 takes no other length.
+pub const SALT_BYTES: usize = 12;
 const SHA512_BYTES: usize = 64;
 /// Of new secrets. A check takes 8 ms on a small x86 machine, some 50 ms on a Cortex-A7.
 const ITERATIONS: NonZeroU32 = NonZeroU32::new(20_000).expect("it is not 0");

@@ -166,17 +166,18 @@ fn strangers_come_in_where_they_are_welcome() {
         };
         world.rule(policy.clone());
         world.join(&hello(version, "a"));
+        world.join(&hello(version, "b").user("", "whatever"));
         // Who says a name has to prove it.
-        let client = world.say_hello(&hello(version, "b").user("alice", ""));
+        let client = world.say_hello(&hello(version, "c").user("alice", ""));
         expect_refusal(&mut world, client, ReasonCode::BadUserNameOrPassword);
         // Unless nobody has a password.
         world.rule(Policy::default());
-        world.join(&hello(version, "b").user("alice", ""));
+        world.join(&hello(version, "c").user("alice", ""));
         world.rule(Policy {
             strangers: Strangers::Refused,
             ..Policy::default()
         });
-        let client = world.say_hello(&hello(version, "c").user("alice", ""));
+        let client = world.say_hello(&hello(version, "d").user("alice", ""));
         expect_refusal(&mut world, client, ReasonCode::NotAuthorized);
     }
 }
