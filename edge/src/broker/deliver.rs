@@ -137,8 +137,10 @@ impl Broker {
             cursor.skip_to(offset.next());
             return true;
         }
-        // What was sent once is sent again, whatever became of its subscription and time.
-        let is_pending = session.inflight.is_to_repeat(lane, offset);
+        // What was sent once is sent again, whatever became of its subscription and time; but not to
+        // somebody who may not read it.
+        let is_pending =
+            session.inflight.is_to_repeat(lane, offset) && session.may(Deed::Read, record.topic());
         let matched = session.match_own(record, lane, offset);
         let is_wanted = matched.qos > 0 && !is_expired(record, wall);
         if !is_pending && !is_wanted {
@@ -245,14 +247,17 @@ impl Broker {
             let Some((delivery, qos, record)) = session.inflight.repeat_kept() else {
                 break;
             };
-            let event = Event::Deliver(Delivery {
-                record,
-                id: Some(delivery),
-                qos,
-                retain: true,
-                is_repeated: true,
-                identifiers: Default::default(),
-            });
+            let event = match session.may(Deed::Read, record.topic()) {
+                false => Event::Gone { delivery },
+                true => Event::Deliver(Delivery {
+                    record,
+                    id: Some(delivery),
+                    qos,
+                    retain: true,
+                    is_repeated: true,
+                    identifiers: Default::default(),
+                }),
+            };
             self.outputs
                 .push_back(Output::ToConnection { connection, event });
         }

@@ -192,6 +192,9 @@ fn read_name(name: &str) -> Result<String, Failure> {
 #[cfg(test)]
 mod tests {
     use std::num::NonZeroU32;
+    use std::sync::LazyLock;
+
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -216,7 +219,8 @@ mod tests {
     }
 
     fn begin(first: &str) -> Result<(Exchange, String), Failure> {
-        let find = |user: &str| (user == "user").then(|| Arc::new(secret()));
+        static SECRET: LazyLock<Arc<Secret>> = LazyLock::new(|| Arc::new(secret()));
+        let find = |user: &str| (user == "user").then(|| SECRET.clone());
         let (exchange, answer) = Exchange::begin(first.as_bytes(), OURS, &Key::default(), find)?;
         Ok((exchange, String::from_utf8(answer).unwrap()))
     }
@@ -284,6 +288,19 @@ mod tests {
                 Err(Failure::Message),
                 "{last}"
             );
+        }
+    }
+
+    proptest! {
+        /// Both messages come from clients that nobody knows yet.
+        #[test]
+        fn no_message_is_too_strange(
+            first in "n,,[nr=,a2C\u{e9}]{0,12}|\\PC{0,40}",
+            last in "c=biws,r=\\PC{0,20},p=[A-Za-z0-9+/=]{0,60}|\\PC{0,40}",
+        ) {
+            let _ = begin(&first);
+            let (exchange, _) = begin(FIRST).unwrap();
+            prop_assert!(exchange.finish(last.as_bytes()).is_err());
         }
     }
 

@@ -290,6 +290,41 @@ fn reading_is_filtered_live_and_from_the_log() {
     }
 }
 
+/// A session belongs to a client identifier, whoever the user is. What was on its way to one user
+/// was repeated to the next, who may not read it.
+#[test]
+fn who_takes_a_session_over_gets_nothing_that_it_may_not_read() {
+    for version in [V311, V5] {
+        let mut world = World::new();
+        world.rule(list(
+            "user a\ntopic read #\nuser b\ntopic read open\nuser p\ntopic #\n",
+        ));
+        let publisher = world.join(&hello(V5, "p").user("p", ""));
+        world.publish(publisher, &message("kept", "x", 1).retained().id(1));
+        let session = hello(version, "s").durable();
+        let client = world.join(&session.clone().user("a", ""));
+        world.subscribe(client, "#", 2);
+        for (topic, qos) in [("closed", 1), ("closed", 2), ("open", 1)] {
+            world.publish(publisher, &message(topic, "x", qos).id(2));
+        }
+        let found: Vec<_> = std::iter::from_fn(|| world.next_message(client)).collect();
+        assert_eq!(found.len(), 4);
+        world.cut(client);
+        let client = world.rejoin(&session.clone().user("b", ""));
+        let mut messages = Vec::new();
+        while let Some(bytes) = world.next_packet(client) {
+            // Of what a client may have seen with QoS 2 only the release is left.
+            if bytes[0] >> 4 != 6 {
+                messages.push(bytes);
+            }
+        }
+        let [only] = &messages[..] else {
+            panic!("{messages:?}");
+        };
+        assert!(only.windows(4).any(|topic| topic == b"open"));
+    }
+}
+
 #[test]
 fn nobody_wanted_a_message_that_nobody_may_read() {
     let mut world = World::new();
