@@ -139,8 +139,11 @@ pub struct LimitsSection {
     pub connections: usize,
     /// The largest packet a device may send or is sent.
     pub packet_bytes: u32,
-    /// Seconds until a connection has to have sent its CONNECT.
+    /// Seconds until a connection has to have sent its CONNECT, from accept on: TLS and WebSocket
+    /// have to be done by then.
     pub connect_timeout_seconds: u64,
+    /// Share of the core thread that TLS handshakes may take; the rest of a storm of them waits.
+    pub handshake_percent: u32,
     /// Unacknowledged messages a client, either way.
     pub inflight_count: u16,
     /// Sessions, connected or kept.
@@ -230,6 +233,7 @@ impl Default for LimitsSection {
             connections: 1024,
             packet_bytes: 1 << 20,
             connect_timeout_seconds: 10,
+            handshake_percent: 50,
             inflight_count: 100,
             sessions: 4_000,
             subscriptions_per_session: 1000,

@@ -4,11 +4,13 @@
 //! writer, and the bridge. They talk through bounded channels. The gateway promises to be gone two
 //! seconds after SIGTERM, whatever the disk and the cloud do.
 
+mod certificates;
 mod checker;
 mod committer;
 mod core;
 mod disk;
 mod error;
+mod listen;
 mod peers;
 mod quiet;
 mod reload;
@@ -17,6 +19,7 @@ mod service;
 mod signal;
 mod start;
 mod status;
+mod terms;
 
 use std::cell::RefCell;
 use std::io;
@@ -30,23 +33,23 @@ use smol::future::FutureExt as _;
 use smol::stream::StreamExt as _;
 use smol::{LocalExecutor, Timer};
 use sync::{Instant, Now, WallTime};
-use tracing::{info, warn};
+use tracing::info;
 
 use self::checker::Checker;
 use self::core::{Core, Wakes};
 pub(crate) use self::core::{Progress, Push};
 use self::disk::{Answer, Disk, Request};
 pub use self::error::GatewayError;
+use self::listen::Serving;
 pub(crate) use self::peers::Signals;
 use self::reload::Reload;
 pub use self::rules::check_access;
 use self::service::{Service, Turns};
-pub use self::start::check_cloud;
+pub use self::start::check;
 use crate::admin;
 use crate::broker::{AccessInput, Input};
 use crate::limits::Limits;
-use crate::link::{ReadBuffer, tcp};
-use crate::serve::serve;
+use crate::link::{ReadBuffer, Turnstile};
 
 /// What all tasks of the core thread share.
 pub(crate) struct Shared {
@@ -66,7 +69,7 @@ const GOODBYE: Duration = Duration::from_millis(700);
 /// After a failed accept (no file descriptors left), before the next.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Runs a gateway until SIGTERM or SIGINT. At SIGHUP it reads `file` again.
+/// Runs a gateway until SIGTERM or SIGINT. At SIGHUP it reads `file`, and what that names, again.
 ///
 /// # Errors
 /// When it can't start: the data folder, a port, the cloud's files, or those that say who may do
@@ -83,15 +86,11 @@ async fn serve_until_told(
     file: Option<&Path>,
 ) -> Result<(), GatewayError> {
     let mut signals = OsSignals::new(SIGNALS).map_err(GatewayError::Signals)?;
-    let (policies, mut reload) = Reload::begin(&mut limits, file).map_err(GatewayError::Config)?;
-    let started = start::start(&limits, policies)?;
+    let (begun, mut reload) = Reload::begin(&mut limits, file)?;
+    let started = start::start(&limits, begun.policies)?;
     let control = admin::listen(&limits.data).map_err(|source| GatewayError::Control { source })?;
-    let listeners = start::listen(&limits.listeners)?;
-    let shared = Rc::new(Shared {
-        wakes: started.core.wakes.clone(),
-        core: RefCell::new(started.core),
-        start: read_clock(),
-    });
+    let listeners = listen::open(&limits.listeners)?;
+    let shared = Rc::new(Shared::new(started.core));
     let disk = Rc::new(started.disk);
     let bridge = started.bridge.map(Rc::new);
 
@@ -109,15 +108,18 @@ async fn serve_until_told(
     }
     let mut service = Service::from_environment();
     let clients = Rc::new(LocalExecutor::new());
-    let buffer = ReadBuffer::new(READ_BYTES);
+    let serving = Rc::new(Serving {
+        shared: shared.clone(),
+        clients: clients.clone(),
+        buffer: ReadBuffer::new(READ_BYTES),
+        turnstile: Rc::new(Turnstile::new(limits.section.handshake_percent)),
+        certificates: begun.certificates,
+    });
     let accepting: Vec<_> = listeners
         .into_iter()
-        .map(|listener| {
-            let serving = (shared.clone(), clients.clone(), buffer.clone());
-            executor.spawn(accept(serving, listener))
-        })
+        .map(|listener| executor.spawn(listen::accept(serving.clone(), listener)))
         .collect();
-    let serving = executor.spawn({
+    let running = executor.spawn({
         let clients = clients.clone();
         async move { clients.run(std::future::pending::<()>()).await }
     });
@@ -137,11 +139,11 @@ async fn serve_until_told(
     }
     say_goodbye(&shared, bridge.as_deref()).await;
     // What the tasks share goes with the last of them.
-    tasks.push(serving);
+    tasks.push(running);
     for task in tasks {
         task.cancel().await;
     }
-    drop((clients, shared, bridge));
+    drop((serving, clients, shared, bridge));
     let disk = Rc::into_inner(disk).expect("all tasks that used the disk are gone");
     disk.close()
         .map_err(|source| GatewayError::Close { source })
@@ -170,6 +172,14 @@ async fn obey_signals(
 }
 
 impl Shared {
+    fn new(core: Core) -> Self {
+        Self {
+            wakes: core.wakes.clone(),
+            core: RefCell::new(core),
+            start: read_clock(),
+        }
+    }
+
     /// Reads both clocks.
     pub(crate) fn now(&self) -> Now {
         let since = read_clock().duration_since(self.start);
@@ -203,33 +213,6 @@ pub(crate) fn wall_time() -> WallTime {
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
     WallTime(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-}
-
-/// Accepts links for as long as the gateway runs, whatever single accepts say.
-async fn accept(
-    (shared, clients, buffer): (Rc<Shared>, Rc<LocalExecutor<'static>>, ReadBuffer),
-    listener: tcp::Listener,
-) {
-    let mut was_failing = false;
-    loop {
-        let (reader, writer, peer) = match listener.accept(&buffer).await {
-            Ok(link) => link,
-            Err(error) => {
-                if !std::mem::replace(&mut was_failing, true) {
-                    warn!("can't accept connections: {error}");
-                }
-                Timer::after(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        was_failing = false;
-        let place = shared.core.borrow_mut().accept(shared.now());
-        if let Some(place) = place {
-            clients
-                .spawn(serve(shared.clone(), place, (reader, writer), peer))
-                .detach();
-        }
-    }
 }
 
 /// Hands notes and groups to the writer thread. Notes go first: a gap that the uplink gave up must

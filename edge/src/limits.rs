@@ -214,6 +214,10 @@ impl Limits {
             ("program", PROGRAM_BYTES),
             ("connections", section.connections as u64 * CONNECTION_BYTES),
             (
+                "their TLS and WebSocket",
+                listener::worst_layers(&self.listeners, section.connections),
+            ),
+            (
                 "sessions",
                 section.sessions as u64 * SESSION_BYTES + self.session_bytes as u64,
             ),

@@ -74,7 +74,7 @@ fn end_at_panics() {
 }
 
 fn check(mut limits: Limits, file: &Path) -> ExitCode {
-    if let Err(error) = gateway::check_cloud(&limits) {
+    if let Err(error) = gateway::check(&limits) {
         return refuse(&error);
     }
     match gateway::check_access(&mut limits, file) {

@@ -5,6 +5,7 @@
 //! wait (sockets, the disk, the cloud) belongs to the tasks around it.
 
 mod commits;
+mod links;
 mod reading;
 
 use std::collections::VecDeque;
@@ -17,12 +18,12 @@ use tracing::warn;
 use super::checker::Check;
 use super::committer::{Committer, Owner};
 use super::disk::Request;
-use super::peers::{Peer, Peers, Signals};
+use super::peers::{Peer, Peers};
 use super::quiet::Quiet;
 use super::signal::Signal;
-use crate::broker::{Broker, ConnectionId, Event, Input, ListenerId, Output, SessionId};
+use super::terms::Terms;
+use crate::broker::{Broker, ConnectionId, Event, Input, Output, SessionId};
 use crate::log::{Budget, Reader, Reason};
-use crate::mqtt::{self, Connection};
 use crate::uplink::{Uplink, Wish};
 
 /// Wakes the tasks around the core.
@@ -52,7 +53,7 @@ pub(crate) struct Core {
     pub(crate) checks: VecDeque<Check>,
     pub(crate) wakes: Rc<Wakes>,
     peers: Peers,
-    mqtt: Rc<mqtt::Settings>,
+    terms: Terms,
     connection_limit: usize,
     fetches: VecDeque<Fetch>,
     touched: Vec<ConnectionId>,
@@ -108,7 +109,7 @@ impl Core {
         committer: Committer,
         reader: Reader,
         uplink: Option<Uplink>,
-        mqtt: mqtt::Settings,
+        terms: Terms,
         connection_limit: usize,
     ) -> Self {
         Self {
@@ -120,7 +121,7 @@ impl Core {
             checks: VecDeque::new(),
             wakes: Rc::default(),
             peers: Peers::default(),
-            mqtt: Rc::new(mqtt),
+            terms,
             connection_limit,
             fetches: VecDeque::new(),
             touched: Vec::new(),
@@ -130,24 +131,6 @@ impl Core {
             is_refusing: false,
             quiet: Quiet::default(),
         }
-    }
-
-    /// A link was accepted. `None` when there is no place left: drop the link.
-    pub(crate) fn accept(&mut self, now: Now) -> Option<(ConnectionId, Rc<Signals>)> {
-        if self.peers.count() >= self.connection_limit {
-            if let Some(times) = self.quiet.may_say(now.instant, "connections") {
-                warn!(
-                    "connection refused: all {} are in use{times}",
-                    self.connection_limit
-                );
-            }
-            return None;
-        }
-        let settings = self.mqtt.clone();
-        Some(
-            self.peers
-                .insert(|id| Connection::new(id, settings, ListenerId::default(), now)),
-        )
     }
 
     /// Bytes came from a client. [`Core::go_on`] deals with them.
@@ -165,7 +148,7 @@ impl Core {
         while let Some(input) = self.next_input(id) {
             self.broker.handle(now, input);
             self.settle(now);
-            if push == Push::Gentle && self.mqtt.is_nearly_crowded() {
+            if push == Push::Gentle && self.terms.shared().is_nearly_crowded() {
                 progress = Progress::Held;
                 break;
             }
@@ -202,22 +185,6 @@ impl Core {
             self.held_back.push(id);
         }
         !is_full && peer.connection.wants_more()
-    }
-
-    /// A link is gone, from either side.
-    pub(crate) fn lost(&mut self, now: Now, id: ConnectionId, name: &dyn std::fmt::Display) {
-        let Some(peer) = self.peers.find(id) else {
-            return;
-        };
-        if let Some(error) = peer.connection.peer_error()
-            && let Some(times) = self.quiet.may_say(now.instant, error.reason_code().name())
-        {
-            warn!("{name} was disconnected: {error}{times}");
-        }
-        peer.connection.handle_lost();
-        self.hear(now, id);
-        self.peers.remove(id);
-        self.pump(now);
     }
 
     /// Gives the broker a fact that is not a client's.

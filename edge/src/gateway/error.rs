@@ -5,6 +5,7 @@ use std::io;
 
 use crate::config::ConfigError;
 use crate::limits::Address;
+use crate::link::tls::TlsError;
 use crate::log::LogError;
 
 /// What went wrong, for the one line that the operator sees.
@@ -24,6 +25,13 @@ pub enum GatewayError {
         address: Address,
         /// What the system said.
         source: io::Error,
+    },
+    /// A listener's certificates can't be used.
+    Certificate {
+        /// As configured.
+        address: Address,
+        /// Which file, and why.
+        source: Box<TlsError>,
     },
     /// The operator's socket can't be made.
     Control {
@@ -61,6 +69,7 @@ impl fmt::Display for GatewayError {
         match self {
             Self::Log { folder, source } => write!(f, "data folder {folder}: {source}"),
             Self::Listen { address, source } => write!(f, "listener {address}: {source}"),
+            Self::Certificate { address, source } => write!(f, "listener {address}: {source}"),
             Self::Control { source } => write!(f, "control socket in the data folder: {source}"),
             Self::Config(source) => source.fmt(f),
             Self::Thread(source) => write!(f, "can't start a thread: {source}"),
@@ -86,6 +95,7 @@ impl std::error::Error for GatewayError {
             | Self::Thread(source)
             | Self::Signals(source) => Some(source),
             Self::Config(source) => Some(source),
+            Self::Certificate { source, .. } => Some(source.as_ref()),
             Self::Bridge(source) => Some(source),
             Self::Uplink(source) => Some(source),
             Self::Random => None,

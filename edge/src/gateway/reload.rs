@@ -1,15 +1,18 @@
 //! SIGHUP: the configuration and every file that it names is read and checked again, and only then
 //! taken over, all at once. What is wrong changes nothing and is said.
 //!
-//! Taken over are users, access lists and who is let in without a name. Other keys need a restart,
-//! and are named when they differ from what was started with.
+//! Taken over are users, access lists, who is let in without a name, and certificates. Other keys
+//! need a restart, and are named when they differ from what was started with.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use toml::{Table, Value};
 use tracing::{error, info, warn};
 
+use super::certificates::{self, Certificates};
+use super::error::GatewayError;
 use super::rules::{Rules, read_text};
 use crate::broker::Policy;
 use crate::config::{Config, ConfigError};
@@ -23,49 +26,76 @@ pub(super) struct Reload {
     limits: Limits,
     /// By listener.
     policies: Vec<Policy>,
+    certificates: Rc<Certificates>,
+}
+
+/// What holds until the first reload.
+pub(super) struct Begun {
+    /// By listener.
+    pub(super) policies: Vec<Policy>,
+    pub(super) certificates: Rc<Certificates>,
 }
 
 /// What a new configuration says, checked and not yet taken over.
 struct Prepared {
     policies: Vec<Policy>,
+    certificates: certificates::Prepared,
     limits: Limits,
     user_count: usize,
     notes: Vec<String>,
     needs_restart: BTreeSet<String>,
 }
 
-/// Keys of a listener that a reload takes over.
-const RELOADED: [&str; 3] = ["allow_anonymous", "password_file", "acl_file"];
+/// Keys that a reload takes over.
+const RELOADED: [&str; 8] = [
+    "listener.allow_anonymous",
+    "listener.password_file",
+    "listener.acl_file",
+    "listener.tls.certificate_file",
+    "listener.tls.key_file",
+    "listener.tls.client_ca_file",
+    "listener.tls.crl_file",
+    "listener.tls.client_certificate",
+];
 
 impl Reload {
-    /// Reads who may do what for the first time, and notes what is needed to read it again; without
-    /// a file, there is nothing.
+    /// Reads who may do what, and the certificates, for the first time, and notes what is needed to
+    /// read them again; without a file, there is nothing.
     ///
     /// # Errors
     /// When a file can't be read or used, or what it says does not fit into memory.
     pub(super) fn begin(
         limits: &mut Limits,
         file: Option<&Path>,
-    ) -> Result<(Vec<Policy>, Option<Self>), ConfigError> {
-        let rules = Rules::read(&limits.listeners)?;
-        limits.admit_access(rules.bytes, file.unwrap_or_else(|| Path::new("(no file)")))?;
+    ) -> Result<(Begun, Option<Self>), GatewayError> {
+        let rules = Rules::read(&limits.listeners).map_err(GatewayError::Config)?;
+        let named = file.unwrap_or_else(|| Path::new("(no file)"));
+        limits
+            .admit_access(rules.bytes, named)
+            .map_err(GatewayError::Config)?;
         for note in &rules.notes {
             warn!("{note}");
         }
+        let certificates = certificates::Prepared::read(&limits.listeners)?;
+        let begun = Begun {
+            policies: rules.policies,
+            certificates: Rc::new(Certificates::new(certificates)),
+        };
         let Some(file) = file else {
-            return Ok((rules.policies, None));
+            return Ok((begun, None));
         };
         let reload = Self {
             file: file.to_owned(),
-            written: read_table(file)?,
+            written: read_table(file).map_err(GatewayError::Config)?,
             limits: limits.clone(),
-            policies: rules.policies.clone(),
+            policies: begun.policies.clone(),
+            certificates: begun.certificates.clone(),
         };
-        Ok((rules.policies, Some(reload)))
+        Ok((begun, Some(reload)))
     }
 
-    /// Reads everything again. Gives the policies that hold from now on, or says why the old ones
-    /// stay.
+    /// Reads everything again. Gives the policies that hold from now on, beside the certificates, or
+    /// says why everything stays as it is.
     pub(super) fn run(&mut self) -> Option<Vec<Policy>> {
         let prepared = match self.prepare() {
             Ok(prepared) => prepared,
@@ -74,7 +104,11 @@ impl Reload {
                 return None;
             }
         };
-        info!("reloaded: {} users", prepared.user_count);
+        info!(
+            "reloaded: {} users, {} certificates",
+            prepared.user_count,
+            prepared.certificates.count()
+        );
         for note in &prepared.notes {
             warn!("{note}");
         }
@@ -82,33 +116,50 @@ impl Reload {
             let keys = Vec::from_iter(prepared.needs_restart).join(", ");
             warn!("changed keys that need a restart: {keys}");
         }
+        self.certificates.replace(prepared.certificates);
         self.limits = prepared.limits;
         self.policies.clone_from(&prepared.policies);
         Some(prepared.policies)
     }
 
-    fn prepare(&self) -> Result<Prepared, ConfigError> {
-        let written = read_table(&self.file)?;
-        let config = Config::read(Some(&self.file))?;
-        let new = Limits::resolve(&config, &self.file)?;
-        let rules = Rules::read(&new.listeners)?;
+    fn prepare(&self) -> Result<Prepared, GatewayError> {
+        let (written, new, rules) = self.read().map_err(GatewayError::Config)?;
         let mut limits = self.limits.clone();
-        limits.admit_access(rules.bytes, &self.file)?;
-        let user_count = rules.user_count();
-        let running = self.limits.listeners.iter().zip(&self.policies).enumerate();
-        let policies = running.map(|(index, (listener, policy))| {
-            let place = place_of(&new.listeners, index, listener, self.policies.len());
-            place.map_or_else(|| policy.clone(), |place| rules.policies[place].clone())
-        });
+        limits
+            .admit_access(rules.bytes, &self.file)
+            .map_err(GatewayError::Config)?;
+        let mut policies = self.policies.clone();
+        for (index, policy) in policies.iter_mut().enumerate() {
+            let running = &mut limits.listeners[index];
+            let Some(place) = place_of(&new, index, running, self.policies.len()) else {
+                continue;
+            };
+            policy.clone_from(&rules.policies[place]);
+            // Whether there is TLS at all, and what a certificate says, is settled at the start.
+            if let (Some(running), Some(new)) = (&mut running.tls, &new[place].tls) {
+                let identity_as_user = running.identity_as_user;
+                running.clone_from(new);
+                running.identity_as_user = identity_as_user;
+            }
+        }
         let mut needs_restart = BTreeSet::new();
         differing(&self.written, &written, "", &mut needs_restart);
         Ok(Prepared {
-            policies: policies.collect(),
+            policies,
+            certificates: certificates::Prepared::read(&limits.listeners)?,
             limits,
-            user_count,
+            user_count: rules.user_count(),
             notes: rules.notes,
             needs_restart,
         })
+    }
+
+    fn read(&self) -> Result<(Table, Vec<Listener>, Rules), ConfigError> {
+        let written = read_table(&self.file)?;
+        let config = Config::read(Some(&self.file))?;
+        let listeners = Limits::resolve(&config, &self.file)?.listeners;
+        let rules = Rules::read(&listeners)?;
+        Ok((written, listeners, rules))
     }
 }
 
@@ -137,7 +188,7 @@ fn differing(old: &Table, new: &Table, section: &str, found: &mut BTreeSet<Strin
             "" => key.clone(),
             section => format!("{section}.{key}"),
         };
-        if section == "listener" && RELOADED.contains(&key.as_str()) {
+        if RELOADED.contains(&name.as_str()) {
             continue;
         }
         match (old.get(key), new.get(key)) {
@@ -186,7 +237,10 @@ mod tests {
         assert_eq!(keys(old, &new), ["limits.connections", "listener.address"]);
         let new = old.replace("[\"a\"]", "[\"b\"]\n[log]\nlevel = \"debug\"");
         assert_eq!(keys(old, &new), ["lanes.critical", "log"]);
+        let old = format!("{old}[[listener]]\naddress = \"z\"\n[listener.tls]\nkey_file = \"k\"\n");
+        let new = old.replace("\"k\"", "\"l\"\nidentity_as_user = \"common-name\"");
+        assert_eq!(keys(&old, &new), ["listener.tls.identity_as_user"]);
         let new = format!("{old}[[listener]]\naddress = \"z\"\n");
-        assert_eq!(keys(old, &new), ["listener"]);
+        assert_eq!(keys(&old, &new), ["listener"]);
     }
 }

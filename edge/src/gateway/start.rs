@@ -1,5 +1,6 @@
 //! The start: what is stored becomes what is running.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use cloud_bridge::{Bridge, Credentials, Endpoint, Tls};
@@ -7,17 +8,18 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use sync::{Engine, Epoch, Lane, LaneExtent, Now, Origin, PerLane, Start, Table};
 use tracing::{info, warn};
 
+use super::certificates::Prepared;
 use super::checker::Checker;
 use super::committer::{self, Committer};
 use super::core::Core;
 use super::disk::Disk;
 use super::error::GatewayError;
+use super::terms::{self, Terms};
 use super::{shown, wall_time};
 use crate::broker::{self, AccessInput, Broker, Input, Policy, Stored};
 use crate::config::Cloud;
 use crate::guard;
-use crate::limits::{Address, DOWNLINK_WINDOW, LOGIN_BYTES, Limits, Listener, UNCONFIRMED};
-use crate::link::tcp;
+use crate::limits::{self, DOWNLINK_WINDOW, LOGIN_BYTES, Limits, UNCONFIRMED};
 use crate::log::{self, Folder, LaneLimits, LogError, Opened, Overflow, Reader, Report};
 use crate::mqtt;
 use crate::password::Key;
@@ -85,14 +87,8 @@ pub(super) fn start(limits: &Limits, policies: Vec<Policy>) -> Result<Started, G
     let checker = Checker::start().map_err(GatewayError::Thread)?;
     let committer = Committer::new(committer_settings(limits));
     let connections = limits.section.connections;
-    let core = Core::new(
-        broker,
-        committer,
-        reader,
-        uplink,
-        mqtt_settings(limits),
-        connections,
-    );
+    let terms = terms(limits);
+    let core = Core::new(broker, committer, reader, uplink, terms, connections);
     Ok(Started {
         core,
         disk,
@@ -101,36 +97,17 @@ pub(super) fn start(limits: &Limits, policies: Vec<Policy>) -> Result<Started, G
     })
 }
 
-/// Looks at everything that the cloud's part of a configuration names, certificates and password
-/// included.
+/// Looks at every file that a configuration names: certificates, keys and passwords.
 ///
 /// # Errors
-/// When `run` would not start because of it.
-pub fn check_cloud(limits: &Limits) -> Result<(), GatewayError> {
+/// When `run` would not start because of one.
+pub fn check(limits: &Limits) -> Result<(), GatewayError> {
+    Prepared::read(&limits.listeners)?;
     let Some(cloud) = &limits.cloud else {
         return Ok(());
     };
     let config = bridge_config(limits, cloud)?;
     Bridge::check(config, &limits.edge_id).map_err(GatewayError::Bridge)
-}
-
-/// Opens every port before anything is served.
-pub(super) fn listen(listeners: &[Listener]) -> Result<Vec<tcp::Listener>, GatewayError> {
-    let open = |listener: &Listener| {
-        let failed = |source| GatewayError::Listen {
-            address: listener.address.clone(),
-            source,
-        };
-        let opened = match &listener.address {
-            Address::Tcp(address) => tcp::Listener::bind(*address).map_err(failed)?,
-            Address::Unix(_) | Address::Serial { .. } => {
-                return Err(failed(std::io::ErrorKind::Unsupported.into()));
-            }
-        };
-        info!("listening on {}", opened.local_address().map_err(failed)?);
-        Ok(opened)
-    };
-    listeners.iter().map(open).collect()
 }
 
 fn say(report: &Report, epoch: Epoch, folder: &str) {
@@ -331,6 +308,19 @@ fn broker_settings(limits: &Limits, seed: u64) -> Result<broker::Settings, Gatew
         key: secret_key()?,
         ..broker::Settings::default()
     })
+}
+
+/// One set of limits a listener, which differ in what the listener says itself.
+fn terms(limits: &Limits) -> Terms {
+    let shared = mqtt_settings(limits);
+    let listener = |listener: &limits::Listener| {
+        let settings = mqtt::Settings {
+            packet_bytes_maximum: listener.packet_bytes,
+            ..shared.clone()
+        };
+        terms::Listener::new(Rc::new(settings), listener.connections)
+    };
+    Terms::new(limits.listeners.iter().map(listener).collect())
 }
 
 fn mqtt_settings(limits: &Limits) -> mqtt::Settings {

@@ -8,7 +8,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::check::{Check, MILLION};
-use crate::config::{self, ClientCertificate, ConfigError, IdentityAsUser, ListenerTls, Protocol};
+use crate::config::{
+    self, ClientCertificate, ConfigError, IdentityAsUser, LimitsSection, ListenerTls, Protocol,
+};
 
 /// Where links come from, with everything that holds for them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +27,9 @@ pub struct Listener {
     pub password_file: Option<PathBuf>,
     /// Who may do what.
     pub acl_file: Option<PathBuf>,
-    /// Connections of this listener at a time; one more is refused.
+    /// Connections of this listener at a time; one more is refused. Where the file does not say:
+    /// all of them, as far as their TLS and WebSocket fit into an eighth of the memory, which all
+    /// such listeners share.
     pub connections: usize,
     /// The largest packet of this listener's clients.
     pub packet_bytes: u32,
@@ -45,6 +49,18 @@ pub enum Address {
         /// Bits a second.
         baud: u32,
     },
+}
+
+impl Listener {
+    /// The most that TLS and WebSocket hold of one connection, in bytes.
+    #[must_use]
+    pub const fn layer_bytes(&self) -> u64 {
+        let websocket = match self.protocol {
+            Protocol::Mqtt => 0,
+            Protocol::Websocket => WEBSOCKET_BYTES,
+        };
+        websocket + if self.tls.is_some() { TLS_BYTES } else { 0 }
+    }
 }
 
 impl Address {
@@ -115,7 +131,7 @@ const fn asked(certificate: ClientCertificate) -> &'static str {
 
 impl Check<'_> {
     pub(super) fn listeners(&self, config: &config::Config) -> Result<Vec<Listener>, ConfigError> {
-        let total = (config.limits.connections, config.limits.packet_bytes);
+        let limits = &config.limits;
         if config.listener.is_empty() {
             return Ok(vec![Listener {
                 address: Address::Tcp(SocketAddr::from(([127, 0, 0, 1], 1883))),
@@ -124,14 +140,20 @@ impl Check<'_> {
                 allow_anonymous: None,
                 password_file: None,
                 acl_file: None,
-                connections: total.0,
-                packet_bytes: total.1,
+                connections: limits.connections,
+                packet_bytes: limits.packet_bytes,
             }]);
         }
         self.within("listener", config.listener.len() as u64, 1, LISTENERS)?;
+        let undecided = config
+            .listener
+            .iter()
+            .filter(|one| one.connections.is_none());
+        let layered = undecided.filter(|one| one.tls.is_some() || one.protocol != Protocol::Mqtt);
+        let share = limits.memory_bytes / 8 / layered.count().max(1) as u64;
         let mut listeners = Vec::new();
         for written in &config.listener {
-            let listener = self.listener(written, total)?;
+            let listener = self.listener(written, limits, share)?;
             let again = |other: &Listener| other.address == listener.address;
             if !takes_any_port(&listener.address) && listeners.iter().any(again) {
                 let found = format!("{} twice", listener.address);
@@ -145,21 +167,25 @@ impl Check<'_> {
     fn listener(
         &self,
         written: &config::Listener,
-        (connections, packet_bytes): (usize, u32),
+        limits: &LimitsSection,
+        share: u64,
     ) -> Result<Listener, ConfigError> {
-        let listener = Listener {
+        let mut listener = Listener {
             address: self.address(written)?,
             protocol: written.protocol,
             tls: written.tls.clone(),
             allow_anonymous: written.allow_anonymous,
             password_file: written.password_file.clone(),
             acl_file: written.acl_file.clone(),
-            connections: written.connections.unwrap_or(connections),
-            packet_bytes: written.packet_bytes.unwrap_or(packet_bytes),
+            connections: limits.connections,
+            packet_bytes: written.packet_bytes.unwrap_or(limits.packet_bytes),
         };
-        let (most, key) = (connections as u64, "listener.connections");
+        listener.connections = written
+            .connections
+            .unwrap_or_else(|| places(limits, share, listener.layer_bytes()));
+        let (most, key) = (limits.connections as u64, "listener.connections");
         self.within(key, listener.connections as u64, 1, most)?;
-        let (most, key) = (packet_bytes.into(), "listener.packet_bytes");
+        let (most, key) = (limits.packet_bytes.into(), "listener.packet_bytes");
         self.within(key, listener.packet_bytes.into(), 1024, most)?;
         self.layers(&listener)?;
         self.strangers(&listener)?;
@@ -251,6 +277,37 @@ impl Check<'_> {
     }
 }
 
+/// Connections of a listener that does not say how many: all, as far as what their layers hold fits
+/// into its share.
+fn places(limits: &LimitsSection, share: u64, layer_bytes: u64) -> usize {
+    let fitting = share.checked_div(layer_bytes);
+    let fitting = fitting.and_then(|places| usize::try_from(places).ok());
+    fitting.map_or(limits.connections, |places| places.min(limits.connections))
+}
+
+/// The most that the layers of all connections hold, when those that hold most come first.
+pub(super) fn worst_layers(listeners: &[Listener], connections: usize) -> u64 {
+    let mut layers: Vec<(u64, usize)> = listeners
+        .iter()
+        .map(|listener| (listener.layer_bytes(), listener.connections))
+        .collect();
+    layers.sort_unstable();
+    let certificates = listeners
+        .iter()
+        .filter_map(|listener| listener.tls.as_ref());
+    let files = certificates.map(|tls| match tls.crl_file {
+        Some(_) => TLS_LISTENER_BYTES + CRL_BYTES,
+        None => TLS_LISTENER_BYTES,
+    });
+    let (mut bytes, mut left) = (files.sum(), connections);
+    for (layer_bytes, places) in layers.into_iter().rev() {
+        let places = places.min(left);
+        bytes += layer_bytes * places as u64;
+        left -= places;
+    }
+    bytes
+}
+
 const fn takes_any_port(address: &Address) -> bool {
     matches!(address, Address::Tcp(address) if address.port() == 0)
 }
@@ -261,6 +318,17 @@ const LISTENERS: u64 = 64;
 const BAUD: u32 = 115_200;
 /// What the system takes as the name of a Unix socket.
 const UNIX_PATH_BYTES: usize = 107;
+/// Certificates of a listener, and sessions that may be taken up again.
+const TLS_LISTENER_BYTES: u64 = 512 << 10;
+/// The largest revocation list, twice, while a new one takes its place.
+const CRL_BYTES: u64 = 2 << 20;
+/// Keys and buffers of a TLS connection. Measured: 8 to 12 KB with a client's certificate. The rest
+/// is a record that has come in part (18 KB), or a handshake (16 KB), and a chunk that waits to be
+/// sent (4 KB).
+const TLS_BYTES: u64 = 32 << 10;
+/// State of a WebSocket. Measured: 2 KB. The rest is the head of a request (8 KB), or a chunk that
+/// waits to be sent (4 KB).
+const WEBSOCKET_BYTES: u64 = 10 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -305,6 +373,38 @@ mod tests {
         };
         assert_eq!(limits.listeners[2].address, serial("/dev/ttyS0", 115_200));
         assert_eq!(limits.listeners[3].address, serial("/dev/ttyS1", 9600));
+    }
+
+    #[test]
+    fn layers_are_counted_with_those_first_that_hold_most() {
+        let limits = resolve(&format!(
+            "[limits]\nconnections = 300\n\
+             [[listener]]\naddress = \"127.0.0.1:1\"\nprotocol = \"websocket\"\n\
+             [[listener]]\naddress = \"127.0.0.1:2\"\n\
+             [[listener]]\naddress = \"127.0.0.1:3\"\nconnections = 100\n{TLS}"
+        ));
+        let limits = limits.expect("valid");
+        let part = limits.memory.iter().find(|(part, _)| part.contains("TLS"));
+        let expected = TLS_LISTENER_BYTES + 100 * TLS_BYTES + 200 * WEBSOCKET_BYTES;
+        assert_eq!(part.map(|(_, bytes)| *bytes), Some(expected));
+    }
+
+    #[test]
+    fn a_listener_with_certificates_has_as_many_places_as_fit() {
+        let limits = resolve(&format!("[[listener]]\naddress = \"127.0.0.1:1\"\n{TLS}"));
+        assert_eq!(limits.expect("valid").listeners[0].connections, 256);
+        let all = "[[listener]]\naddress = \"127.0.0.1:1\"\n\
+                   [[listener]]\naddress = \"127.0.0.1:2\"\nprotocol = \"websocket\"\n\
+                   [[listener]]\naddress = \"127.0.0.1:3\"\n";
+        let limits = resolve(&format!("{all}{TLS}")).expect("the usual three fit");
+        let places = limits.listeners.iter().map(|listener| listener.connections);
+        assert_eq!(places.collect::<Vec<_>>(), [1024, 409, 128]);
+        let text = "[[listener]]\naddress = \"127.0.0.1:1\"\nconnections = 1024\n";
+        let error = resolve(&format!("{text}{TLS}")).expect_err("too much");
+        assert!(
+            error.contains("limits.memory_bytes: found 67108864"),
+            "{error}"
+        );
     }
 
     #[test]

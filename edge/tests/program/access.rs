@@ -427,7 +427,7 @@ fn users_and_access_list_are_replaced_under_load() {
     assert!(output.status.success(), "{}", stderr(&output));
     files.set("carol");
     files.write_list(&list.replace("topic extra\n", ""));
-    gateway.reload();
+    gateway.hang_up();
     gateway.expect_line("reloaded: 2 users");
     bob.expect_end();
     assert!(enter("c-bob", "bob").is_err());
@@ -444,7 +444,7 @@ fn users_and_access_list_are_replaced_under_load() {
     // A broken list changes nothing, although the password file beside it is good.
     files.set("dave");
     files.write_list("user alice\ntopics plant/#\n");
-    gateway.reload();
+    gateway.hang_up();
     let line = gateway.expect_line("reload refused");
     let place = format!("{}:2: found \"topics plant/#\"", files.list().display());
     assert!(line.contains(&place), "{line}");
@@ -459,7 +459,7 @@ fn users_and_access_list_are_replaced_under_load() {
     let config = std::fs::read_to_string(gateway.config()).expect("it was written");
     let config = format!("{config}[limits]\nconnections = 77\n");
     std::fs::write(gateway.config(), config).expect("a writable folder");
-    gateway.reload();
+    gateway.hang_up();
     let line = gateway.expect_line("restart: limits");
     assert!(line.contains("limits, listener.address"), "{line}");
     assert!(enter("c-dave", "dave").is_ok());

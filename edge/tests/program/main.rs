@@ -3,15 +3,19 @@
 //! Tests against mosquitto run where it is installed and say so where it is not.
 
 mod access;
+mod authority;
 mod bad_days;
 mod check;
 mod clients;
 mod cloud;
 mod devices;
 mod disk;
+mod links;
 mod memory;
 mod scripted;
 mod service;
 mod support;
 mod tls;
 mod uplink;
+mod web;
+mod websocket;
