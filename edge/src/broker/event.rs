@@ -187,7 +187,8 @@ pub enum Output {
         /// Whether somebody waits for it.
         urgency: Urgency,
     },
-    /// Check a password, which takes a while. Answered by one [`Input::Verified`], in any order.
+    /// Check a password, which takes a while. Answered by one
+    /// [`AccessInput::Verified`], in any order.
     Verify {
         /// To answer with.
         connection: ConnectionId,

@@ -168,9 +168,11 @@ impl Reload {
 fn place_of(new: &[Listener], index: usize, running: &Listener, count: usize) -> Option<usize> {
     let is_same = |place: &usize| new[*place].address == running.address;
     let in_place = Some(index).filter(|index| *index < new.len());
+    let elsewhere = || (0..new.len()).find(|place| is_same(place));
+    let may_move = !running.address.takes_any_port();
     in_place
         .filter(is_same)
-        .or_else(|| (0..new.len()).find(is_same))
+        .or_else(|| may_move.then(elsewhere)?)
         .or_else(|| in_place.filter(|_| new.len() == count))
 }
 
@@ -242,5 +244,30 @@ mod tests {
         assert_eq!(keys(&old, &new), ["listener.tls.identity_as_user"]);
         let new = format!("{old}[[listener]]\naddress = \"z\"\n");
         assert_eq!(keys(&old, &new), ["listener"]);
+    }
+
+    #[test]
+    fn a_running_listener_is_found_at_its_address_or_in_its_place() {
+        let listeners = |addresses: &[&str]| {
+            let section = |address: &&str| format!("[[listener]]\naddress = \"{address}\"\n");
+            let text: String = addresses.iter().map(section).collect();
+            let file = Path::new("edge.toml");
+            let config = Config::parse(&text, file).expect("a configuration");
+            Limits::resolve(&config, file).expect("good").listeners
+        };
+        let (a, b, c, any) = ("[::1]:1", "[::1]:2", "[::1]:3", "[::1]:0");
+        let table: [(&[&str], &[&str], [Option<usize>; 2]); 6] = [
+            (&[a, b], &[a, b], [Some(0), Some(1)]),
+            (&[a, b], &[b, a], [Some(1), Some(0)]),
+            (&[a, b], &[c, b], [Some(0), Some(1)]),
+            (&[a, b], &[b], [None, Some(0)]),
+            (&[any, any], &[c, any], [Some(0), Some(1)]),
+            (&[a, b], &[c, a, b], [Some(1), Some(2)]),
+        ];
+        for (running, new, expected) in table {
+            let (running, new) = (listeners(running), listeners(new));
+            let found = [0, 1].map(|index| place_of(&new, index, &running[index], 2));
+            assert_eq!(found, expected);
+        }
     }
 }

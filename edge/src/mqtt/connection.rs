@@ -63,7 +63,7 @@ pub(super) enum State {
 #[derive(Debug)]
 pub(super) struct Established {
     pub(super) version: Version,
-    /// [`Record::publisher_hash`] of the client identifier.
+    /// [`sync::Record::publisher_hash`] of the client identifier.
     pub(super) publisher: u64,
     /// How long the client may be silent.
     pub(super) patience: Option<Duration>,

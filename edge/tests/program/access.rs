@@ -14,6 +14,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use wire::mqtt::{ReasonCode, Version};
 
 use self::client::Client;
+use super::authority::{Authority, tls_stream};
+use super::devices::Device;
 use super::support::{Gateway, Mosquitto, run, skip, stderr, wait_until};
 
 /// An access list in the words of mosquitto.conf(5).
@@ -390,11 +392,9 @@ impl Load {
     /// Says whether all were served to the end.
     fn end(self) -> bool {
         self.is_over.store(true, Ordering::Relaxed);
-        let served = self
-            .threads
-            .into_iter()
-            .map(|it| it.join().unwrap_or(false));
-        served.fold(true, |all, one| all && one)
+        let joined = self.threads.into_iter();
+        let served: Vec<bool> = joined.map(|it| it.join().unwrap_or(false)).collect();
+        !served.contains(&false)
     }
 }
 
@@ -471,6 +471,39 @@ fn users_and_access_list_are_replaced_under_load() {
     );
     load.expect_progress();
     assert!(load.end(), "nobody who may stay was dropped");
+}
+
+#[test]
+fn each_listener_has_its_own_rules_and_a_reload_takes_all_or_nothing() {
+    let files = Files::new();
+    files.write_list("user alice\ntopic #\n");
+    files.set("alice");
+    let authority = Authority::new("ours");
+    let server = authority.server();
+    let second = server.section("");
+    let keys = files.keys();
+    let gateway = Gateway::start(&format!(
+        "{keys}[[listener]]\naddress = \"127.0.0.1:0\"\n{second}"
+    ));
+    let enter = |user| enter(gateway.address, Version::V5, "c", user);
+    assert!(enter(Some("alice")).is_ok());
+    assert_eq!(enter(None).err(), Some(ReasonCode::NotAuthorized));
+    let config = authority.trusting_client(None);
+    let stranger = Device::over(tls_stream(gateway.address_of(1), config), "stranger");
+    assert!(stranger.is_some());
+
+    // The certificate's key is broken, so alice stays a user.
+    let output = passwd(&files.passwords(), &["alice", "--delete"], None);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let key = std::fs::read(&server.key).expect("it is there");
+    std::fs::write(&server.key, "broken").expect("a writable folder");
+    gateway.hang_up();
+    gateway.expect_line("reload refused, nothing changed: listener ");
+    assert!(enter(Some("alice")).is_ok());
+    std::fs::write(&server.key, key).expect("a writable folder");
+    gateway.hang_up();
+    gateway.expect_line("reloaded: 0 users, 1 certificates");
+    assert!(enter(Some("alice")).is_err());
 }
 
 #[test]
