@@ -69,6 +69,8 @@ pub struct Limits {
     pub backoff_max: Duration,
     /// Filters and wills of all sessions.
     pub session_bytes: usize,
+    /// Clients that are about to prove who they are, with what they said.
+    pub login_bytes: usize,
     /// What users and access lists take, once they are read.
     pub access: AccessBytes,
     /// The section as written.
@@ -107,8 +109,6 @@ const BRIDGE_CONNECTION_BYTES: u64 = 256 << 10;
 const CONNECTION_BYTES: u64 = 3 << 10;
 /// A session's entry, with the nodes that one subscription takes.
 const SESSION_BYTES: u64 = 1 << 10;
-/// Clients that are about to prove who they are, and what they said.
-pub(crate) const LOGIN_BYTES: u64 = 512 << 10;
 /// A login that is remembered, so that a client that comes back costs no hash.
 const REMEMBERED_LOGIN_BYTES: u64 = 128;
 /// A retained message's entry, without its record.
@@ -169,6 +169,8 @@ impl Limits {
             acknowledge_timeout: Duration::from_secs(config.sync.acknowledge_timeout_seconds),
             backoff_max: Duration::from_secs(config.sync.backoff_max_seconds),
             session_bytes: usize_of(share(32, 256 << 10, 16 << 20)),
+            // At least one CONNECT, whatever it holds but for user properties.
+            login_bytes: usize_of(share(256, 256 << 10, 4 << 20)),
             access: AccessBytes::default(),
             section,
             log: config.log.clone(),
@@ -246,7 +248,7 @@ impl Limits {
     fn worst_access(&self) -> u64 {
         let remembered = self.section.connections as u64 * REMEMBERED_LOGIN_BYTES;
         let logins = match self.access.has_users {
-            true => LOGIN_BYTES + remembered,
+            true => self.login_bytes as u64 + remembered,
             false => 0,
         };
         2 * self.access.held + self.access.check + logins

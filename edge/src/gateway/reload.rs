@@ -256,16 +256,16 @@ mod tests {
             Limits::resolve(&config, file).expect("good").listeners
         };
         let (a, b, c, any) = ("[::1]:1", "[::1]:2", "[::1]:3", "[::1]:0");
-        let table: [(&[&str], &[&str], [Option<usize>; 2]); 6] = [
-            (&[a, b], &[a, b], [Some(0), Some(1)]),
-            (&[a, b], &[b, a], [Some(1), Some(0)]),
-            (&[a, b], &[c, b], [Some(0), Some(1)]),
-            (&[a, b], &[b], [None, Some(0)]),
-            (&[any, any], &[c, any], [Some(0), Some(1)]),
-            (&[a, b], &[c, a, b], [Some(1), Some(2)]),
+        let table = [
+            ([a, b], vec![a, b], [Some(0), Some(1)]),
+            ([a, b], vec![b, a], [Some(1), Some(0)]),
+            ([a, b], vec![c, b], [Some(0), Some(1)]),
+            ([a, b], vec![b], [None, Some(0)]),
+            ([any, any], vec![c, any], [Some(0), Some(1)]),
+            ([a, b], vec![c, a, b], [Some(1), Some(2)]),
         ];
         for (running, new, expected) in table {
-            let (running, new) = (listeners(running), listeners(new));
+            let (running, new) = (listeners(&running), listeners(&new));
             let found = [0, 1].map(|index| place_of(&new, index, &running[index], 2));
             assert_eq!(found, expected);
         }

@@ -19,7 +19,7 @@ use super::{shown, wall_time};
 use crate::broker::{self, AccessInput, Broker, Input, Policy, Stored};
 use crate::config::Cloud;
 use crate::guard;
-use crate::limits::{self, DOWNLINK_WINDOW, LOGIN_BYTES, Limits, UNCONFIRMED};
+use crate::limits::{self, DOWNLINK_WINDOW, Limits, UNCONFIRMED};
 use crate::log::{self, Folder, LaneLimits, LogError, Opened, Overflow, Reader, Report};
 use crate::mqtt;
 use crate::password::Key;
@@ -302,7 +302,7 @@ fn broker_settings(limits: &Limits, seed: u64) -> Result<broker::Settings, Gatew
             .as_ref()
             .map(|cloud| cloud.uplink.clone())
             .unwrap_or_default(),
-        login_bytes_maximum: usize::try_from(LOGIN_BYTES).unwrap_or(usize::MAX),
+        login_bytes_maximum: limits.login_bytes,
         login_memory_maximum: section.connections,
         seed,
         key: secret_key()?,
