@@ -252,9 +252,9 @@ impl Access {
             .collect()
     }
 
-    /// Whether any listener has an access list; while none has, nobody has to ask.
-    pub(super) const fn is_restricting(&self) -> bool {
-        self.is_restricting
+    /// Whether anybody may not do this: only then somebody has to ask who it is.
+    pub(super) fn restricts(&self, deed: Deed, topic: &str) -> bool {
+        self.is_restricting || deed == Deed::Write && topic.starts_with('$')
     }
 
     fn policy(&self, listener: ListenerId) -> Option<&Policy> {
@@ -295,6 +295,9 @@ impl Rights {
 
     /// Whether a client with these rights may do something. Allocates nothing.
     pub(super) fn grant(&self, client_identifier: &str, deed: Deed, topic: &str) -> bool {
+        if deed == Deed::Write && is_servers_own(topic) {
+            return false;
+        }
         match &self.list {
             None => true,
             Some((list, section)) => {
@@ -317,7 +320,7 @@ impl Rights {
 
 /// Whether a topic is the server's own: no client may write there, whatever a list says. The state
 /// of Mosquitto's bridges is the one exception, as it is there.
-pub(super) fn is_servers_own(topic: &str) -> bool {
+fn is_servers_own(topic: &str) -> bool {
     if !topic.starts_with('$') {
         return false;
     }

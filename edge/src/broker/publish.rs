@@ -10,7 +10,7 @@ use sync::{Change, Lane, Offset, Record, RecordParts, WallTime};
 use wire::topic::{TopicName, pattern_matches};
 
 use super::Broker;
-use super::access::{Deed, is_servers_own};
+use super::access::Deed;
 use super::commit::Waiting;
 use super::event::{ConnectionId, Delivery, Event, Note, Output, SessionId, Token, Urgency, Will};
 use super::inflight::Source;
@@ -70,7 +70,7 @@ impl Broker {
         };
         self.counters.published += 1;
         let origin = Origin::Client { connection, token };
-        if !self.may_publish(id, record.topic()) {
+        if !self.may(id.index, Deed::Write, record.topic()) {
             return self.refuse(&Publication::new(record, origin), Refusal::NotAuthorized);
         }
         let (mut changes, mut kept) = (Vec::new(), None);
@@ -180,12 +180,14 @@ impl Broker {
         self.refuse(&publication, refusal);
     }
 
-    fn may_publish(&self, id: SessionId, topic: &str) -> bool {
-        if is_servers_own(topic) {
-            return false;
-        }
-        let session = self.registry.get(id);
-        !self.access.is_restricting() || session.is_some_and(|it| it.may(Deed::Write, topic))
+    /// Whether the client of the session at a place may do something with a topic.
+    fn may(&self, session: u32, deed: Deed, topic: &str) -> bool {
+        let may = || {
+            self.registry
+                .at(session)
+                .is_some_and(|it| it.may(deed, topic))
+        };
+        !self.access.restricts(deed, topic) || may()
     }
 
     /// The lane that a rule gives a record.
@@ -244,11 +246,6 @@ impl Broker {
         routes > 0
     }
 
-    fn may_read(&self, session: u32, topic: &str) -> bool {
-        let session = || self.registry.at(session);
-        !self.access.is_restricting() || session().is_some_and(|it| it.may(Deed::Read, topic))
-    }
-
     /// Joins the subscriptions of the next session that may read the topic, without those that must
     /// not hear their own session's messages. The QoS is the effective one.
     fn next_match(&self, rest: &mut &[Entry], record: &Record) -> Option<(u32, Match)> {
@@ -272,7 +269,7 @@ impl Broker {
                     matched.add(entry.qos, entry.is_retain_as_published, entry.identifier);
                 }
             }
-            if is_heard && self.may_read(session, record.topic()) {
+            if is_heard && self.may(session, Deed::Read, record.topic()) {
                 matched.qos = matched.qos.min(record.qos());
                 return Some((session, matched));
             }

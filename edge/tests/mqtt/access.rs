@@ -374,6 +374,11 @@ fn the_servers_own_topics_are_not_for_clients() {
         let bytes = world.next_packet(client).unwrap();
         assert_eq!(bytes.get(4) != Some(&0x87), is_open, "{topic} {bytes:?}");
     }
+    // Nor for their wills.
+    world.subscribe(client, "$SYS/#", 0);
+    let other = world.join(&hello(V5, "b").will("$SYS/broker/uptime", 0));
+    world.cut(other);
+    world.expect_nothing(client);
 }
 
 #[test]
