@@ -44,6 +44,9 @@ pub(crate) fn protect(folders: &[PathBuf], devices: &[PathBuf]) -> Protection {
 
 fn drop_capabilities() -> rustix::io::Result<()> {
     let held = capabilities(None)?;
+    if KEPT.contains(held.permitted | held.inheritable) {
+        return Ok(());
+    }
     let kept = held.permitted & KEPT;
     set_capabilities(
         None,
