@@ -5,6 +5,9 @@
 //! password, or by SCRAM; without `users` a name is taken as claimed, as Mosquitto does. What it may
 //! do follows from its name, its client identifier and the listener's access list, and is looked up
 //! once, when it comes in or the rules change.
+//!
+//! A session belongs to a client identifier, not to a user, as with Mosquitto: who may come in may
+//! take any of them up, but gets only what it may read itself.
 
 mod list;
 mod seals;

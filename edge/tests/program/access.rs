@@ -454,9 +454,16 @@ fn users_and_access_list_are_replaced_under_load() {
     assert_eq!(refused, Some(ReasonCode::NotAuthorized));
     load.expect_progress();
 
+    // Nor does a configuration that is none.
+    let config = std::fs::read_to_string(gateway.config()).expect("it was written");
+    std::fs::write(gateway.config(), format!("{config}nonsense\n")).expect("a writable folder");
+    gateway.hang_up();
+    gateway.expect_line("gateway.toml:");
+    assert!(enter("c-dave", "dave").is_err());
+    load.expect_progress();
+
     // What needs a restart is named, and the rest is taken over.
     files.write_list("user alice\ntopic #\n");
-    let config = std::fs::read_to_string(gateway.config()).expect("it was written");
     let config = format!("{config}[limits]\nconnections = 77\n");
     std::fs::write(gateway.config(), config).expect("a writable folder");
     gateway.hang_up();
