@@ -108,17 +108,14 @@ async fn serve_until_told(
     }
     let mut service = Service::from_environment();
     let clients = Rc::new(LocalExecutor::new());
-    let serving = Rc::new(Serving {
+    let serving = Serving {
         shared: shared.clone(),
         clients: clients.clone(),
         buffer: ReadBuffer::new(READ_BYTES),
         turnstile: Rc::new(Turnstile::new(limits.section.handshake_percent)),
         certificates: begun.certificates,
-    });
-    let accepting: Vec<_> = listeners
-        .into_iter()
-        .map(|listener| executor.spawn(listen::accept(serving.clone(), listener)))
-        .collect();
+    };
+    let accepting = serving.start(executor, listeners);
     let running = executor.spawn({
         let clients = clients.clone();
         async move { clients.run(std::future::pending::<()>()).await }
@@ -143,7 +140,7 @@ async fn serve_until_told(
     for task in tasks {
         task.cancel().await;
     }
-    drop((serving, clients, shared, bridge));
+    drop((clients, shared, bridge));
     let disk = Rc::into_inner(disk).expect("all tasks that used the disk are gone");
     disk.close()
         .map_err(|source| GatewayError::Close { source })

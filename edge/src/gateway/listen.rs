@@ -7,7 +7,7 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use smol::{Async, LocalExecutor, Timer};
+use smol::{Async, LocalExecutor, Task, Timer};
 use tracing::{info, warn};
 
 use super::certificates::Certificates;
@@ -34,6 +34,21 @@ pub(super) struct Serving {
     pub(super) buffer: ReadBuffer,
     pub(super) turnstile: Rc<Turnstile>,
     pub(super) certificates: Rc<Certificates>,
+}
+
+impl Serving {
+    /// Begins to accept on every listener, each in a task of its own.
+    pub(super) fn start(
+        self,
+        executor: &LocalExecutor<'_>,
+        listeners: Vec<Listener>,
+    ) -> Vec<Task<()>> {
+        let serving = Rc::new(self);
+        let listeners = listeners.into_iter();
+        listeners
+            .map(|listener| executor.spawn(accept(serving.clone(), listener)))
+            .collect()
+    }
 }
 
 /// Opens every listener.
@@ -73,7 +88,7 @@ pub(super) fn open(listeners: &[limits::Listener]) -> Result<Vec<Listener>, Gate
 }
 
 /// Accepts links for as long as the gateway runs, whatever single accepts say.
-pub(super) async fn accept(serving: Rc<Serving>, listener: Listener) {
+async fn accept(serving: Rc<Serving>, listener: Listener) {
     let mut was_failing = false;
     loop {
         match listener.socket.accept().await {

@@ -1,5 +1,6 @@
 //! The start: what is stored becomes what is running.
 
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use super::{shown, wall_time};
 use crate::broker::{self, AccessInput, Broker, Input, Policy, Stored};
 use crate::config::Cloud;
 use crate::guard;
-use crate::limits::{self, DOWNLINK_WINDOW, Limits, UNCONFIRMED};
+use crate::limits::{self, Address, DOWNLINK_WINDOW, Limits, UNCONFIRMED};
 use crate::log::{self, Folder, LaneLimits, LogError, Opened, Overflow, Reader, Report};
 use crate::mqtt;
 use crate::password::Key;
@@ -40,10 +41,15 @@ pub(super) fn protect(limits: &Limits) {
         return info!("self-protection is turned off");
     }
     let _ = std::fs::create_dir_all(&limits.data);
-    info!(
-        "{}",
-        guard::protect(std::slice::from_ref(&limits.data), &[])
-    );
+    let (mut folders, mut devices) = (vec![limits.data.clone()], Vec::new());
+    for listener in &limits.listeners {
+        match &listener.address {
+            Address::Tcp(_) => {}
+            Address::Unix(path) => folders.extend(path.parent().map(Path::to_owned)),
+            Address::Serial { path, .. } => devices.push(path.clone()),
+        }
+    }
+    info!("{}", guard::protect(&folders, &devices));
 }
 
 /// Opens the log and builds everything on what it holds.

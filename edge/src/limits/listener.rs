@@ -323,9 +323,8 @@ const UNIX_PATH_BYTES: usize = 107;
 const TLS_LISTENER_BYTES: u64 = 512 << 10;
 /// The largest revocation list, twice, while a new one takes its place.
 const CRL_BYTES: u64 = 2 << 20;
-/// Keys and buffers of a TLS connection. Measured: 8 to 12 KB with a client's certificate. The rest
-/// is a record that has come in part (18 KB), or a handshake (16 KB), and a chunk that waits to be
-/// sent (4 KB).
+/// Keys and buffers of a TLS connection. Measured: 8 KB, with a client's certificate too. The rest
+/// is a record or a handshake that has come in part (20 KB), and a chunk that waits to be sent.
 const TLS_BYTES: u64 = 32 << 10;
 /// State of a WebSocket. Measured: 2 KB. The rest is the head of a request (8 KB), or a chunk that
 /// waits to be sent (4 KB).

@@ -42,8 +42,9 @@ impl Layers {
 
 /// What one write takes at most: it is sealed or framed as a whole, and waits as a whole.
 const CHUNK_BYTES: usize = 4 << 10;
-/// What a client may send until its TLS handshake is over: a long chain of certificates fits.
-const HANDSHAKE_BYTES: usize = 16 << 10;
+/// What may come over TLS without a byte for the reader: the longest record (18,437 bytes), or a
+/// handshake with a long chain of certificates. It is all held, so more ends the link.
+const SILENT_BYTES: usize = 20 << 10;
 
 /// The socket and its layers.
 struct Link {
@@ -54,14 +55,15 @@ struct Link {
 
 #[derive(Default)]
 struct State {
-    tls: Option<ServerConnection>,
+    /// Boxed, since a WebSocket without TLS should not pay for its 1.2 KB.
+    tls: Option<Box<ServerConnection>>,
     websocket: Option<WebSocket>,
     /// What goes to the socket, where there is no TLS that keeps it.
     outbound: Vec<u8>,
     /// An answer of the WebSocket, until all before it has left.
     answer: Vec<u8>,
-    /// Bytes of the TLS handshake so far.
-    handshake_bytes: usize,
+    /// Bytes that came over TLS since the handshake, or since the last for the reader.
+    silent_bytes: usize,
     is_finished: bool,
 }
 
@@ -86,7 +88,7 @@ pub(crate) fn link(
         let session = ServerConnection::new(config);
         let mut session = session.expect("a configuration without fragment size is always taken");
         session.set_buffer_limit(Some(2 * CHUNK_BYTES));
-        session
+        Box::new(session)
     };
     let link = Rc::new(Link {
         stream,
@@ -257,7 +259,9 @@ impl Link {
             return self.stream.get_ref().read(buffer).map(Some);
         }
         let outcome = layers.receive(&self.stream, buffer);
-        if outcome.is_err() {
+        if let Err(error) = &outcome
+            && error.kind() != ErrorKind::WouldBlock
+        {
             // The answer says why, if it can still leave.
             let _ = layers.send(&self.stream);
         }
@@ -310,20 +314,23 @@ impl State {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             outcome => return outcome.map(Some),
         }
+        let was_handshaking = tls.is_handshaking();
         let count = tls.read_tls(&mut stream.get_ref())?;
-        if tls.is_handshaking() {
-            self.handshake_bytes += count;
-            if self.handshake_bytes > HANDSHAKE_BYTES {
-                return Err(invalid(format!(
-                    "a TLS handshake exceeds the limit of {HANDSHAKE_BYTES} bytes"
-                )));
-            }
-            if count == 0 {
-                return Err(ErrorKind::UnexpectedEof.into());
-            }
+        self.silent_bytes += count;
+        if self.silent_bytes > SILENT_BYTES {
+            return Err(invalid(format!(
+                "more than {SILENT_BYTES} bytes of TLS came without data"
+            )));
+        }
+        if was_handshaking && count == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
         }
         tls.process_new_packets().map_err(invalid)?;
-        match tls.reader().read(buffer) {
+        let outcome = tls.reader().read(buffer);
+        if outcome.is_ok() || was_handshaking && !tls.is_handshaking() {
+            self.silent_bytes = 0;
+        }
+        match outcome {
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
             outcome => outcome.map(Some),
         }
@@ -350,11 +357,11 @@ impl State {
                 tls.writer().write_vectored(&parts)?
             }
         };
-        debug_assert!(
-            count == header.len() + bytes.len(),
-            "there is room for a chunk and an answer"
-        );
-        Ok(())
+        // There is room for a chunk and an answer; half a frame would be worse than none.
+        match count == header.len() + bytes.len() {
+            true => Ok(()),
+            false => Err(ErrorKind::WriteZero.into()),
+        }
     }
 
     fn say_goodbye(&mut self) -> io::Result<()> {
@@ -545,7 +552,7 @@ mod tests {
     }
 
     #[test]
-    fn a_handshake_has_a_limit() {
+    fn what_comes_without_data_has_a_limit() {
         let ((mut reader, writer), client) = tls_link(|mut client| {
             // A ClientHello of 60,000 bytes in records of 16,000.
             let mut hello = vec![1, 0, 0xea, 0x60];
@@ -561,7 +568,7 @@ mod tests {
             let _ = client.sock.read(&mut [0]);
         });
         let error = smol::block_on(reader.open(&Turnstile::new(100))).expect_err("refused");
-        let expected = "a TLS handshake exceeds the limit of 16384 bytes";
+        let expected = "more than 20480 bytes of TLS came without data";
         assert_eq!(error.to_string(), expected);
         drop((reader, writer));
         client.join().expect("the client is content");
