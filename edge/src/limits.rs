@@ -107,6 +107,8 @@ const BRIDGE_CONNECTION_BYTES: u64 = 256 << 10;
 /// A connection's task, packet state and socket bookkeeping in this process. Measured together with
 /// a session: 3.6 to 4.3 KB.
 const CONNECTION_BYTES: u64 = 3 << 10;
+/// What a serial line keeps beside its longest packet.
+const SERIAL_BYTES: u64 = 8 << 10;
 /// A session's entry, with the nodes that one subscription takes.
 const SESSION_BYTES: u64 = 1 << 10;
 /// A login that is remembered, so that a client that comes back costs no hash.
@@ -235,6 +237,7 @@ impl Limits {
                 "packets leaving",
                 self.outbound_total_bytes as u64 + packet_bytes,
             ),
+            ("serial lines", self.worst_lines()),
             ("waiting for a commit", 2 * self.waiting_bytes),
             // All of the journal, when the disk is full and nothing can be flushed.
             ("committed, not yet in redb", self.journal_bytes),
@@ -242,6 +245,15 @@ impl Limits {
             ("cloud", cloud),
             ("users and access lists", self.worst_access()),
         ]
+    }
+
+    /// The buffer that frames are put together in, and small ones.
+    fn worst_lines(&self) -> u64 {
+        let line = |listener: &Listener| match listener.address {
+            Address::Serial { .. } => u64::from(listener.packet_bytes) + SERIAL_BYTES,
+            Address::Tcp(_) | Address::Unix { .. } => 0,
+        };
+        self.listeners.iter().map(line).sum()
     }
 
     /// Both the old files and the new ones during a reload, and one hash at a time.

@@ -14,6 +14,8 @@ pub struct Listener {
     pub address: Address,
     /// Speed of a serial line in bits a second; only there.
     pub baud: Option<u32>,
+    /// Permissions of a Unix socket's file, in octal such as `0660`; only there.
+    pub mode: Option<String>,
     /// What carries the packets.
     #[serde(default)]
     pub protocol: Protocol,

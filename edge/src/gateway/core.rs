@@ -5,6 +5,7 @@
 //! wait (sockets, the disk, the cloud) belongs to the tasks around it.
 
 mod commits;
+mod lines;
 mod links;
 mod reading;
 
@@ -23,6 +24,7 @@ use super::quiet::Quiet;
 use super::signal::Signal;
 use super::terms::Terms;
 use crate::broker::{Broker, ConnectionId, Event, Input, Output, SessionId};
+use crate::link::serial;
 use crate::log::{Budget, Reader, Reason};
 use crate::uplink::{Uplink, Wish};
 
@@ -63,6 +65,7 @@ pub(crate) struct Core {
     alarm: Option<Instant>,
     is_refusing: bool,
     quiet: Quiet,
+    lines: Vec<Rc<serial::Counters>>,
 }
 
 /// Somebody wants records of the log.
@@ -130,6 +133,7 @@ impl Core {
             alarm: None,
             is_refusing: false,
             quiet: Quiet::default(),
+            lines: Vec::new(),
         }
     }
 
@@ -235,6 +239,7 @@ impl Core {
             }
             self.hear(now, id);
         }
+        self.tell_of_damage(now);
         self.release();
         self.notes.push_back(Request::Maintain);
         self.wakes.commit.raise();

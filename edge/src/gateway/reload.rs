@@ -166,7 +166,9 @@ impl Reload {
 /// Where a running listener stands in a new configuration: at its address, which may have moved,
 /// or in its place, if its address is what changed.
 fn place_of(new: &[Listener], index: usize, running: &Listener, count: usize) -> Option<usize> {
-    let is_same = |place: &usize| new[*place].address == running.address;
+    // The name of a place; how fast or for whom it is, may change.
+    let name = running.address.to_string();
+    let is_same = |place: &usize| new[*place].address.to_string() == name;
     let in_place = Some(index).filter(|index| *index < new.len());
     let elsewhere = || (0..new.len()).find(|place| is_same(place));
     let may_move = !running.address.takes_any_port();

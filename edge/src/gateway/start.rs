@@ -1,6 +1,6 @@
 //! The start: what is stored becomes what is running.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -45,11 +45,30 @@ pub(super) fn protect(limits: &Limits) {
     for listener in &limits.listeners {
         match &listener.address {
             Address::Tcp(_) => {}
-            Address::Unix(path) => folders.extend(path.parent().map(Path::to_owned)),
-            Address::Serial { path, .. } => devices.push(path.clone()),
+            Address::Unix { path, .. } => folders.push(folder_of(path)),
+            Address::Serial { path, .. } => devices.extend(devices_at(path)),
         }
     }
     info!("{}", guard::protect(&folders, &devices));
+}
+
+/// What has to be writable for a serial line. One that is soldered in is the same file for ever;
+/// one that is plugged in again is another, and what a link in /dev/serial points to is another.
+fn devices_at(path: &Path) -> Vec<PathBuf> {
+    const SOLDERED_IN: [&str; 2] = ["/dev/ttyS", "/dev/ttyAMA"];
+    let device = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let name = device.to_string_lossy();
+    if device.exists() && SOLDERED_IN.iter().any(|kind| name.starts_with(kind)) {
+        return vec![device];
+    }
+    vec![PathBuf::from("/dev"), folder_of(&device)]
+}
+
+fn folder_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+        Some(_) | None => PathBuf::from("."),
+    }
 }
 
 /// Opens the log and builds everything on what it holds.

@@ -41,7 +41,12 @@ pub enum Address {
     /// A TCP port.
     Tcp(SocketAddr),
     /// A Unix socket.
-    Unix(PathBuf),
+    Unix {
+        /// Its file, made at the start.
+        path: PathBuf,
+        /// The file's permissions: who may connect.
+        mode: u32,
+    },
     /// A serial line, which is one link for as long as the gateway runs.
     Serial {
         /// The device.
@@ -69,7 +74,7 @@ impl Address {
     pub const fn is_local(&self) -> bool {
         match self {
             Self::Tcp(address) => address.ip().is_loopback(),
-            Self::Unix(_) | Self::Serial { .. } => true,
+            Self::Unix { .. } | Self::Serial { .. } => true,
         }
     }
 
@@ -83,7 +88,7 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => address.fmt(f),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Unix { path, .. } => write!(f, "unix:{}", path.display()),
             Self::Serial { path, .. } => write!(f, "serial:{}", path.display()),
         }
     }
@@ -93,8 +98,10 @@ impl fmt::Display for Address {
 impl fmt::Display for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "listener.address = {}", self.address)?;
-        if let Address::Serial { baud, .. } = self.address {
-            write!(f, ", baud = {baud}")?;
+        match self.address {
+            Address::Tcp(_) => {}
+            Address::Unix { mode, .. } => write!(f, ", mode = {mode:04o}")?,
+            Address::Serial { baud, .. } => write!(f, ", baud = {baud}")?,
         }
         if self.protocol == Protocol::Websocket {
             write!(f, ", protocol = websocket")?;
@@ -159,7 +166,8 @@ impl Check<'_> {
         let mut listeners = Vec::new();
         for written in &config.listener {
             let listener = self.listener(written, limits, share)?;
-            let again = |other: &Listener| other.address == listener.address;
+            let name = listener.address.to_string();
+            let again = |other: &Listener| other.address.to_string() == name;
             if !listener.address.takes_any_port() && listeners.iter().any(again) {
                 let found = format!("{} twice", listener.address);
                 return self.refuse("listener.address", found, "one listener an address");
@@ -175,19 +183,31 @@ impl Check<'_> {
         limits: &LimitsSection,
         share: u64,
     ) -> Result<Listener, ConfigError> {
+        let address = self.address(written)?;
+        // A line has one link at a time.
+        let (is_line, all) = (
+            matches!(address, Address::Serial { .. }),
+            limits.packet_bytes,
+        );
+        let packet_bytes = if is_line {
+            all.min(SERIAL_PACKET_BYTES)
+        } else {
+            all
+        };
         let mut listener = Listener {
-            address: self.address(written)?,
+            address,
             protocol: written.protocol,
             tls: written.tls.clone(),
             allow_anonymous: written.allow_anonymous,
             password_file: written.password_file.clone(),
             acl_file: written.acl_file.clone(),
             connections: limits.connections,
-            packet_bytes: written.packet_bytes.unwrap_or(limits.packet_bytes),
+            packet_bytes: written.packet_bytes.unwrap_or(packet_bytes),
         };
-        listener.connections = written
-            .connections
-            .unwrap_or_else(|| places(limits, share, listener.layer_bytes()));
+        listener.connections = written.connections.unwrap_or_else(|| match is_line {
+            true => 1,
+            false => places(limits, share, listener.layer_bytes()),
+        });
         let (most, key) = (limits.connections as u64, "listener.connections");
         self.within(key, listener.connections as u64, 1, most)?;
         let (most, key) = (limits.packet_bytes.into(), "listener.packet_bytes");
@@ -204,6 +224,12 @@ impl Check<'_> {
             let found = format!("{baud} for {}", written.address);
             return self.refuse("listener.baud", found, "nothing but for serial lines");
         }
+        if let Some(mode) = &written.mode
+            && !matches!(written.address, config::Address::Unix(_))
+        {
+            let found = format!("{mode} for {}", written.address);
+            return self.refuse("listener.mode", found, "nothing but for Unix sockets");
+        }
         Ok(match &written.address {
             config::Address::Tcp(address) => Address::Tcp(*address),
             config::Address::Unix(path) => {
@@ -213,7 +239,10 @@ impl Check<'_> {
                     let allowed = format!("at most {UNIX_PATH_BYTES} for a Unix socket");
                     return self.refuse("listener.address", found, allowed);
                 }
-                Address::Unix(path.clone())
+                Address::Unix {
+                    path: path.clone(),
+                    mode: self.mode(written.mode.as_deref().unwrap_or(MODE))?,
+                }
             }
             config::Address::Serial(path) => {
                 let baud = written.baud.unwrap_or(BAUD);
@@ -224,6 +253,16 @@ impl Check<'_> {
                 }
             }
         })
+    }
+
+    fn mode(&self, written: &str) -> Result<u32, ConfigError> {
+        match u32::from_str_radix(written, 8) {
+            Ok(mode) if mode <= 0o777 => Ok(mode),
+            _ => {
+                let allowed = "0000 to 0777, in octal";
+                self.refuse("listener.mode", format!("\"{written}\""), allowed)
+            }
+        }
     }
 
     /// TLS and WebSocket go with TCP, and the keys of certificates with each other.
@@ -317,6 +356,11 @@ pub(super) fn worst_layers(listeners: &[Listener], connections: usize) -> u64 {
 const LISTENERS: u64 = 64;
 /// Of a serial line whose configuration does not say.
 const BAUD: u32 = 115_200;
+/// The largest packet of a serial line whose configuration does not say, unless all are smaller. A
+/// buffer of this size is kept, and it takes the usual line six seconds.
+const SERIAL_PACKET_BYTES: u32 = 64 << 10;
+/// Of a Unix socket whose configuration does not say: the gateway's user and group.
+const MODE: &str = "0660";
 /// What the system takes as the name of a Unix socket.
 const UNIX_PATH_BYTES: usize = 107;
 /// Certificates of a listener, and sessions that may be taken up again.
@@ -373,6 +417,12 @@ mod tests {
         };
         assert_eq!(limits.listeners[2].address, serial("/dev/ttyS0", 115_200));
         assert_eq!(limits.listeners[3].address, serial("/dev/ttyS1", 9600));
+        assert_eq!(of(2), (1, 65_536));
+        let unix = Address::Unix {
+            path: "/run/edge.sock".into(),
+            mode: 0o660,
+        };
+        assert_eq!(limits.listeners[1].address, unix);
     }
 
     #[test]
@@ -442,6 +492,23 @@ mod tests {
             (
                 "address = \"serial:/dev/ttyS0\"\nbaud = 1\n".to_owned(),
                 "listener.baud: found 1, allowed is 300 to 4000000",
+            ),
+            (
+                "address = \"127.0.0.1:1\"\nmode = \"0600\"\n".to_owned(),
+                "listener.mode: found 0600 for 127.0.0.1:1, allowed is nothing but for Unix sockets",
+            ),
+            (
+                "address = \"unix:/a\"\nmode = \"rw\"\n".to_owned(),
+                "listener.mode: found \"rw\", allowed is 0000 to 0777, in octal",
+            ),
+            (
+                "address = \"unix:/a\"\nmode = \"1777\"\n".to_owned(),
+                "listener.mode: found \"1777\", allowed is 0000 to 0777, in octal",
+            ),
+            (
+                "address = \"serial:/a\"\n[[listener]]\naddress = \"serial:/a\"\nbaud = 300\n"
+                    .to_owned(),
+                "listener.address: found serial:/a twice, allowed is one listener an address",
             ),
             (
                 format!("address = \"unix:{}\"\n", "a".repeat(108)),
