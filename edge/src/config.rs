@@ -51,6 +51,8 @@ pub struct Gateway {
     pub id: Option<String>,
     /// The folder that holds everything; made if it is missing.
     pub data: PathBuf,
+    /// Seconds from one look at the `$SYS` topics to the next; 0 for none of these topics.
+    pub sys_interval_seconds: u64,
     /// Whether the process gives up privileges, capabilities and writes outside `data` at its start.
     pub self_protection: bool,
 }
@@ -144,12 +146,19 @@ pub struct LimitsSection {
     pub connect_timeout_seconds: u64,
     /// Share of the core thread that TLS handshakes may take; the rest of a storm of them waits.
     pub handshake_percent: u32,
+    /// The longest keep alive, and that of clients that ask for none; 0 leaves it to them. Clients
+    /// before MQTT 5 can't be told.
+    pub keep_alive_max_seconds: u16,
     /// Unacknowledged messages a client, either way.
     pub inflight_count: u16,
     /// Sessions, connected or kept.
     pub sessions: usize,
     /// Subscriptions a session.
     pub subscriptions_per_session: usize,
+    /// Groups of shared subscriptions.
+    pub shared_groups: usize,
+    /// Bytes of a share name.
+    pub share_name_bytes: usize,
     /// The longest a session is kept after its client left.
     pub session_expiry_seconds: u32,
     /// Retained messages.
@@ -190,6 +199,7 @@ impl Default for Gateway {
         Self {
             id: None,
             data: PathBuf::from("./data"),
+            sys_interval_seconds: 10,
             self_protection: true,
         }
     }
@@ -234,9 +244,12 @@ impl Default for LimitsSection {
             packet_bytes: 1 << 20,
             connect_timeout_seconds: 10,
             handshake_percent: 50,
+            keep_alive_max_seconds: 0,
             inflight_count: 100,
             sessions: 4_000,
             subscriptions_per_session: 1000,
+            shared_groups: 64,
+            share_name_bytes: 64,
             session_expiry_seconds: 30 * 86_400,
             retained_count: 5_000,
             retained_bytes: 4 << 20,

@@ -4,6 +4,7 @@
 //! writer, and the bridge. They talk through bounded channels. The gateway promises to be gone two
 //! seconds after SIGTERM, whatever the disk and the cloud do.
 
+mod announce;
 mod certificates;
 mod checker;
 mod committer;

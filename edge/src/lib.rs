@@ -20,4 +20,5 @@ pub mod mqtt;
 pub mod passwd;
 pub mod password;
 mod serve;
+mod sys;
 mod uplink;

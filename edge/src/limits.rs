@@ -53,8 +53,11 @@ pub struct Limits {
     pub outbound_bytes: usize,
     /// What may wait for all sockets together.
     pub outbound_total_bytes: usize,
-    /// Packets that have arrived in part, of all connections together.
+    /// Packets that have arrived in part and topics behind clients' aliases, of all connections
+    /// together.
     pub inbound_total_bytes: usize,
+    /// Topics behind aliases that clients were given, of all connections together.
+    pub alias_bytes: usize,
     /// Records read ahead for the uplink.
     pub read_ahead_bytes: usize,
     /// Records sent and not acknowledged on one connection to the cloud.
@@ -67,7 +70,9 @@ pub struct Limits {
     pub acknowledge_timeout: Duration,
     /// The longest wait between two tries to connect.
     pub backoff_max: Duration,
-    /// Filters and wills of all sessions.
+    /// From one look at the `$SYS` topics to the next; `None` for none of these topics.
+    pub sys_interval: Option<Duration>,
+    /// Filters and wills of all sessions, and groups of shared subscriptions.
     pub session_bytes: usize,
     /// Clients that are about to prove who they are, with what they said.
     pub login_bytes: usize,
@@ -164,12 +169,15 @@ impl Limits {
             outbound_bytes: usize_of(share(128, 64 << 10, 1 << 20)),
             outbound_total_bytes: usize_of(share(10, 512 << 10, 64 << 20)),
             inbound_total_bytes: usize_of(share(16, 256 << 10, 64 << 20)),
+            alias_bytes: usize_of(share(512, 32 << 10, 4 << 20)),
             read_ahead_bytes: usize_of(share(64, 256 << 10, 4 << 20)),
             flight_bytes: usize_of(share(64, 256 << 10, 1 << 20)),
             hold: Duration::from_secs(config.sync.hold_seconds),
             watch_offsets: config.sync.watch_offsets,
             acknowledge_timeout: Duration::from_secs(config.sync.acknowledge_timeout_seconds),
             backoff_max: Duration::from_secs(config.sync.backoff_max_seconds),
+            sys_interval: (config.gateway.sys_interval_seconds > 0)
+                .then(|| Duration::from_secs(config.gateway.sys_interval_seconds)),
             session_bytes: usize_of(share(32, 256 << 10, 16 << 20)),
             // At least one CONNECT, whatever it holds but for user properties.
             login_bytes: usize_of(share(256, 256 << 10, 4 << 20)),
@@ -238,6 +246,7 @@ impl Limits {
                 self.outbound_total_bytes as u64 + packet_bytes,
             ),
             ("serial lines", self.worst_lines()),
+            ("topic aliases", self.alias_bytes as u64),
             ("waiting for a commit", 2 * self.waiting_bytes),
             // All of the journal, when the disk is full and nothing can be flushed.
             ("committed, not yet in redb", self.journal_bytes),
@@ -341,6 +350,7 @@ impl fmt::Display for Limits {
         writeln!(f, "limits.sessions = {}", self.section.sessions)?;
         writeln!(f, "limits.packet_bytes = {}", self.section.packet_bytes)?;
         writeln!(f, "limits.inflight_count = {}", self.section.inflight_count)?;
+        writeln!(f, "limits.shared_groups = {}", self.section.shared_groups)?;
         for (what, limit, parts) in [
             ("memory", Some(self.section.memory_bytes), &self.memory),
             ("disk", None, &self.disk),

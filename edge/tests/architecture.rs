@@ -41,6 +41,12 @@ const LAYERS: &[Layer] = &[
         never: CLOCKS_AND_IO,
     },
     Layer {
+        module: "sys",
+        inside: &["sys", "mqtt"],
+        crates: &["sync", "std", "core"],
+        never: CLOCKS_AND_IO,
+    },
+    Layer {
         module: "log",
         inside: &["log"],
         crates: &[

@@ -324,15 +324,14 @@ impl Rights {
 /// Whether a topic is the server's own: no client may write there, whatever a list says. The state
 /// of Mosquitto's bridges is the one exception, as it is there.
 fn is_servers_own(topic: &str) -> bool {
-    if !topic.starts_with('$') {
-        return false;
-    }
+    let rest = topic.strip_prefix("$SYS");
+    let is_below = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     let is_bridge_state = || {
         let name = topic.strip_prefix("$SYS/broker/connection/");
         let name = name.and_then(|rest| rest.strip_suffix("/state"));
         name.is_some_and(|name| !name.contains('/'))
     };
-    topic.starts_with("$share") || topic.starts_with("$SYS") && !is_bridge_state()
+    topic.starts_with("$share") || is_below && !is_bridge_state()
 }
 
 const NONCE_BYTES: usize = 16;

@@ -22,6 +22,8 @@ use super::event::{
     Connect, Connected, ConnectionId, Event, Note, Output, SessionFound, SessionId, SessionStart,
     Urgency, Will, WillFate,
 };
+use super::group::is_shared;
+use super::inflight::Shared;
 use super::outcome::{CloseReason, Refusal};
 use super::publish::{Origin, Publication, published_at};
 use super::session::{Link, Session};
@@ -114,6 +116,10 @@ impl Broker {
         }
         let (gone, missed) = session.attach(connection, self.first, self.head);
         self.counters.missed += missed;
+        self.return_shared_to(id);
+        let Some(session) = self.registry.get(id) else {
+            return;
+        };
         let notes = session.notes.iter();
         let connected = Connected {
             client_identifier: session.client_identifier.to_string(),
@@ -191,6 +197,7 @@ impl Broker {
         if expiry == 0 {
             return self.end_session(id);
         }
+        self.offer_shared_of(id);
         self.schedule_end(id);
         if delay == Some(0) {
             return self.publish_will(id);
@@ -349,8 +356,14 @@ impl Broker {
     fn remove_session(&mut self, id: SessionId) -> Option<Box<Session>> {
         self.cancel_timers(id);
         let session = self.registry.remove(id)?;
+        let shared: Vec<Shared> = session.inflight.shared().collect();
+        self.take_back_shared(id, &shared);
         for filter in session.subscriptions.keys() {
-            self.subscriptions.remove(filter, id.index);
+            if is_shared(filter) {
+                self.leave_group(id, filter);
+            } else {
+                self.subscriptions.remove(filter, id.index);
+            }
         }
         if session.is_stored {
             self.leftovers

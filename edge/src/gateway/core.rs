@@ -16,6 +16,7 @@ use std::time::Duration;
 use sync::{Instant, Lane, Now, Offset, PerLane};
 use tracing::warn;
 
+use super::announce::{Announcer, LinkCounts};
 use super::checker::Check;
 use super::committer::{Committer, Owner};
 use super::disk::Request;
@@ -23,9 +24,10 @@ use super::peers::{Peer, Peers};
 use super::quiet::Quiet;
 use super::signal::Signal;
 use super::terms::Terms;
-use crate::broker::{Broker, ConnectionId, Event, Input, Output, SessionId};
+use crate::broker::{Broker, ConnectionId, Event, Input, Output, ReaderId};
 use crate::link::serial;
 use crate::log::{Budget, Reader, Reason};
+use crate::mqtt::TrafficCounts;
 use crate::uplink::{Uplink, Wish};
 
 /// Wakes the tasks around the core.
@@ -54,6 +56,9 @@ pub(crate) struct Core {
     /// Passwords for the hashing thread; the broker bounds them.
     pub(crate) checks: VecDeque<Check>,
     pub(crate) wakes: Rc<Wakes>,
+    /// Who says what the `$SYS` topics say; `None` for nobody.
+    pub(crate) announcer: Option<Announcer>,
+    pub(super) links: LinkCounts,
     peers: Peers,
     terms: Terms,
     connection_limit: usize,
@@ -70,8 +75,8 @@ pub(crate) struct Core {
 
 /// Somebody wants records of the log.
 enum Fetch {
-    Session {
-        session: SessionId,
+    Broker {
+        reader: ReaderId,
         lane: Lane,
         from: Offset,
         budget: Budget,
@@ -123,6 +128,8 @@ impl Core {
             notes: VecDeque::new(),
             checks: VecDeque::new(),
             wakes: Rc::default(),
+            announcer: None,
+            links: LinkCounts::default(),
             peers: Peers::default(),
             terms,
             connection_limit,
@@ -139,6 +146,7 @@ impl Core {
 
     /// Bytes came from a client. [`Core::go_on`] deals with them.
     pub(crate) fn received(&mut self, now: Now, id: ConnectionId, bytes: &[u8]) {
+        self.links.bytes_received += bytes.len() as u64;
         if let Some(peer) = self.peers.find(id) {
             peer.connection.handle_bytes(now, bytes);
             self.touch(id);
@@ -171,6 +179,7 @@ impl Core {
     ) -> Option<Vec<u8>> {
         let peer = self.peers.find(id)?;
         let bytes = peer.connection.take_outbound(empty);
+        self.links.bytes_sent += bytes.len() as u64;
         peer.deaf_since = None;
         let is_over = bytes.is_empty() && peer.connection.is_closed();
         self.hear(now, id);
@@ -241,6 +250,7 @@ impl Core {
         }
         self.tell_of_damage(now);
         self.release();
+        self.announce(now);
         self.notes.push_back(Request::Maintain);
         self.wakes.commit.raise();
         self.pump(now);
@@ -259,6 +269,11 @@ impl Core {
         }
         self.committer.hurry(now.instant);
         self.pump(now);
+    }
+
+    /// What all connections received and sent.
+    pub(super) fn traffic(&self) -> TrafficCounts {
+        self.terms.shared().traffic.counts()
     }
 
     /// How many clients are connected.
@@ -310,7 +325,7 @@ impl Core {
                     .add(now.instant, Owner::Broker(ticket), changes, urgency);
             }
             Output::Fetch {
-                session,
+                reader,
                 lane,
                 from,
                 maximum_count,
@@ -320,8 +335,8 @@ impl Core {
                     records: maximum_count,
                     bytes: maximum_bytes,
                 };
-                self.fetches.push_back(Fetch::Session {
-                    session,
+                self.fetches.push_back(Fetch::Broker {
+                    reader,
                     lane,
                     from,
                     budget,

@@ -9,6 +9,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use sync::{Engine, Epoch, Lane, LaneExtent, Now, Origin, PerLane, Start, Table};
 use tracing::{info, warn};
 
+use super::announce::Announcer;
 use super::certificates::Prepared;
 use super::checker::Checker;
 use super::committer::{self, Committer};
@@ -113,7 +114,11 @@ pub(super) fn start(limits: &Limits, policies: Vec<Policy>) -> Result<Started, G
     let committer = Committer::new(committer_settings(limits));
     let connections = limits.section.connections;
     let terms = terms(limits);
-    let core = Core::new(broker, committer, reader, uplink, terms, connections);
+    let mut core = Core::new(broker, committer, reader, uplink, terms, connections);
+    let announcer = |interval| Announcer::new(interval, limits.data.clone());
+    core.announcer = limits.sys_interval.map(announcer);
+    // The first client is to find it.
+    core.announce(now);
     Ok(Started {
         core,
         disk,
@@ -316,6 +321,8 @@ fn broker_settings(limits: &Limits, seed: u64) -> Result<broker::Settings, Gatew
     Ok(broker::Settings {
         session_count_maximum: section.sessions,
         subscription_count_maximum: section.subscriptions_per_session,
+        group_count_maximum: section.shared_groups,
+        share_name_bytes_maximum: section.share_name_bytes,
         session_bytes_maximum: limits.session_bytes,
         session_expiry_maximum: section.session_expiry_seconds,
         inflight_maximum: section.inflight_count,
@@ -353,10 +360,12 @@ fn mqtt_settings(limits: &Limits) -> mqtt::Settings {
     mqtt::Settings {
         connect_timeout: Duration::from_secs(section.connect_timeout_seconds),
         packet_bytes_maximum: section.packet_bytes,
+        keep_alive_maximum: section.keep_alive_max_seconds,
         receive_maximum: section.inflight_count,
         outbound_bytes_maximum: limits.outbound_bytes,
         inbound_total_bytes_maximum: limits.inbound_total_bytes,
         outbound_total_bytes_maximum: limits.outbound_total_bytes,
+        outbound_alias_bytes_maximum: limits.alias_bytes,
         ..mqtt::Settings::default()
     }
 }

@@ -19,7 +19,8 @@ use super::connection::{Connection, Established, State};
 use super::ending::Ending;
 use super::error::PeerError;
 use super::greeting::refuse;
-use crate::broker::{AccessInput, AuthenticationStep, Input, SCRAM};
+use super::words::Words;
+use crate::broker::{AccessInput, AuthenticationStep, Input, Refusal, SCRAM};
 
 /// How a connected client proves its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +58,7 @@ impl Connection {
         if auth.len() > limit as usize {
             return self.handle_lost();
         }
-        self.outbound.extend(auth);
+        self.send_encoded(&auth);
     }
 
     /// Handles the answer to a challenge, if it is whole; gives how many bytes it had.
@@ -91,9 +92,13 @@ impl Connection {
     /// Closes because of a client that was not let in yet. [MQTT-4.12.0-4]
     pub(super) fn fail_authentication(&mut self, error: PeerError) {
         if let State::Authenticating(greeting) = &self.state {
+            let words = match greeting.wants_words {
+                true => Words::of(error),
+                false => Words::NONE,
+            };
             let limit = greeting.packet_bytes_maximum;
-            self.outbound
-                .extend(refuse(Version::V5, error.reason_code(), limit));
+            let connack = refuse(Version::V5, error.reason_code(), &words, limit);
+            self.send_encoded(&connack);
         }
         self.fail(error);
     }
@@ -132,9 +137,9 @@ impl Connection {
         };
         let auth = message.encode();
         if auth.len() > established.packet_bytes_maximum as usize {
-            return Err(Ending::Refused(ReasonCode::PacketTooLarge));
+            return Err(Ending::Refused(Refusal::NotAuthorized));
         }
-        self.outbound.extend(auth);
+        self.send_encoded(&auth);
         Ok(())
     }
 

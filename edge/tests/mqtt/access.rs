@@ -326,6 +326,45 @@ fn who_takes_a_session_over_gets_nothing_that_it_may_not_read() {
 }
 
 #[test]
+fn a_shared_record_goes_to_a_member_that_may_read_it() {
+    for qos in 0..=2 {
+        let mut world = World::new();
+        world.rule(list("topic write #\ntopic read open\npattern read %c/#\n"));
+        let publisher = world.join(&hello(V5, "p"));
+        let members = ["a", "b"].map(|id| {
+            let member = world.join(&hello(V5, id).durable());
+            world.subscribe(member, "$share/group/#", qos);
+            member
+        });
+        let mut id = 0;
+        let mut publish = |world: &mut World, topic| {
+            id += 1;
+            let id = if qos > 0 { id } else { 0 };
+            world.publish(publisher, &message(topic, "x", qos).id(id));
+            world.next_packet(publisher);
+        };
+        for topic in ["b/1", "b/2", "a/1", "closed", "b/3"] {
+            publish(&mut world, topic);
+        }
+        let topics = |world: &mut World, member| {
+            let topics: Vec<_> = std::iter::from_fn(|| world.next_message(member))
+                .map(|message| message.topic)
+                .collect();
+            topics
+        };
+        assert_eq!(topics(&mut world, members[0]), ["a/1"]);
+        assert_eq!(topics(&mut world, members[1]), ["b/1", "b/2", "b/3"]);
+        // Nobody who is here may read it, so nobody waits for it.
+        world.cut(members[1]);
+        for topic in ["b/4", "a/2"] {
+            publish(&mut world, topic);
+        }
+        let found = topics(&mut world, members[0]);
+        assert_eq!(found, ["a/2"]);
+    }
+}
+
+#[test]
 fn nobody_wanted_a_message_that_nobody_may_read() {
     let mut world = World::new();
     world.rule(list("topic write #\n"));
@@ -364,7 +403,7 @@ fn the_servers_own_topics_are_not_for_clients() {
     let client = world.join(&hello(V5, "a"));
     for (topic, is_open) in [
         ("$SYS/broker/uptime", false),
-        ("$SYSTEM", false),
+        ("$SYSTEM", true),
         ("$share", false),
         ("$SYS/broker/connection/b/state", true),
         ("$SYS/broker/connection/b/c/state", false),

@@ -146,7 +146,7 @@ fn expect_refusal(world: &mut World, client: ClientId, reason_code: ReasonCode) 
     world.expect_closed(client);
 }
 
-// [MQTT-4.12.0-2] [MQTT-4.12.0-3] [MQTT-4.12.0-5]
+// [MQTT-3.15.2-1] [MQTT-4.12.0-2] [MQTT-4.12.0-3] [MQTT-4.12.0-5]
 #[test]
 fn a_client_proves_its_name_in_four_messages() {
     let mut world = world();
@@ -442,6 +442,27 @@ fn a_secret_that_changes_during_an_exchange_does_not_let_in() {
     expect_refusal(&mut world, client, ReasonCode::BadUserNameOrPassword);
 }
 
+// [MQTT-3.15.1-1] [MQTT-3.15.2-1]
+#[test]
+fn an_auth_with_reserved_flags_or_another_reason_is_malformed() {
+    for bytes in [
+        &[0xF1, 0x00][..],
+        &[0xF8, 0x02, 0x18, 0x00],
+        &[0xF0, 0x02, 0x01, 0x00],
+        &[0xF0, 0x02, 0x87, 0x00],
+    ] {
+        let mut world = world();
+        let client = join(&mut world, "a");
+        world.send_bytes(client, bytes);
+        world.expect_disconnect(client, ReasonCode::MalformedPacket);
+        let client = world.say_hello(&scram_hello("b", "pencil"));
+        challenge(&mut world, client);
+        world.send_bytes(client, bytes);
+        expect_refusal(&mut world, client, ReasonCode::MalformedPacket);
+    }
+}
+
+// No AUTH of ours has a reason string or a user property. [MQTT-3.15.2-2] [MQTT-3.15.2-3]
 #[test]
 fn an_auth_that_the_client_does_not_take_is_not_sent() {
     let mut world = world();

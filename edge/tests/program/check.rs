@@ -123,6 +123,18 @@ fn mistakes_are_named_with_file_key_found_and_allowed() {
             "edge.toml: limits.memory_bytes: found 16777216, allowed is at least ",
         ),
         (
+            "[limits]\nshared_groups = 10001\n",
+            "edge.toml: limits.shared_groups: found 10001, allowed is 0 to 10000",
+        ),
+        (
+            "[limits]\nshare_name_bytes = 0\n",
+            "edge.toml: limits.share_name_bytes: found 0, allowed is 1 to 512",
+        ),
+        (
+            "[gateway]\nsys_interval_seconds = 86401\n",
+            "edge.toml: gateway.sys_interval_seconds: found 86401, allowed is 0 to 86400",
+        ),
+        (
             "[[listener]]\naddress = \"0.0.0.0:1883\"\n",
             "edge.toml: listener.allow_anonymous: found nothing for 0.0.0.0:1883, which others can reach, \
              allowed is true, written out, or a password_file or required client certificates",

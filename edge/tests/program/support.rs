@@ -341,8 +341,13 @@ impl Tool {
     /// Starts `mosquitto_pub` or `mosquitto_sub` against an address.
     pub(crate) fn start(program: &str, address: SocketAddr, arguments: &[&str]) -> Self {
         let port = address.port().to_string();
+        let way = ["-h", "127.0.0.1", "-p", &port];
+        Self::start_with(program, &[&way, arguments].concat())
+    }
+
+    /// Starts one with every argument.
+    pub(crate) fn start_with(program: &str, arguments: &[&str]) -> Self {
         let child = Command::new(program)
-            .args(["-h", "127.0.0.1", "-p", &port])
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

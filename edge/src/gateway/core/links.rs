@@ -26,6 +26,7 @@ impl Core {
         } else {
             let settings = terms.settings.clone();
             self.terms.enter(listener);
+            self.links.accepted += 1;
             let make = |id| Connection::new(id, settings, listener, now);
             return Some(self.peers.insert(listener, make));
         };

@@ -9,8 +9,8 @@ const mqtt = require('mqtt')
 const PATIENCE = 20_000
 const [link, address, version, ca] = process.argv.slice(2)
 const isNew = version === '5'
-const name = `mqttjs-${version}`
-const topic = `clients/${name}-${link}`
+const name = `m${version}-${link}`.replace('+', '-')
+const topic = `clients/${name}`
 const scheme = { tcp: 'mqtt', tls: 'mqtts', websockets: 'ws', 'websockets+tls': 'wss', unix: 'mqtt+unix' }[link]
 const url = link === 'unix' ? `${scheme}://${address}` : `${scheme}://${address}/mqtt`
 

@@ -18,8 +18,8 @@ LINK, ADDRESS, VERSION = sys.argv[1], sys.argv[2], sys.argv[3]
 CA = sys.argv[4] if len(sys.argv) > 4 else None
 PROTOCOL = {"31": mqtt.MQTTv31, "311": mqtt.MQTTv311, "5": mqtt.MQTTv5}[VERSION]
 IS_NEW = VERSION == "5"
-NAME = f"paho-{VERSION}"
-TOPIC = f"clients/{NAME}-{LINK}"
+NAME = f"p{VERSION}-{LINK}".replace("+", "-")
+TOPIC = f"clients/{NAME}"
 
 
 class Client:
