@@ -444,21 +444,21 @@ fn a_secret_that_changes_during_an_exchange_does_not_let_in() {
 
 // [MQTT-3.15.1-1] [MQTT-3.15.2-1]
 #[test]
-fn an_auth_with_reserved_flags_or_another_reason_is_malformed() {
-    for bytes in [
-        &[0xF1, 0x00][..],
-        &[0xF8, 0x02, 0x18, 0x00],
-        &[0xF0, 0x02, 0x01, 0x00],
-        &[0xF0, 0x02, 0x87, 0x00],
+fn an_auth_with_reserved_flags_or_another_reason_is_a_mistake() {
+    for (bytes, reason_code) in [
+        (&[0xF1, 0x00][..], ReasonCode::MalformedPacket),
+        (&[0xF8, 0x02, 0x18, 0x00], ReasonCode::MalformedPacket),
+        (&[0xF0, 0x02, 0x01, 0x00], ReasonCode::ProtocolError),
+        (&[0xF0, 0x02, 0x87, 0x00], ReasonCode::ProtocolError),
     ] {
         let mut world = world();
         let client = join(&mut world, "a");
         world.send_bytes(client, bytes);
-        world.expect_disconnect(client, ReasonCode::MalformedPacket);
+        world.expect_disconnect(client, reason_code);
         let client = world.say_hello(&scram_hello("b", "pencil"));
         challenge(&mut world, client);
         world.send_bytes(client, bytes);
-        expect_refusal(&mut world, client, ReasonCode::MalformedPacket);
+        expect_refusal(&mut world, client, reason_code);
     }
 }
 
