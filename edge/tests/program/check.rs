@@ -39,6 +39,7 @@ fn the_example_and_every_profile_can_be_used() {
     for board in std::fs::read_dir(format!("{root}/targets"))
         .expect("boards")
         .flatten()
+        .filter(|entry| entry.path().is_dir())
     {
         // Beside boards there are what packages are made of.
         let profile = board.path().join("profile.toml");
