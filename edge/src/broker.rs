@@ -13,6 +13,7 @@
 //! `poll`. Reading for sessions that are behind happens inside `poll`, a bounded step at a time,
 //! so that a congested connection is heard in time.
 
+mod access;
 mod commit;
 mod connect;
 mod deliver;
@@ -20,6 +21,7 @@ mod event;
 mod group;
 mod inflight;
 mod leftovers;
+mod login;
 mod note;
 mod outcome;
 mod publish;
@@ -34,23 +36,28 @@ mod subscribe;
 mod subscriptions;
 mod sweep;
 
+pub use access::{AccessList, Policy, Strangers};
 pub use event::{
-    Connect, Connected, ConnectionId, Delivery, DeliveryId, Echo, Entrance, Event, GroupId, Input,
-    ListenerId, Note, NoteChange, Output, ReaderId, RetainAs, RetainHandling, Room, SessionFound,
-    SessionId, SessionStart, SubscribeFilter, SubscriptionIdentifiers, Ticket, Token, Urgency,
-    Will, WillFate,
+    AccessInput, AuthenticationStep, Connect, Connected, ConnectionId, Credentials, Delivery,
+    DeliveryId, Echo, Entrance, Event, GroupId, Input, ListenerId, Note, NoteChange, Output,
+    Password, ReaderId, RetainAs, RetainHandling, Room, SessionFound, SessionId, SessionStart,
+    SubscribeFilter, SubscriptionIdentifiers, Ticket, Token, Urgency, Verdict, Will, WillFate,
 };
 pub use outcome::{CloseReason, Outcome, Refusal, Unsubscription};
 pub use settings::{Counters, Settings, Stored};
+
+pub use crate::password::METHOD as SCRAM;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use sync::{Epoch, Instant, Lane, Now, Offset, PerLane};
 
+use self::access::Access;
 use self::commit::Tickets;
 use self::connect::Timer;
 use self::group::Groups;
 use self::leftovers::Leftovers;
+use self::login::Logins;
 use self::registry::Registry;
 use self::retained::Retained;
 use self::subscriptions::{Entry, Subscriptions};
@@ -65,6 +72,8 @@ pub struct Broker {
     first: PerLane<Offset>,
     /// The offset that comes next, as far as commits are answered.
     head: PerLane<Offset>,
+    access: Access,
+    logins: Logins,
     registry: Registry,
     groups: Groups,
     subscriptions: Subscriptions,
@@ -108,6 +117,8 @@ impl Broker {
                 settings.retained_count_maximum,
                 settings.retained_bytes_maximum,
             ),
+            access: Access::new(settings.key.clone(), settings.login_memory_maximum),
+            logins: Logins::default(),
             groups: Groups::new(settings.group_inflight_maximum),
             settings,
             now,
@@ -143,7 +154,8 @@ impl Broker {
     pub fn handle(&mut self, now: Now, input: Input) {
         self.now = now;
         match input {
-            Input::Connect(connect) => self.handle_connect(*connect),
+            Input::Connect(connect) => self.handle_connect(connect),
+            Input::Access(input) => self.handle_access(input),
             Input::Publish {
                 connection,
                 record,
@@ -169,9 +181,7 @@ impl Broker {
             Input::Acknowledge {
                 connection,
                 delivery,
-            } => {
-                self.handle_acknowledge(connection, delivery);
-            }
+            } => self.handle_acknowledge(connection, delivery),
             Input::ChangeNote {
                 connection,
                 token,

@@ -19,6 +19,8 @@ pub mod logging;
 pub mod memory;
 pub mod mqtt;
 pub mod nats;
+pub mod passwd;
+pub mod password;
 mod serve;
 mod sys;
 mod uplink;

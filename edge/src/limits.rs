@@ -76,6 +76,10 @@ pub struct Limits {
     pub sys_interval: Option<Duration>,
     /// Filters and wills of all sessions, and groups of shared subscriptions.
     pub session_bytes: usize,
+    /// Clients that are about to prove who they are, with what they said.
+    pub login_bytes: usize,
+    /// What users and access lists take, once they are read.
+    pub access: AccessBytes,
     /// The section as written.
     pub section: LimitsSection,
     /// What is said on standard error.
@@ -84,6 +88,17 @@ pub struct Limits {
     pub memory: Vec<(&'static str, u64)>,
     /// The most disk, part by part, in bytes.
     pub disk: Vec<(&'static str, u64)>,
+}
+
+/// What the files that say who may do what take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AccessBytes {
+    /// All users and rules, once.
+    pub held: u64,
+    /// The most memory that the check of one password takes.
+    pub check: u64,
+    /// Whether there are passwords to check at all.
+    pub has_users: bool,
 }
 
 /// Messages that the cloud may send before the first is stored and confirmed.
@@ -103,6 +118,8 @@ const CONNECTION_BYTES: u64 = 3 << 10;
 const SERIAL_BYTES: u64 = 8 << 10;
 /// A session's entry, with the nodes that one subscription takes.
 const SESSION_BYTES: u64 = 1 << 10;
+/// A login that is remembered, so that a client that comes back costs no hash.
+const REMEMBERED_LOGIN_BYTES: u64 = 128;
 /// A retained message's entry, without its record.
 const RETAINED_ENTRY_BYTES: u64 = 256;
 /// Files open for writing: the state and the last segment of each lane.
@@ -165,6 +182,9 @@ impl Limits {
             sys_interval: (config.gateway.sys_interval_seconds > 0)
                 .then(|| Duration::from_secs(config.gateway.sys_interval_seconds)),
             session_bytes: usize_of(share(32, 256 << 10, 16 << 20)),
+            // At least one CONNECT, whatever it holds but for user properties.
+            login_bytes: usize_of(share(256, 256 << 10, 4 << 20)),
+            access: AccessBytes::default(),
             section,
             log: config.log.clone(),
             memory: Vec::new(),
@@ -174,6 +194,21 @@ impl Limits {
         limits.disk = limits.worst_disk();
         check.memory(&limits)?;
         Ok(limits)
+    }
+
+    /// Counts what users and access lists take. `file` is for the error only.
+    ///
+    /// # Errors
+    /// When it does not fit below the ceiling; then everything is as it was.
+    pub fn admit_access(&mut self, access: AccessBytes, file: &Path) -> Result<(), ConfigError> {
+        let former = std::mem::replace(&mut self.access, access);
+        self.memory = self.worst_memory();
+        let admitted = Check { file }.memory(self);
+        if admitted.is_err() {
+            self.access = former;
+            self.memory = self.worst_memory();
+        }
+        admitted
     }
 
     /// Adds up [`Limits::memory`] or [`Limits::disk`].
@@ -221,6 +256,7 @@ impl Limits {
             ("committed, not yet in redb", self.journal_bytes),
             ("redb", redb),
             ("cloud", cloud),
+            ("users and access lists", self.worst_access()),
         ]
     }
 
@@ -240,6 +276,16 @@ impl Limits {
             true => self.nats_bytes as u64,
             false => 0,
         }
+    }
+
+    /// Both the old files and the new ones during a reload, and one hash at a time.
+    fn worst_access(&self) -> u64 {
+        let remembered = self.section.connections as u64 * REMEMBERED_LOGIN_BYTES;
+        let logins = match self.access.has_users {
+            true => self.login_bytes as u64 + remembered,
+            false => 0,
+        };
+        2 * self.access.held + self.access.check + logins
     }
 
     /// Up: what is in flight on each connection and what was read ahead. Down: messages that are

@@ -7,6 +7,7 @@
 //! what must survive is a note in the broker's session.
 
 mod alias;
+mod authentication;
 mod connection;
 mod ending;
 mod error;

@@ -215,8 +215,13 @@ impl Broker {
     pub(super) fn answer(&mut self, publication: &Publication, outcome: Outcome) {
         match publication.origin {
             Origin::Client { connection, token } => {
-                if let Some(token) = token {
-                    self.tell(connection, Event::Published { token, outcome });
+                let record = publication.record.clone();
+                match (token, outcome) {
+                    (Some(token), _) => self.tell(connection, Event::Published { token, outcome }),
+                    (None, Outcome::Refused(refusal)) => {
+                        self.tell(connection, Event::NotPublished { record, refusal });
+                    }
+                    (None, Outcome::Accepted | Outcome::NoSubscribers) => {}
                 }
             }
             Origin::Cloud { token } => {

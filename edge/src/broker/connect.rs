@@ -10,11 +10,13 @@
 //! offline    -> (none)      expired, or CONNECT that begins clean
 //! ```
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use sync::{Instant, WallTime};
 
 use super::Broker;
+use super::access::{Deed, Rights};
 use super::commit::Waiting;
 use super::event::{
     Connect, Connected, ConnectionId, Event, Note, Output, SessionFound, SessionId, SessionStart,
@@ -23,7 +25,7 @@ use super::event::{
 use super::group::is_shared;
 use super::inflight::Shared;
 use super::outcome::{CloseReason, Refusal};
-use super::publish::{Origin, Publication, is_own_topic, published_at};
+use super::publish::{Origin, Publication, published_at};
 use super::session::{Link, Session};
 use super::subscriptions::Entry;
 
@@ -46,7 +48,8 @@ const _: () = assert!(WINDOW_CEILING as u32 * 4 < u16::MAX as u32);
 const FOR_EVER: u32 = u32::MAX;
 
 impl Broker {
-    pub(super) fn handle_connect(&mut self, connect: Connect) {
+    /// Gives a client that was let in its session.
+    pub(super) fn open_session(&mut self, connect: Connect, rights: Rc<Rights>) {
         // A session whose end is due must not be found, however late the clock is.
         self.run_timers();
         let connection = connect.connection;
@@ -70,12 +73,15 @@ impl Broker {
         let window = connect.receive_maximum.min(limit).max(1);
         let id = former.unwrap_or_else(|| self.registry.create(&name, head).id);
         // As Mosquitto does: the client may come in, and its will is never published.
-        let is_its_own = |will: &Will| !is_own_topic(will.record.topic());
-        self.registry.set_will(id, connect.will.filter(is_its_own));
+        let will = connect
+            .will
+            .filter(|will| rights.grant(&name, Deed::Write, will.record.topic()));
+        self.registry.set_will(id, will);
         let mut changes = self.delete_leftovers(&name);
         let Some(session) = self.registry.get_mut(id) else {
             return;
         };
+        session.rights = Some(rights);
         session.expiry = expiry;
         session.window = window;
         session.link = Link::Connecting(connection);
@@ -167,6 +173,7 @@ impl Broker {
         fate: WillFate,
         session_expiry: Option<u32>,
     ) {
+        self.logins.forget(connection);
         let Some(id) = self.registry.unbind(connection) else {
             return;
         };
@@ -380,7 +387,8 @@ impl Broker {
         }
     }
 
-    fn refuse_connection(&mut self, connection: ConnectionId, refusal: Refusal) {
+    /// Says no to a client that has no session.
+    pub(super) fn refuse_connection(&mut self, connection: ConnectionId, refusal: Refusal) {
         let event = Event::Refused(refusal);
         self.outputs
             .push_back(Output::ToConnection { connection, event });

@@ -5,6 +5,7 @@ use sync::{Lane, Offset, Record};
 use wire::topic::{TopicName, pattern_matches};
 
 use super::Broker;
+use super::access::Deed;
 use super::commit::Waiting;
 use super::event::{
     ConnectionId, Delivery, DeliveryId, Event, NoteChange, Output, ReaderId, Room, SessionId,
@@ -160,8 +161,10 @@ impl Broker {
             cursor.skip_to(offset.next());
             return true;
         }
-        // What was sent once is sent again, whatever became of its subscription and time.
-        let is_pending = session.inflight.is_to_repeat(lane, offset);
+        // What was sent once is sent again, whatever became of its subscription and time; but not to
+        // somebody who may not read it.
+        let is_pending =
+            session.inflight.is_to_repeat(lane, offset) && session.may(Deed::Read, record.topic());
         let matched = session.match_own(record, lane, offset);
         let is_wanted = matched.qos > 0 && !is_expired(record, wall);
         if !is_pending && !is_wanted {
@@ -270,14 +273,19 @@ impl Broker {
             let Some(repeat) = session.inflight.repeat_kept() else {
                 break;
             };
-            let event = Event::Deliver(Delivery {
-                record: repeat.record,
-                id: Some(repeat.id),
-                qos: repeat.qos,
-                retain: true,
-                is_repeated: true,
-                identifiers: repeat.identifier.into(),
-            });
+            let event = match session.may(Deed::Read, repeat.record.topic()) {
+                false => Event::Gone {
+                    delivery: repeat.id,
+                },
+                true => Event::Deliver(Delivery {
+                    record: repeat.record,
+                    id: Some(repeat.id),
+                    qos: repeat.qos,
+                    retain: true,
+                    is_repeated: true,
+                    identifiers: repeat.identifier.into(),
+                }),
+            };
             self.outputs
                 .push_back(Output::ToConnection { connection, event });
         }
@@ -323,6 +331,10 @@ impl Broker {
                 session.walks.pop_front();
                 continue;
             };
+            let rights = session.rights.as_ref();
+            let may_read = |topic: &str| {
+                rights.is_none_or(|it| it.grant(&session.client_identifier, Deed::Read, topic))
+            };
             match self.retained.step(&walk.filter, walk.after.as_deref()) {
                 Step::Done => {
                     let done = session.walks.pop_front().map(|walk| walk.filter);
@@ -330,7 +342,9 @@ impl Broker {
                     self.mark_dirty(id);
                 }
                 Step::Passed(topic) => walk.after = Some(topic),
-                Step::Found(record) if is_expired(&record, self.now.wall) => {
+                Step::Found(record)
+                    if is_expired(&record, self.now.wall) || !may_read(record.topic()) =>
+                {
                     walk.after = Some(record.topic().into());
                 }
                 Step::Found(record) => {
@@ -403,7 +417,7 @@ impl Session {
         let Ok(topic) = TopicName::new(record.topic()) else {
             return matched;
         };
-        if record.qos() == 0 {
+        if record.qos() == 0 || !self.may(Deed::Read, record.topic()) {
             return matched;
         }
         let is_own = self.publisher == record.publisher();

@@ -4,14 +4,21 @@
 //! [`Output::Commit`] is answered by exactly one [`Input::Committed`] or [`Input::CommitFailed`],
 //! in the order of the commits; every [`Output::Fetch`] by one [`Input::Fetched`].
 
+mod access;
 mod connect;
 
 use bytes::Bytes;
 use sync::{Change, Lane, Offset, Record};
 
-pub use self::connect::{Connect, Connected, Entrance, SessionFound, SessionStart, Will, WillFate};
+use std::sync::Arc;
+
+pub use self::access::{AccessInput, AuthenticationStep, Verdict};
+pub use self::connect::{
+    Connect, Connected, Credentials, Entrance, Password, SessionFound, SessionStart, Will, WillFate,
+};
 
 use super::outcome::{CloseReason, Outcome, Refusal, Unsubscription};
+use crate::password::Secret;
 
 /// A connection's place in the driver's slab. A place that is used again has a new generation, so
 /// that late words of the former holder are recognised and ignored.
@@ -69,6 +76,8 @@ pub struct DeliveryId(pub u16);
 pub enum Input {
     /// A client wants its session. Answered by [`Event::Connected`] or [`Event::Refused`].
     Connect(Box<Connect>),
+    /// A fact about who a client is or what it may do.
+    Access(AccessInput),
     /// A client publishes. Answered by [`Event::Published`] if it has a token.
     Publish {
         /// Whose.
@@ -202,6 +211,16 @@ pub enum Output {
         /// Whether somebody waits for it.
         urgency: Urgency,
     },
+    /// Check a password, which takes a while. Answered by one
+    /// [`AccessInput::Verified`], in any order.
+    Verify {
+        /// To answer with.
+        connection: ConnectionId,
+        /// What it is checked against.
+        secret: Arc<Secret>,
+        /// What the client sent.
+        password: Password,
+    },
     /// Read a lane for a session or group that is behind.
     Fetch {
         /// To answer with.
@@ -238,6 +257,16 @@ pub enum Event {
     Connected(Box<Connected>),
     /// The session was refused and the connection is forgotten.
     Refused(Refusal),
+    /// The client has to answer this to prove its name.
+    Challenge {
+        /// The server's message.
+        message: Vec<u8>,
+    },
+    /// The client proved its name. One that is not connected yet is told of its session next.
+    Authenticated {
+        /// The server's last message.
+        proof: Vec<u8>,
+    },
     /// A message for the client.
     Deliver(Delivery),
     /// A delivery of an earlier connection can't be repeated, its record is gone. It counts as
@@ -252,6 +281,13 @@ pub enum Event {
         token: Token,
         /// How it ended.
         outcome: Outcome,
+    },
+    /// A publish without a token was refused, or one whose answer was given before.
+    NotPublished {
+        /// The message.
+        record: Record,
+        /// Why.
+        refusal: Refusal,
     },
     /// A subscribe is done.
     Subscribed {

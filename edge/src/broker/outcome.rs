@@ -27,6 +27,10 @@ pub enum Unsubscription {
 pub enum CloseReason {
     /// Another connection took the session.
     TakenOver,
+    /// The rules changed, or the client could not prove its name again.
+    NotAuthorized,
+    /// There is no room for the client to prove its name again.
+    Busy,
 }
 
 /// Why the broker or the log says no. Policy and limits, never a mistake of the bytes.
@@ -58,6 +62,12 @@ pub enum Refusal {
     LogFailed,
     /// The session was taken over or ended before the answer.
     SessionGone,
+    /// The user is not known, or the password or proof is wrong.
+    Credentials,
+    /// The listener has no users who could prove their names this way.
+    AuthenticationMethod,
+    /// [`super::Settings::check_count_maximum`] or `login_bytes_maximum` is reached.
+    Logins,
 }
 
 impl fmt::Display for Refusal {
@@ -75,6 +85,9 @@ impl fmt::Display for Refusal {
             Self::LogFull => "log is full",
             Self::LogFailed => "log can not write",
             Self::SessionGone => "session ended before the answer",
+            Self::Credentials => "user is not known, or password or proof is wrong",
+            Self::AuthenticationMethod => "authentication method is not served here",
+            Self::Logins => "too many logins wait for their check",
         })
     }
 }

@@ -10,8 +10,10 @@ use sync::{Change, Lane, Offset, Record, RecordParts, Table, WallTime};
 use wire::topic::{TopicName, pattern_matches};
 
 use super::Broker;
+use super::access::Deed;
 use super::commit::Waiting;
 use super::event::{ConnectionId, Delivery, Event, Note, Output, SessionId, Token, Urgency, Will};
+use super::group::Group;
 use super::inflight::Source;
 use super::outcome::{Outcome, Refusal};
 use super::session::Match;
@@ -71,7 +73,7 @@ impl Broker {
         };
         self.counters.published += 1;
         let origin = Origin::Client { connection, token };
-        if is_own_topic(record.topic()) {
+        if !self.may(id.index, Deed::Write, record.topic()) {
             return self.refuse(&Publication::new(record, origin), Refusal::NotAuthorized);
         }
         let (mut changes, mut kept) = (Vec::new(), None);
@@ -214,6 +216,16 @@ impl Broker {
         }
     }
 
+    /// Whether the client of the session at a place may do something with a topic.
+    fn may(&self, session: u32, deed: Deed, topic: &str) -> bool {
+        let may = || {
+            self.registry
+                .at(session)
+                .is_some_and(|it| it.may(deed, topic))
+        };
+        !self.access.restricts(deed, topic) || may()
+    }
+
     /// The lane that a rule gives a record.
     fn lane_of(&self, record: &Record) -> Lane {
         if self.settings.lanes.is_empty() {
@@ -253,9 +265,12 @@ impl Broker {
         let room = room_for(sessions, groups);
         for entry in groups {
             let group = self.groups.at(entry.group_index());
-            if let Some(group) = group.filter(|group| group.has_readers()) {
+            let topic = record.topic();
+            let is_reader =
+                |group: &&Group| group.has_readers() && self.is_readable_by(group, topic);
+            if let Some(group) = group.filter(is_reader) {
                 demand.has_readers = true;
-                demand.needs_log |= self.needs_log_shared(group, lane, room);
+                demand.needs_log |= self.needs_log_shared(group, (lane, topic), room);
             }
         }
         // A later message of a topic must not overtake an earlier one.
@@ -279,8 +294,8 @@ impl Broker {
         routes > 0
     }
 
-    /// Joins the subscriptions of the next session, without those that must not hear their own
-    /// session's messages. The QoS is the effective one.
+    /// Joins the subscriptions of the next session that may read the topic, without those that must
+    /// not hear their own session's messages. The QoS is the effective one.
     fn next_match(&self, rest: &mut &[Entry], record: &Record) -> Option<(u32, Match)> {
         loop {
             let session = rest.first()?.session;
@@ -302,7 +317,7 @@ impl Broker {
                     matched.add(entry.qos, entry.is_retain_as_published, entry.identifier);
                 }
             }
-            if is_heard {
+            if is_heard && self.may(session, Deed::Read, record.topic()) {
                 matched.qos = matched.qos.min(record.qos());
                 return Some((session, matched));
             }
@@ -431,12 +446,6 @@ pub(super) fn published_at(record: &Record, time: WallTime) -> Record {
         properties: record.properties(),
         payload: record.payload(),
     })
-}
-
-/// Whether a topic is below `$SYS`, where only the gateway speaks.
-pub(super) fn is_own_topic(topic: &str) -> bool {
-    let rest = topic.strip_prefix("$SYS");
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Whether a record's expiry interval has passed. One of 0 counts as a second, so that those who

@@ -11,10 +11,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
+use std::rc::Rc;
 
 use bytes::Bytes;
 use sync::{Cursor, Instant, Lane, Offset, PerLane, Record, Table, WallTime};
 
+use super::access::{Deed, Rights};
 use super::event::{ConnectionId, DeliveryId, SessionId, SubscriptionIdentifiers, Will};
 use super::group::{SHARE_PREFIX, is_shared};
 use super::inflight::Inflight;
@@ -32,6 +34,8 @@ pub(super) struct Session {
     /// [`Record::publisher_hash`] of the client identifier.
     pub(super) publisher: u64,
     pub(super) link: Link,
+    /// Who its client is and may do what; `None` while it was not here since the start.
+    pub(super) rights: Option<Rc<Rights>>,
     /// Seconds that it outlives its connection.
     pub(super) expiry: u32,
     /// Whether the tables hold anything of it.
@@ -155,6 +159,7 @@ impl Session {
             client_identifier: client_identifier.into(),
             publisher: Record::publisher_hash(client_identifier),
             link: Link::Offline { since: WallTime(0) },
+            rights: None,
             expiry: 0,
             is_stored: false,
             will: None,
@@ -219,6 +224,12 @@ impl Session {
             gone.extend(self.inflight.take_passed(lane, reader.cursor.delivered()));
         }
         (gone, missed)
+    }
+
+    /// Whether its client may do something with a topic.
+    pub(super) fn may(&self, deed: Deed, topic: &str) -> bool {
+        let rights = self.rights.as_ref();
+        rights.is_none_or(|rights| rights.grant(&self.client_identifier, deed, topic))
     }
 
     /// The filters of its shared subscriptions.

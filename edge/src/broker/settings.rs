@@ -2,6 +2,8 @@
 
 use sync::{Epoch, Lane, Offset, PerLane};
 
+use crate::password::Key;
+
 /// Limits and rules; the defaults fit a gateway with 64 MiB.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -54,8 +56,19 @@ pub struct Settings {
     pub lanes: Vec<(String, Lane)>,
     /// Filters of records that go up to the cloud, and so must be durable.
     pub routes: Vec<String>,
+    /// Passwords that wait for their check. At the limit a client is asked to come back later.
+    /// Default 64.
+    pub check_count_maximum: usize,
+    /// Bytes of clients that are not let in yet: what they said, and exchanges under way. At the
+    /// limit a client is asked to come back later. Default 512 KiB.
+    pub login_bytes_maximum: usize,
+    /// Logins that are remembered, so that a client that comes back costs no hash. At the limit the
+    /// oldest is forgotten. Default 1,024.
+    pub login_memory_maximum: usize,
     /// Makes assigned client identifiers hard to guess; a fresh random number each start.
     pub seed: u64,
+    /// Makes nonces and what is remembered of logins hard to guess; fresh random bytes each start.
+    pub key: Key,
 }
 
 impl Default for Settings {
@@ -80,7 +93,11 @@ impl Default for Settings {
             cursor_lag_maximum: 4_096,
             lanes: Vec::new(),
             routes: Vec::new(),
+            check_count_maximum: 64,
+            login_bytes_maximum: 512 << 10,
+            login_memory_maximum: 1_024,
             seed: 0,
+            key: Key::default(),
         }
     }
 }

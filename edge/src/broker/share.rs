@@ -4,13 +4,15 @@
 //! A record goes to one member that is connected and has room; the members take turns. One with
 //! QoS over 0 is never spent on a member that subscribed with QoS 0 while another one would
 //! acknowledge it. Order per topic is that of the log, as far as sharing allows: what a member did
-//! not acknowledge comes to the next one late.
+//! not acknowledge comes to the next one late. A member is passed over for what it may not read;
+//! what nobody who is connected may read is not for the group.
 
 mod reading;
 
 use sync::{Change, Lane, Offset, Record, Table};
 
 use super::Broker;
+use super::access::Deed;
 use super::commit::Waiting;
 use super::event::{Delivery, DeliveryId, Event, GroupId, Output, ReaderId, SessionId, Urgency};
 use super::group::{Group, Holder, Member, pattern_of};
@@ -144,11 +146,26 @@ impl Broker {
         })
     }
 
+    /// Whether a group wants a topic's records: not when none of those who are here may read it.
+    pub(super) fn is_readable_by(&self, group: &Group, topic: &str) -> bool {
+        let sessions = || {
+            let members = group.members().iter();
+            let sessions = members.filter_map(|member| self.registry.get(member.session));
+            sessions.filter(|session| session.online().is_some())
+        };
+        sessions().any(|session| session.may(Deed::Read, topic)) || sessions().next().is_none()
+    }
+
     /// Whether a record must go through the log for a group. `room` is what it needs at one member.
-    pub(super) fn needs_log_shared(&self, group: &Group, lane: Lane, room: usize) -> bool {
+    pub(super) fn needs_log_shared(
+        &self,
+        group: &Group,
+        (lane, topic): (Lane, &str),
+        room: usize,
+    ) -> bool {
         let mut members = group.members().iter();
         let is_live = !group.reader(lane).is_behind
-            && members.any(|member| is_ready(&self.registry, member, room));
+            && members.any(|member| is_ready_for(&self.registry, member, room, topic));
         !is_live || self.is_durable(group)
     }
 
@@ -169,7 +186,7 @@ impl Broker {
             if !is_acknowledged {
                 self.pass_unacknowledged(id, record);
             } else if qos_maximum > 0
-                && let Some(member) = self.pick(id, room - already)
+                && let Some(member) = self.pick(id, room - already, record.topic())
             {
                 self.hand_over(&member, record, Some(Source::Passing), false);
             }
@@ -182,6 +199,9 @@ impl Broker {
         let Some(group) = self.groups.at(index).filter(|group| group.has_readers()) else {
             return;
         };
+        if !self.is_readable_by(group, record.topic()) {
+            return;
+        }
         let id = group.id;
         let has_room = group.room(self.settings.group_inflight_maximum) > 0;
         let reader = group.reader(lane);
@@ -189,7 +209,8 @@ impl Broker {
         if reader.is_behind || offset < reader.cursor.delivered() {
             return;
         }
-        let member = if has_room { self.pick(id, 1) } else { None };
+        let topic = record.topic();
+        let member = has_room.then(|| self.pick(id, 1, topic)).flatten();
         if let Some(group) = self.groups.get_mut(id) {
             let reader = group.reader_mut(lane);
             reader.cursor.skip_to(offset);
@@ -268,11 +289,12 @@ impl Broker {
         }
     }
 
-    /// The next member in turn that has room for so many records with QoS over 0.
-    fn pick(&mut self, id: GroupId, room: usize) -> Option<Member> {
+    /// The next member in turn that may read a topic and has room for so many records with QoS
+    /// over 0.
+    fn pick(&mut self, id: GroupId, room: usize, topic: &str) -> Option<Member> {
         let registry = &self.registry;
         let group = self.groups.get_mut(id)?;
-        group.pick(|member| is_ready(registry, member, room))
+        group.pick(|member| is_ready_for(registry, member, room, topic))
     }
 
     /// QoS 0 goes to whoever is connected, best to one whose connection takes it.
@@ -283,7 +305,9 @@ impl Broker {
         };
         let online = |member: &Member| {
             let session = registry.get(member.session)?;
-            session.online().map(|_| session.is_congested)
+            let may_read = session.may(Deed::Read, record.topic());
+            let online = session.online().filter(|_| may_read);
+            online.map(|_| session.is_congested)
         };
         let member = group.pick(|member| online(member) == Some(false));
         let member = member.or_else(|| group.pick(|member| online(member).is_some()));
@@ -360,4 +384,11 @@ pub(super) const fn room_for(sessions: &[Entry], groups: &[Entry]) -> usize {
 fn is_ready(registry: &Registry, member: &Member, room: usize) -> bool {
     let session = registry.get(member.session);
     member.is_reader() && session.is_some_and(|session| session.takes_shared(room))
+}
+
+/// Whether a member can be handed so many records of a topic with QoS over 0 now.
+fn is_ready_for(registry: &Registry, member: &Member, room: usize, topic: &str) -> bool {
+    let session = registry.get(member.session);
+    let may_read = session.is_some_and(|session| session.may(Deed::Read, topic));
+    may_read && is_ready(registry, member, room)
 }

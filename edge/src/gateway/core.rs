@@ -17,6 +17,7 @@ use sync::{Instant, Lane, Now, Offset, PerLane};
 use tracing::warn;
 
 use super::announce::{Announcer, LinkCounts};
+use super::checker::Check;
 use super::committer::{Committer, Owner};
 use super::disk::Request;
 use super::peers::{Peer, Peers};
@@ -38,6 +39,8 @@ pub(crate) struct Wakes {
     pub(crate) fetch: Signal,
     /// The bridge has something to do.
     pub(crate) bridge: Signal,
+    /// A password is to be checked.
+    pub(crate) check: Signal,
     /// A time-out may have come nearer.
     pub(crate) clock: Signal,
 }
@@ -50,6 +53,8 @@ pub(crate) struct Core {
     pub(crate) uplink: Option<Uplink>,
     /// Requests for the writer thread that are not commits.
     pub(crate) notes: VecDeque<Request>,
+    /// Passwords for the hashing thread; the broker bounds them.
+    pub(crate) checks: VecDeque<Check>,
     pub(crate) wakes: Rc<Wakes>,
     /// Who says what the `$SYS` topics say; `None` for nobody.
     pub(crate) announcer: Option<Announcer>,
@@ -121,6 +126,7 @@ impl Core {
             reader,
             uplink,
             notes: VecDeque::new(),
+            checks: VecDeque::new(),
             wakes: Rc::default(),
             announcer: None,
             links: LinkCounts::default(),
@@ -192,6 +198,12 @@ impl Core {
             self.held_back.push(id);
         }
         !is_full && peer.connection.wants_more()
+    }
+
+    /// Gives the broker a fact that is not a client's.
+    pub(crate) fn tell_broker(&mut self, now: Now, input: Input) {
+        self.broker.handle(now, input);
+        self.pump(now);
     }
 
     /// Does what is due and says when to come back.
@@ -330,6 +342,18 @@ impl Core {
                     budget,
                 });
                 self.wakes.fetch.raise();
+            }
+            Output::Verify {
+                connection,
+                secret,
+                password,
+            } => {
+                self.checks.push_back(Check {
+                    connection,
+                    secret,
+                    password,
+                });
+                self.wakes.check.raise();
             }
             Output::ToConnection { connection, event } => self.deliver(now, connection, event),
             Output::FromCloudStored { token, outcome } => {

@@ -77,6 +77,11 @@ impl Address {
             Self::Unix { .. } | Self::Serial { .. } => true,
         }
     }
+
+    /// Whether the system chooses the port: then several listeners may have this address.
+    pub(crate) const fn takes_any_port(&self) -> bool {
+        matches!(self, Self::Tcp(address) if address.port() == 0)
+    }
 }
 
 impl fmt::Display for Address {
@@ -166,7 +171,7 @@ impl Check<'_> {
             let listener = self.listener(written, limits, share)?;
             let name = listener.address.to_string();
             let again = |other: &Listener| other.address.to_string() == name;
-            if !takes_any_port(&listener.address) && listeners.iter().any(again) {
+            if !listener.address.takes_any_port() && listeners.iter().any(again) {
                 let found = format!("{} twice", listener.address);
                 return self.refuse("listener.address", found, "one listener an address");
             }
@@ -280,8 +285,11 @@ impl Check<'_> {
                 let found = format!("nats for {address}");
                 return self.refuse(key, found, "mqtt");
             }
-            Protocol::Nats => self.nats(listener)?,
-            Protocol::Mqtt | Protocol::Websocket => {}
+            Protocol::Nats if listener.tls.is_some() => {
+                let found = format!("certificates for {address}, where protocol = \"nats\"");
+                return self.refuse("listener.tls", found, "none: it is served for MQTT only");
+            }
+            Protocol::Mqtt | Protocol::Websocket | Protocol::Nats => {}
         }
         let Some(tls) = &listener.tls else {
             return Ok(());
@@ -310,23 +318,6 @@ impl Check<'_> {
             return self.refuse("listener.tls.identity_as_user", found, needs);
         }
         Ok(())
-    }
-
-    /// What NATS clients can't be asked for.
-    fn nats(&self, listener: &Listener) -> Result<(), ConfigError> {
-        let files = [
-            ("listener.tls", listener.tls.is_some()),
-            ("listener.password_file", listener.password_file.is_some()),
-            ("listener.acl_file", listener.acl_file.is_some()),
-        ];
-        let address = &listener.address;
-        match files.iter().find(|(_, is_there)| *is_there) {
-            Some((key, _)) => {
-                let found = format!("something for {address}, where protocol = \"nats\"");
-                self.refuse(key, found, "nothing: it is served for MQTT only")
-            }
-            None => Ok(()),
-        }
     }
 
     /// Nobody unknown gets in from outside without the operator's word.
@@ -373,10 +364,6 @@ pub(super) fn worst_layers(listeners: &[Listener], connections: usize) -> u64 {
         left -= places;
     }
     bytes
-}
-
-const fn takes_any_port(address: &Address) -> bool {
-    matches!(address, Address::Tcp(address) if address.port() == 0)
 }
 
 /// Sections `[[listener]]` in one file.
@@ -563,16 +550,8 @@ mod tests {
             ),
             (
                 format!("address = \"127.0.0.1:1\"\nprotocol = \"nats\"\n{TLS}"),
-                "listener.tls: found something for 127.0.0.1:1, where protocol = \"nats\", allowed \
-                 is nothing: it is served for MQTT only",
-            ),
-            (
-                "address = \"unix:/a\"\nprotocol = \"nats\"\npassword_file = \"p\"\n".to_owned(),
-                "listener.password_file: found something for unix:/a, where protocol = \"nats\"",
-            ),
-            (
-                "address = \"unix:/a\"\nprotocol = \"nats\"\nacl_file = \"a\"\n".to_owned(),
-                "listener.acl_file: found something for unix:/a, where protocol = \"nats\"",
+                "listener.tls: found certificates for 127.0.0.1:1, where protocol = \"nats\", \
+                 allowed is none: it is served for MQTT only",
             ),
             (
                 format!("address = \"serial:/a\"\n{TLS}"),

@@ -10,6 +10,7 @@ use wire::mqtt::{
 use wire::topic::TopicName;
 
 use super::alias::Naming;
+use super::authentication::Message;
 use super::connection::{Connection, Established};
 use super::ending::Ending;
 use super::inbound::Step;
@@ -41,8 +42,26 @@ impl Connection {
             Event::NoteKept { token, outcome } => {
                 self.handle_note_kept(now, established, token, outcome)?;
             }
+            Event::Challenge { message: data } => {
+                let reason_code = ReasonCode::ContinueAuthentication;
+                let message = Message {
+                    reason_code,
+                    data: &data,
+                };
+                self.send_auth(established, message)?;
+            }
+            Event::Authenticated { proof: data } => {
+                let reason_code = ReasonCode::Success;
+                let message = Message {
+                    reason_code,
+                    data: &data,
+                };
+                self.send_auth(established, message)?;
+            }
             // Belong to another state; nothing to do here.
             Event::Connected(_) | Event::Refused(_) | Event::Closed(_) => {}
+            // Of QoS 0, which nothing is said about.
+            Event::NotPublished { .. } => {}
         }
         Ok(())
     }

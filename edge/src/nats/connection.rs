@@ -4,7 +4,7 @@
 //! awaiting connect -> connecting  CONNECT
 //! awaiting connect -> closing     anything else but PING and PONG, or the deadline
 //! connecting       -> connected   the broker has a session for it
-//! connecting       -> closing     the broker refuses
+//! connecting       -> closing     the broker refuses, or the deadline
 //! connected        -> closing     a peer's mistake, silence, more than it takes
 //! ```
 
@@ -18,7 +18,7 @@ use super::Settings;
 use super::error::PeerError;
 use super::opening::{Ends, Options};
 use super::subscriptions::Subscriptions;
-use crate::broker::{CloseReason, ConnectionId, Entrance, Event, Input, ListenerId};
+use crate::broker::{ConnectionId, Entrance, Event, Input, ListenerId};
 use crate::memory::Held;
 
 /// The NATS state of one connected byte stream.
@@ -56,7 +56,7 @@ pub(super) enum Step {
 #[derive(Debug)]
 pub(super) enum State {
     AwaitingConnect { deadline: Instant },
-    Connecting(Options),
+    Connecting { options: Options, deadline: Instant },
     Connected(Box<Established>),
     Closing,
 }
@@ -68,10 +68,18 @@ pub(super) struct Established {
     /// [`sync::Record::publisher_hash`] of the session's client identifier.
     pub(super) publisher: u64,
     pub(super) subscriptions: Subscriptions,
-    /// Where to tell that nobody hears a request, in the order of those that are not answered yet.
-    pub(super) requests: VecDeque<Box<str>>,
+    /// Those that nobody may hear, in their order, until that is known.
+    pub(super) requests: VecDeque<Request>,
     /// Properties of a message; kept for its capacity.
     pub(super) properties: Vec<u8>,
+}
+
+/// A message whose publisher wants to know whether nobody hears it.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) subject: Box<str>,
+    /// Where it is told.
+    pub(super) reply: Box<str>,
 }
 
 /// A tail larger than this gives its memory back when it is used up.
@@ -139,28 +147,30 @@ impl Connection {
     /// Takes an event of the broker for this connection. Drain [`Connection::poll`] afterwards.
     pub fn handle_event(&mut self, now: Now, event: Event) {
         match (&self.state, event) {
-            (State::Connecting(options), Event::Connected(connected)) => {
+            (State::Connecting { options, .. }, Event::Connected(connected)) => {
                 self.establish(now, *options, &connected);
             }
-            (State::Connecting(_), Event::Refused(refusal)) => self.turn_away(refusal),
-            (State::Connecting(_) | State::Connected(_), Event::Closed(CloseReason::TakenOver)) => {
-                self.state = State::Closing
+            (State::Connecting { .. }, Event::Refused(refusal)) => self.turn_away(refusal),
+            (State::Connecting { .. } | State::Connected(_), Event::Closed(reason)) => {
+                self.close(reason);
             }
             (State::Connected(_), event) => self.hear(event),
             // The connection closed while the event was on its way.
-            (State::AwaitingConnect { .. } | State::Connecting(_) | State::Closing, _) => {}
+            (State::AwaitingConnect { .. } | State::Connecting { .. } | State::Closing, _) => {}
         }
         self.count();
     }
 
-    /// Does what is due: the deadline of CONNECT, pings. One sweep a second over all connections is
+    /// Does what is due: the deadline of CONNECT and of the login, pings. One sweep a second over all connections is
     /// precise enough.
     pub fn handle_timeout(&mut self, now: Now) {
         if self.poll_timeout().is_none_or(|due| due > now.instant) {
             return;
         }
         match &self.state {
-            State::AwaitingConnect { .. } => self.fail(PeerError::ConnectTimeout),
+            State::AwaitingConnect { .. } | State::Connecting { .. } => {
+                self.fail(PeerError::ConnectTimeout);
+            }
             State::Connected(_) if self.unanswered_pings >= self.settings.ping_count_maximum => {
                 self.fail(PeerError::Stale);
             }
@@ -168,7 +178,7 @@ impl Connection {
                 self.unanswered_pings += 1;
                 self.say(&ServerOperation::Ping);
             }
-            State::Connecting(_) | State::Closing => {}
+            State::Closing => {}
         }
         self.count();
     }
@@ -205,12 +215,14 @@ impl Connection {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         match &self.state {
-            State::AwaitingConnect { deadline } => Some(*deadline),
+            State::AwaitingConnect { deadline } | State::Connecting { deadline, .. } => {
+                Some(*deadline)
+            }
             State::Connected(_) => {
                 let intervals = u32::from(self.unanswered_pings) + 1;
                 Some(self.last_received + self.settings.ping_interval * intervals)
             }
-            State::Connecting(_) | State::Closing => None,
+            State::Closing => None,
         }
     }
 
@@ -311,7 +323,7 @@ impl Connection {
     fn check_tail(&mut self) {
         let limit = self.settings.message_bytes_maximum + self.settings.control_line_bytes_maximum;
         let bytes = self.tail.len();
-        if matches!(self.state, State::Connecting(_)) && bytes > limit {
+        if matches!(self.state, State::Connecting { .. }) && bytes > limit {
             self.fail(DecodeError::MessageTooLarge { bytes, limit }.into());
         }
     }

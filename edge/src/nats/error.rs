@@ -11,8 +11,12 @@ use wire::nats::{DecodeError, ServerError, Verb};
 pub enum PeerError {
     /// Bytes that are no operation, or one over a limit.
     Decode(DecodeError),
-    /// No CONNECT before the deadline.
+    /// No CONNECT before the deadline, or no end of the login.
     ConnectTimeout,
+    /// A user that is not known, or a wrong password.
+    Credentials,
+    /// A client that may not come in, or no longer.
+    NotAuthorized,
     /// Something else came before CONNECT.
     NotConnected {
         /// What.
@@ -42,7 +46,9 @@ impl PeerError {
         match self {
             Self::Decode(error) => error.answer(),
             Self::ConnectTimeout => ServerError::AuthenticationTimeout,
-            Self::NotConnected { .. } => ServerError::AuthorizationViolation,
+            Self::NotConnected { .. } | Self::Credentials | Self::NotAuthorized => {
+                ServerError::AuthorizationViolation
+            }
             Self::ConnectedTwice => ServerError::UnknownProtocolOperation,
             Self::Protocol { .. } => ServerError::InvalidClientProtocol,
             Self::NoRespondersWithoutHeaders => ServerError::NoRespondersRequiresHeaders,
@@ -62,6 +68,7 @@ impl PeerError {
             Self::ConnectedTwice | Self::Protocol { .. } | Self::NoRespondersWithoutHeaders => {
                 "NATS CONNECT"
             }
+            Self::Credentials | Self::NotAuthorized => "NATS login",
             Self::Stale => "NATS silence",
             Self::SlowConsumer => "NATS slow consumer",
             Self::Memory => "NATS memory",
@@ -73,7 +80,9 @@ impl fmt::Display for PeerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Decode(error) => error.fmt(f),
-            Self::ConnectTimeout => f.write_str("no CONNECT before the deadline"),
+            Self::ConnectTimeout => f.write_str("no CONNECT, or no login, before the deadline"),
+            Self::Credentials => f.write_str("user is not known, or password is wrong"),
+            Self::NotAuthorized => f.write_str("not authorized"),
             Self::NotConnected { verb } => write!(f, "{verb} before CONNECT"),
             Self::ConnectedTwice => f.write_str("second CONNECT"),
             Self::Protocol { found } => write!(f, "protocol {found}, 0 and 1 are spoken"),

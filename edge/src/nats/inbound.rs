@@ -8,7 +8,7 @@ use wire::nats::{
 use wire::subject::Subject;
 use wire::topic::TopicName;
 
-use super::connection::{Connection, Established, State, Step};
+use super::connection::{Connection, Established, Request, State, Step};
 use super::error::PeerError;
 use super::properties::write_properties;
 use super::subscriptions::{Added, Subscriptions, topic_filter};
@@ -53,7 +53,11 @@ impl Connection {
     /// Handles what comes before the session.
     fn handle_first(&mut self, operation: &ClientOperation<'_>) -> Result<(), PeerError> {
         match operation {
-            ClientOperation::Connect(connect) => return self.handle_connect(connect),
+            ClientOperation::Connect(connect) => {
+                if let State::AwaitingConnect { deadline } = self.state {
+                    return self.handle_connect(connect, deadline);
+                }
+            }
             ClientOperation::Ping => self.say(&ServerOperation::Pong),
             ClientOperation::Pong => {}
             other => {
@@ -78,13 +82,17 @@ impl Connection {
             self.refuse(ServerError::InvalidPublishSubject);
             return Ok(());
         };
-        let request = publish.reply_to.map(Box::<str>::from);
-        let request = request.filter(|_| established.options.wants_no_responders);
+        let wants_answer = established.options.wants_no_responders;
+        let request = publish.reply_to.filter(|_| wants_answer);
+        let request = request.map(|reply| Request {
+            subject: subject.into(),
+            reply: reply.into(),
+        });
         // Names of servers and their services, none of which is here.
         if subject.starts_with('$') {
             self.refuse(ServerError::PublishPermission { subject });
             return match request {
-                Some(reply) => self.tell_no_responders(established, &reply),
+                Some(request) => self.tell_no_responders(established, &request.reply),
                 None => Ok(()),
             };
         }

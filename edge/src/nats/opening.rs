@@ -2,13 +2,13 @@
 
 use std::collections::VecDeque;
 
-use sync::{Now, Record};
+use sync::{Instant, Now, Record};
 use wire::nats::{Connect, Info, ServerError, ServerOperation};
 
 use super::connection::{Connection, Established, State};
 use super::error::PeerError;
 use super::subscriptions::Subscriptions;
-use crate::broker::{self, Connected, Echo, Input, Refusal, SessionStart};
+use crate::broker::{self, Connected, Credentials, Echo, Input, Password, Refusal, SessionStart};
 
 /// Both ends of a link, as INFO names them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,13 +51,18 @@ impl Connection {
             message_bytes_maximum: self.settings.message_bytes_maximum as u64,
             client_id: Some(u64::from(id.generation) << 32 | u64::from(id.index)),
             client_ip: ends.client_ip.clone(),
+            auth_required: self.settings.asks_for_credentials,
             ..Info::default()
         };
         self.say(&ServerOperation::Info(Box::new(info)));
     }
 
     /// Handles CONNECT: asks for a session that ends with the connection.
-    pub(super) fn handle_connect(&mut self, connect: &Connect) -> Result<(), PeerError> {
+    pub(super) fn handle_connect(
+        &mut self,
+        connect: &Connect,
+        deadline: Instant,
+    ) -> Result<(), PeerError> {
         if connect.protocol > 1 {
             let found = connect.protocol;
             return Err(PeerError::Protocol { found });
@@ -65,7 +70,7 @@ impl Connection {
         if connect.no_responders && !connect.headers {
             return Err(PeerError::NoRespondersWithoutHeaders);
         }
-        self.state = State::Connecting(Options {
+        let options = Options {
             is_verbose: connect.verbose,
             echo: match connect.echo {
                 true => Echo::Heard,
@@ -73,9 +78,12 @@ impl Connection {
             },
             takes_headers: connect.headers,
             wants_no_responders: connect.no_responders,
-        });
+        };
+        self.state = State::Connecting { options, deadline };
         self.tell(Input::Connect(Box::new(broker::Connect {
             connection: self.id,
+            entrance: self.entrance.clone(),
+            credentials: credentials(connect),
             client_identifier: String::new(),
             start: SessionStart::Clean,
             session_expiry: 0,
@@ -101,11 +109,15 @@ impl Connection {
 
     /// There is no session for the client.
     pub(super) fn turn_away(&mut self, refusal: Refusal) {
-        let error = match refusal {
-            Refusal::NotAuthorized => ServerError::AuthorizationViolation,
-            _ => ServerError::MaximumConnectionsExceeded,
+        self.peer_error = match refusal {
+            Refusal::Credentials => Some(PeerError::Credentials),
+            Refusal::NotAuthorized => Some(PeerError::NotAuthorized),
+            _ => None,
         };
-        self.say(&ServerOperation::Err(error));
+        // A limit is nobody's mistake.
+        let answer = self.peer_error.map(PeerError::answer);
+        let answer = answer.unwrap_or(ServerError::MaximumConnectionsExceeded);
+        self.say(&ServerOperation::Err(answer));
         self.state = State::Closing;
     }
 
@@ -116,3 +128,23 @@ impl Connection {
         }
     }
 }
+
+/// Who a client says it is. A token is the password of the user who is called so.
+fn credentials(connect: &Connect) -> Credentials {
+    let (user, password) = match (&connect.user, &connect.auth_token) {
+        (Some(user), _) => (user.as_str(), &connect.password),
+        (None, Some(_)) => (TOKEN_USER, &connect.auth_token),
+        (None, None) => return Credentials::None,
+    };
+    let password = password.as_deref().unwrap_or_default();
+    match user {
+        "" => Credentials::None,
+        user => Credentials::Password {
+            user: user.to_owned(),
+            password: Password::new(password.as_bytes().to_vec()),
+        },
+    }
+}
+
+/// Whose password `auth_token` is.
+const TOKEN_USER: &str = "token";

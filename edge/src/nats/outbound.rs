@@ -35,9 +35,22 @@ impl Connection {
         match event {
             Event::Deliver(delivery) => return self.deliver(established, &delivery),
             Event::Published { outcome, .. } => {
-                let request = established.requests.pop_front();
-                if let (Some(reply), Outcome::NoSubscribers) = (request, outcome) {
-                    return self.tell_no_responders(established, &reply);
+                let Some(request) = established.requests.pop_front() else {
+                    return Ok(());
+                };
+                match outcome {
+                    Outcome::Accepted => {}
+                    Outcome::NoSubscribers => {
+                        return self.tell_no_responders(established, &request.reply);
+                    }
+                    Outcome::Refused(refusal) => self.tell_refused(&request.subject, refusal),
+                }
+            }
+            Event::NotPublished { record, refusal } => {
+                let mut text = String::new();
+                let topic = TopicName::new(record.topic()).ok();
+                if let Some(subject) = subject_of(topic, &mut text) {
+                    self.tell_refused(subject, refusal);
                 }
             }
             Event::Subscribed { token, codes } => match codes.first() {
@@ -47,6 +60,8 @@ impl Connection {
             // Nobody waits for the first; the others are of QoS over 0, or of another state.
             Event::Unsubscribed { .. }
             | Event::Gone { .. }
+            | Event::Challenge { .. }
+            | Event::Authenticated { .. }
             | Event::NoteKept { .. }
             | Event::Connected(_)
             | Event::Refused(_)
@@ -110,6 +125,14 @@ impl Connection {
         self.outbound.reserve(bytes + FRAME_BYTES);
         self.say(&ServerOperation::Message(*message));
         Ok(())
+    }
+
+    /// The broker did not take a message. That the log is full says nothing to a publisher who was
+    /// promised nothing.
+    fn tell_refused(&mut self, subject: &str, refusal: Refusal) {
+        if refusal == Refusal::NotAuthorized {
+            self.refuse(ServerError::PublishPermission { subject });
+        }
     }
 
     /// The broker does not serve a filter.

@@ -30,7 +30,7 @@ impl Connection {
     pub(super) fn count(&mut self) {
         let subscriptions = match &self.state {
             State::Connected(established) => established.subscriptions.held_bytes(),
-            State::AwaitingConnect { .. } | State::Connecting(_) | State::Closing => 0,
+            State::AwaitingConnect { .. } | State::Connecting { .. } | State::Closing => 0,
         };
         let now = Held {
             inbound: self.tail.capacity(),

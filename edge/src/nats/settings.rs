@@ -14,7 +14,11 @@ pub struct Settings {
     pub server_name: String,
     /// What this run of it calls itself.
     pub server_id: String,
-    /// How long a connection may take to its CONNECT. Then it is closed. Default 10 s.
+    /// Whether INFO asks for a user and password; some clients send none unless it does. Who comes
+    /// in without is decided by the broker. Default false.
+    pub asks_for_credentials: bool,
+    /// How long a connection may take to its CONNECT, and to the end of its login. Then it is
+    /// closed. Default 10 s.
     pub connect_timeout: Duration,
     /// How long a client may be silent until it is asked for a sign of life, and until it is asked
     /// again. Default 2 min.
@@ -64,6 +68,7 @@ impl Default for Settings {
         Self {
             server_name: "edge".to_owned(),
             server_id: "edge".to_owned(),
+            asks_for_credentials: false,
             connect_timeout: Duration::from_secs(10),
             ping_interval: Duration::from_secs(120),
             ping_count_maximum: 2,

@@ -2,6 +2,7 @@
 //!
 //! Tests against mosquitto run where it is installed and say so where it is not.
 
+mod access;
 mod authority;
 mod bad_days;
 mod check;

@@ -4,6 +4,7 @@
 use sync::{Lane, Offset, Record};
 
 use super::super::Broker;
+use super::super::access::Deed;
 use super::super::event::{Delivery, DeliveryId, Event, GroupId, Output, ReaderId, SessionId};
 use super::super::group::Holder;
 use super::super::inflight::Source;
@@ -110,13 +111,15 @@ impl Broker {
     fn share_out(&mut self, id: GroupId, placed: Placed<'_>) -> bool {
         let wall = self.now.wall;
         let (lane, offset, record) = (placed.lane, placed.offset, placed.record);
+        let readers = self.groups.get(id);
+        let is_readable = readers.is_some_and(|it| self.is_readable_by(it, record.topic()));
         let Some(group) = self.groups.get_mut(id) else {
             return false;
         };
         let holder = group.holder(lane, offset);
         let is_takeable = holder.is_some_and(|holder| is_takeable(&self.registry, holder));
         let is_wanted = record.qos() > 0 && !is_expired(record, wall);
-        let is_wanted = is_wanted && group.matches(record.topic());
+        let is_wanted = is_wanted && group.matches(record.topic()) && is_readable;
         let has_room = group.room(self.settings.group_inflight_maximum) > 0;
         let cursor = &mut group.reader_mut(lane).cursor;
         if offset < cursor.delivered() {
@@ -140,7 +143,7 @@ impl Broker {
         }
         // What is taken over is in flight already.
         let member = if has_room || holder.is_some() {
-            self.pick(id, 1)
+            self.pick(id, 1, record.topic())
         } else {
             None
         };
@@ -195,6 +198,7 @@ impl Broker {
         // It may have been settled meanwhile.
         let next = session.inflight.next_shared();
         let next = next.filter(|(_, lane, offset)| session.has_room() && place == (*lane, *offset));
+        let found = found.filter(|record| session.may(Deed::Read, record.topic()));
         if let Some((delivery, ..)) = next
             && let Some(qos) = session.inflight.repeat_shared(delivery)
         {
