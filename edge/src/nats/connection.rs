@@ -32,7 +32,7 @@ pub struct Connection {
     /// session.
     pub(super) tail: Vec<u8>,
     pub(super) outbound: Vec<u8>,
-    pub(super) steps: VecDeque<Step>,
+    inputs: VecDeque<Input>,
     /// When the last whole operation came.
     last_received: Instant,
     /// Pings since then.
@@ -42,15 +42,6 @@ pub struct Connection {
     /// Bytes that the driver is writing.
     pub(super) taken_bytes: usize,
     pub(super) held: Held,
-}
-
-/// What comes next, in the order in which the client asked for it.
-#[derive(Debug)]
-pub(super) enum Step {
-    /// The broker hears something.
-    Tell(Input),
-    /// The client hears that everything before its PING was dealt with.
-    Pong,
 }
 
 #[derive(Debug)]
@@ -107,7 +98,7 @@ impl Connection {
             settings,
             tail: Vec::new(),
             outbound: Vec::new(),
-            steps: VecDeque::new(),
+            inputs: VecDeque::new(),
             last_received: now.instant,
             unanswered_pings: 0,
             peer_error: None,
@@ -201,14 +192,9 @@ impl Connection {
         self.handle_lost();
     }
 
-    /// Gives the next input for the broker. What comes of one is to be here before the next.
+    /// Gives the next input for the broker.
     pub fn poll(&mut self) -> Option<Input> {
-        loop {
-            match self.steps.pop_front()? {
-                Step::Tell(input) => return Some(input),
-                Step::Pong => self.say(&ServerOperation::Pong),
-            }
-        }
+        self.inputs.pop_front()
     }
 
     /// When [`Connection::handle_timeout`] is due; stale after any other call.
@@ -272,7 +258,7 @@ impl Connection {
 
     /// Tells the broker something.
     pub(super) fn tell(&mut self, input: Input) {
-        self.steps.push_back(Step::Tell(input));
+        self.inputs.push_back(input);
     }
 
     /// Sends an operation.

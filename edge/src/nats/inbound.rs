@@ -8,11 +8,15 @@ use wire::nats::{
 use wire::subject::Subject;
 use wire::topic::TopicName;
 
-use super::connection::{Connection, Established, Request, State, Step};
+use super::connection::{Connection, Established, Request, State};
 use super::error::PeerError;
 use super::properties::write_properties;
 use super::subscriptions::{Added, Subscriptions, topic_filter};
 use crate::broker::{Input, RetainAs, RetainHandling, SubscribeFilter, Token};
+
+/// Names the unsubscribe from nothing that a PING becomes: the broker's answer to it comes behind
+/// all that came of what the client said before.
+pub(super) const PING: Token = Token(1);
 
 impl Connection {
     pub(super) fn handle_operation(
@@ -40,7 +44,8 @@ impl Connection {
                 Ok(())
             }
             ClientOperation::Ping => {
-                self.steps.push_back(Step::Pong);
+                // It says that all before it was dealt with, so it goes the same way.
+                self.unsubscribe(PING, Vec::new());
                 Ok(())
             }
             ClientOperation::Pong => Ok(()),
@@ -165,12 +170,17 @@ impl Connection {
     /// Ends the broker's part of a subscription that nobody needs any more.
     pub(super) fn leave(&mut self, filter: Option<String>) {
         if let Some(filter) = filter {
-            self.tell(Input::Unsubscribe {
-                connection: self.id,
-                token: Token(0),
-                filters: vec![filter],
-            });
+            self.unsubscribe(Token(0), vec![filter]);
         }
+    }
+
+    fn unsubscribe(&mut self, token: Token, filters: Vec<String>) {
+        let connection = self.id;
+        self.tell(Input::Unsubscribe {
+            connection,
+            token,
+            filters,
+        });
     }
 
     /// Tells the maker of a request, where it wants the reply, that nobody heard it.

@@ -7,6 +7,7 @@ use wire::topic::TopicName;
 
 use super::connection::{Connection, Established, State};
 use super::error::PeerError;
+use super::inbound::PING;
 use super::properties::headers_of;
 use crate::broker::{Delivery, Event, Outcome, Refusal, Token};
 
@@ -57,6 +58,7 @@ impl Connection {
                 Some(Err(refusal)) => self.handle_refused(established, token, *refusal),
                 _ => self.confirm(established.options),
             },
+            Event::Unsubscribed { token: PING, .. } => self.say(&ServerOperation::Pong),
             // Nobody waits for the first; the others are of QoS over 0, or of another state.
             Event::Unsubscribed { .. }
             | Event::Gone { .. }
