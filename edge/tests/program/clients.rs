@@ -62,8 +62,8 @@ impl Everywhere {
     }
 }
 
-/// Fetches paho and MQTT.js; `None`, with a word about it, where that is not possible.
-fn fetched() -> Option<PathBuf> {
+/// Fetches paho, MQTT.js, nats-py and nats.js; `None`, with a word about it, where that is not possible.
+pub(crate) fn fetched() -> Option<PathBuf> {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     let script = package.join("tests/program/clients/fetch.sh");
     let output = Command::new("bash")

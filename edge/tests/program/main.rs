@@ -13,6 +13,7 @@ mod disk;
 mod line;
 mod links;
 mod memory;
+mod nats;
 mod scripted;
 mod serial;
 mod service;

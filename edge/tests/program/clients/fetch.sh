@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Fetches the clients that the tests let talk to the gateway, into target/clients: paho-mqtt from
-# PyPI and MQTT.js from npm, at the versions named here. Does nothing when they are there already.
+# Fetches the clients that the tests let talk to the gateway, into target/clients: paho-mqtt and
+# nats-py from PyPI, MQTT.js and nats.js from npm, at the versions named here. Does nothing when
+# they are there already.
 # Exit code 3: the programs that fetch them (python3 with pip, npm) are not installed.
 set -euo pipefail
 cd "$(dirname "$0")"

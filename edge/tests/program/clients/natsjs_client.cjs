@@ -1,0 +1,117 @@
+// One story of NATS clients, told with nats.js: see tests/program/nats.rs for what it stands for.
+//
+// Usage: natsjs_client.cjs NATS-ADDRESS
+// The address is host:port. Prints "kill" and waits for a line when the gateway is to be killed and
+// started again. Prints "ok" and ends with 0, or says what was wrong.
+"use strict";
+
+const assert = require("node:assert");
+const readline = require("node:readline");
+const { connect, Events, ErrorCode, headers } = require("nats");
+
+const PATIENCE = 20000;
+const servers = process.argv[2];
+
+const text = (data) => new TextDecoder().decode(data);
+
+function inTime(promise, what) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`not in time: ${what}`)), PATIENCE);
+  });
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}
+
+function messagesOf(subscription) {
+  const messages = subscription[Symbol.asyncIterator]();
+  return async () => (await inTime(messages.next(), "a message")).value;
+}
+
+async function wildcardsAndHeaders(one, two) {
+  const subscription = one.subscribe("plant.*.temp");
+  const next = messagesOf(subscription);
+  await one.flush();
+  const told = headers();
+  told.append("unit", "C");
+  told.append("unit", "K");
+  two.publish("plant.line1.temp", "21.5", { headers: told });
+  const message = await next();
+  assert.deepEqual([message.subject, text(message.data)], ["plant.line1.temp", "21.5"]);
+  assert.deepEqual(message.headers.values("unit"), ["C", "K"]);
+  subscription.unsubscribe();
+}
+
+async function queueGroup(one, two) {
+  const members = [one, two].map((nc) => nc.subscribe("work.*", { queue: "workers" }));
+  await one.flush();
+  await two.flush();
+  for (let number = 0; number < 20; number += 1) one.publish("work.a", `${number}`);
+  await one.flush();
+  await two.flush();
+  assert.deepEqual(members.map((member) => member.getReceived()), [10, 10]);
+  members.forEach((member) => member.unsubscribe());
+}
+
+async function requests(one, two) {
+  const service = two.subscribe("service", {
+    callback: (_, message) => message.respond(`answer to ${text(message.data)}`),
+  });
+  await two.flush();
+  for (const noMux of [false, true]) {
+    const answer = await one.request("service", "1", { timeout: PATIENCE, noMux });
+    assert.equal(text(answer.data), "answer to 1");
+  }
+  service.unsubscribe();
+  await two.flush();
+  for (const noMux of [false, true]) {
+    await assert.rejects(one.request("service", "2", { timeout: PATIENCE, noMux }), {
+      code: ErrorCode.NoResponders,
+    });
+  }
+}
+
+async function large(one, two) {
+  const next = messagesOf(one.subscribe("large", { max: 3 }));
+  await one.flush();
+  const payload = new Uint8Array(1 << 20).map((_, at) => at);
+  for (let time = 0; time < 3; time += 1) {
+    two.publish("large", payload);
+    assert.deepEqual((await next()).data, payload);
+  }
+}
+
+async function reconnect(one, two) {
+  const next = messagesOf(one.subscribe("again.*"));
+  await one.flush();
+  const back = [one, two].map(async (nc) => {
+    for await (const status of nc.status()) if (status.type === Events.Reconnect) return;
+  });
+  console.log("kill");
+  const lines = readline.createInterface({ input: process.stdin });
+  await new Promise((resolve) => lines.once("line", resolve));
+  lines.close();
+  await inTime(Promise.all(back), "the reconnect");
+  await one.flush();
+  two.publish("again.a", "1");
+  assert.equal(text((await next()).data), "1");
+}
+
+async function main() {
+  const options = { servers, reconnectTimeWait: 100, maxReconnectAttempts: -1, timeout: PATIENCE };
+  const [one, two] = [await connect(options), await connect(options)];
+  await wildcardsAndHeaders(one, two);
+  await queueGroup(one, two);
+  await requests(one, two);
+  await large(one, two);
+  await reconnect(one, two);
+  await one.drain();
+  await two.close();
+}
+
+main().then(
+  () => console.log("ok"),
+  (error) => {
+    console.error(error);
+    process.exit(1);
+  },
+);
