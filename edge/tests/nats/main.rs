@@ -2,6 +2,7 @@
 //! beside them.
 #![expect(clippy::unwrap_used, reason = "a test that can not go on fails")]
 
+mod access;
 mod limits;
 mod one_data_set;
 mod opening;

@@ -3,9 +3,14 @@
 
 use std::num::NonZeroU16;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
-use edge::broker::{self, Broker, ConnectionId, Event, Input, ListenerId, Output, Stored};
+use edge::broker::{
+    self, AccessInput, Broker, ConnectionId, Event, Input, ListenerId, Output, Password, Policy,
+    Stored, Verdict,
+};
+use edge::password::Secret;
 use edge::{mqtt, nats};
 use sync::{Change, Instant, Lane, Now, Offset, WallTime};
 use wire::mqtt::property::{Properties, Property, PropertySet, PropertyWriter};
@@ -27,6 +32,8 @@ pub(crate) struct World {
     /// Changes that were to be made durable.
     pub(crate) changes: Vec<Change>,
     head: u64,
+    /// Passwords whose hash is not computed yet.
+    checks: Vec<(ConnectionId, Arc<Secret>, Password)>,
     settings: Rc<nats::Settings>,
     clients: Vec<Client>,
 }
@@ -67,6 +74,7 @@ impl World {
             broker: Broker::new(broker, Stored::default(), now),
             changes: Vec::new(),
             head: 0,
+            checks: Vec::new(),
             settings: Rc::new(nats),
             clients: Vec::new(),
         }
@@ -287,6 +295,29 @@ impl World {
         }
     }
 
+    /// Changes who may do what.
+    pub(crate) fn rule(&mut self, policy: Policy) {
+        let policies = AccessInput::Policies(vec![policy]);
+        self.broker.handle(self.now, Input::Access(policies));
+        self.run();
+    }
+
+    /// Computes the hashes that wait.
+    pub(crate) fn finish_checks(&mut self) {
+        for (connection, secret, password) in std::mem::take(&mut self.checks) {
+            let verdict = match secret.matches(password.as_bytes()) {
+                true => Verdict::Right,
+                false => Verdict::Wrong,
+            };
+            let verified = AccessInput::Verified {
+                connection,
+                verdict,
+            };
+            self.broker.handle(self.now, Input::Access(verified));
+            self.run();
+        }
+    }
+
     fn next_id(&self) -> ConnectionId {
         ConnectionId {
             index: u32::try_from(self.clients.len()).unwrap(),
@@ -369,6 +400,11 @@ impl World {
                 self.broker
                     .handle(self.now, Input::Committed { ticket, place });
             }
+            Output::Verify {
+                connection,
+                secret,
+                password,
+            } => self.checks.push((connection, secret, password)),
             other => panic!("no scenario here has {other:?}"),
         }
     }
