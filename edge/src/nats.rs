@@ -20,4 +20,4 @@ mod subscriptions;
 pub use connection::Connection;
 pub use error::PeerError;
 pub use opening::Ends;
-pub use settings::Settings;
+pub use settings::{Settings, Tls};

@@ -100,7 +100,8 @@ pub(super) fn open(listeners: &[limits::Listener]) -> Result<Vec<Listener>, Gate
             (Some(_), Protocol::Mqtt) => ", TLS",
             (None, Protocol::Websocket) => ", WebSocket",
             (Some(_), Protocol::Websocket) => ", WebSocket over TLS",
-            (_, Protocol::Nats) => ", NATS",
+            (None, Protocol::Nats) => ", NATS",
+            (Some(_), Protocol::Nats) => ", NATS over TLS",
         };
         let (host, port) = match &address {
             Address::Tcp(address) => (address.ip().to_string(), address.port()),
@@ -205,10 +206,11 @@ fn welcome_in_layers(
     stream: Async<TcpStream>,
     peer: SocketAddr,
 ) {
-    let layers = layered::Layers {
+    let mut layers = layered::Layers {
         tls: serving.certificates.of(listener.id),
         has_websocket: listener.has_websocket,
         names_clients: listener.names_clients,
+        words: Vec::new(),
     };
     if layers.are_none() {
         let link = || socket::link(stream, &serving.buffer);
@@ -218,6 +220,11 @@ fn welcome_in_layers(
     let Some(place) = listener.admit(&shared, Some(peer.ip())) else {
         return;
     };
+    let said = shared
+        .core
+        .borrow_mut()
+        .take_outbound(shared.now(), place.0, Vec::new());
+    layers.words = said.unwrap_or_default();
     let link = layered::link(stream, &serving.buffer, layers);
     let turnstile = serving.turnstile.clone();
     let task = open_and_serve(shared, place, link, turnstile, peer);

@@ -19,7 +19,7 @@ use super::error::GatewayError;
 use super::terms::{self, Protocol, Terms};
 use super::{shown, wall_time};
 use crate::broker::{self, AccessInput, Broker, Input, Policy, Stored};
-use crate::config::{self, Cloud};
+use crate::config::{self, ClientCertificate, Cloud};
 use crate::guard;
 use crate::limits::{self, Address, DOWNLINK_WINDOW, Limits, UNCONFIRMED};
 use crate::log::{self, Folder, LaneLimits, LogError, Opened, Overflow, Reader, Report};
@@ -356,6 +356,7 @@ fn terms(limits: &Limits, seed: u64) -> Terms {
             config::Protocol::Nats => Protocol::Nats(Rc::new(nats::Settings {
                 message_bytes_maximum: listener.packet_bytes as usize,
                 asks_for_credentials: listener.password_file.is_some(),
+                tls: nats_tls(listener),
                 server_id: format!("{seed:016X}"),
                 memory: shared.memory.clone(),
                 ..nats_settings(limits)
@@ -379,6 +380,15 @@ fn mqtt_settings(limits: &Limits) -> mqtt::Settings {
         outbound_total_bytes_maximum: limits.outbound_total_bytes,
         outbound_alias_bytes_maximum: limits.alias_bytes,
         ..mqtt::Settings::default()
+    }
+}
+
+fn nats_tls(listener: &limits::Listener) -> nats::Tls {
+    let asked = listener.tls.as_ref().map(|tls| tls.client_certificate);
+    match asked {
+        None => nats::Tls::None,
+        Some(ClientCertificate::Required) => nats::Tls::Verified,
+        Some(ClientCertificate::None | ClientCertificate::Optional) => nats::Tls::Required,
     }
 }
 

@@ -285,10 +285,6 @@ impl Check<'_> {
                 let found = format!("nats for {address}");
                 return self.refuse(key, found, "mqtt");
             }
-            Protocol::Nats if listener.tls.is_some() => {
-                let found = format!("certificates for {address}, where protocol = \"nats\"");
-                return self.refuse("listener.tls", found, "none: it is served for MQTT only");
-            }
             Protocol::Mqtt | Protocol::Websocket | Protocol::Nats => {}
         }
         let Some(tls) = &listener.tls else {
@@ -547,11 +543,6 @@ mod tests {
             (
                 "address = \"serial:/a\"\nprotocol = \"nats\"\n".to_owned(),
                 "listener.protocol: found nats for serial:/a, allowed is mqtt",
-            ),
-            (
-                format!("address = \"127.0.0.1:1\"\nprotocol = \"nats\"\n{TLS}"),
-                "listener.tls: found certificates for 127.0.0.1:1, where protocol = \"nats\", \
-                 allowed is none: it is served for MQTT only",
             ),
             (
                 format!("address = \"serial:/a\"\n{TLS}"),

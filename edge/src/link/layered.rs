@@ -5,6 +5,7 @@
 //! ```
 //!
 //! Both halves share the layers, since each may have to send: reading answers handshakes and pings.
+//! Where the protocol says something before TLS begins, that leaves first, in the clear.
 //! An idle link holds no buffer of ours; what waits for the socket is at most one chunk and the
 //! answers of the layers, of which none is given before the last has left. The end of the socket
 //! without the layers' own goodbye is an error: the link was lost, or cut off by somebody.
@@ -31,6 +32,8 @@ pub(crate) struct Layers {
     pub(crate) has_websocket: bool,
     /// Whether the client's certificate says who it is.
     pub(crate) names_clients: bool,
+    /// What is said before TLS begins.
+    pub(crate) words: Vec<u8>,
 }
 
 impl Layers {
@@ -71,6 +74,8 @@ struct State {
 pub(crate) struct Reader {
     link: Rc<Link>,
     held: Held,
+    /// Until the layers are opened.
+    words: Vec<u8>,
 }
 
 /// The writing half.
@@ -103,6 +108,7 @@ pub(crate) fn link(
     let reader = Reader {
         link: link.clone(),
         held,
+        words: layers.words,
     };
     (reader, Writer { link })
 }
@@ -114,6 +120,8 @@ impl Reader {
     /// # Errors
     /// When the client does not keep to the protocols, is not who it should be, or leaves.
     pub(crate) async fn open(&mut self, turnstile: &Turnstile) -> io::Result<Option<Box<str>>> {
+        let words = std::mem::take(&mut self.words);
+        self.link.say_in_the_clear(&words).await?;
         while self.link.is_shaking_hands() {
             self.link.wait().await?;
             turnstile.pass(|| self.advance()).await?;
@@ -235,6 +243,15 @@ impl Link {
         let name = tls::common_name(chain);
         name.map(Some)
             .ok_or_else(|| invalid("the client's certificate has no common name"))
+    }
+
+    async fn say_in_the_clear(&self, mut words: &[u8]) -> io::Result<()> {
+        while !words.is_empty() {
+            let write = |mut socket: &TcpStream| socket.write(words);
+            let count = self.stream.write_with(write).await?;
+            words = &words[count..];
+        }
+        Ok(())
     }
 
     /// Waits until there is something to read, and sends what waits to be sent.
@@ -456,6 +473,7 @@ mod tests {
             tls: Some(server),
             has_websocket: false,
             names_clients: false,
+            words: Vec::new(),
         };
         link_with(layers, move |stream| {
             let name = ServerName::try_from("gateway").expect("a name");
@@ -580,6 +598,7 @@ mod tests {
             tls: None,
             has_websocket: true,
             names_clients: false,
+            words: Vec::new(),
         };
         let ((mut reader, writer), client) = link_with(layers, |mut client| {
             let request = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\

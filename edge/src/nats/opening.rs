@@ -7,6 +7,7 @@ use wire::nats::{Connect, Info, ServerError, ServerOperation};
 
 use super::connection::{Connection, Established, State};
 use super::error::PeerError;
+use super::settings::Tls;
 use super::subscriptions::Subscriptions;
 use crate::broker::{self, Connected, Credentials, Echo, Input, Password, Refusal, SessionStart};
 
@@ -52,6 +53,8 @@ impl Connection {
             client_id: Some(u64::from(id.generation) << 32 | u64::from(id.index)),
             client_ip: ends.client_ip.clone(),
             auth_required: self.settings.asks_for_credentials,
+            tls_required: self.settings.tls != Tls::None,
+            tls_verify: self.settings.tls == Tls::Verified,
             ..Info::default()
         };
         self.say(&ServerOperation::Info(Box::new(info)));

@@ -17,6 +17,9 @@ pub struct Settings {
     /// Whether INFO asks for a user and password; some clients send none unless it does. Who comes
     /// in without is decided by the broker. Default false.
     pub asks_for_credentials: bool,
+    /// Whether TLS begins behind INFO, and whether the client needs a certificate for it. Default
+    /// none.
+    pub tls: Tls,
     /// How long a connection may take to its CONNECT, and to the end of its login. Then it is
     /// closed. Default 10 s.
     pub connect_timeout: Duration,
@@ -51,6 +54,17 @@ pub struct Settings {
     pub memory: Rc<Memory>,
 }
 
+/// What a client has to do behind INFO.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tls {
+    /// Go on.
+    None,
+    /// Begin TLS.
+    Required,
+    /// Begin TLS with a certificate of its own.
+    Verified,
+}
+
 impl Settings {
     /// What is taken of one operation.
     pub(super) const fn limits(&self) -> Limits {
@@ -69,6 +83,7 @@ impl Default for Settings {
             server_name: "edge".to_owned(),
             server_id: "edge".to_owned(),
             asks_for_credentials: false,
+            tls: Tls::None,
             connect_timeout: Duration::from_secs(10),
             ping_interval: Duration::from_secs(120),
             ping_count_maximum: 2,

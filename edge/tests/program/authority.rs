@@ -135,6 +135,11 @@ pub(crate) fn tls_stream(address: SocketAddr, config: ClientConfig) -> TlsStream
     let stream = TcpStream::connect(address).expect("a gateway that takes connections");
     let wait = stream.set_read_timeout(Some(PATIENCE));
     wait.expect("a socket has time-outs");
+    tls_over(stream, config)
+}
+
+/// Goes on with TLS, and leaves the handshake to the first use.
+pub(crate) fn tls_over(stream: TcpStream, config: ClientConfig) -> TlsStream {
     let name = ServerName::try_from("127.0.0.1").expect("an address");
     let session = ClientConnection::new(Arc::new(config), name).expect("a configuration");
     StreamOwned::new(session, stream)

@@ -2,7 +2,7 @@
 //!
 //! nats-py and nats.js tell the same story: two clients subscribe with wildcards, share a queue
 //! group, ask each other and nobody, send headers and the largest payload, and come back with their
-//! subscriptions after the gateway was killed. In nats-py's story there is a device besides, which
+//! subscriptions after the gateway was killed; all of it in the clear, and through TLS. In nats-py's story there is a device besides, which
 //! speaks MQTT 5: it is heard, it asks, and it is asked.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -11,8 +11,9 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use super::authority::{Authority, tls_over};
 use super::clients::fetched;
-use super::support::{Gateway, PATIENCE, Tool, free_port, run, skip, stderr};
+use super::support::{Gateway, PATIENCE, Tool, free_port, skip};
 
 /// A gateway that speaks NATS on a port that stays the same.
 fn start(more: &str) -> (Gateway, SocketAddr) {
@@ -23,16 +24,34 @@ fn start(more: &str) -> (Gateway, SocketAddr) {
     (gateway, address)
 }
 
-/// Lets a client tell its story.
+/// Lets a client tell its story, in the clear and through TLS.
 fn tell(interpreter: &str, script: &str) {
     let Some(folder) = fetched() else { return };
-    let (mut gateway, address) = start("");
+    let authority = Authority::new("ours");
+    let ca = authority.ca.to_str().expect("a plain path");
+    tell_over(interpreter, script, &folder, start(""), &[]);
+    let gateway = start(&authority.server().section(""));
+    tell_over(interpreter, script, &folder, gateway, &[ca]);
+}
+
+fn tell_over(
+    interpreter: &str,
+    script: &str,
+    folder: &Path,
+    (mut gateway, address): (Gateway, SocketAddr),
+    more: &[&str],
+) {
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/program/clients");
     let mut child = Command::new(interpreter)
         .env("PYTHONPATH", folder.join("python"))
         .env("NODE_PATH", folder.join("node/node_modules"))
         .arg(scripts.join(script))
-        .args([address.to_string(), gateway.address.to_string()])
+        .args([
+            // The name that is in the certificate.
+            format!("localhost:{}", address.port()),
+            gateway.address.to_string(),
+        ])
+        .args(more)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -227,14 +246,30 @@ fn mosquitto_and_a_service_hear_each_other() {
 }
 
 #[test]
-fn certificates_for_nats_are_refused_in_words() {
+fn info_in_the_clear_says_that_tls_begins_and_a_certificate_says_who_the_user_is() {
+    let authority = Authority::new("ours");
+    let section = authority.server().section(&format!(
+        "client_ca_file = '{}'\nclient_certificate = \"required\"\n\
+         identity_as_user = \"common-name\"\n",
+        authority.ca.display()
+    ));
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let file = folder.path().join("gateway.toml");
-    let text = "[gateway]\ndata = \"data\"\n[[listener]]\naddress = \"127.0.0.1:0\"\n\
-                protocol = \"nats\"\n[listener.tls]\ncertificate_file = \"c\"\nkey_file = \"k\"\n";
-    std::fs::write(&file, text).expect("a writable folder");
-    let output = run(&["check", "--config", file.to_str().expect("a plain path")]);
-    assert_eq!(output.status.code(), Some(2));
-    let words = "listener.tls: found certificates for 127.0.0.1:0, where protocol = \"nats\"";
-    assert!(stderr(&output).contains(words), "{}", stderr(&output));
+    let list = folder.path().join("list");
+    std::fs::write(&list, "user sensor-7\ntopic readwrite own/#\n").expect("a writable folder");
+    let (_gateway, address) = start(&format!("acl_file = '{}'\n{section}", list.display()));
+    let mut client = Plain::connect(address);
+    let info = client.line();
+    assert!(
+        info.contains("\"tls_required\":true,\"tls_verify\":true"),
+        "{info}"
+    );
+    let config = authority.trusting_client(Some(&authority.client("sensor-7", 7)));
+    let socket = client.stream.into_inner();
+    let mut client = Plain {
+        stream: BufReader::new(tls_over(socket, config)),
+    };
+    client.say("CONNECT {\"verbose\":false}\r\nSUB > 1\r\nPUB other 0\r\n\r\nPUB own.a 0\r\n\r\n");
+    let refused = "-ERR 'Permissions Violation for Publish to \"other\"'\r\n";
+    assert_eq!(client.line(), refused);
+    assert_eq!(client.line(), "MSG own.a 1 0\r\n");
 }

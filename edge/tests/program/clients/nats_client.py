@@ -1,13 +1,14 @@
 """One story of NATS clients, told with nats-py, and with paho for the device in it: see
 tests/program/nats.rs for what it stands for.
 
-Usage: nats_client.py NATS-ADDRESS MQTT-ADDRESS
+Usage: nats_client.py NATS-ADDRESS MQTT-ADDRESS [CA]
 Addresses are host:port. Prints "kill" and waits for a line when the gateway is to be killed and
 started again. Prints "ok" and ends with 0, or says what was wrong.
 """
 
 import asyncio
 import queue
+import ssl
 import sys
 
 import nats
@@ -18,6 +19,7 @@ from paho.mqtt.properties import Properties
 
 PATIENCE = 20
 NATS, MQTT = sys.argv[1], sys.argv[2]
+TLS = {"tls": ssl.create_default_context(cafile=sys.argv[3])} if len(sys.argv) > 3 else {}
 
 
 class Device:
@@ -171,6 +173,7 @@ async def main():
             reconnect_time_wait=0.1,
             max_reconnect_attempts=-1,
             reconnected_cb=reconnected,
+            **TLS,
         )
         back[nc] = event
         return nc

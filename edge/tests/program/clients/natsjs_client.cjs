@@ -1,7 +1,7 @@
 // One story of NATS clients, told with nats.js: see tests/program/nats.rs for what it stands for.
 //
-// Usage: natsjs_client.cjs NATS-ADDRESS
-// The address is host:port. Prints "kill" and waits for a line when the gateway is to be killed and
+// Usage: natsjs_client.cjs NATS-ADDRESS MQTT-ADDRESS [CA]
+// Addresses are host:port; the second is not used. Prints "kill" and waits for a line when the gateway is to be killed and
 // started again. Prints "ok" and ends with 0, or says what was wrong.
 "use strict";
 
@@ -10,7 +10,8 @@ const readline = require("node:readline");
 const { connect, Events, ErrorCode, headers } = require("nats");
 
 const PATIENCE = 20000;
-const servers = process.argv[2];
+const [servers, , caFile] = process.argv.slice(2);
+const tls = caFile ? { tls: { caFile } } : {};
 
 const text = (data) => new TextDecoder().decode(data);
 
@@ -97,7 +98,7 @@ async function reconnect(one, two) {
 }
 
 async function main() {
-  const options = { servers, reconnectTimeWait: 100, maxReconnectAttempts: -1, timeout: PATIENCE };
+  const options = { servers, reconnectTimeWait: 100, maxReconnectAttempts: -1, timeout: PATIENCE, ...tls };
   const [one, two] = [await connect(options), await connect(options)];
   await wildcardsAndHeaders(one, two);
   await queueGroup(one, two);
