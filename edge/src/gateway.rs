@@ -4,6 +4,7 @@
 //! writer, and the bridge. They talk through bounded channels. The gateway promises to be gone two
 //! seconds after SIGTERM, whatever the disk and the cloud do.
 
+mod addresses;
 mod committer;
 mod core;
 mod disk;
@@ -28,7 +29,7 @@ use sync::{Instant, Now, WallTime};
 use tracing::{info, warn};
 
 use self::core::{Core, Wakes};
-pub(crate) use self::core::{Progress, Push};
+pub(crate) use self::core::{Place, Progress, Push};
 use self::disk::{Answer, Disk, Request};
 pub use self::error::GatewayError;
 pub(crate) use self::peers::Signals;
@@ -183,7 +184,10 @@ async fn accept(
             }
         };
         was_failing = false;
-        let place = shared.core.borrow_mut().accept(shared.now());
+        let place = shared
+            .core
+            .borrow_mut()
+            .accept(shared.now(), Some(peer.ip()));
         if let Some(place) = place {
             clients
                 .spawn(serve(shared.clone(), place, (reader, writer), peer))

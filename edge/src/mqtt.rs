@@ -16,6 +16,7 @@ mod inflight;
 mod memory;
 mod opening;
 mod outbound;
+mod pace;
 mod room;
 mod settings;
 

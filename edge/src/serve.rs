@@ -12,7 +12,7 @@ use smol::Timer;
 use smol::future::FutureExt as _;
 
 use crate::broker::ConnectionId;
-use crate::gateway::{Progress, Push, Shared, Signals};
+use crate::gateway::{Place, Progress, Push, Shared, Signals};
 use crate::link::Finish;
 
 /// How long a peer may take to close its side after ours.
@@ -26,14 +26,15 @@ const SPARE_BYTES: usize = 16 << 10;
 /// Serves a link whose connection has a place in the core, and gives the place back.
 pub(crate) async fn serve<R: BufRead, W: Write<Error = R::Error> + Finish>(
     gateway: Rc<Shared>,
-    (id, signals): (ConnectionId, Rc<Signals>),
+    place: Place,
     (mut reader, mut writer): (R, W),
     name: impl Display,
 ) where
     R::Error: Display,
 {
-    let read = read(&gateway, id, &signals, &mut reader);
-    let write = write(&gateway, id, &signals, &mut writer);
+    let (id, signals) = (place.id, &*place.signals);
+    let read = read(&gateway, id, signals, &mut reader);
+    let write = write(&gateway, id, signals, &mut writer);
     let abandon = async {
         signals.abandon.wait().await;
         Ok(())
@@ -47,6 +48,8 @@ pub(crate) async fn serve<R: BufRead, W: Write<Error = R::Error> + Finish>(
         }
         Err(error) => tracing::debug!("{name}: {error}"),
     }
+    drop((reader, writer));
+    gateway.core.borrow_mut().left(&place);
 }
 
 /// Takes what the peer still sends, unread: closing a link with unread bytes makes the system cut

@@ -39,9 +39,11 @@ pub enum Refusal {
     ClientIdentifier,
     /// [`super::Settings::subscription_count_maximum`] is reached.
     Subscriptions,
+    /// The filter is not one.
+    Filter,
     /// The filter is longer than [`super::Settings::filter_bytes_maximum`], or has more levels than
     /// `filter_level_maximum`.
-    Filter,
+    FilterTooLarge,
     /// [`super::Settings::session_bytes_maximum`] is reached.
     SessionBytes,
     /// Shared subscriptions are not served.
@@ -64,7 +66,8 @@ impl fmt::Display for Refusal {
             Self::Sessions => "no session is left below the limit",
             Self::ClientIdentifier => "client identifier is longer than the limit",
             Self::Subscriptions => "no subscription is left below the limit",
-            Self::Filter => "topic filter is longer or has more levels than the limit",
+            Self::Filter => "topic filter is not one",
+            Self::FilterTooLarge => "topic filter is longer or has more levels than the limit",
             Self::SessionBytes => "no room for filters and wills is left below the limit",
             Self::SharedSubscription => "shared subscriptions are not served",
             Self::Retained => "no room for retained messages is left below the limit",

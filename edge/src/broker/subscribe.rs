@@ -134,7 +134,7 @@ impl Broker {
         let settings = &self.settings;
         let has_more_levels = parsed.levels().count() > settings.filter_level_maximum;
         if filter.len() > settings.filter_bytes_maximum || has_more_levels {
-            return Err(Refusal::Filter);
+            return Err(Refusal::FilterTooLarge);
         }
         if is_new && session.subscriptions.len() >= settings.subscription_count_maximum {
             return Err(Refusal::Subscriptions);

@@ -5,6 +5,7 @@
 //! wait (sockets, the disk, the cloud) belongs to the tasks around it.
 
 mod commits;
+mod doors;
 mod reading;
 
 use std::collections::VecDeque;
@@ -14,14 +15,16 @@ use std::time::Duration;
 use sync::{Instant, Lane, Now, Offset, PerLane};
 use tracing::warn;
 
+pub(super) use self::doors::Doors;
+pub(crate) use self::doors::Place;
 use super::committer::{Committer, Owner};
 use super::disk::Request;
-use super::peers::{Peer, Peers, Signals};
+use super::peers::{Peer, Peers};
 use super::quiet::Quiet;
 use super::signal::Signal;
-use crate::broker::{Broker, ConnectionId, Event, Input, ListenerId, Output, SessionId};
+use crate::broker::{Broker, ConnectionId, Event, Input, Output, SessionId};
 use crate::log::{Budget, Reader, Reason};
-use crate::mqtt::{self, Connection};
+use crate::mqtt;
 use crate::uplink::{Uplink, Wish};
 
 /// Wakes the tasks around the core.
@@ -48,7 +51,7 @@ pub(crate) struct Core {
     pub(crate) wakes: Rc<Wakes>,
     peers: Peers,
     mqtt: Rc<mqtt::Settings>,
-    connection_limit: usize,
+    doors: Doors,
     fetches: VecDeque<Fetch>,
     touched: Vec<ConnectionId>,
     held_back: Vec<ConnectionId>,
@@ -104,7 +107,7 @@ impl Core {
         reader: Reader,
         uplink: Option<Uplink>,
         mqtt: mqtt::Settings,
-        connection_limit: usize,
+        doors: Doors,
     ) -> Self {
         Self {
             broker,
@@ -115,7 +118,7 @@ impl Core {
             wakes: Rc::default(),
             peers: Peers::default(),
             mqtt: Rc::new(mqtt),
-            connection_limit,
+            doors,
             fetches: VecDeque::new(),
             touched: Vec::new(),
             held_back: Vec::new(),
@@ -124,24 +127,6 @@ impl Core {
             is_refusing: false,
             quiet: Quiet::default(),
         }
-    }
-
-    /// A link was accepted. `None` when there is no place left: drop the link.
-    pub(crate) fn accept(&mut self, now: Now) -> Option<(ConnectionId, Rc<Signals>)> {
-        if self.peers.count() >= self.connection_limit {
-            if let Some(times) = self.quiet.may_say(now.instant, "connections") {
-                warn!(
-                    "connection refused: all {} are in use{times}",
-                    self.connection_limit
-                );
-            }
-            return None;
-        }
-        let settings = self.mqtt.clone();
-        Some(
-            self.peers
-                .insert(|id| Connection::new(id, settings, ListenerId::default(), now)),
-        )
     }
 
     /// Bytes came from a client. [`Core::go_on`] deals with them.

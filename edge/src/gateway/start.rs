@@ -8,7 +8,7 @@ use sync::{Engine, Epoch, Lane, LaneExtent, Now, Origin, PerLane, Start, Table};
 use tracing::{info, warn};
 
 use super::committer::{self, Committer};
-use super::core::Core;
+use super::core::{Core, Doors};
 use super::disk::Disk;
 use super::error::GatewayError;
 use super::{shown, wall_time};
@@ -65,14 +65,15 @@ pub(super) fn start(limits: &Limits) -> Result<Started, GatewayError> {
     );
     let disk = Disk::start(writer).map_err(GatewayError::Thread)?;
     let committer = Committer::new(committer_settings(limits));
-    let connections = limits.section.connections;
+    let section = &limits.section;
+    let doors = Doors::new(section.connections, section.connections_per_address);
     let core = Core::new(
         broker,
         committer,
         reader,
         uplink,
         mqtt_settings(limits),
-        connections,
+        doors,
     );
     Ok(Started { core, disk, bridge })
 }
@@ -285,6 +286,8 @@ fn broker_settings(limits: &Limits, seed: u64) -> broker::Settings {
     broker::Settings {
         session_count_maximum: section.sessions,
         subscription_count_maximum: section.subscriptions_per_session,
+        filter_level_maximum: section.filter_levels,
+        filter_bytes_maximum: section.filter_bytes,
         session_bytes_maximum: limits.session_bytes,
         session_expiry_maximum: section.session_expiry_seconds,
         inflight_maximum: section.inflight_count,
@@ -307,6 +310,11 @@ fn mqtt_settings(limits: &Limits) -> mqtt::Settings {
         connect_timeout: Duration::from_secs(section.connect_timeout_seconds),
         packet_bytes_maximum: section.packet_bytes,
         receive_maximum: section.inflight_count,
+        topic_bytes_maximum: section.topic_bytes,
+        topic_level_maximum: section.topic_levels,
+        filter_count_maximum: section.subscriptions_per_session,
+        publishes_per_second: section.publishes_per_second,
+        publish_burst: section.publish_burst,
         outbound_bytes_maximum: limits.outbound_bytes,
         inbound_total_bytes_maximum: limits.inbound_total_bytes,
         outbound_total_bytes_maximum: limits.outbound_total_bytes,

@@ -8,6 +8,7 @@ use super::PeerError;
 #[derive(Debug, Default)]
 pub(super) struct Aliases {
     topics: Vec<Box<str>>,
+    held_bytes: usize,
 }
 
 impl Aliases {
@@ -30,9 +31,16 @@ impl Aliases {
             self.topics.resize(at + 1, Box::default());
         }
         if *self.topics[at] != *topic.as_str() {
+            self.held_bytes += topic.as_str().len();
+            self.held_bytes -= self.topics[at].len();
             self.topics[at] = topic.as_str().into();
         }
         Ok(())
+    }
+
+    /// What the topics take, in bytes.
+    pub(super) const fn held_bytes(&self) -> usize {
+        self.held_bytes
     }
 
     /// Finds the topic of an alias.
@@ -70,6 +78,7 @@ mod tests {
         );
         aliases.assign(3, topic("b"), 3).unwrap();
         assert_eq!(aliases.topic(3, 3), Ok("b"));
+        assert_eq!(aliases.held_bytes(), 1);
         let too_high = PeerError::TopicAlias { found: 4, limit: 3 };
         assert_eq!(aliases.assign(4, topic("a"), 3), Err(too_high));
         assert_eq!(aliases.topic(4, 3), Err(too_high));

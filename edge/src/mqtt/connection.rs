@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! awaiting connect -> connecting  CONNECT
-//! awaiting connect -> closing     anything else, or the deadline
+//! awaiting connect -> closing     anything else, or the deadline; turned away, with CONNACK
 //! connecting       -> connected   the broker has the session; CONNACK
 //! connecting       -> closing     the broker refuses; CONNACK with the reason
 //! connected        -> closing     DISCONNECT, a peer's mistake, silence, taken over
@@ -24,6 +24,7 @@ use super::greeting::{Greeting, connect_reason, refuse};
 use super::inbound::Step;
 use super::inflight::{Answers, Inflight};
 use super::memory::Held;
+use super::pace::Allowance;
 use crate::broker::{CloseReason, ConnectionId, Entrance, Event, Input, ListenerId};
 
 /// The MQTT state of one connected byte stream.
@@ -35,7 +36,7 @@ pub struct Connection {
     pub(super) state: State,
     /// The beginning of a packet whose end has not come, or packets that are held back.
     pub(super) tail: Vec<u8>,
-    /// Whether whole packets in the tail wait for answers to earlier ones.
+    /// Whether whole packets in the tail wait: for answers to earlier ones, or for their time.
     is_holding_back: bool,
     pub(super) outbound: Vec<u8>,
     pub(super) inputs: VecDeque<Input>,
@@ -50,7 +51,11 @@ pub struct Connection {
 
 #[derive(Debug)]
 pub(super) enum State {
-    AwaitingConnect { deadline: Instant },
+    AwaitingConnect {
+        deadline: Instant,
+        /// What is answered, if there is no place for the client.
+        refusal: Option<PeerError>,
+    },
     Connecting(Box<Greeting>),
     Connected(Box<Established>),
     Closing,
@@ -73,12 +78,15 @@ pub(super) struct Established {
     pub(super) answers: Answers,
     /// Publishes of this connection whose exchange is not over.
     pub(super) unanswered: u16,
+    pub(super) allowance: Allowance,
     /// Properties that go on to subscribers; kept for its capacity.
     pub(super) forwarded: Vec<u8>,
 }
 
-/// A tail larger than this gives its memory back when it is used up.
-const TAIL_BYTES_KEPT: usize = 1024;
+/// A buffer larger than this gives its memory back when it is used up.
+pub(super) const BYTES_KEPT: usize = 1024;
+/// How long a client for which there is no place may take to its CONNECT.
+const TURNED_AWAY_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Connection {
     /// Starts with an accepted link, waiting for CONNECT.
@@ -92,6 +100,7 @@ impl Connection {
             },
             state: State::AwaitingConnect {
                 deadline: now.instant + settings.connect_timeout,
+                refusal: None,
             },
             settings,
             tail: Vec::new(),
@@ -105,6 +114,15 @@ impl Connection {
             taken_bytes: 0,
             held: Held::default(),
         }
+    }
+
+    /// Ends with the answer to CONNECT: there is no place for the client. Call it before the first
+    /// bytes, for a few links at a time.
+    pub fn handle_no_place(&mut self, now: Now) {
+        self.state = State::AwaitingConnect {
+            deadline: now.instant + TURNED_AWAY_TIMEOUT.min(self.settings.connect_timeout),
+            refusal: Some(PeerError::TurnedAway),
+        };
     }
 
     /// Notes who the link's certificate says the client is. Call it before the first bytes.
@@ -164,12 +182,13 @@ impl Connection {
     /// connections is precise enough.
     pub fn handle_timeout(&mut self, now: Now) {
         match &self.state {
-            State::AwaitingConnect { deadline } if *deadline <= now.instant => {
+            State::AwaitingConnect { deadline, .. } if *deadline <= now.instant => {
                 self.fail(PeerError::ConnectTimeout);
             }
-            // Its packets wait for answers of ours.
+            // Its packets wait for answers of ours, or for their time.
             State::Connected(established) if self.is_slowed(established) => {
                 self.last_received = now.instant;
+                self.go_on(now);
             }
             State::Connected(established) => {
                 let due = established
@@ -211,10 +230,14 @@ impl Connection {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         match &self.state {
-            State::AwaitingConnect { deadline } => Some(*deadline),
-            State::Connected(established) => established
-                .patience
-                .map(|patience| self.last_received + patience),
+            State::AwaitingConnect { deadline, .. } => Some(*deadline),
+            State::Connected(established) => {
+                let patience = established.patience;
+                let silence = patience.map(|patience| self.last_received + patience);
+                let pace = established.allowance.due(&self.settings);
+                let pace = pace.filter(|_| self.is_holding_back);
+                [silence, pace].into_iter().flatten().min()
+            }
             State::Connecting(_) | State::Closing => None,
         }
     }
@@ -353,6 +376,12 @@ impl Connection {
             let Some((packet, taken)) = decoded else {
                 return Ok(());
             };
+            if matches!(packet, Packet::Publish(_))
+                && !established.allowance.take(now.instant, &self.settings)
+            {
+                self.is_holding_back = true;
+                return Ok(());
+            }
             self.handle_packet(now, established, packet)?;
             *consumed += taken;
         }
@@ -362,7 +391,7 @@ impl Connection {
         let mut tail = std::mem::take(&mut self.tail);
         let consumed = self.consume(now, &tail);
         tail.drain(..consumed);
-        if self.is_closed() || (tail.is_empty() && tail.capacity() > TAIL_BYTES_KEPT) {
+        if self.is_closed() || (tail.is_empty() && tail.capacity() > BYTES_KEPT) {
             tail = Vec::new();
         }
         self.tail = tail;
@@ -387,12 +416,17 @@ impl Connection {
         if let State::Connected(established) = &self.state
             && self.is_holding_back
             && established.answers.len() <= usize::from(self.settings.receive_maximum) / 2
+            && established
+                .allowance
+                .due(&self.settings)
+                .is_none_or(|due| due <= now.instant)
         {
             self.consume_tail(now);
+            self.count();
         }
     }
 
-    /// Whether the client's packets wait, unread or held back, for answers of ours.
+    /// Whether the client's packets wait, unread or held back, for answers of ours or their time.
     fn is_slowed(&self, established: &Established) -> bool {
         self.is_holding_back || self.waits_for_answers(established)
     }

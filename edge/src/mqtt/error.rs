@@ -33,6 +33,18 @@ pub enum PeerError {
         /// What was agreed.
         limit: u16,
     },
+    /// A topic that is longer, or has more levels, than is allowed.
+    Topic {
+        /// [`super::Settings::topic_bytes_maximum`].
+        bytes_limit: usize,
+        /// [`super::Settings::topic_level_maximum`].
+        level_limit: usize,
+    },
+    /// More filters in one packet than are allowed.
+    Filters {
+        /// [`super::Settings::filter_count_maximum`].
+        limit: usize,
+    },
     /// A topic alias above the agreed maximum.
     TopicAlias {
         /// The alias.
@@ -53,6 +65,8 @@ pub enum PeerError {
     AuthenticationMethod,
     /// An empty client identifier for a session that is to be resumed, before MQTT 5.
     ClientIdentifier,
+    /// All places are taken, or all that its address may have.
+    TurnedAway,
     /// A packet that came in part, when connections held too much of such packets together.
     Memory,
 }
@@ -65,10 +79,11 @@ impl PeerError {
             Self::Decode(error) => error.reason_code(),
             Self::KeepAliveTimeout => ReasonCode::KeepAliveTimeout,
             Self::ReceiveMaximum { .. } => ReasonCode::ReceiveMaximumExceeded,
+            Self::Topic { .. } => ReasonCode::TopicNameInvalid,
             Self::TopicAlias { .. } => ReasonCode::TopicAliasInvalid,
             Self::AuthenticationMethod => ReasonCode::BadAuthenticationMethod,
             Self::ClientIdentifier => ReasonCode::ClientIdentifierNotValid,
-            Self::Memory => ReasonCode::QuotaExceeded,
+            Self::Memory | Self::Filters { .. } | Self::TurnedAway => ReasonCode::QuotaExceeded,
             Self::ConnectTimeout
             | Self::Unexpected { .. }
             | Self::WrongStep { .. }
@@ -98,6 +113,18 @@ impl fmt::Display for PeerError {
             Self::ReceiveMaximum { limit } => {
                 write!(f, "more than {limit} unacknowledged messages")
             }
+            Self::Topic {
+                bytes_limit,
+                level_limit,
+            } => {
+                write!(
+                    f,
+                    "topic of more than {bytes_limit} bytes or {level_limit} levels"
+                )
+            }
+            Self::Filters { limit } => {
+                write!(f, "more than {limit} topic filters in one packet")
+            }
             Self::TopicAlias { found, limit } => {
                 write!(f, "topic alias {found} exceeds the limit of {limit}")
             }
@@ -109,6 +136,7 @@ impl fmt::Display for PeerError {
                 f.write_str("session expiry interval for a session that ends with its connection")
             }
             Self::AuthenticationMethod => f.write_str("authentication method is not supported"),
+            Self::TurnedAway => f.write_str("no place is left for the connection"),
             Self::Memory => {
                 f.write_str("packet came in part when there was no memory left for such packets")
             }

@@ -25,7 +25,7 @@ pub(super) struct Greeting {
 
 impl Greeting {
     /// Reads a CONNECT.
-    pub(super) fn read(connect: &Connect<'_>) -> Result<Self, PeerError> {
+    pub(super) fn read(connect: &Connect<'_>, settings: &Settings) -> Result<Self, PeerError> {
         let properties = &connect.properties;
         // [MQTT-4.12.0-1]
         if properties.authentication_method().is_some() {
@@ -34,6 +34,9 @@ impl Greeting {
         let is_new = connect.version == Version::V5;
         if connect.client_identifier.is_empty() && !connect.clean_start && !is_new {
             return Err(PeerError::ClientIdentifier);
+        }
+        if let Some(will) = &connect.will {
+            settings.admit_topic(will.topic)?;
         }
         let session_expiry = match connect.version {
             Version::V5 => properties.session_expiry_interval().unwrap_or(0),

@@ -10,6 +10,7 @@ use super::error::PeerError;
 use super::greeting::{Greeting, packet_bytes_maximum, refuse};
 use super::inbound::Step;
 use super::inflight::{Answers, Inflight, Outbound};
+use super::pace::Allowance;
 use crate::broker::{Connected, Input};
 
 impl Connection {
@@ -21,7 +22,14 @@ impl Connection {
             return Ok(0);
         };
         let version = connect.version;
-        let greeting = Greeting::read(&connect).inspect_err(|error| {
+        let greeting = match &self.state {
+            State::AwaitingConnect {
+                refusal: Some(refusal),
+                ..
+            } => Err(*refusal),
+            _ => Greeting::read(&connect, &self.settings),
+        };
+        let greeting = greeting.inspect_err(|error| {
             let limit = packet_bytes_maximum(&connect);
             let connack = refuse(version, error.reason_code(), limit);
             self.outbound.extend(connack);
@@ -52,6 +60,7 @@ impl Connection {
             inflight: Inflight::restore(&connected.notes),
             answers: Answers::default(),
             unanswered: 0,
+            allowance: Allowance::new(now.instant, &self.settings),
             forwarded: Vec::new(),
         });
         // [MQTT-4.4.0-1]

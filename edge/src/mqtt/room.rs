@@ -29,17 +29,22 @@ impl Connection {
 
     /// Counts the buffers as they are now.
     pub(super) fn count(&mut self) {
+        let aliases = match &self.state {
+            State::Connected(established) => established.aliases.held_bytes(),
+            _ => 0,
+        };
         let now = Held {
-            inbound: self.tail.capacity(),
+            inbound: self.tail.capacity() + aliases,
             outbound: self.outbound.capacity() + self.taken_bytes,
         };
         self.settings.memory.exchange(&mut self.held, now);
     }
 
-    /// Whether a packet that came in part has to go because all of them together are too much.
+    /// Whether what came in part, and topics that have an alias, are too much together, and this
+    /// connection has more than its fair part of them.
     pub(super) fn holds_too_much(&self) -> bool {
         let limit = self.settings.inbound_total_bytes_maximum;
-        self.tail.len() > FAIR_BYTES && self.settings.memory.inbound_bytes() > limit
+        self.held.inbound > FAIR_BYTES && self.settings.memory.inbound_bytes() > limit
     }
 
     /// Tells the broker when deliveries have to wait, and when they need no longer.

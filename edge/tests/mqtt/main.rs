@@ -4,6 +4,7 @@
 
 mod connect;
 mod hostile;
+mod limits;
 mod model;
 mod publish;
 mod qos;

@@ -5,7 +5,9 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 
 use rumqttc::mqttbytes::QoS;
-use rumqttc::mqttbytes::v4::{ConnAck, Connect, Packet, PubAck, Publish, Subscribe};
+use rumqttc::mqttbytes::v4::{
+    ConnAck, Connect, ConnectReturnCode, Packet, PubAck, Publish, Subscribe,
+};
 
 use super::support::{Gateway, PATIENCE};
 
@@ -38,7 +40,8 @@ impl Device {
         device.send(|out| connect.write(out).map(drop));
         match device.receive()? {
             Packet::ConnAck(ConnAck {
-                session_present, ..
+                session_present,
+                code: ConnectReturnCode::Success,
             }) => {
                 device.session_present = session_present;
                 Some(device)

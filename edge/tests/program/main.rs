@@ -7,6 +7,7 @@ mod check;
 mod cloud;
 mod devices;
 mod disk;
+mod limits;
 mod memory;
 mod scripted;
 mod support;

@@ -34,8 +34,13 @@ pub(crate) struct Gateway {
 impl Gateway {
     /// Starts a gateway on a free port with `more` in its configuration.
     pub(crate) fn start(more: &str) -> Self {
+        Self::start_at("127.0.0.1:0", more)
+    }
+
+    /// Starts a gateway on an address of its listener, whose table `more` begins with.
+    pub(crate) fn start_at(listener: &str, more: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        write_config(folder.path(), "127.0.0.1:0", more);
+        write_config(folder.path(), listener, more);
         let (child, lines, address) = spawn(folder.path());
         // The same port after a restart.
         write_config(folder.path(), &address.to_string(), more);
