@@ -54,15 +54,16 @@ impl Connection {
 
     /// Sends DISCONNECT where there is one. [MQTT-3.14.0-1]
     pub(super) fn say_goodbye(&mut self, reason_code: ReasonCode) {
-        if let State::Connected(established) = std::mem::replace(&mut self.state, State::Closing) {
-            if established.version == Version::V5 {
-                self.send(
-                    &established,
-                    &Packet::Disconnect(Disconnect::new(reason_code)),
-                );
-            }
-            self.state = State::Connected(established);
+        let state = std::mem::replace(&mut self.state, State::Closing);
+        if let State::Connected(established) = &state
+            && established.version == Version::V5
+        {
+            self.send(
+                established,
+                &Packet::Disconnect(Disconnect::new(reason_code)),
+            );
         }
+        self.state = state;
     }
 
     pub(super) fn leave_broker(&mut self) {

@@ -251,3 +251,29 @@ fn turned_away(now: Now) -> Connection {
     connection.handle_no_place(now);
     connection
 }
+
+/// A client that talked too much before its CONNACK was closed without a word to the broker, which
+/// kept its session as a connected one for ever: some thousands of them, and nobody else got one.
+#[test]
+fn a_client_that_goes_before_its_connack_leaves_a_session_that_ends() {
+    for is_rude in [false, true] {
+        let limits = mqtt::Settings {
+            packet_bytes_maximum: 700,
+            ..mqtt::Settings::default()
+        };
+        let mut world = World::with(Settings::default(), limits);
+        world.commits = Commits::Wait;
+        let client = world.say_hello(&hello(V5, "a").durable());
+        if is_rude {
+            world.send_bytes(client, &[0x30; 800]);
+            assert!(world.is_closed(client));
+        } else {
+            world.cut(client);
+        }
+        world.commits = Commits::Succeed;
+        world.run();
+        world.cut(client);
+        world.pass(3_700);
+        assert_eq!(world.broker.session_count(), 0, "rude: {is_rude}");
+    }
+}
