@@ -14,7 +14,9 @@ use sync::Lane;
 
 pub use self::cloud::Cloud;
 pub use self::error::ConfigError;
-pub use self::listener::Listener;
+pub use self::listener::{
+    Address, ClientCertificate, IdentityAsUser, Listener, ListenerTls, Protocol,
+};
 
 /// The whole file.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
@@ -139,6 +141,8 @@ pub struct LimitsSection {
     pub packet_bytes: u32,
     /// Seconds until a connection has to have sent its CONNECT.
     pub connect_timeout_seconds: u64,
+    /// Share of the core thread that TLS handshakes may take; the rest of a storm of them waits.
+    pub handshake_percent: u32,
     /// Unacknowledged messages a client, either way.
     pub inflight_count: u16,
     /// Sessions, connected or kept.
@@ -240,6 +244,7 @@ impl Default for LimitsSection {
             connections_per_address: 256,
             packet_bytes: 1 << 20,
             connect_timeout_seconds: 10,
+            handshake_percent: 50,
             inflight_count: 100,
             sessions: 4_000,
             subscriptions_per_session: 1000,
@@ -337,7 +342,7 @@ mod tests {
             (
                 "[[listener]]\naddress = \"localhost\"\n",
                 "edge.toml:2: listener.address: found \"localhost\", allowed is an IP \
-                 address and port such as 127.0.0.1:1883",
+                 address and port such as 127.0.0.1:1883, unix:PATH or serial:DEVICE",
             ),
         ];
         for (text, expected) in table {

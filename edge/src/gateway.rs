@@ -5,15 +5,18 @@
 //! seconds after SIGTERM, whatever the disk and the cloud do.
 
 mod addresses;
+mod certificates;
 mod committer;
 mod core;
 mod disk;
 mod error;
+mod listen;
 mod peers;
 mod quiet;
 mod signal;
 mod start;
 mod status;
+mod terms;
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -26,18 +29,19 @@ use smol::future::FutureExt as _;
 use smol::stream::StreamExt as _;
 use smol::{LocalExecutor, Timer};
 use sync::{Instant, Now, WallTime};
-use tracing::{info, warn};
+use tracing::info;
 
+use self::certificates::{Certificates, Prepared};
 use self::core::{Core, Wakes};
 pub(crate) use self::core::{Place, Progress, Push};
 use self::disk::{Answer, Disk, Request};
 pub use self::error::GatewayError;
+use self::listen::Serving;
 pub(crate) use self::peers::Signals;
-pub use self::start::check_cloud;
+pub use self::start::check;
 use crate::admin;
 use crate::limits::Limits;
-use crate::link::{ReadBuffer, tcp};
-use crate::serve::serve;
+use crate::link::{ReadBuffer, Turnstile};
 
 /// What all tasks of the core thread share.
 pub(crate) struct Shared {
@@ -55,7 +59,7 @@ const GOODBYE: Duration = Duration::from_millis(700);
 /// After a failed accept (no file descriptors left), before the next.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Runs a gateway until SIGTERM or SIGINT.
+/// Runs a gateway until SIGTERM or SIGINT. SIGHUP reads its certificates again.
 ///
 /// # Errors
 /// When it can't start: the data folder, a port, or the cloud's files. Afterwards nothing ends it
@@ -69,11 +73,12 @@ async fn serve_until_told(
     executor: &LocalExecutor<'_>,
     limits: Limits,
 ) -> Result<(), GatewayError> {
-    let mut signals =
-        OsSignals::new([OsSignal::Term, OsSignal::Int]).map_err(GatewayError::Signals)?;
+    let mut signals = OsSignals::new([OsSignal::Term, OsSignal::Int, OsSignal::Hup])
+        .map_err(GatewayError::Signals)?;
     let started = start::start(&limits)?;
     let control = admin::listen(&limits.data).map_err(|source| GatewayError::Control { source })?;
-    let listeners = start::listen(&limits.listeners)?;
+    let certificates = Rc::new(Certificates::new(Prepared::read(&limits.listeners)?));
+    let listeners = listen::open(&limits.listeners)?;
     let shared = Rc::new(Shared {
         wakes: started.core.wakes.clone(),
         core: RefCell::new(started.core),
@@ -95,21 +100,23 @@ async fn serve_until_told(
         tasks.push(executor.spawn(hear_bridge(shared.clone(), bridge.clone())));
     }
     let clients = Rc::new(LocalExecutor::new());
-    let buffer = ReadBuffer::new(READ_BYTES);
+    let serving = Rc::new(Serving {
+        shared: shared.clone(),
+        clients: clients.clone(),
+        buffer: ReadBuffer::new(READ_BYTES),
+        turnstile: Rc::new(Turnstile::new(limits.section.handshake_percent)),
+        certificates: certificates.clone(),
+    });
     let accepting: Vec<_> = listeners
         .into_iter()
-        .map(|listener| {
-            let serving = (shared.clone(), clients.clone(), buffer.clone());
-            executor.spawn(accept(serving, listener))
-        })
+        .map(|listener| executor.spawn(listen::accept(serving.clone(), listener)))
         .collect();
-    let serving = executor.spawn({
+    let running = executor.spawn({
         let clients = clients.clone();
         async move { clients.run(std::future::pending::<()>()).await }
     });
 
-    let signal = signals.next().await;
-    info!("stopping: {signal:?}");
+    wait_for_the_end(&mut signals, &certificates, &limits).await;
     for task in accepting {
         task.cancel().await;
     }
@@ -120,14 +127,24 @@ async fn serve_until_told(
         let _ = bridge.commands().try_send(Command::Stop);
     }
     // What the tasks share goes with the last of them.
-    tasks.push(serving);
+    tasks.push(running);
     for task in tasks {
         task.cancel().await;
     }
-    drop((clients, shared, bridge));
+    drop((serving, clients, shared, bridge));
     let disk = Rc::into_inner(disk).expect("all tasks that used the disk are gone");
     disk.close()
         .map_err(|source| GatewayError::Close { source })
+}
+
+/// Waits for SIGTERM or SIGINT; SIGHUP is dealt with meanwhile.
+async fn wait_for_the_end(signals: &mut OsSignals, certificates: &Certificates, limits: &Limits) {
+    loop {
+        match signals.next().await {
+            Some(Ok(OsSignal::Hup)) => certificates.reload(&limits.listeners),
+            signal => return info!("stopping: {signal:?}"),
+        }
+    }
 }
 
 impl Shared {
@@ -164,36 +181,6 @@ pub(crate) fn wall_time() -> WallTime {
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
     WallTime(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-}
-
-/// Accepts links for as long as the gateway runs, whatever single accepts say.
-async fn accept(
-    (shared, clients, buffer): (Rc<Shared>, Rc<LocalExecutor<'static>>, ReadBuffer),
-    listener: tcp::Listener,
-) {
-    let mut was_failing = false;
-    loop {
-        let (reader, writer, peer) = match listener.accept(&buffer).await {
-            Ok(link) => link,
-            Err(error) => {
-                if !std::mem::replace(&mut was_failing, true) {
-                    warn!("can't accept connections: {error}");
-                }
-                Timer::after(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        was_failing = false;
-        let place = shared
-            .core
-            .borrow_mut()
-            .accept(shared.now(), Some(peer.ip()));
-        if let Some(place) = place {
-            clients
-                .spawn(serve(shared.clone(), place, (reader, writer), peer))
-                .detach();
-        }
-    }
 }
 
 /// Hands notes and groups to the writer thread. Notes go first: a gap that the uplink gave up must

@@ -6,15 +6,16 @@
 //! the ceiling is refused here and never starts.
 
 mod check;
+mod listener;
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sync::{Lane, PerLane};
 
 use self::check::Check;
+pub use self::listener::{Address, Listener};
 use crate::config::{Cloud, Config, ConfigError, LaneRetention, LimitsSection, Logging};
 
 /// A configuration that can be used.
@@ -24,8 +25,8 @@ pub struct Limits {
     pub edge_id: String,
     /// The folder that holds everything.
     pub data: PathBuf,
-    /// Where devices connect; at least one.
-    pub listeners: Vec<SocketAddr>,
+    /// Where devices connect, in the order of their [`crate::broker::ListenerId`]; at least one.
+    pub listeners: Vec<Listener>,
     /// The cluster, with its secrets still in their files.
     pub cloud: Option<Cloud>,
     /// Filters of the lanes above normal.
@@ -129,7 +130,7 @@ impl Limits {
                 .clone()
                 .unwrap_or_else(|| "edge".to_owned()),
             data: config.gateway.data.clone(),
-            listeners: check.listeners(&config.listener)?,
+            listeners: check.listeners(config)?,
             cloud: config.cloud.clone(),
             lane_filters: check.lane_filters(config)?,
             retention: PerLane::from_fn(|lane| config.retention.lane(lane).clone()),
@@ -233,7 +234,7 @@ impl fmt::Display for Limits {
         writeln!(f, "gateway.id = {}", self.edge_id)?;
         writeln!(f, "gateway.data = {}", self.data.display())?;
         for listener in &self.listeners {
-            writeln!(f, "listener.address = {listener}")?;
+            listener.fmt(f)?;
         }
         match &self.cloud {
             None => writeln!(f, "cloud = none")?,

@@ -59,7 +59,7 @@ fn end_at_panics() {
 }
 
 fn check(limits: &Limits) -> ExitCode {
-    if let Err(error) = gateway::check_cloud(limits) {
+    if let Err(error) = gateway::check(limits) {
         eprintln!("robustmq-edge: {error}");
         return ExitCode::from(2);
     }

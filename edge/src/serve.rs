@@ -13,7 +13,7 @@ use smol::future::FutureExt as _;
 
 use crate::broker::ConnectionId;
 use crate::gateway::{Place, Progress, Push, Shared, Signals};
-use crate::link::Finish;
+use crate::link::{Finish, Turnstile, layered};
 
 /// How long a peer may take to close its side after ours.
 const LINGER: Duration = Duration::from_millis(500);
@@ -41,15 +41,51 @@ pub(crate) async fn serve<R: BufRead, W: Write<Error = R::Error> + Finish>(
     };
     let outcome = write.or(read).or(abandon).await;
     gateway.core.borrow_mut().lost(gateway.now(), id, &name);
-    match outcome {
-        Ok(()) => {
-            writer.finish();
-            drain(&mut reader).or(linger()).await;
-        }
-        Err(error) => tracing::debug!("{name}: {error}"),
+    if let Err(error) = outcome {
+        tracing::debug!("{name}: {error}");
     }
+    say_goodbye(&mut reader, &writer).await;
     drop((reader, writer));
     gateway.core.borrow_mut().left(&place);
+}
+
+/// Opens the layers of a link whose connection has a place in the core, and serves it. A client
+/// has no more time for that than until its CONNECT has to be there.
+pub(crate) async fn open_and_serve(
+    gateway: Rc<Shared>,
+    place: Place,
+    (mut reader, writer): (layered::Reader, layered::Writer),
+    turnstile: Rc<Turnstile>,
+    name: impl Display,
+) {
+    let ended = async {
+        while gateway.core.borrow_mut().is_open(place.id) {
+            place.signals.write.wait().await;
+        }
+        Ok(None)
+    };
+    match reader.open(&turnstile).or(ended).await {
+        Ok(identity) => {
+            gateway.core.borrow_mut().identify(place.id, identity);
+            serve(gateway, place, (reader, writer), name).await;
+        }
+        Err(error) => {
+            let now = gateway.now();
+            gateway
+                .core
+                .borrow_mut()
+                .not_opened(now, place.id, &name, &error);
+            say_goodbye(&mut reader, &writer).await;
+            drop((reader, writer));
+            gateway.core.borrow_mut().left(&place);
+        }
+    }
+}
+
+/// Ends the writing half and waits for the peer to end its own, but not for long.
+async fn say_goodbye<R: BufRead>(reader: &mut R, writer: &impl Finish) {
+    writer.finish();
+    drain(reader).or(linger()).await;
 }
 
 /// Takes what the peer still sends, unread: closing a link with unread bytes makes the system cut
@@ -122,6 +158,7 @@ async fn write<W: Write>(
         };
         if !bytes.is_empty() {
             writer.write_all(&bytes).await?;
+            writer.flush().await?;
             bytes.clear();
             spare = if bytes.capacity() <= SPARE_BYTES {
                 bytes

@@ -6,6 +6,7 @@
 
 mod commits;
 mod doors;
+mod links;
 mod reading;
 
 use std::collections::VecDeque;
@@ -22,9 +23,9 @@ use super::disk::Request;
 use super::peers::{Peer, Peers};
 use super::quiet::Quiet;
 use super::signal::Signal;
+use super::terms::Terms;
 use crate::broker::{Broker, ConnectionId, Event, Input, Output, SessionId};
 use crate::log::{Budget, Reader, Reason};
-use crate::mqtt;
 use crate::uplink::{Uplink, Wish};
 
 /// Wakes the tasks around the core.
@@ -50,7 +51,7 @@ pub(crate) struct Core {
     pub(crate) notes: VecDeque<Request>,
     pub(crate) wakes: Rc<Wakes>,
     peers: Peers,
-    mqtt: Rc<mqtt::Settings>,
+    terms: Terms,
     doors: Doors,
     fetches: VecDeque<Fetch>,
     touched: Vec<ConnectionId>,
@@ -106,7 +107,7 @@ impl Core {
         committer: Committer,
         reader: Reader,
         uplink: Option<Uplink>,
-        mqtt: mqtt::Settings,
+        terms: Terms,
         doors: Doors,
     ) -> Self {
         Self {
@@ -117,7 +118,7 @@ impl Core {
             notes: VecDeque::new(),
             wakes: Rc::default(),
             peers: Peers::default(),
-            mqtt: Rc::new(mqtt),
+            terms,
             doors,
             fetches: VecDeque::new(),
             touched: Vec::new(),
@@ -144,7 +145,7 @@ impl Core {
         while let Some(input) = self.next_input(id) {
             self.broker.handle(now, input);
             self.settle(now);
-            if push == Push::Gentle && self.mqtt.is_nearly_crowded() {
+            if push == Push::Gentle && self.terms.shared().is_nearly_crowded() {
                 progress = Progress::Held;
                 break;
             }
@@ -181,22 +182,6 @@ impl Core {
             self.held_back.push(id);
         }
         !is_full && peer.connection.wants_more()
-    }
-
-    /// A link is gone, from either side.
-    pub(crate) fn lost(&mut self, now: Now, id: ConnectionId, name: &dyn std::fmt::Display) {
-        let Some(peer) = self.peers.find(id) else {
-            return;
-        };
-        if let Some(error) = peer.connection.peer_error()
-            && let Some(times) = self.quiet.may_say(now.instant, error.reason_code().name())
-        {
-            warn!("{name} was disconnected: {error}{times}");
-        }
-        peer.connection.handle_lost();
-        self.hear(now, id);
-        self.peers.remove(id);
-        self.pump(now);
     }
 
     /// Does what is due and says when to come back.

@@ -1,21 +1,22 @@
 //! The start: what is stored becomes what is running.
 
-use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::Duration;
 
 use cloud_bridge::{Bridge, Credentials, Endpoint, Tls};
 use sync::{Engine, Epoch, Lane, LaneExtent, Now, Origin, PerLane, Start, Table};
 use tracing::{info, warn};
 
+use super::certificates::Prepared;
 use super::committer::{self, Committer};
 use super::core::{Core, Doors};
 use super::disk::Disk;
 use super::error::GatewayError;
+use super::terms::{self, Terms};
 use super::{shown, wall_time};
 use crate::broker::{self, Broker, Stored};
 use crate::config::Cloud;
-use crate::limits::{DOWNLINK_WINDOW, Limits, UNCONFIRMED};
-use crate::link::tcp;
+use crate::limits::{self, DOWNLINK_WINDOW, Limits, UNCONFIRMED};
 use crate::log::{self, Folder, LaneLimits, LogError, Opened, Overflow, Reader, Report};
 use crate::mqtt;
 use crate::uplink::{CURSOR_KEY, Uplink};
@@ -67,42 +68,22 @@ pub(super) fn start(limits: &Limits) -> Result<Started, GatewayError> {
     let committer = Committer::new(committer_settings(limits));
     let section = &limits.section;
     let doors = Doors::new(section.connections, section.connections_per_address);
-    let core = Core::new(
-        broker,
-        committer,
-        reader,
-        uplink,
-        mqtt_settings(limits),
-        doors,
-    );
+    let terms = terms(limits);
+    let core = Core::new(broker, committer, reader, uplink, terms, doors);
     Ok(Started { core, disk, bridge })
 }
 
-/// Looks at everything that the cloud's part of a configuration names, certificates and password
-/// included.
+/// Looks at every file that a configuration names: certificates, keys and passwords.
 ///
 /// # Errors
-/// When `run` would not start because of it.
-pub fn check_cloud(limits: &Limits) -> Result<(), GatewayError> {
+/// When `run` would not start because of one.
+pub fn check(limits: &Limits) -> Result<(), GatewayError> {
+    Prepared::read(&limits.listeners)?;
     let Some(cloud) = &limits.cloud else {
         return Ok(());
     };
     let config = bridge_config(limits, cloud)?;
     Bridge::check(config, &limits.edge_id).map_err(GatewayError::Bridge)
-}
-
-/// Opens every port before anything is served.
-pub(super) fn listen(addresses: &[SocketAddr]) -> Result<Vec<tcp::Listener>, GatewayError> {
-    let open = |address: &SocketAddr| {
-        let failed = |source| GatewayError::Listen {
-            address: *address,
-            source,
-        };
-        let listener = tcp::Listener::bind(*address).map_err(failed)?;
-        info!("listening on {}", listener.local_address().map_err(failed)?);
-        Ok(listener)
-    };
-    addresses.iter().map(open).collect()
 }
 
 fn say(report: &Report, epoch: Epoch, folder: &str) {
@@ -302,6 +283,19 @@ fn broker_settings(limits: &Limits, seed: u64) -> broker::Settings {
         seed,
         ..broker::Settings::default()
     }
+}
+
+/// One set of limits a listener, which differ in what the listener says itself.
+fn terms(limits: &Limits) -> Terms {
+    let shared = mqtt_settings(limits);
+    let listener = |listener: &limits::Listener| {
+        let settings = mqtt::Settings {
+            packet_bytes_maximum: listener.packet_bytes,
+            ..shared.clone()
+        };
+        terms::Listener::new(Rc::new(settings), listener.connections)
+    };
+    Terms::new(limits.listeners.iter().map(listener).collect())
 }
 
 fn mqtt_settings(limits: &Limits) -> mqtt::Settings {

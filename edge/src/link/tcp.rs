@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use smol::Async;
 
-use super::{Finish, ReadBuffer};
+use super::{Finish, Held, ReadBuffer};
 
 /// Accepts TCP links on one address.
 pub(crate) struct Listener {
@@ -32,39 +32,34 @@ impl Listener {
         self.socket.get_ref().local_addr()
     }
 
-    /// Waits for the next link.
+    /// Waits for the next connection.
     ///
     /// # Errors
     /// When the system has no more file descriptors or memory, or the peer has gone already; the
     /// listener stays usable.
-    pub(crate) async fn accept(
-        &self,
-        buffer: &ReadBuffer,
-    ) -> std::io::Result<(Reader, Writer, SocketAddr)> {
+    pub(crate) async fn accept(&self) -> std::io::Result<(Async<TcpStream>, SocketAddr)> {
         let (stream, peer) = self.socket.accept().await?;
         // Acknowledgements are small and waited for.
         stream.get_ref().set_nodelay(true)?;
-        let stream = Rc::new(stream);
-        let reader = Reader {
-            stream: stream.clone(),
-            pool: buffer.clone(),
-            held: None,
-        };
-        Ok((reader, Writer { stream }, peer))
+        Ok((stream, peer))
     }
 }
 
-/// The reading half: bytes read and not yet consumed, in a buffer taken from the pool.
-pub(crate) struct Reader {
-    stream: Rc<Async<TcpStream>>,
-    pool: ReadBuffer,
-    held: Option<Held>,
+/// Makes a connection a link that carries its bytes as they are.
+pub(crate) fn link(stream: Async<TcpStream>, pool: &ReadBuffer) -> (Reader, Writer) {
+    let stream = Rc::new(stream);
+    let held = Held::new(pool.clone());
+    let reader = Reader {
+        stream: stream.clone(),
+        held,
+    };
+    (reader, Writer { stream })
 }
 
-struct Held {
-    buffer: Box<[u8]>,
-    from: usize,
-    to: usize,
+/// The reading half.
+pub(crate) struct Reader {
+    stream: Rc<Async<TcpStream>>,
+    held: Held,
 }
 
 impl embedded_io::ErrorType for Reader {
@@ -85,42 +80,21 @@ impl embedded_io_async::Read for Reader {
 impl embedded_io_async::BufRead for Reader {
     /// Tries to read first and waits only if there is nothing: a busy link costs no extra poll.
     async fn fill_buf(&mut self) -> std::io::Result<&[u8]> {
-        while self.held.is_none() {
-            let mut buffer = self.pool.take();
-            match self.stream.get_ref().read(&mut buffer) {
-                Ok(to) => {
-                    self.held = Some(Held {
-                        buffer,
-                        from: 0,
-                        to,
-                    })
+        while self.held.is_empty() {
+            let mut stream = self.stream.get_ref();
+            match self.held.fill(|buffer| stream.read(buffer).map(Some)) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.stream.readable().await?
                 }
-                Err(error) => {
-                    self.pool.put_back(buffer);
-                    match error.kind() {
-                        ErrorKind::WouldBlock => self.stream.readable().await?,
-                        ErrorKind::Interrupted => {}
-                        _ => return Err(error),
-                    }
-                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                outcome => outcome?,
             }
         }
-        let held = self
-            .held
-            .as_ref()
-            .expect("the loop ends with bytes or the end of the stream");
-        Ok(&held.buffer[held.from..held.to])
+        Ok(self.held.as_slice())
     }
 
     fn consume(&mut self, count: usize) {
-        if let Some(mut held) = self.held.take() {
-            held.from = (held.from + count).min(held.to);
-            if held.from == held.to {
-                self.pool.put_back(held.buffer);
-            } else {
-                self.held = Some(held);
-            }
-        }
+        self.held.consume(count);
     }
 }
 

@@ -110,7 +110,7 @@ fn mistakes_are_named_with_file_key_found_and_allowed() {
         (
             "[[listener]]\naddress = \"0.0.0.0:1883\"\n",
             "edge.toml: listener.allow_anonymous: found nothing for 0.0.0.0:1883, which others can reach, \
-             allowed is true, written out",
+             allowed is true, written out, or a password_file or required client certificates",
         ),
         (
             "[cloud]\nendpoints = [\"mqtt://x\"]\n",

@@ -2,14 +2,18 @@
 //!
 //! Tests against mosquitto run where it is installed and say so where it is not.
 
+mod authority;
 mod bad_days;
 mod check;
 mod cloud;
 mod devices;
 mod disk;
 mod limits;
+mod links;
 mod memory;
 mod scripted;
 mod support;
 mod tls;
 mod uplink;
+mod web;
+mod websocket;

@@ -76,6 +76,20 @@ impl Gateway {
         (status, now() - start)
     }
 
+    /// Sends SIGHUP.
+    pub(crate) fn hang_up(&self) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-HUP", &pid]).status();
+        assert!(sent.expect("kill is there").success());
+    }
+
+    /// The address of a further listener, by its place in the configuration.
+    pub(crate) fn address_of(&self, listener: usize) -> SocketAddr {
+        let listening = || self.lines_with("listening on ");
+        wait_until("a listener", || listening().len() > listener);
+        address_in(&listening()[listener])
+    }
+
     /// Waits for a line on standard error that contains `text`, from the beginning.
     pub(crate) fn expect_line(&self, text: &str) -> String {
         self.lines.expect(text)
@@ -212,12 +226,16 @@ fn spawn(folder: &Path) -> (Child, Arc<Lines>, SocketAddr) {
         shared.changed.notify_all();
     });
     let line = lines.expect("listening on ");
-    let address = line
-        .split("listening on ")
-        .nth(1)
+    let address = address_in(&line);
+    (child, lines, address)
+}
+
+fn address_in(line: &str) -> SocketAddr {
+    let (_, address) = line.split_once("listening on ").expect("an address");
+    let address = address.split([',', ' ']).next();
+    address
+        .and_then(|text| text.parse().ok())
         .expect("an address")
-        .trim();
-    (child, lines, address.parse().expect("an address"))
 }
 
 /// Debian's mosquitto as a cloud, where it is installed.
@@ -325,6 +343,11 @@ impl Tool {
         stdin.write_all(lines.as_bytes()).expect("it reads");
         drop(stdin);
         assert!(self.child.wait().expect("it ends").success());
+    }
+
+    /// Waits for its end; whether it did what it was asked.
+    pub(crate) fn succeeds(mut self) -> bool {
+        self.child.wait().expect("it ends").success()
     }
 
     /// Waits for its end (`-C` or `-W`) and gives the lines it printed.

@@ -1,4 +1,5 @@
-//! Formats only: bytes in, values out. MQTT 3.1, 3.1.1 and 5.0 packets, topic names and filters.
+//! Formats only: bytes in, values out. MQTT 3.1, 3.1.1 and 5.0 packets, topic names and filters,
+//! WebSocket frames, and the name in a certificate.
 //!
 //! Decoding borrows from the bytes it is given and allocates nothing; what it accepts obeys every
 //! rule of the specification that one packet alone can break. Encoding writes to any
@@ -6,8 +7,10 @@
 //! The crate keeps no state, knows no time and never panics on what a peer sent.
 #![no_std]
 
+pub mod certificate;
 mod error;
 pub mod mqtt;
 pub mod topic;
+pub mod websocket;
 
 pub use error::{DecodeError, EncodeError, InvalidPacket, TopicError};

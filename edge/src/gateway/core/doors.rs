@@ -12,6 +12,7 @@ use tracing::warn;
 
 use super::super::addresses::{Address, Addresses};
 use super::super::peers::Signals;
+use super::super::terms::Terms;
 use super::Core;
 use crate::broker::{ConnectionId, ListenerId};
 use crate::limits::TURNED_AWAY;
@@ -36,8 +37,8 @@ pub(crate) struct Place {
 /// What a link is counted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Door {
-    /// The limit of all connections, and that of its address if it has one.
-    Open(Option<Address>),
+    /// The limit of all connections, that of its listener, and that of its address if it has one.
+    Open(ListenerId, Option<Address>),
     /// Only the number of those that wait to hear that there is no place.
     TurnedAway,
 }
@@ -46,6 +47,7 @@ enum Door {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Full {
     Everywhere,
+    AtItsListener,
     ForItsAddress,
 }
 
@@ -61,15 +63,24 @@ impl Doors {
     }
 
     /// Counts a link.
-    fn enter(&mut self, address: Option<Address>) -> Result<Door, Full> {
+    fn enter(
+        &mut self,
+        terms: &mut Terms,
+        listener: ListenerId,
+        address: Option<Address>,
+    ) -> Result<Door, Full> {
         if self.count >= self.limit {
             return Err(Full::Everywhere);
+        }
+        if terms.of(listener).is_full() {
+            return Err(Full::AtItsListener);
         }
         if address.is_some_and(|address| !self.addresses.enter(address)) {
             return Err(Full::ForItsAddress);
         }
+        terms.enter(listener);
         self.count += 1;
-        Ok(Door::Open(address))
+        Ok(Door::Open(listener, address))
     }
 
     /// Counts a link that is to hear that it can't come in; `None` when there are enough of them.
@@ -79,10 +90,11 @@ impl Doors {
         is_answered.then_some(Door::TurnedAway)
     }
 
-    fn leave(&mut self, door: Door) {
+    fn leave(&mut self, terms: &mut Terms, door: Door) {
         match door {
             Door::TurnedAway => self.turned_away_count -= 1,
-            Door::Open(address) => {
+            Door::Open(listener, address) => {
+                terms.leave(listener);
                 self.count -= 1;
                 if let Some(address) = address {
                     self.addresses.leave(address);
@@ -93,9 +105,15 @@ impl Doors {
 }
 
 impl Core {
-    /// A link was accepted, from `peer` or from this machine. `None`: drop it.
-    pub(crate) fn accept(&mut self, now: Now, peer: Option<IpAddr>) -> Option<Place> {
-        let entered = self.doors.enter(peer.and_then(Address::of));
+    /// A listener accepted a link, from `peer` or from this machine. `None`: drop it.
+    pub(crate) fn accept(
+        &mut self,
+        now: Now,
+        listener: ListenerId,
+        peer: Option<IpAddr>,
+    ) -> Option<Place> {
+        let address = peer.and_then(Address::of);
+        let entered = self.doors.enter(&mut self.terms, listener, address);
         let door = match entered {
             Ok(door) => door,
             Err(full) => {
@@ -103,9 +121,9 @@ impl Core {
                 self.doors.turn_away()?
             }
         };
-        let settings = self.mqtt.clone();
+        let settings = self.terms.of(listener).settings.clone();
         let (id, signals) = self.peers.insert(|id| {
-            let mut connection = Connection::new(id, settings, ListenerId::default(), now);
+            let mut connection = Connection::new(id, settings, listener, now);
             if door == Door::TurnedAway {
                 connection.handle_no_place(now);
             }
@@ -116,12 +134,13 @@ impl Core {
 
     /// A link is closed and its place free.
     pub(crate) fn left(&mut self, place: &Place) {
-        self.doors.leave(place.door);
+        self.doors.leave(&mut self.terms, place.door);
     }
 
     fn say_full(&mut self, now: Now, full: Full, peer: Option<IpAddr>) {
         let (kind, limit) = match full {
             Full::Everywhere => ("connections", "limits.connections"),
+            Full::AtItsListener => ("connections of a listener", "connections of its listener"),
             Full::ForItsAddress => ("connections of one", "limits.connections_per_address"),
         };
         if let Some(times) = self.quiet.may_say(now.instant, kind) {
@@ -133,28 +152,38 @@ impl Core {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::terms::Listener;
     use super::*;
+    use crate::mqtt;
 
     #[test]
     fn each_link_gives_back_what_it_took() {
+        let settings = Rc::new(mqtt::Settings::default());
+        let mut terms = Terms::new(vec![
+            Listener::new(settings.clone(), 100),
+            Listener::new(settings, 1),
+        ]);
+        let (wide, narrow) = (ListenerId(0), ListenerId(1));
         let mut doors = Doors::new(3, 2);
         let address = Address::of("10.0.0.1".parse().unwrap());
-        let first = doors.enter(address).unwrap();
-        let second = doors.enter(address).unwrap();
-        assert_eq!(doors.enter(address), Err(Full::ForItsAddress));
-        let own = doors.enter(None).unwrap();
-        assert_eq!(doors.enter(None), Err(Full::Everywhere));
+        let first = doors.enter(&mut terms, wide, address).unwrap();
+        let second = doors.enter(&mut terms, wide, address).unwrap();
+        let mut enter = |doors: &mut Doors, at, address| doors.enter(&mut terms, at, address);
+        assert_eq!(enter(&mut doors, wide, address), Err(Full::ForItsAddress));
+        let own = enter(&mut doors, narrow, None).unwrap();
+        assert_eq!(enter(&mut doors, wide, None), Err(Full::Everywhere));
         let answered: Vec<Door> = (0..100).map_while(|_| doors.turn_away()).collect();
         assert_eq!(answered.len(), TURNED_AWAY);
+        doors.leave(&mut terms, first);
         assert_eq!(
-            doors.enter(None),
-            Err(Full::Everywhere),
-            "they take no place"
+            doors.enter(&mut terms, narrow, None),
+            Err(Full::AtItsListener)
         );
-        for door in [first, own].into_iter().chain(answered) {
-            doors.leave(door);
+        for door in [own].into_iter().chain(answered) {
+            doors.leave(&mut terms, door);
         }
         assert_eq!((doors.count, doors.turned_away_count), (1, 0));
-        assert_eq!(doors.enter(address), Ok(second));
+        assert_eq!(doors.enter(&mut terms, wide, address), Ok(second));
+        assert!(doors.enter(&mut terms, narrow, None).is_ok());
     }
 }
