@@ -140,7 +140,7 @@ impl Core {
     fn say_full(&mut self, now: Now, full: Full, peer: Option<IpAddr>) {
         let (kind, limit) = match full {
             Full::Everywhere => ("connections", "limits.connections"),
-            Full::AtItsListener => ("connections of a listener", "connections of its listener"),
+            Full::AtItsListener => ("connections of a listener", "listener.connections"),
             Full::ForItsAddress => ("connections of one", "limits.connections_per_address"),
         };
         if let Some(times) = self.quiet.may_say(now.instant, kind) {
