@@ -16,6 +16,7 @@ mod commit;
 mod connect;
 mod deliver;
 mod event;
+mod filters;
 mod inflight;
 mod leftovers;
 mod note;

@@ -37,7 +37,7 @@ pub(crate) use self::core::{Place, Progress, Push};
 use self::disk::{Answer, Disk, Request};
 pub use self::error::GatewayError;
 use self::listen::Serving;
-pub(crate) use self::peers::Signals;
+pub(crate) use self::signal::{Cue, Signals};
 pub use self::start::check;
 use crate::admin;
 use crate::limits::Limits;

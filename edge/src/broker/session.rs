@@ -15,6 +15,7 @@ use bytes::Bytes;
 use sync::{Cursor, Instant, Lane, Offset, PerLane, Record, Table, WallTime};
 
 use super::event::{ConnectionId, DeliveryId, SessionId, SubscriptionIdentifiers, Will};
+use super::filters::Filters;
 use super::inflight::Inflight;
 use super::leftovers::Row;
 use super::stored::{Blob, StoredSession, Subscription, cursor_key, member_key};
@@ -35,7 +36,7 @@ pub(super) struct Session {
     /// Whether the tables hold anything of it.
     pub(super) is_stored: bool,
     pub(super) will: Option<Will>,
-    pub(super) subscriptions: BTreeMap<Box<str>, Subscription>,
+    pub(super) subscriptions: Filters,
     pub(super) notes: BTreeMap<u32, KeptNote>,
     pub(super) lanes: [Reader; 3],
     pub(super) inflight: Inflight,
@@ -155,7 +156,7 @@ impl Session {
             expiry: 0,
             is_stored: false,
             will: None,
-            subscriptions: BTreeMap::new(),
+            subscriptions: Filters::default(),
             notes: BTreeMap::new(),
             lanes: heads.0.map(Reader::starting_at),
             inflight: Inflight::default(),
@@ -316,7 +317,8 @@ impl Session {
     /// Names every row that it may have.
     pub(super) fn rows(&self) -> impl Iterator<Item = Row> {
         let name = &self.client_identifier;
-        let filters = self.subscriptions.keys().cloned().map(Member::Filter);
+        let filters = self.subscriptions.keys();
+        let filters = filters.map(|it| Member::Filter(it.into()));
         let notes = self.notes.keys().copied().map(Member::Note);
         let members = filters.chain(notes).chain(self.unsaved.iter().cloned());
         [
@@ -329,7 +331,7 @@ impl Session {
 
     /// Whether any subscription wants records of the log; QoS 0 is not kept for later.
     fn wants_log(&self) -> bool {
-        self.subscriptions.values().any(|wanted| wanted.qos > 0)
+        self.subscriptions.iter().any(|(_, wanted)| wanted.qos > 0)
     }
 
     /// The value of the session's table.

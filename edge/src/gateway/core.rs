@@ -22,7 +22,7 @@ use super::committer::{Committer, Owner};
 use super::disk::Request;
 use super::peers::{Peer, Peers};
 use super::quiet::Quiet;
-use super::signal::Signal;
+use super::signal::{Cue, Signal};
 use super::terms::Terms;
 use crate::broker::{Broker, ConnectionId, Event, Input, Output, SessionId};
 use crate::log::{Budget, Reader, Reason};
@@ -237,7 +237,7 @@ impl Core {
         for id in self.peers.ids() {
             if let Some(peer) = self.peers.find(id) {
                 peer.connection.handle_shutdown();
-                peer.signals.write.raise();
+                peer.signals.raise(Cue::Write);
             }
         }
         if let Some(uplink) = &mut self.uplink {
@@ -396,10 +396,10 @@ impl Peer {
     /// Wakes the connection's task for what concerns it.
     fn tell(&self) {
         if self.connection.outbound_bytes() > 0 || self.connection.is_closed() {
-            self.signals.write.raise();
+            self.signals.raise(Cue::Write);
         }
         if self.connection.wants_more() {
-            self.signals.read.raise();
+            self.signals.raise(Cue::Read);
         }
     }
 
@@ -408,7 +408,7 @@ impl Peer {
     fn abandon_if_deaf(&mut self, now: Instant) -> bool {
         let is_closing = self.connection.is_closed();
         if is_closing && now - *self.closing_since.get_or_insert(now) >= CLOSING {
-            self.signals.abandon.raise();
+            self.signals.raise(Cue::Abandon);
         }
         if self.connection.outbound_bytes() == 0 {
             self.deaf_since = None;
@@ -416,7 +416,7 @@ impl Peer {
         }
         let is_deaf = now - *self.deaf_since.get_or_insert(now) >= DEAF;
         if is_deaf {
-            self.signals.abandon.raise();
+            self.signals.raise(Cue::Abandon);
         }
         is_deaf && !is_closing
     }

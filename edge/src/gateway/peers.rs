@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use sync::Instant;
 
-use super::signal::Signal;
+use super::signal::Signals;
 use crate::broker::ConnectionId;
 use crate::mqtt::Connection;
 
@@ -22,17 +22,6 @@ pub(crate) struct Peer {
     pub(crate) closing_since: Option<Instant>,
     /// When its client began to take nothing although something waits for it.
     pub(crate) deaf_since: Option<Instant>,
-}
-
-/// What the task of a connection waits for beside its socket.
-#[derive(Debug, Default)]
-pub(crate) struct Signals {
-    /// There are bytes to write, or the end has come.
-    pub(crate) write: Signal,
-    /// Reading may go on.
-    pub(crate) read: Signal,
-    /// It took too long; close without writing what is left.
-    pub(crate) abandon: Signal,
 }
 
 /// All connections, by place. A place that is used again has a new generation.

@@ -1,5 +1,6 @@
 //! TCP links and their listener.
 
+use std::future::poll_fn;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
@@ -84,7 +85,7 @@ impl embedded_io_async::BufRead for Reader {
             let mut stream = self.stream.get_ref();
             match self.held.fill(|buffer| stream.read(buffer).map(Some)) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.stream.readable().await?
+                    poll_fn(|context| self.stream.poll_readable(context)).await?
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 outcome => outcome?,
@@ -120,7 +121,7 @@ impl embedded_io_async::Write for Writer {
             match self.stream.get_ref().write(bytes) {
                 Ok(count) => return Ok(count),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.stream.writable().await?
+                    poll_fn(|context| self.stream.poll_writable(context)).await?
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),

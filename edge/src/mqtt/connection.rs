@@ -53,8 +53,8 @@ pub struct Connection {
 pub(super) enum State {
     AwaitingConnect {
         deadline: Instant,
-        /// What is answered, if there is no place for the client.
-        refusal: Option<PeerError>,
+        /// Whether the only answer is that there is no place for the client.
+        is_turned_away: bool,
     },
     Connecting(Box<Greeting>),
     Connected(Box<Established>),
@@ -100,7 +100,7 @@ impl Connection {
             },
             state: State::AwaitingConnect {
                 deadline: now.instant + settings.connect_timeout,
-                refusal: None,
+                is_turned_away: false,
             },
             settings,
             tail: Vec::new(),
@@ -121,7 +121,7 @@ impl Connection {
     pub fn handle_no_place(&mut self, now: Now) {
         self.state = State::AwaitingConnect {
             deadline: now.instant + TURNED_AWAY_TIMEOUT.min(self.settings.connect_timeout),
-            refusal: Some(PeerError::TurnedAway),
+            is_turned_away: true,
         };
     }
 
@@ -200,6 +200,7 @@ impl Connection {
             }
             State::AwaitingConnect { .. } | State::Connecting(_) | State::Closing => {}
         }
+        self.let_go();
         // Others may have let go of what they held.
         self.note_congestion();
     }
@@ -242,14 +243,22 @@ impl Connection {
         }
     }
 
-    /// Takes what is to be written, leaving `empty` (a buffer to use again) in its place. Call it
+    /// Takes what is to be written, leaving `empty` (a buffer to use again) in its place, or nothing
+    /// and letting go of both buffers. Call it
     /// when the bytes of the former call are written, and drain [`Connection::poll`] afterwards.
     pub fn take_outbound(&mut self, empty: Vec<u8>) -> Vec<u8> {
         debug_assert!(
             empty.is_empty(),
             "what is left in place of the bytes holds none"
         );
-        let taken = std::mem::replace(&mut self.outbound, empty);
+        // Who has nothing to write holds no buffer.
+        let rest = if self.outbound.is_empty() {
+            Vec::new()
+        } else {
+            empty
+        };
+        let taken = std::mem::replace(&mut self.outbound, rest);
+        let taken = if taken.is_empty() { Vec::new() } else { taken };
         self.taken_bytes = taken.capacity();
         self.count();
         self.note_congestion();
@@ -423,6 +432,22 @@ impl Connection {
         {
             self.consume_tail(now);
             self.count();
+        }
+    }
+
+    /// Gives back the memory of queues and buffers that are empty now: most connections are idle
+    /// most of the time.
+    fn let_go(&mut self) {
+        if self.inputs.is_empty() {
+            self.inputs = VecDeque::new();
+        }
+        if self.tail.is_empty() && self.tail.capacity() > 0 {
+            self.tail = Vec::new();
+            self.count();
+        }
+        if let State::Connected(established) = &mut self.state {
+            established.forwarded = Vec::new();
+            established.answers.let_go();
         }
     }
 

@@ -24,9 +24,9 @@ impl Connection {
         let version = connect.version;
         let greeting = match &self.state {
             State::AwaitingConnect {
-                refusal: Some(refusal),
+                is_turned_away: true,
                 ..
-            } => Err(*refusal),
+            } => Err(PeerError::TurnedAway),
             _ => Greeting::read(&connect, &self.settings),
         };
         let greeting = greeting.inspect_err(|error| {

@@ -11,7 +11,7 @@ use sync::Now;
 use tracing::warn;
 
 use super::super::addresses::{Address, Addresses};
-use super::super::peers::Signals;
+use super::super::signal::Signals;
 use super::super::terms::Terms;
 use super::Core;
 use crate::broker::{ConnectionId, ListenerId};
