@@ -8,6 +8,7 @@ mod check;
 mod cloud;
 mod devices;
 mod disk;
+mod flood;
 mod limits;
 mod links;
 mod memory;
