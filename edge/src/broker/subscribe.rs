@@ -191,8 +191,8 @@ impl Broker {
         let Some(session) = self.registry.get_mut(id) else {
             return;
         };
+        session.walks.retain(|walk| !walks.contains(&*walk.filter));
         for filter in walks {
-            session.walks.retain(|walk| *walk.filter != *filter);
             session.walks.push_back(Walk {
                 filter: filter.into(),
                 after: None,

@@ -80,6 +80,8 @@ pub(super) async fn accept(serving: Rc<Serving>, listener: Listener) {
             Ok((stream, peer)) => {
                 was_failing = false;
                 welcome(&serving, &listener, stream, peer);
+                // However many come, those who are there have their turn.
+                smol::future::yield_now().await;
             }
             Err(error) => {
                 if !std::mem::replace(&mut was_failing, true) {

@@ -30,8 +30,10 @@ struct Scale {
     trickles: usize,
     bombs: usize,
     wills: usize,
-    /// How long each part is measured, at least.
-    part: Duration,
+    /// How long nothing happens.
+    quiet: Duration,
+    /// Between two bytes of a trickle.
+    drip: Duration,
     holds_latency: bool,
 }
 
@@ -42,9 +44,10 @@ fn a_flood_stays_below_the_ceiling_and_others_are_served() {
         Scale {
             attempts: 20_000,
             trickles: 500,
-            bombs: 50,
+            bombs: 3_000,
             wills: 1_000,
-            part: Duration::from_secs(10),
+            quiet: Duration::from_secs(10),
+            drip: Duration::from_secs(1),
             holds_latency: true,
         }
     } else {
@@ -53,7 +56,8 @@ fn a_flood_stays_below_the_ceiling_and_others_are_served() {
             trickles: 30,
             bombs: 5,
             wills: 50,
-            part: Duration::from_millis(300),
+            quiet: Duration::from_millis(200),
+            drip: Duration::from_millis(20),
             holds_latency: false,
         }
     };
@@ -62,7 +66,7 @@ fn a_flood_stays_below_the_ceiling_and_others_are_served() {
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
         for number in 0..READERS {
-            let mut reader = Device::connect(address, &format!("reader-{number}"));
+            let mut reader = join(address, &format!("reader-{number}"));
             reader.subscribe_at_most_once("fan/#");
             let is_over = &is_over;
             scope.spawn(move || read_all(reader.stream(), is_over));
@@ -70,18 +74,21 @@ fn a_flood_stays_below_the_ceiling_and_others_are_served() {
         scope.spawn(|| publish_steadily(address, &is_over));
         let parts = Ends(&is_over);
         let mut probe = Probe::new(&gateway, address);
-        let quiet = probe.during("quiet", scale.part, || {});
-        let flood = probe.during("attempts, trickles, a deaf subscriber", scale.part, || {
-            let mut deaf = Device::connect(address, "deaf");
-            deaf.subscribe_at_most_once("fan/#");
-            thread::scope(|scope| {
-                scope.spawn(|| trickle(address, &scale));
-                knock(gateway.address, scale.attempts);
-            });
+        let quiet = probe.during("quiet", || {
+            thread::park_timeout(scale.quiet);
         });
-        let bombs = probe.during("subscribe bombs", scale.part, || bomb(address, scale.bombs));
+        let mut deaf = join(address, "deaf");
+        deaf.subscribe_at_most_once("fan/#");
+        scope.spawn(|| trickle(address, &scale, &is_over));
+        let flood = probe.during("attempts, trickles, a deaf subscriber", || {
+            knock(gateway.address, scale.attempts);
+        });
+        let bombs = probe.during("trickles, subscribe bombs", || bomb(address, scale.bombs));
         wait_until("places are free", || gateway.fact("connections") < 50);
-        let wills = probe.during("wills", scale.part, || die(address, scale.wills));
+        let wills = probe.during("wills, all at once", || {
+            die(address, scale.wills);
+            thread::park_timeout(scale.quiet);
+        });
         drop(parts);
         for (part, latency) in [("flood", flood), ("bombs", bombs), ("wills", wills)] {
             let bound = (quiet * LATER).max(UNSEEN);
@@ -110,16 +117,14 @@ struct Probe<'a> {
 
 impl<'a> Probe<'a> {
     fn new(gateway: &'a Gateway, address: SocketAddr) -> Self {
-        let mut device = Device::connect(address, "probe");
+        let mut device = join(address, "probe");
         device.subscribe_at_most_once("probe");
         Self { gateway, device }
     }
 
-    /// Measures while something is done, and for some time at least; gives what 99 of 100 messages
-    /// took at most.
-    fn during(&mut self, what: &str, least: Duration, attack: impl FnOnce() + Send) -> Duration {
+    /// Measures while something is done; gives what 99 of 100 messages took at most.
+    fn during(&mut self, what: &str, attack: impl FnOnce() + Send) -> Duration {
         let is_done = AtomicBool::new(false);
-        let start = now();
         let mut took = Vec::new();
         let mut resident = 0;
         thread::scope(|scope| {
@@ -128,7 +133,7 @@ impl<'a> Probe<'a> {
                 attack();
                 drop(done);
             });
-            while !is_done.load(Ordering::Relaxed) || now() - start < least {
+            while !is_done.load(Ordering::Relaxed) || took.is_empty() {
                 took.push(self.measure());
                 if took.len() % 50 == 0 {
                     resident = self.gateway.resident_bytes().max(resident);
@@ -159,6 +164,17 @@ impl<'a> Probe<'a> {
     }
 }
 
+fn join(address: SocketAddr, client_identifier: &str) -> Device {
+    Device::try_connect_saying(address, &hello(client_identifier)).expect("a place")
+}
+
+/// CONNECT of a client that leaves nothing behind, and that may be silent.
+fn hello(client_identifier: &str) -> Connect {
+    let mut connect = Connect::new(client_identifier);
+    connect.keep_alive = 0;
+    connect
+}
+
 /// Another of this machine's own addresses for each number: one has 28,000 ports.
 fn at(gateway: SocketAddr, number: usize) -> SocketAddr {
     let last = u8::try_from(1 + number % 16).expect("16 fit");
@@ -167,7 +183,7 @@ fn at(gateway: SocketAddr, number: usize) -> SocketAddr {
 
 /// What is normal: 500 messages of 4 KB a second to all readers.
 fn publish_steadily(address: SocketAddr, is_over: &AtomicBool) {
-    let mut device = Device::connect(address, "publisher");
+    let mut device = join(address, "publisher");
     let payload = "x".repeat(4_000);
     while !is_over.load(Ordering::Relaxed) {
         device.publish_at_most_once("fan/out", &payload);
@@ -223,26 +239,24 @@ fn knock(gateway: SocketAddr, count: usize) {
     });
 }
 
-/// Keeps links open that send a byte a second, until the gateway has closed each of them once.
-fn trickle(address: SocketAddr, scale: &Scale) {
+/// Keeps links open on which a CONNECT comes byte by byte, until the gateway has closed them all.
+fn trickle(address: SocketAddr, scale: &Scale, is_over: &AtomicBool) {
     let hello = b"\x10\x1e\x00\x04MQTT\x04\x02\x00\x00\x00\x12trickle-trickle-tri";
     let open = |_| TcpStream::connect(address).ok();
     let mut streams: Vec<TcpStream> = (0..scale.trickles).filter_map(open).collect();
-    let start = now();
     for byte in hello {
         streams.retain_mut(|stream| stream.write_all(&[*byte]).is_ok());
-        let goes_on = scale.holds_latency || now() - start < scale.part;
-        if streams.is_empty() || !goes_on {
-            break;
+        if streams.is_empty() || is_over.load(Ordering::Relaxed) {
+            return;
         }
-        thread::park_timeout(Duration::from_secs(1).min(scale.part / 4));
+        thread::park_timeout(scale.drip);
     }
 }
 
 /// Subscribes to what takes the most to keep and to match, until that is refused.
 fn bomb(address: SocketAddr, count: usize) {
     for number in 0..count {
-        let mut device = Device::connect(address, &format!("bomb-{number}"));
+        let mut device = join(address, &format!("bomb-{number}"));
         let filters: Vec<String> = (0..100)
             .map(|at| format!("{}{number}/{at}", "+/".repeat(60)))
             .collect();
@@ -255,7 +269,7 @@ fn bomb(address: SocketAddr, count: usize) {
 /// Connects clients with wills, and cuts them off all at once.
 fn die(address: SocketAddr, count: usize) {
     let connect = |number| {
-        let mut connect = Connect::new(format!("dying-{number}"));
+        let mut connect = hello(&format!("dying-{number}"));
         let payload = "x".repeat(500);
         connect.last_will = Some(LastWill::new("fan/will", payload, QoS::AtLeastOnce, false));
         Device::try_connect_saying(address, &connect).expect("a place")
