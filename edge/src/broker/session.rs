@@ -10,6 +10,7 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
 
 use bytes::Bytes;
 use sync::{Cursor, Instant, Lane, Offset, PerLane, Record, Table, WallTime};
@@ -27,7 +28,7 @@ const READS_A_ROUND: u8 = 8;
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) id: SessionId,
-    pub(super) client_identifier: Box<str>,
+    pub(super) client_identifier: Rc<str>,
     /// [`Record::publisher_hash`] of the client identifier.
     pub(super) publisher: u64,
     pub(super) link: Link,
@@ -147,11 +148,11 @@ impl Will {
 
 impl Session {
     /// Starts a session that wants everything from the heads on.
-    pub(super) fn new(id: SessionId, client_identifier: &str, heads: PerLane<Offset>) -> Self {
+    pub(super) fn new(id: SessionId, client_identifier: Rc<str>, heads: PerLane<Offset>) -> Self {
         Self {
             id,
-            client_identifier: client_identifier.into(),
-            publisher: Record::publisher_hash(client_identifier),
+            publisher: Record::publisher_hash(&client_identifier),
+            client_identifier,
             link: Link::Offline { since: WallTime(0) },
             expiry: 0,
             is_stored: false,

@@ -85,6 +85,8 @@ pub(super) struct Established {
 
 /// A buffer larger than this gives its memory back when it is used up.
 pub(super) const BYTES_KEPT: usize = 1024;
+/// A queue of inputs with more room than this belongs to a busy client, which keeps it for a second.
+const INPUTS_KEPT: usize = 16;
 /// How long a client for which there is no place may take to its CONNECT.
 const TURNED_AWAY_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -259,6 +261,9 @@ impl Connection {
         };
         let taken = std::mem::replace(&mut self.outbound, rest);
         let taken = if taken.is_empty() { Vec::new() } else { taken };
+        if taken.is_empty() && self.inputs.is_empty() && self.inputs.capacity() <= INPUTS_KEPT {
+            self.inputs = VecDeque::new();
+        }
         self.taken_bytes = taken.capacity();
         self.count();
         self.note_congestion();
