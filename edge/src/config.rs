@@ -51,6 +51,8 @@ pub struct Gateway {
     pub id: Option<String>,
     /// The folder that holds everything; made if it is missing.
     pub data: PathBuf,
+    /// Whether the process gives up privileges, capabilities and writes outside `data` at its start.
+    pub self_protection: bool,
 }
 
 /// `[lanes]`: filters of the lanes above `normal`.
@@ -139,10 +141,14 @@ pub struct LimitsSection {
     pub connections_per_address: u32,
     /// The largest packet a device may send or is sent.
     pub packet_bytes: u32,
-    /// Seconds until a connection has to have sent its CONNECT.
+    /// Seconds until a connection has to have sent its CONNECT, from accept on: TLS and WebSocket
+    /// have to be done by then.
     pub connect_timeout_seconds: u64,
     /// Share of the core thread that TLS handshakes may take; the rest of a storm of them waits.
     pub handshake_percent: u32,
+    /// The longest keep alive, and that of clients that ask for none; 0 leaves it to them. Clients
+    /// before MQTT 5 can't be told.
+    pub keep_alive_max_seconds: u16,
     /// Unacknowledged messages a client, either way.
     pub inflight_count: u16,
     /// Sessions, connected or kept.
@@ -201,6 +207,7 @@ impl Default for Gateway {
         Self {
             id: None,
             data: PathBuf::from("./data"),
+            self_protection: true,
         }
     }
 }
@@ -245,6 +252,7 @@ impl Default for LimitsSection {
             packet_bytes: 1 << 20,
             connect_timeout_seconds: 10,
             handshake_percent: 50,
+            keep_alive_max_seconds: 0,
             inflight_count: 100,
             sessions: 4_000,
             subscriptions_per_session: 1000,

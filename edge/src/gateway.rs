@@ -13,6 +13,7 @@ mod error;
 mod listen;
 mod peers;
 mod quiet;
+mod service;
 mod signal;
 mod start;
 mod status;
@@ -37,6 +38,7 @@ pub(crate) use self::core::{Place, Progress, Push};
 use self::disk::{Answer, Disk, Request};
 pub use self::error::GatewayError;
 use self::listen::Serving;
+use self::service::{Service, Turns};
 pub(crate) use self::signal::{Cue, Signals};
 pub use self::start::check;
 use crate::admin;
@@ -65,6 +67,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// When it can't start: the data folder, a port, or the cloud's files. Afterwards nothing ends it
 /// but a signal.
 pub fn run(limits: Limits) -> Result<(), GatewayError> {
+    start::protect(&limits);
     let executor = LocalExecutor::new();
     smol::block_on(executor.run(serve_until_told(&executor, limits)))
 }
@@ -92,46 +95,49 @@ async fn serve_until_told(
         executor.spawn(take_answers(shared.clone(), disk.clone())),
         executor.spawn(fetch(shared.clone())),
         executor.spawn(watch_clock(shared.clone())),
-        executor.spawn(sweep(shared.clone())),
         executor.spawn(answer_operator(shared.clone(), control)),
     ];
     if let Some(bridge) = &bridge {
         tasks.push(executor.spawn(command_bridge(shared.clone(), bridge.clone())));
         tasks.push(executor.spawn(hear_bridge(shared.clone(), bridge.clone())));
     }
+    let mut service = Service::from_environment();
     let clients = Rc::new(LocalExecutor::new());
-    let serving = Rc::new(Serving {
+    let serving = Serving {
         shared: shared.clone(),
         clients: clients.clone(),
         buffer: ReadBuffer::new(READ_BYTES),
         turnstile: Rc::new(Turnstile::new(limits.section.handshake_percent)),
         certificates: certificates.clone(),
-    });
-    let accepting: Vec<_> = listeners
-        .into_iter()
-        .map(|listener| executor.spawn(listen::accept(serving.clone(), listener)))
-        .collect();
+    };
+    let accepting = serving.start(executor, listeners);
     let running = executor.spawn({
         let clients = clients.clone();
         async move { clients.run(std::future::pending::<()>()).await }
     });
 
-    wait_for_the_end(&mut signals, &certificates, &limits).await;
+    service.ready();
+    let sweeping = sweep(
+        &shared,
+        || Turns {
+            writer: disk.turns(),
+            bridge: bridge.as_ref().map(|bridge| bridge.turns()),
+        },
+        &mut service,
+    );
+    let ending = wait_for_the_end(&mut signals, &certificates, &limits);
+    sweeping.or(ending).await;
+    service.stopping();
     for task in accepting {
         task.cancel().await;
     }
-    shared.core.borrow_mut().shut_down(shared.now());
-    say_goodbye(&shared).await;
-    if let Some(bridge) = &bridge {
-        // A full channel means that the bridge is busy; it ends with its channel.
-        let _ = bridge.commands().try_send(Command::Stop);
-    }
+    say_goodbye(&shared, bridge.as_deref()).await;
     // What the tasks share goes with the last of them.
     tasks.push(running);
     for task in tasks {
         task.cancel().await;
     }
-    drop((serving, clients, shared, bridge));
+    drop((clients, shared, bridge));
     let disk = Rc::into_inner(disk).expect("all tasks that used the disk are gone");
     disk.close()
         .map_err(|source| GatewayError::Close { source })
@@ -245,10 +251,12 @@ async fn watch_clock(shared: Rc<Shared>) {
     }
 }
 
-async fn sweep(shared: Rc<Shared>) {
+/// Looks at everything once a second, and feeds the watchdog while all threads turn.
+async fn sweep<T>(shared: &Shared, turns: impl Fn() -> Turns, service: &mut Service) -> T {
     loop {
         Timer::after(SWEEP).await;
         shared.core.borrow_mut().sweep(shared.now());
+        service.feed(turns());
     }
 }
 
@@ -284,8 +292,10 @@ async fn answer_operator(
     }
 }
 
-/// Waits until the last commits are durable and the clients have gone, but not for long.
-async fn say_goodbye(shared: &Shared) {
+/// Says goodbye to all, waits until the last commits are durable and the clients have gone, but
+/// not for long, and stops the bridge.
+async fn say_goodbye(shared: &Shared, bridge: Option<&Bridge>) {
+    shared.core.borrow_mut().shut_down(shared.now());
     let all_gone = async {
         loop {
             let is_done = {
@@ -302,6 +312,10 @@ async fn say_goodbye(shared: &Shared) {
         Timer::after(GOODBYE).await;
     };
     all_gone.or(patience).await;
+    if let Some(bridge) = bridge {
+        // A full channel means that the bridge is busy; it ends with its channel.
+        let _ = bridge.commands().try_send(Command::Stop);
+    }
 }
 
 /// Writes a path for a message.

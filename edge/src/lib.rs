@@ -11,6 +11,7 @@ pub mod broker;
 pub mod config;
 pub mod demo;
 pub mod gateway;
+mod guard;
 pub mod limits;
 mod link;
 pub mod log;

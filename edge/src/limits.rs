@@ -25,6 +25,8 @@ pub struct Limits {
     pub edge_id: String,
     /// The folder that holds everything.
     pub data: PathBuf,
+    /// Whether the process gives up what it does not need.
+    pub self_protection: bool,
     /// Where devices connect, in the order of their [`crate::broker::ListenerId`]; at least one.
     pub listeners: Vec<Listener>,
     /// The cluster, with its secrets still in their files.
@@ -51,8 +53,11 @@ pub struct Limits {
     pub outbound_bytes: usize,
     /// What may wait for all sockets together.
     pub outbound_total_bytes: usize,
-    /// Packets that have arrived in part, of all connections together.
+    /// Packets that have arrived in part and topics behind clients' aliases, of all connections
+    /// together.
     pub inbound_total_bytes: usize,
+    /// Topics behind aliases that clients were given, of all connections together.
+    pub alias_bytes: usize,
     /// Records read ahead for the uplink.
     pub read_ahead_bytes: usize,
     /// Records sent and not acknowledged on one connection to the cloud.
@@ -92,6 +97,8 @@ const BRIDGE_CONNECTION_BYTES: u64 = 256 << 10;
 const CONNECTION_BYTES: u64 = 3 << 10;
 /// Connections beyond the limit that are kept until they heard that there is no place.
 pub(crate) const TURNED_AWAY: usize = 16;
+/// What a serial line keeps beside its longest packet.
+const SERIAL_BYTES: u64 = 8 << 10;
 /// A session's entry, with the nodes that one subscription takes.
 const SESSION_BYTES: u64 = 1 << 10;
 /// A retained message's entry, without its record.
@@ -130,6 +137,7 @@ impl Limits {
                 .clone()
                 .unwrap_or_else(|| "edge".to_owned()),
             data: config.gateway.data.clone(),
+            self_protection: config.gateway.self_protection,
             listeners: check.listeners(config)?,
             cloud: config.cloud.clone(),
             lane_filters: check.lane_filters(config)?,
@@ -144,6 +152,7 @@ impl Limits {
             outbound_bytes: usize_of(share(128, 64 << 10, 1 << 20)),
             outbound_total_bytes: usize_of(share(10, 512 << 10, 64 << 20)),
             inbound_total_bytes: usize_of(share(16, 256 << 10, 64 << 20)),
+            alias_bytes: usize_of(share(256, 32 << 10, 4 << 20)),
             read_ahead_bytes: usize_of(share(64, 256 << 10, 4 << 20)),
             flight_bytes: usize_of(share(64, 256 << 10, 1 << 20)),
             hold: Duration::from_secs(config.sync.hold_seconds),
@@ -181,6 +190,10 @@ impl Limits {
             ("program", PROGRAM_BYTES),
             ("connections", connections * CONNECTION_BYTES),
             (
+                "their TLS and WebSocket",
+                listener::worst_layers(&self.listeners, section.connections),
+            ),
+            (
                 "sessions",
                 section.sessions as u64 * SESSION_BYTES + self.session_bytes as u64,
             ),
@@ -196,12 +209,23 @@ impl Limits {
                 "packets leaving",
                 self.outbound_total_bytes as u64 + packet_bytes,
             ),
+            ("serial lines", self.worst_lines()),
+            ("topic aliases", self.alias_bytes as u64),
             ("waiting for a commit", 2 * self.waiting_bytes),
             // All of the journal, when the disk is full and nothing can be flushed.
             ("committed, not yet in redb", self.journal_bytes),
             ("redb", redb),
             ("cloud", cloud),
         ]
+    }
+
+    /// The buffer that frames are put together in, and small ones.
+    fn worst_lines(&self) -> u64 {
+        let line = |listener: &Listener| match listener.address {
+            Address::Serial { .. } => u64::from(listener.packet_bytes) + SERIAL_BYTES,
+            Address::Tcp(_) | Address::Unix { .. } => 0,
+        };
+        self.listeners.iter().map(line).sum()
     }
 
     /// Up: what is in flight on each connection and what was read ahead. Down: messages that are
@@ -233,6 +257,7 @@ impl fmt::Display for Limits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "gateway.id = {}", self.edge_id)?;
         writeln!(f, "gateway.data = {}", self.data.display())?;
+        writeln!(f, "gateway.self_protection = {}", self.self_protection)?;
         for listener in &self.listeners {
             listener.fmt(f)?;
         }

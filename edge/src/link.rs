@@ -6,9 +6,12 @@
 //! a flush.
 
 pub(crate) mod layered;
+pub(crate) mod serial;
+pub(crate) mod socket;
 pub(crate) mod tcp;
 pub(crate) mod tls;
 mod turnstile;
+pub(crate) mod unix;
 mod websocket;
 
 use std::cell::Cell;

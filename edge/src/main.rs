@@ -43,6 +43,8 @@ fn limits(file: Option<&Path>) -> Result<Limits, ConfigError> {
 fn run(limits: Limits) -> ExitCode {
     logging::start(&limits.log);
     end_at_panics();
+    let (version, machine) = (env!("CARGO_PKG_VERSION"), std::env::consts::ARCH);
+    tracing::info!("robustmq-edge {version} on {machine}");
     exit("run", gateway::run(limits))
 }
 

@@ -19,6 +19,7 @@ mod outbound;
 mod pace;
 mod room;
 mod settings;
+mod words;
 
 pub use connection::Connection;
 pub use error::PeerError;

@@ -1,4 +1,5 @@
-//! Serves one link: bytes to the core, bytes from the core, until either side ends it.
+//! Serves one link: its handshakes, then bytes to the core and bytes from the core, until either
+//! side ends it.
 //!
 //! Reads only while the core has room, so that a full disk or a slow one holds the sender up and
 //! not memory. Decides nothing: what bytes mean is the connection's business.
@@ -108,6 +109,8 @@ async fn drain<R: BufRead>(reader: &mut R) {
             return;
         }
         reader.consume(count);
+        // Whoever sends without end must not keep the thread.
+        smol::future::yield_now().await;
     }
 }
 
@@ -191,5 +194,42 @@ fn write<W: Write>(
                 spare = bytes;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A peer that always has more to say.
+    struct Endless {
+        reads_left: u32,
+    }
+
+    impl embedded_io::ErrorType for Endless {
+        type Error = std::io::Error;
+    }
+
+    impl embedded_io_async::Read for Endless {
+        async fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            Ok(buffer.len())
+        }
+    }
+
+    impl BufRead for Endless {
+        async fn fill_buf(&mut self) -> std::io::Result<&[u8]> {
+            self.reads_left -= 1;
+            Ok(&[0; 100])
+        }
+
+        fn consume(&mut self, _count: usize) {}
+    }
+
+    #[test]
+    fn who_sends_without_end_after_the_goodbye_does_not_keep_the_thread() {
+        let mut peer = Endless { reads_left: 100 };
+        let patience = smol::future::yield_now();
+        smol::block_on(drain(&mut peer).or(patience));
+        assert!(peer.reads_left > 90, "patience comes to its turn");
     }
 }

@@ -51,6 +51,8 @@ const LAYERS: &[Layer] = &[
             "smol",
             "ring",
             "rustls",
+            "rustix",
+            "tracing",
             "embedded_io",
             "embedded_io_async",
             "wire",

@@ -243,16 +243,16 @@ impl Broker {
             return;
         };
         while session.has_room() {
-            let Some((delivery, qos, record)) = session.inflight.repeat_kept() else {
+            let Some(repeat) = session.inflight.repeat_kept() else {
                 break;
             };
             let event = Event::Deliver(Delivery {
-                record,
-                id: Some(delivery),
-                qos,
+                record: repeat.record,
+                id: Some(repeat.id),
+                qos: repeat.qos,
                 retain: true,
                 is_repeated: true,
-                identifiers: Default::default(),
+                identifiers: repeat.identifier.into(),
             });
             self.outputs
                 .push_back(Output::ToConnection { connection, event });
@@ -343,7 +343,7 @@ impl Broker {
                 session.reader_mut(lane).cursor.acknowledge(offset);
                 self.mark_dirty(id);
             }
-            Source::Kept(_) => self.mark_dirty(id),
+            Source::Kept { .. } => self.mark_dirty(id),
             Source::Passing | Source::Lost => {}
         }
         self.wake(id);
@@ -392,20 +392,21 @@ impl Session {
     fn send_retained(&mut self, record: Record, qos: u8, identifier: Option<u32>) -> Delivery {
         let is_kept = self.is_stored;
         let source = if is_kept {
-            Source::Kept(record.clone())
+            Source::Kept {
+                record: record.clone(),
+                identifier,
+            }
         } else {
             Source::Passing
         };
         let id = (qos > 0).then(|| self.inflight.send(source, qos));
-        let mut matched = Match::default();
-        matched.add(qos, false, identifier.unwrap_or(0));
         Delivery {
             record,
             id,
             qos,
             retain: true,
             is_repeated: false,
-            identifiers: matched.identifiers,
+            identifiers: identifier.into(),
         }
     }
 
@@ -413,7 +414,7 @@ impl Session {
     pub(super) fn place_of(&self, delivery: DeliveryId) -> Option<(Lane, Offset)> {
         match self.inflight.find(delivery)?.source {
             Source::Logged(lane, offset) => Some((lane, offset)),
-            Source::Passing | Source::Kept(_) | Source::Lost => None,
+            Source::Passing | Source::Kept { .. } | Source::Lost => None,
         }
     }
 }

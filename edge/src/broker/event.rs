@@ -393,6 +393,12 @@ impl SubscriptionIdentifiers {
     }
 }
 
+impl From<Option<u32>> for SubscriptionIdentifiers {
+    fn from(identifier: Option<u32>) -> Self {
+        identifier.map_or(Self::None, Self::One)
+    }
+}
+
 /// Whether anybody waits for a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Urgency {

@@ -38,9 +38,22 @@ pub(super) enum Source {
     /// Nowhere; its session ends with the connection.
     Passing,
     /// Here: a retained message of a session that goes on.
-    Kept(Record),
+    Kept {
+        record: Record,
+        /// Of the subscription that it was sent for.
+        identifier: Option<u32>,
+    },
     /// Nowhere, although its session went on: a restart forgot it.
     Lost,
+}
+
+/// A retained message that is to be sent again.
+#[derive(Clone, Debug)]
+pub(super) struct Repeat {
+    pub(super) id: DeliveryId,
+    pub(super) qos: u8,
+    pub(super) record: Record,
+    pub(super) identifier: Option<u32>,
 }
 
 impl Inflight {
@@ -93,15 +106,22 @@ impl Inflight {
     }
 
     /// The next retained message that is to be sent again, marked as sent.
-    pub(super) fn repeat_kept(&mut self) -> Option<(DeliveryId, u8, Record)> {
-        let (id, record) = self
-            .entries
-            .iter()
-            .find_map(|(id, sent)| match &sent.source {
-                Source::Kept(record) if !sent.is_sent => Some((*id, record.clone())),
-                _ => None,
-            })?;
-        Some((DeliveryId(id), self.mark_sent(id), record))
+    pub(super) fn repeat_kept(&mut self) -> Option<Repeat> {
+        let (id, record, identifier) =
+            self.entries
+                .iter()
+                .find_map(|(id, sent)| match &sent.source {
+                    Source::Kept { record, identifier } if !sent.is_sent => {
+                        Some((*id, record.clone(), *identifier))
+                    }
+                    _ => None,
+                })?;
+        Some(Repeat {
+            id: DeliveryId(id),
+            qos: self.mark_sent(id),
+            record,
+            identifier,
+        })
     }
 
     /// Notes which QoS a delivery was given that a restart forgot.
@@ -147,7 +167,7 @@ impl Inflight {
     pub(super) fn has_kept(&self) -> bool {
         self.entries
             .values()
-            .any(|sent| matches!(sent.source, Source::Kept(_)))
+            .any(|sent| matches!(sent.source, Source::Kept { .. }))
     }
 
     /// Counts all unacknowledged deliveries.
@@ -218,6 +238,7 @@ impl Inflight {
 mod tests {
     use super::*;
 
+    /// [MQTT-2.2.1-4] [MQTT-4.3.2-1] [MQTT-4.3.3-1]
     #[test]
     fn a_name_in_use_is_not_given_again() {
         let mut inflight = Inflight::default();

@@ -6,7 +6,7 @@
 //! (retain, exactly once) takes its readers with QoS over 0 along, so that nobody sees what its
 //! publisher may send again. QoS 0 passes through memory at once, always.
 
-use sync::{Change, Lane, Offset, Record, RecordParts, WallTime};
+use sync::{Change, Lane, Offset, Record, RecordParts, Table, WallTime};
 use wire::topic::{TopicName, pattern_matches};
 
 use super::Broker;
@@ -96,6 +96,7 @@ impl Broker {
     pub(super) fn distribute(&mut self, mut publication: Publication, mut changes: Vec<Change>) {
         let record = publication.record.clone();
         if record.is_retained() {
+            self.forget_expired_retained(&record);
             match self.retained.change(&record) {
                 Ok(change) => changes.push(change),
                 Err(refusal) => {
@@ -160,6 +161,7 @@ impl Broker {
             self.offer(&publication.record, lane, offset);
         }
         if publication.record.is_retained() {
+            self.retained.settle(&publication.record);
             self.retained.set(publication.record.clone());
         }
         let outcome = publication.outcome;
@@ -169,6 +171,9 @@ impl Broker {
     pub(super) fn publication_failed(&mut self, publication: Publication, refusal: Refusal) {
         if publication.is_appended {
             self.forget_appending(&publication.record);
+        }
+        if publication.record.is_retained() {
+            self.retained.settle(&publication.record);
         }
         if let Origin::Will { session, will } = &publication.origin {
             self.restore_will(*session, will.clone());
@@ -295,7 +300,8 @@ impl Broker {
     /// Hands a committed record to the live sessions that want it with QoS over 0. One without
     /// room is behind from here on.
     fn offer(&mut self, record: &Record, lane: Lane, offset: Offset) {
-        if record.qos() == 0 {
+        // A commit may have taken long. [MQTT-3.3.2-5]
+        if record.qos() == 0 || is_expired(record, self.now.wall) {
             return;
         }
         let mut found = std::mem::take(&mut self.found);
@@ -319,6 +325,20 @@ impl Broker {
             }
         }
         self.found = found;
+    }
+
+    /// Makes room for a retained message on a new topic.
+    fn forget_expired_retained(&mut self, new: &Record) {
+        let expired = self.retained.forget_expired(new, self.now.wall);
+        if expired.is_empty() {
+            return;
+        }
+        let table = Table::Retained;
+        let changes = expired.into_iter().map(|topic| Change::Delete {
+            table,
+            key: topic.as_bytes().to_vec(),
+        });
+        self.commit(changes.collect(), Urgency::Relaxed, Waiting::Nobody);
     }
 
     fn forget_appending(&mut self, record: &Record) {
@@ -367,10 +387,11 @@ pub(super) fn published_at(record: &Record, time: WallTime) -> Record {
     })
 }
 
-/// Whether a record's expiry interval has passed.
+/// Whether a record's expiry interval has passed. One of 0 counts as a second, so that those who
+/// are there get the message whatever way it takes.
 pub(super) fn is_expired(record: &Record, now: WallTime) -> bool {
     let age = now.seconds_since(record.time());
     record
         .expiry_seconds()
-        .is_some_and(|expiry| age >= u64::from(expiry))
+        .is_some_and(|expiry| age >= u64::from(expiry.max(1)))
 }

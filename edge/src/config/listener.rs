@@ -14,6 +14,8 @@ pub struct Listener {
     pub address: Address,
     /// Speed of a serial line in bits a second; only there.
     pub baud: Option<u32>,
+    /// Permissions of a Unix socket's file, in octal such as `0660`; only there.
+    pub mode: Option<String>,
     /// What carries the packets.
     #[serde(default)]
     pub protocol: Protocol,
@@ -26,7 +28,8 @@ pub struct Listener {
     pub password_file: Option<PathBuf>,
     /// Who may do what, in Mosquitto's format.
     pub acl_file: Option<PathBuf>,
-    /// Connections of this listener; absent means as many as of all together.
+    /// Connections of this listener; absent means as many as of all together, or, with TLS or
+    /// WebSocket, as fit into an eighth of the memory together with other such listeners.
     pub connections: Option<usize>,
     /// The largest packet of this listener's clients; absent means the limit of all.
     pub packet_bytes: Option<u32>,

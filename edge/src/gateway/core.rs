@@ -6,6 +6,7 @@
 
 mod commits;
 mod doors;
+mod lines;
 mod links;
 mod reading;
 
@@ -25,6 +26,7 @@ use super::quiet::Quiet;
 use super::signal::{Cue, Signal};
 use super::terms::Terms;
 use crate::broker::{Broker, ConnectionId, Event, Input, Output, SessionId};
+use crate::link::serial;
 use crate::log::{Budget, Reader, Reason};
 use crate::uplink::{Uplink, Wish};
 
@@ -61,6 +63,7 @@ pub(crate) struct Core {
     alarm: Option<Instant>,
     is_refusing: bool,
     quiet: Quiet,
+    lines: Vec<Rc<serial::Counters>>,
 }
 
 /// Somebody wants records of the log.
@@ -127,6 +130,7 @@ impl Core {
             alarm: None,
             is_refusing: false,
             quiet: Quiet::default(),
+            lines: Vec::new(),
         }
     }
 
@@ -226,6 +230,7 @@ impl Core {
             }
             self.hear(now, id);
         }
+        self.tell_of_damage(now);
         self.release();
         self.notes.push_back(Request::Maintain);
         self.wakes.commit.raise();

@@ -1,5 +1,6 @@
 //! The start: what is stored becomes what is running.
 
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -16,7 +17,8 @@ use super::terms::{self, Terms};
 use super::{shown, wall_time};
 use crate::broker::{self, Broker, Stored};
 use crate::config::Cloud;
-use crate::limits::{self, DOWNLINK_WINDOW, Limits, UNCONFIRMED};
+use crate::guard;
+use crate::limits::{self, Address, DOWNLINK_WINDOW, Limits, UNCONFIRMED};
 use crate::log::{self, Folder, LaneLimits, LogError, Opened, Overflow, Reader, Report};
 use crate::mqtt;
 use crate::uplink::{CURSOR_KEY, Uplink};
@@ -26,6 +28,43 @@ pub(super) struct Started {
     pub(super) core: Core,
     pub(super) disk: Disk,
     pub(super) bridge: Option<Bridge>,
+}
+
+/// Gives up what is not needed, before there is a second thread. The data folder has to exist by
+/// then; whatever is wrong with it is said when it is opened.
+pub(super) fn protect(limits: &Limits) {
+    if !limits.self_protection {
+        return info!("self-protection is turned off");
+    }
+    let _ = std::fs::create_dir_all(&limits.data);
+    let (mut folders, mut devices) = (vec![limits.data.clone()], Vec::new());
+    for listener in &limits.listeners {
+        match &listener.address {
+            Address::Tcp(_) => {}
+            Address::Unix { path, .. } => folders.push(folder_of(path)),
+            Address::Serial { path, .. } => devices.extend(devices_at(path)),
+        }
+    }
+    info!("{}", guard::protect(&folders, &devices));
+}
+
+/// What has to be writable for a serial line. One that is soldered in is the same file for ever;
+/// one that is plugged in again is another, and what a link in /dev/serial points to is another.
+fn devices_at(path: &Path) -> Vec<PathBuf> {
+    const SOLDERED_IN: [&str; 2] = ["/dev/ttyS", "/dev/ttyAMA"];
+    let device = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let name = device.to_string_lossy();
+    if device.exists() && SOLDERED_IN.iter().any(|kind| name.starts_with(kind)) {
+        return vec![device];
+    }
+    vec![PathBuf::from("/dev"), folder_of(&device)]
+}
+
+fn folder_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+        Some(_) | None => PathBuf::from("."),
+    }
 }
 
 /// Opens the log and builds everything on what it holds.
@@ -303,6 +342,7 @@ fn mqtt_settings(limits: &Limits) -> mqtt::Settings {
     mqtt::Settings {
         connect_timeout: Duration::from_secs(section.connect_timeout_seconds),
         packet_bytes_maximum: section.packet_bytes,
+        keep_alive_maximum: section.keep_alive_max_seconds,
         receive_maximum: section.inflight_count,
         topic_bytes_maximum: section.topic_bytes,
         topic_level_maximum: section.topic_levels,
@@ -312,6 +352,7 @@ fn mqtt_settings(limits: &Limits) -> mqtt::Settings {
         outbound_bytes_maximum: limits.outbound_bytes,
         inbound_total_bytes_maximum: limits.inbound_total_bytes,
         outbound_total_bytes_maximum: limits.outbound_total_bytes,
+        outbound_alias_bytes_maximum: limits.alias_bytes,
         ..mqtt::Settings::default()
     }
 }

@@ -61,6 +61,9 @@ impl Core {
         say("delivered", counters.delivered);
         say("refused", counters.refused);
         say("missed", counters.missed);
+        for (name, count) in self.line_counts().into_iter().flatten() {
+            say(name, count);
+        }
         for lane in Lane::ALL {
             say(&format!("{lane}.first"), self.reader.first(lane).0);
             say(&format!("{lane}.head"), self.reader.head(lane).0);

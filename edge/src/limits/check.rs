@@ -74,7 +74,7 @@ impl Check<'_> {
         self.within("limits.packet_bytes", packet, 1024, 4 << 20)?;
         self.within("limits.connect_timeout_seconds", connect, 1, 600)?;
         let handshakes = u64::from(limits.handshake_percent);
-        self.within("limits.handshake_percent", handshakes, 1, 100)?;
+        self.within("limits.handshake_percent", handshakes, 1, 90)?;
         self.within("limits.inflight_count", inflight, 1, 10_000)?;
         self.within("limits.sessions", limits.sessions as u64, 1, 10 * MILLION)?;
         self.within(

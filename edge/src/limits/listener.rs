@@ -8,7 +8,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::check::{Check, MILLION};
-use crate::config::{self, ClientCertificate, ConfigError, IdentityAsUser, ListenerTls, Protocol};
+use crate::config::{
+    self, ClientCertificate, ConfigError, IdentityAsUser, LimitsSection, ListenerTls, Protocol,
+};
 
 /// Where links come from, with everything that holds for them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +27,9 @@ pub struct Listener {
     pub password_file: Option<PathBuf>,
     /// Who may do what.
     pub acl_file: Option<PathBuf>,
-    /// Connections of this listener at a time; one more is refused.
+    /// Connections of this listener at a time; one more is refused. Where the file does not say:
+    /// all of them, as far as their TLS and WebSocket fit into an eighth of the memory, which all
+    /// such listeners share.
     pub connections: usize,
     /// The largest packet of this listener's clients.
     pub packet_bytes: u32,
@@ -37,7 +41,12 @@ pub enum Address {
     /// A TCP port.
     Tcp(SocketAddr),
     /// A Unix socket.
-    Unix(PathBuf),
+    Unix {
+        /// Its file, made at the start.
+        path: PathBuf,
+        /// The file's permissions: who may connect.
+        mode: u32,
+    },
     /// A serial line, which is one link for as long as the gateway runs.
     Serial {
         /// The device.
@@ -47,13 +56,25 @@ pub enum Address {
     },
 }
 
+impl Listener {
+    /// The most that TLS and WebSocket hold of one connection, in bytes.
+    #[must_use]
+    pub const fn layer_bytes(&self) -> u64 {
+        let websocket = match self.protocol {
+            Protocol::Mqtt => 0,
+            Protocol::Websocket => WEBSOCKET_BYTES,
+        };
+        websocket + if self.tls.is_some() { TLS_BYTES } else { 0 }
+    }
+}
+
 impl Address {
     /// Whether only this host, or who is wired to it, can get there.
     #[must_use]
     pub const fn is_local(&self) -> bool {
         match self {
             Self::Tcp(address) => address.ip().is_loopback(),
-            Self::Unix(_) | Self::Serial { .. } => true,
+            Self::Unix { .. } | Self::Serial { .. } => true,
         }
     }
 }
@@ -62,7 +83,7 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => address.fmt(f),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Unix { path, .. } => write!(f, "unix:{}", path.display()),
             Self::Serial { path, .. } => write!(f, "serial:{}", path.display()),
         }
     }
@@ -72,8 +93,10 @@ impl fmt::Display for Address {
 impl fmt::Display for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "listener.address = {}", self.address)?;
-        if let Address::Serial { baud, .. } = self.address {
-            write!(f, ", baud = {baud}")?;
+        match self.address {
+            Address::Tcp(_) => {}
+            Address::Unix { mode, .. } => write!(f, ", mode = {mode:04o}")?,
+            Address::Serial { baud, .. } => write!(f, ", baud = {baud}")?,
         }
         if self.protocol == Protocol::Websocket {
             write!(f, ", protocol = websocket")?;
@@ -115,7 +138,7 @@ const fn asked(certificate: ClientCertificate) -> &'static str {
 
 impl Check<'_> {
     pub(super) fn listeners(&self, config: &config::Config) -> Result<Vec<Listener>, ConfigError> {
-        let total = (config.limits.connections, config.limits.packet_bytes);
+        let limits = &config.limits;
         if config.listener.is_empty() {
             return Ok(vec![Listener {
                 address: Address::Tcp(SocketAddr::from(([127, 0, 0, 1], 1883))),
@@ -124,15 +147,22 @@ impl Check<'_> {
                 allow_anonymous: None,
                 password_file: None,
                 acl_file: None,
-                connections: total.0,
-                packet_bytes: total.1,
+                connections: limits.connections,
+                packet_bytes: limits.packet_bytes,
             }]);
         }
         self.within("listener", config.listener.len() as u64, 1, LISTENERS)?;
+        let undecided = config
+            .listener
+            .iter()
+            .filter(|one| one.connections.is_none());
+        let layered = undecided.filter(|one| one.tls.is_some() || one.protocol != Protocol::Mqtt);
+        let share = limits.memory_bytes / 8 / layered.count().max(1) as u64;
         let mut listeners = Vec::new();
         for written in &config.listener {
-            let listener = self.listener(written, total)?;
-            let again = |other: &Listener| other.address == listener.address;
+            let listener = self.listener(written, limits, share)?;
+            let name = listener.address.to_string();
+            let again = |other: &Listener| other.address.to_string() == name;
             if !takes_any_port(&listener.address) && listeners.iter().any(again) {
                 let found = format!("{} twice", listener.address);
                 return self.refuse("listener.address", found, "one listener an address");
@@ -145,21 +175,37 @@ impl Check<'_> {
     fn listener(
         &self,
         written: &config::Listener,
-        (connections, packet_bytes): (usize, u32),
+        limits: &LimitsSection,
+        share: u64,
     ) -> Result<Listener, ConfigError> {
-        let listener = Listener {
-            address: self.address(written)?,
+        let address = self.address(written)?;
+        // A line has one link at a time.
+        let (is_line, all) = (
+            matches!(address, Address::Serial { .. }),
+            limits.packet_bytes,
+        );
+        let packet_bytes = if is_line {
+            all.min(SERIAL_PACKET_BYTES)
+        } else {
+            all
+        };
+        let mut listener = Listener {
+            address,
             protocol: written.protocol,
             tls: written.tls.clone(),
             allow_anonymous: written.allow_anonymous,
             password_file: written.password_file.clone(),
             acl_file: written.acl_file.clone(),
-            connections: written.connections.unwrap_or(connections),
+            connections: limits.connections,
             packet_bytes: written.packet_bytes.unwrap_or(packet_bytes),
         };
-        let (most, key) = (connections as u64, "listener.connections");
+        listener.connections = written.connections.unwrap_or_else(|| match is_line {
+            true => 1,
+            false => places(limits, share, listener.layer_bytes()),
+        });
+        let (most, key) = (limits.connections as u64, "listener.connections");
         self.within(key, listener.connections as u64, 1, most)?;
-        let (most, key) = (packet_bytes.into(), "listener.packet_bytes");
+        let (most, key) = (limits.packet_bytes.into(), "listener.packet_bytes");
         self.within(key, listener.packet_bytes.into(), 1024, most)?;
         self.layers(&listener)?;
         self.strangers(&listener)?;
@@ -173,6 +219,12 @@ impl Check<'_> {
             let found = format!("{baud} for {}", written.address);
             return self.refuse("listener.baud", found, "nothing but for serial lines");
         }
+        if let Some(mode) = &written.mode
+            && !matches!(written.address, config::Address::Unix(_))
+        {
+            let found = format!("{mode} for {}", written.address);
+            return self.refuse("listener.mode", found, "nothing but for Unix sockets");
+        }
         Ok(match &written.address {
             config::Address::Tcp(address) => Address::Tcp(*address),
             config::Address::Unix(path) => {
@@ -182,7 +234,10 @@ impl Check<'_> {
                     let allowed = format!("at most {UNIX_PATH_BYTES} for a Unix socket");
                     return self.refuse("listener.address", found, allowed);
                 }
-                Address::Unix(path.clone())
+                Address::Unix {
+                    path: path.clone(),
+                    mode: self.mode(written.mode.as_deref().unwrap_or(MODE))?,
+                }
             }
             config::Address::Serial(path) => {
                 let baud = written.baud.unwrap_or(BAUD);
@@ -193,6 +248,16 @@ impl Check<'_> {
                 }
             }
         })
+    }
+
+    fn mode(&self, written: &str) -> Result<u32, ConfigError> {
+        match u32::from_str_radix(written, 8) {
+            Ok(mode) if mode <= 0o777 => Ok(mode),
+            _ => {
+                let allowed = "0000 to 0777, in octal";
+                self.refuse("listener.mode", format!("\"{written}\""), allowed)
+            }
+        }
     }
 
     /// TLS and WebSocket go with TCP, and the keys of certificates with each other.
@@ -251,6 +316,37 @@ impl Check<'_> {
     }
 }
 
+/// Connections of a listener that does not say how many: all, as far as what their layers hold fits
+/// into its share.
+fn places(limits: &LimitsSection, share: u64, layer_bytes: u64) -> usize {
+    let fitting = share.checked_div(layer_bytes);
+    let fitting = fitting.and_then(|places| usize::try_from(places).ok());
+    fitting.map_or(limits.connections, |places| places.min(limits.connections))
+}
+
+/// The most that the layers of all connections hold, when those that hold most come first.
+pub(super) fn worst_layers(listeners: &[Listener], connections: usize) -> u64 {
+    let mut layers: Vec<(u64, usize)> = listeners
+        .iter()
+        .map(|listener| (listener.layer_bytes(), listener.connections))
+        .collect();
+    layers.sort_unstable();
+    let certificates = listeners
+        .iter()
+        .filter_map(|listener| listener.tls.as_ref());
+    let files = certificates.map(|tls| match tls.crl_file {
+        Some(_) => TLS_LISTENER_BYTES + CRL_BYTES,
+        None => TLS_LISTENER_BYTES,
+    });
+    let (mut bytes, mut left) = (files.sum(), connections);
+    for (layer_bytes, places) in layers.into_iter().rev() {
+        let places = places.min(left);
+        bytes += layer_bytes * places as u64;
+        left -= places;
+    }
+    bytes
+}
+
 const fn takes_any_port(address: &Address) -> bool {
     matches!(address, Address::Tcp(address) if address.port() == 0)
 }
@@ -259,8 +355,23 @@ const fn takes_any_port(address: &Address) -> bool {
 const LISTENERS: u64 = 64;
 /// Of a serial line whose configuration does not say.
 const BAUD: u32 = 115_200;
+/// The largest packet of a serial line whose configuration does not say, unless all are smaller. A
+/// buffer of this size is kept, and it takes the usual line six seconds.
+const SERIAL_PACKET_BYTES: u32 = 64 << 10;
+/// Of a Unix socket whose configuration does not say: the gateway's user and group.
+const MODE: &str = "0660";
 /// What the system takes as the name of a Unix socket.
 const UNIX_PATH_BYTES: usize = 107;
+/// Certificates of a listener, and sessions that may be taken up again.
+const TLS_LISTENER_BYTES: u64 = 512 << 10;
+/// The largest revocation list, twice, while a new one takes its place.
+const CRL_BYTES: u64 = 2 << 20;
+/// Keys and buffers of a TLS connection. Measured: 8 KB, with a client's certificate too. The rest
+/// is a record or a handshake that has come in part (20 KB), and a chunk that waits to be sent.
+const TLS_BYTES: u64 = 32 << 10;
+/// State of a WebSocket. Measured: 2 KB. The rest is the head of a request (8 KB), or a chunk that
+/// waits to be sent (4 KB).
+const WEBSOCKET_BYTES: u64 = 10 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -305,6 +416,44 @@ mod tests {
         };
         assert_eq!(limits.listeners[2].address, serial("/dev/ttyS0", 115_200));
         assert_eq!(limits.listeners[3].address, serial("/dev/ttyS1", 9600));
+        assert_eq!(of(2), (1, 65_536));
+        let unix = Address::Unix {
+            path: "/run/edge.sock".into(),
+            mode: 0o660,
+        };
+        assert_eq!(limits.listeners[1].address, unix);
+    }
+
+    #[test]
+    fn layers_are_counted_with_those_first_that_hold_most() {
+        let limits = resolve(&format!(
+            "[limits]\nconnections = 300\n\
+             [[listener]]\naddress = \"127.0.0.1:1\"\nprotocol = \"websocket\"\n\
+             [[listener]]\naddress = \"127.0.0.1:2\"\n\
+             [[listener]]\naddress = \"127.0.0.1:3\"\nconnections = 100\n{TLS}"
+        ));
+        let limits = limits.expect("valid");
+        let part = limits.memory.iter().find(|(part, _)| part.contains("TLS"));
+        let expected = TLS_LISTENER_BYTES + 100 * TLS_BYTES + 200 * WEBSOCKET_BYTES;
+        assert_eq!(part.map(|(_, bytes)| *bytes), Some(expected));
+    }
+
+    #[test]
+    fn a_listener_with_certificates_has_as_many_places_as_fit() {
+        let limits = resolve(&format!("[[listener]]\naddress = \"127.0.0.1:1\"\n{TLS}"));
+        assert_eq!(limits.expect("valid").listeners[0].connections, 256);
+        let all = "[[listener]]\naddress = \"127.0.0.1:1\"\n\
+                   [[listener]]\naddress = \"127.0.0.1:2\"\nprotocol = \"websocket\"\n\
+                   [[listener]]\naddress = \"127.0.0.1:3\"\n";
+        let limits = resolve(&format!("{all}{TLS}")).expect("the usual three fit");
+        let places = limits.listeners.iter().map(|listener| listener.connections);
+        assert_eq!(places.collect::<Vec<_>>(), [1024, 409, 128]);
+        let text = "[[listener]]\naddress = \"127.0.0.1:1\"\nconnections = 1024\n";
+        let error = resolve(&format!("{text}{TLS}")).expect_err("too much");
+        assert!(
+            error.contains("limits.memory_bytes: found 67108864"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -342,6 +491,23 @@ mod tests {
             (
                 "address = \"serial:/dev/ttyS0\"\nbaud = 1\n".to_owned(),
                 "listener.baud: found 1, allowed is 300 to 4000000",
+            ),
+            (
+                "address = \"127.0.0.1:1\"\nmode = \"0600\"\n".to_owned(),
+                "listener.mode: found 0600 for 127.0.0.1:1, allowed is nothing but for Unix sockets",
+            ),
+            (
+                "address = \"unix:/a\"\nmode = \"rw\"\n".to_owned(),
+                "listener.mode: found \"rw\", allowed is 0000 to 0777, in octal",
+            ),
+            (
+                "address = \"unix:/a\"\nmode = \"1777\"\n".to_owned(),
+                "listener.mode: found \"1777\", allowed is 0000 to 0777, in octal",
+            ),
+            (
+                "address = \"serial:/a\"\n[[listener]]\naddress = \"serial:/a\"\nbaud = 300\n"
+                    .to_owned(),
+                "listener.address: found serial:/a twice, allowed is one listener an address",
             ),
             (
                 format!("address = \"unix:{}\"\n", "a".repeat(108)),

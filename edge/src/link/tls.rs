@@ -54,6 +54,13 @@ pub enum TlsError {
         /// What the system said.
         source: io::Error,
     },
+    /// It is too large to be what it should be.
+    TooLarge {
+        /// As configured.
+        path: PathBuf,
+        /// Its size.
+        bytes: u64,
+    },
     /// It is not PEM.
     Damaged {
         /// As configured.
@@ -181,10 +188,16 @@ fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    fs::read(path).map_err(|source| TlsError::File {
+    let failed = |source| TlsError::File {
         path: path.to_owned(),
         source,
-    })
+    };
+    let bytes = fs::metadata(path).map_err(failed)?.len();
+    if bytes > FILE_BYTES {
+        let path = path.to_owned();
+        return Err(TlsError::TooLarge { path, bytes });
+    }
+    fs::read(path).map_err(failed)
 }
 
 /// Names the owner of the first certificate, if it has a name. Only for one that was verified.
@@ -197,6 +210,11 @@ impl fmt::Display for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File { path, source } => write!(f, "cannot read {}: {source}", path.display()),
+            Self::TooLarge { path, bytes } => write!(
+                f,
+                "{} of {bytes} bytes exceeds the limit of {FILE_BYTES}",
+                path.display()
+            ),
             Self::Damaged { path, source } => {
                 write!(f, "{} is not valid PEM: {source}", path.display())
             }
@@ -224,7 +242,128 @@ impl std::error::Error for TlsError {
             Self::File { source, .. } => Some(source),
             Self::Damaged { source, .. } => Some(source),
             Self::Unusable { source, .. } | Self::Identity { source, .. } => Some(source),
-            Self::Missing { .. } => None,
+            Self::Missing { .. } | Self::TooLarge { .. } => None,
         }
+    }
+}
+
+/// The largest file that is read: a revocation list with some 5,000 entries.
+const FILE_BYTES: u64 = 256 << 10;
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+
+    use super::*;
+
+    #[test]
+    fn the_file_that_is_to_blame_is_named() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            fs::write(&path, text).expect("a writable folder");
+            path
+        };
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("ring makes keys");
+        let issuer = CertifiedIssuer::self_signed(params, key).expect("signed");
+        let key = KeyPair::generate().expect("ring makes keys");
+        let own = CertificateParams::default().signed_by(&key, &issuer);
+
+        let certificate = file("own.pem", &own.expect("signed").pem());
+        let key = file("own.key", &key.serialize_pem());
+        let ca = file("ca.pem", &issuer.pem());
+        let none = folder.path().join("none.pem");
+        let empty = file("empty.pem", "");
+        let garbled = file("garbled.pem", &issuer.pem().replace("MI", "!!"));
+        let large = file("large.pem", &" ".repeat(262_145));
+        let nonsense = "-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n";
+        let nonsense = file("nonsense.pem", nonsense);
+        let files = |certificate: &Path, key: &Path, authority: &Path, revoked: Option<&Path>| {
+            let clients = Clients {
+                authority: authority.to_owned(),
+                revoked: revoked.map(Path::to_owned),
+                is_required: true,
+            };
+            let files = Files {
+                certificate: certificate.to_owned(),
+                key: key.to_owned(),
+                clients: Some(clients),
+                application: b"mqtt",
+            };
+            files
+                .server_config()
+                .map(drop)
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(files(&certificate, &key, &ca, None), Ok(()));
+        let table = [
+            (files(&none, &key, &ca, None), &none, "No such file"),
+            (
+                files(&empty, &key, &ca, None),
+                &empty,
+                "holds no certificate",
+            ),
+            (
+                files(&garbled, &key, &ca, None),
+                &garbled,
+                "is not valid PEM",
+            ),
+            (
+                files(&certificate, &ca, &ca, None),
+                &ca,
+                "holds no private key",
+            ),
+            (files(&ca, &key, &ca, None), &ca, "do not belong together"),
+            (
+                files(&certificate, &key, &none, None),
+                &none,
+                "No such file",
+            ),
+            (
+                files(&certificate, &key, &key, None),
+                &key,
+                "holds no certificate",
+            ),
+            (
+                files(&large, &key, &ca, None),
+                &large,
+                "of 262145 bytes exceeds the limit of 262144",
+            ),
+            (
+                files(&certificate, &key, &ca, Some(&ca)),
+                &ca,
+                "holds no revocation list",
+            ),
+            (
+                files(&certificate, &key, &ca, Some(&nonsense)),
+                &nonsense,
+                "can't be used: ",
+            ),
+        ];
+        for (outcome, culprit, problem) in table {
+            let error = outcome.expect_err(problem);
+            let culprit = culprit.display().to_string();
+            assert!(
+                error.contains(&culprit) && error.contains(problem),
+                "{error}"
+            );
+        }
+    }
+    #[test]
+    fn a_certificate_names_its_owner() {
+        let mut params = CertificateParams::new(["other".to_owned()]).expect("a name");
+        params
+            .distinguished_name
+            .push(DnType::OrganizationName, "plant");
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "sensor-7");
+        let key = KeyPair::generate().expect("ring makes keys");
+        let certificate = params.self_signed(&key).expect("signed");
+        let name = common_name(&[certificate.der().clone()]);
+        assert_eq!(name.as_deref(), Some("sensor-7"));
+        assert_eq!(common_name(&[]), None);
     }
 }

@@ -31,6 +31,7 @@ enum Stage {
 }
 
 /// What became of bytes that came.
+#[derive(Default)]
 pub(super) struct Taken {
     /// What they carry, at their front.
     pub(super) payload_bytes: usize,
@@ -82,17 +83,13 @@ impl WebSocket {
                 Err(violation) => {
                     self.stage = Stage::Closed;
                     Taken {
-                        payload_bytes: 0,
                         answer: close(violation.close_code()),
                         failure: Some(Failure::Violated(violation)),
+                        ..Taken::default()
                     }
                 }
             },
-            Stage::Closed => Taken {
-                payload_bytes: 0,
-                answer: Vec::new(),
-                failure: None,
-            },
+            Stage::Closed => Taken::default(),
         }
     }
 
@@ -107,11 +104,7 @@ impl WebSocket {
     /// Looks at the head of the request, of which `behind` bytes had come before. What stands
     /// behind the head in the last bytes is frames already.
     fn upgrade(&mut self, head: Vec<u8>, behind: usize, bytes: &mut [u8]) -> Taken {
-        let mut taken = Taken {
-            payload_bytes: 0,
-            answer: Vec::new(),
-            failure: None,
-        };
+        let mut taken = Taken::default();
         match Upgrade::parse(&head) {
             Ok(None) => {
                 debug_assert!(head.len() < HEAD_BYTES, "a longer head is refused");

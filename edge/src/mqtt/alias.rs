@@ -1,10 +1,16 @@
-//! Topic aliases of one connection, inbound: numbers that a client gives to topics.
+//! Topic aliases of one connection: numbers that stand for topics, in each direction its own.
+//! They end with the connection. [MQTT-3.3.2-7]
+
+mod outbound;
+
+pub(super) use self::outbound::{Naming, OutboundAliases};
 
 use wire::topic::TopicName;
 
 use super::PeerError;
 
-/// What each alias stands for. Grows to the highest alias in use, at most the agreed maximum.
+/// What each alias of the client stands for. Grows to the highest alias in use, at most the agreed
+/// maximum.
 #[derive(Debug, Default)]
 pub(super) struct Aliases {
     topics: Vec<Box<str>>,
@@ -61,6 +67,20 @@ impl Aliases {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_an_alias_stood_for_is_no_longer_held() {
+        let mut aliases = Aliases::default();
+        assert_eq!(aliases.held_bytes(), 0);
+        aliases
+            .assign(1, TopicName::new("long/topic").unwrap(), 1)
+            .unwrap();
+        let held = aliases.held_bytes();
+        aliases
+            .assign(1, TopicName::new("short").unwrap(), 1)
+            .unwrap();
+        assert_eq!(held - aliases.held_bytes(), 5);
+    }
 
     #[test]
     fn aliases_are_known_after_they_are_assigned() {

@@ -29,6 +29,17 @@ pub(super) enum Step {
     Pubcomp,
 }
 
+impl Step {
+    pub(super) const fn packet(self, answer: Acknowledgement<'_>) -> Packet<'_> {
+        match self {
+            Self::Puback => Packet::Puback(answer),
+            Self::Pubrec => Packet::Pubrec(answer),
+            Self::Pubrel => Packet::Pubrel(answer),
+            Self::Pubcomp => Packet::Pubcomp(answer),
+        }
+    }
+}
+
 impl Connection {
     pub(super) fn handle_packet(
         &mut self,
@@ -76,6 +87,11 @@ impl Connection {
         if properties.subscription_identifiers().next().is_some() {
             return Err(PeerError::SubscriptionIdentifier);
         }
+        let limit = self.settings.topic_alias_maximum;
+        // Also that of a repeat: the client counts on it from here on.
+        if let (Some(alias), Some(topic)) = (properties.topic_alias(), publish.topic) {
+            established.aliases.assign(alias.get(), topic, limit)?;
+        }
         let packet_identifier = publish.packet_identifier.map_or(0, u16::from);
         if publish.qos == QoS::ExactlyOnce
             && let Some(step) = established.inflight.inbound.get(&packet_identifier)
@@ -83,19 +99,14 @@ impl Connection {
             self.answer_repeat(*step, established, packet_identifier);
             return Ok(());
         }
-        if let Some(topic) = publish.topic
-            && let Err(error) = self.settings.admit_topic(topic)
-        {
+        let topic = topic_of(publish, established, limit)?;
+        if let Err(error) = self.settings.admit_topic(topic) {
             return self.refuse_publish(established, publish.qos, packet_identifier, error);
         }
         if publish.qos > QoS::AtMostOnce {
             self.admit_unanswered(established)?;
         }
 
-        let limit = self.settings.topic_alias_maximum;
-        if let (Some(alias), Some(topic)) = (properties.topic_alias(), publish.topic) {
-            established.aliases.assign(alias.get(), topic, limit)?;
-        }
         established.forwarded.clear();
         let forwarded = match PropertySet::FORWARDABLE.includes(properties.present()) {
             true => properties.as_bytes(),
@@ -105,13 +116,7 @@ impl Connection {
                 established.forwarded.as_slice()
             }
         };
-        let topic = match (publish.topic, properties.topic_alias()) {
-            (Some(topic), _) => topic.as_str(),
-            (None, alias) => {
-                let alias = alias.map_or(0, u16::from);
-                established.aliases.topic(alias.max(1), limit)?
-            }
-        };
+        let topic = topic_of(publish, established, limit)?;
         let record = Record::new(&RecordParts {
             qos: publish.qos.into(),
             retain: publish.retain,
@@ -141,6 +146,7 @@ impl Connection {
             packet_identifier,
             kind,
             reason_code: None,
+            refusal: None,
         };
         let (token, note) = match qos {
             QoS::AtMostOnce => (Token(0), None),
@@ -179,6 +185,7 @@ impl Connection {
             packet_identifier,
             kind,
             reason_code: Some(error.reason_code()),
+            refusal: None,
         });
         self.send_answers(established);
         Ok(())
@@ -211,6 +218,7 @@ impl Connection {
                 packet_identifier,
                 kind,
                 reason_code,
+                refusal: None,
             });
             self.send_answers(established);
         }
@@ -422,6 +430,21 @@ impl Connection {
                 delivery: Some(DeliveryId(packet_identifier)),
             },
         });
+    }
+}
+
+/// The topic that a PUBLISH names, or that its alias stands for.
+fn topic_of<'a>(
+    publish: &Publish<'a>,
+    established: &'a Established,
+    limit: u16,
+) -> Result<&'a str, PeerError> {
+    match (publish.topic, publish.properties.topic_alias()) {
+        (Some(topic), _) => Ok(topic.as_str()),
+        (None, alias) => {
+            let alias = alias.map_or(0, u16::from);
+            established.aliases.topic(alias.max(1), limit)
+        }
     }
 }
 

@@ -3,8 +3,6 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use wire::topic::TopicName;
-
 use super::error::PeerError;
 use super::memory::Memory;
 
@@ -37,20 +35,26 @@ pub struct Settings {
     pub publish_burst: u32,
     /// Inbound topic aliases. A higher one closes the connection. Default 16.
     pub topic_alias_maximum: u16,
+    /// Outbound topic aliases, together with the client's own maximum. Beyond it topics are written
+    /// out. Default 16.
+    pub outbound_alias_maximum: u16,
+    /// Bytes of outbound topic aliases, of all connections that share these settings. Beyond it
+    /// topics are written out. Default 256 KiB.
+    pub outbound_alias_bytes_maximum: usize,
     /// The longest keep alive in seconds, and the one of MQTT 5 clients that ask for none; 0 sets
     /// no limit. Default 0.
     pub keep_alive_maximum: u16,
     /// Bytes waiting to be written. Above it the link is not read, QoS 0 is dropped and the rest
     /// waits in the log. Default 256 KiB.
     pub outbound_bytes_maximum: usize,
-    /// Bytes of packets that have come in part and of topics that have an alias, of all connections
-    /// that share these settings. A
-    /// connection that would hold more than its fair part beyond it is closed. Default 4 MiB.
+    /// Bytes of packets that have come in part and of topics behind inbound aliases, of all
+    /// connections that share these settings. A connection that would hold more than its fair part
+    /// beyond it is closed. Default 4 MiB.
     pub inbound_total_bytes_maximum: usize,
     /// Bytes waiting to be written, of all connections that share these settings. Beyond it each
     /// connection is held to its fair part, as by its own limit. Default 6 MiB.
     pub outbound_total_bytes_maximum: usize,
-    /// What is held of the two now, by the connections of all listeners.
+    /// What is held of the three now, by the connections of all listeners.
     pub memory: Rc<Memory>,
 }
 
@@ -65,11 +69,11 @@ impl Settings {
 
 impl Settings {
     /// Checks a topic that a client publishes to against the limits.
-    pub(super) fn admit_topic(&self, topic: TopicName<'_>) -> Result<(), PeerError> {
+    pub(super) fn admit_topic(&self, topic: &str) -> Result<(), PeerError> {
         let (bytes_limit, level_limit) = (self.topic_bytes_maximum, self.topic_level_maximum);
-        let bytes = topic.as_str().len();
+        let bytes = topic.len();
         // A short one can't have many levels.
-        let is_deep = || bytes >= level_limit && topic.levels().count() > level_limit;
+        let is_deep = || bytes >= level_limit && topic.split('/').count() > level_limit;
         if bytes > bytes_limit || is_deep() {
             return Err(PeerError::Topic {
                 bytes_limit,
@@ -93,6 +97,8 @@ impl Default for Settings {
             publishes_per_second: 0,
             publish_burst: 1_000,
             topic_alias_maximum: 16,
+            outbound_alias_maximum: 16,
+            outbound_alias_bytes_maximum: 256 << 10,
             keep_alive_maximum: 0,
             outbound_bytes_maximum: 256 << 10,
             inbound_total_bytes_maximum: 4 << 20,

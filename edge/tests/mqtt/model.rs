@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use edge::broker::Settings;
 use edge::mqtt;
 use sync::{Lane, Table};
+use wire::mqtt::property::Property;
 use wire::mqtt::{Packet, Publish, Subscription, decode};
 use wire::topic::TopicFilter;
 
@@ -52,6 +53,8 @@ struct Reader {
     /// Whether its session outlives its connection; otherwise it subscribes anew each time.
     is_durable: bool,
     client: Option<ClientId>,
+    /// What the aliases of the present connection stand for.
+    aliases: BTreeMap<u16, String>,
     /// First deliveries, by topic.
     received: BTreeMap<String, Vec<u32>>,
     unreleased: BTreeSet<u16>,
@@ -101,15 +104,18 @@ impl Play {
             hello,
             is_durable,
             client: None,
+            aliases: BTreeMap::new(),
             received: BTreeMap::new(),
             unreleased: BTreeSet::new(),
             owed: VecDeque::new(),
         };
+        // There are more topics than this one takes.
+        let one_alias = [Property::TopicAliasMaximum(1)];
         let readers = vec![
-            reader(hello(V5, "r0").durable().window(3), true),
+            reader(hello(V5, "r0").durable().window(3).with(&one_alias), true),
             reader(hello(V311, "r1").durable(), true),
             reader(hello(V5, "r2").durable().window(5), true),
-            reader(hello(V5, "r3").window(4), false),
+            reader(hello(V5, "r3").window(4).with(&one_alias), false),
         ];
         let mut play = Self {
             world: World::with(settings, limits),
@@ -427,6 +433,7 @@ impl Reader {
     /// Ends a connection. What a session that ends with it received must be without a gap.
     fn leave(&mut self) {
         self.owed.clear();
+        self.aliases.clear();
         if self.is_durable {
             return;
         }
@@ -441,6 +448,7 @@ impl Reader {
     }
 
     fn receive(&mut self, publish: &Publish<'_>) {
+        let topic = self.topic_of(publish);
         let id = publish.packet_identifier.unwrap().get();
         let is_twice = u8::from(publish.qos) == 2;
         if !is_twice || self.unreleased.insert(id) {
@@ -448,10 +456,21 @@ impl Reader {
                 .unwrap()
                 .parse()
                 .unwrap();
-            let topic = publish.topic.unwrap().as_str().to_owned();
             self.received.entry(topic).or_default().push(number);
         }
         self.owed.push_back((if is_twice { 5 } else { 4 }, id));
+    }
+
+    fn topic_of(&mut self, publish: &Publish<'_>) -> String {
+        let name = publish.topic.map(|topic| topic.as_str().to_owned());
+        match (publish.properties.topic_alias(), name) {
+            (None, name) => name.unwrap(),
+            (Some(alias), None) => self.aliases[&alias.get()].clone(),
+            (Some(alias), Some(name)) => {
+                self.aliases.insert(alias.get(), name.clone());
+                name
+            }
+        }
     }
 }
 

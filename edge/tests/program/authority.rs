@@ -20,8 +20,8 @@ pub(crate) type TlsStream = StreamOwned<ClientConnection, TcpStream>;
 
 /// An authority with a folder of its own.
 pub(crate) struct Authority {
-    folder: tempfile::TempDir,
-    issuer: CertifiedIssuer<'static, KeyPair>,
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) issuer: CertifiedIssuer<'static, KeyPair>,
     pub(crate) ca: PathBuf,
 }
 
@@ -140,7 +140,7 @@ pub(crate) fn tls_stream(address: SocketAddr, config: ClientConfig) -> TlsStream
     StreamOwned::new(session, stream)
 }
 
-fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
+pub(crate) fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
     let path = folder.join(name);
     std::fs::write(&path, text).expect("a writable folder");
     path

@@ -83,6 +83,17 @@ fn files_that_the_cloud_needs_are_looked_at() {
     }
 }
 
+#[test]
+fn files_that_a_listener_needs_are_looked_at() {
+    let tls = "certificate_file = '/nonexistent/c.pem'\nkey_file = '/nonexistent/c.key'\n";
+    let (code, _, stderr) = check(&format!(
+        "[[listener]]\naddress = \"127.0.0.1:8883\"\n[listener.tls]\n{tls}"
+    ));
+    assert_eq!(code, Some(2), "{stderr}");
+    let expected = "listener 127.0.0.1:8883: cannot read /nonexistent/c.pem: No such file";
+    assert!(stderr.contains(expected), "{stderr}");
+}
+
 fn read(file: &str) -> String {
     std::fs::read_to_string(file).expect("a file of the project")
 }

@@ -171,6 +171,7 @@ impl<S: Read + Write> Device<S> {
     }
 }
 
+/// Over TCP. [MQTT-4.2-1]
 #[test]
 fn a_kept_session_gets_everything_after_a_kill() {
     let mut gateway = Gateway::start("");

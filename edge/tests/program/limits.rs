@@ -6,8 +6,8 @@ use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use super::devices::Device;
 use super::support::{Gateway, PATIENCE, wait_until};
 
-/// CONNECT of MQTT 5, clean, with client identifier `x`.
-const CONNECT_5: &[u8] = b"\x10\x0e\x00\x04MQTT\x05\x02\x00\x00\x00\x00\x01x";
+/// CONNECT of MQTT 5, clean, with client identifier `x`, that wants codes without words.
+const CONNECT_5: &[u8] = b"\x10\x10\x00\x04MQTT\x05\x02\x00\x00\x02\x17\x00\x00\x01x";
 /// The same in 3.1.1.
 const CONNECT_311: &[u8] = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01x";
 

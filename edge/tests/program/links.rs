@@ -10,7 +10,7 @@ use rumqttc::{Client, Event, Incoming, MqttOptions, QoS, TlsConfiguration, Trans
 
 use super::authority::{Authority, Identity, tls_stream};
 use super::devices::Device;
-use super::support::{Gateway, PATIENCE, Tool, now, wait_until};
+use super::support::{Gateway, PATIENCE, Tool, now, skip, wait_until};
 
 /// Keys of `[listener.tls]` that ask clients for a certificate of `authority`.
 fn asking(authority: &Authority, how: &str) -> String {
@@ -34,7 +34,7 @@ fn has_mosquitto_clients() -> bool {
         .arg("--help")
         .output();
     if found.is_err() {
-        eprintln!("skipped: mosquitto's clients are not installed");
+        skip("mosquitto's clients are not installed");
     }
     found.is_ok()
 }
@@ -319,6 +319,7 @@ fn idle_and_deaf_links_cost_no_time() {
         sensor.publish("plant/temp", count, &payload);
         assert!(sensor.is_acknowledged());
     }
+    // And one that never says anything.
     let mut silent = tls_stream(gateway.address, authority.trusting_client(None));
     silent
         .sock
@@ -334,4 +335,45 @@ fn idle_and_deaf_links_cost_no_time() {
     let (took, ticks) = (now() - start, gateway.processor_ticks() - ticks);
     // A tick is 10 ms.
     assert!(ticks < 15, "{ticks} ticks in {took:?}");
+}
+
+/// A storm of clients that come back all at once.
+#[test]
+fn a_storm_of_handshakes_leaves_others_their_time() {
+    let authority = Authority::new("ours");
+    let more = authority
+        .server()
+        .section("[[listener]]\naddress = \"127.0.0.1:0\"\n");
+    let gateway = Gateway::start(&more);
+    let mut sensor = Device::connect(gateway.address_of(1), "sensor");
+    let mut publish = || {
+        let start = now();
+        sensor.publish("plant/temp", 1, "21");
+        assert!(sensor.is_acknowledged());
+        now() - start
+    };
+    // The same words for all of them: only the answer takes work.
+    let mut hello = Vec::new();
+    let mut client = tls_stream(gateway.address, authority.trusting_client(None));
+    client
+        .conn
+        .write_tls(&mut hello)
+        .expect("a vector takes all");
+    let storm: Vec<TcpStream> = (0..200)
+        .map(|_| {
+            let mut stream = TcpStream::connect(gateway.address).expect("it listens");
+            stream.write_all(&hello).expect("it reads");
+            stream
+        })
+        .collect();
+    let start = now();
+    let mut worst = Duration::ZERO;
+    for mut stream in storm {
+        stream.set_nonblocking(true).expect("a socket that can");
+        while stream.read(&mut [0; 1]).is_err() {
+            worst = worst.max(publish());
+        }
+    }
+    let took = now() - start;
+    assert!(worst < took / 2, "waited {worst:?} of {took:?}");
 }

@@ -34,14 +34,23 @@ pub(crate) struct Gateway {
 impl Gateway {
     /// Starts a gateway on a free port with `more` in its configuration.
     pub(crate) fn start(more: &str) -> Self {
-        Self::start_at("127.0.0.1:0", more)
+        Self::start_with(more, &[])
     }
 
     /// Starts a gateway on an address of its listener, whose table `more` begins with.
     pub(crate) fn start_at(listener: &str, more: &str) -> Self {
+        Self::begin(listener, more, &[])
+    }
+
+    /// Starts a gateway on a free port with more in its environment.
+    pub(crate) fn start_with(more: &str, environment: &[(&str, &str)]) -> Self {
+        Self::begin("127.0.0.1:0", more, environment)
+    }
+
+    fn begin(listener: &str, more: &str, environment: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         write_config(folder.path(), listener, more);
-        let (child, lines, address) = spawn(folder.path());
+        let (child, lines, address) = spawn(folder.path(), environment);
         // The same port after a restart.
         write_config(folder.path(), &address.to_string(), more);
         Self {
@@ -60,7 +69,7 @@ impl Gateway {
 
     /// Starts it again on what it left.
     pub(crate) fn restart(&mut self) {
-        (self.child, self.lines, _) = spawn(self.folder.path());
+        (self.child, self.lines, _) = spawn(self.folder.path(), &[]);
     }
 
     /// Sends SIGTERM and waits for the end; gives the status and how long it took.
@@ -146,14 +155,16 @@ impl Gateway {
 
     /// Resident memory, in bytes.
     pub(crate) fn resident_bytes(&self) -> u64 {
+        self.status_of("VmRSS:").parse::<u64>().expect("a number") * 1024
+    }
+
+    /// What the system says of the process in `/proc/PID/status`.
+    pub(crate) fn status_of(&self, name: &str) -> String {
         let status =
             std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("Linux");
-        let line = status
-            .lines()
-            .find(|line| line.starts_with("VmRSS"))
-            .expect("a process has memory");
-        let kilobytes = line.split_whitespace().nth(1).expect("a number");
-        kilobytes.parse::<u64>().expect("a number") * 1024
+        let line = status.lines().find(|line| line.starts_with(name));
+        let value = line.and_then(|line| line.split_whitespace().nth(1));
+        value.expect("Linux knows it").to_owned()
     }
 }
 
@@ -206,10 +217,11 @@ fn write_config(folder: &Path, address: &str, more: &str) {
     std::fs::write(folder.join("gateway.toml"), text).expect("a writable folder");
 }
 
-fn spawn(folder: &Path) -> (Child, Arc<Lines>, SocketAddr) {
+fn spawn(folder: &Path, environment: &[(&str, &str)]) -> (Child, Arc<Lines>, SocketAddr) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_robustmq-edge"))
         .args(["run", "--config"])
         .arg(folder.join("gateway.toml"))
+        .envs(environment.iter().copied())
         .stdin(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
@@ -236,6 +248,13 @@ fn address_in(line: &str) -> SocketAddr {
     address
         .and_then(|text| text.parse().ok())
         .expect("an address")
+}
+
+/// Says that a test can't run here for lack of another program; fails it where `REQUIRE_PEERS` is
+/// set, as in CI.
+pub(crate) fn skip(why: &str) {
+    assert!(std::env::var_os("REQUIRE_PEERS").is_none(), "{why}");
+    eprintln!("skipped: {why}");
 }
 
 /// Debian's mosquitto as a cloud, where it is installed.
@@ -278,7 +297,7 @@ impl Mosquitto {
                     .ok()
             });
         let Some(child) = spawned else {
-            eprintln!("skipped: mosquitto is not installed");
+            skip("mosquitto is not installed");
             return false;
         };
         self.child = Some(child);
@@ -326,8 +345,13 @@ impl Tool {
     /// Starts `mosquitto_pub` or `mosquitto_sub` against an address.
     pub(crate) fn start(program: &str, address: SocketAddr, arguments: &[&str]) -> Self {
         let port = address.port().to_string();
+        let way = ["-h", "127.0.0.1", "-p", &port];
+        Self::start_with(program, &[&way, arguments].concat())
+    }
+
+    /// Starts one with every argument.
+    pub(crate) fn start_with(program: &str, arguments: &[&str]) -> Self {
         let child = Command::new(program)
-            .args(["-h", "127.0.0.1", "-p", &port])
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
