@@ -15,7 +15,7 @@ binary() { # TARGET
 debian() { # ARCHITECTURE TARGET FAMILY
   local path
   path=$(binary "$2")
-  targets/debian/build.sh "$1" "$path" "targets/$3/profile.toml" "$packages"
+  targets/generic-linux/debian/build.sh "$1" "$path" "targets/$3/profile.toml" "$packages"
 }
 
 case $family in

@@ -12,7 +12,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 fail() { echo "targets: $*" >&2; exit 1; }
 
-for profile in targets/*/profile.toml targets/container/gateway.toml; do
+for profile in targets/*/profile.toml; do
   "$gateway" check --config "$profile" >"$work/check" || fail "$profile can't be used"
   echo "$profile: $(grep -o 'worst case memory: .*' "$work/check")"
 done
@@ -42,7 +42,7 @@ echo "UCI example: taken"
 
 root=${1-}
 [ -n "$root" ] || exit 0
-package=$(targets/debian/build.sh "$(dpkg --print-architecture)" "$gateway" targets/generic-linux/profile.toml target/packages)
+package=$(targets/generic-linux/debian/build.sh "$(dpkg --print-architecture)" "$gateway" targets/generic-linux/profile.toml target/packages)
 inside() { chroot "$root" /usr/bin/env PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive "$@"; }
 there() { [ -e "$root$1" ] || fail "$1 is missing after $2"; }
 cp "$package" "$root/robustmq-edge.deb"

@@ -25,6 +25,8 @@ pub enum Command {
     Status(ConfigFile),
     /// Send records to the cloud again that it acknowledged and may have lost
     Replay(Replay),
+    /// Add a user to a password file, change a user's password, or delete a user
+    Passwd(Passwd),
     /// Show a gateway surviving a cut link and a kill, with nothing else installed
     Demo,
 }
@@ -49,6 +51,24 @@ pub struct Replay {
     /// First offset; without one: everything that is still held
     #[arg(long, value_name = "OFFSET", default_value_t = 0)]
     pub from: u64,
+}
+
+/// Whose password.
+#[derive(Debug, clap::Args)]
+pub struct Passwd {
+    /// The password file, in Mosquitto's format; made if it is missing
+    pub file: PathBuf,
+    /// The user
+    pub user: String,
+    /// The password, for scripts; without it: asked for, or a line of standard input
+    #[arg(short = 'b', long, value_name = "PASSWORD", conflicts_with = "delete")]
+    pub password: Option<String>,
+    /// Keep what SCRAM-SHA-256 needs; Mosquitto can't read that
+    #[arg(long, conflicts_with = "delete")]
+    pub scram: bool,
+    /// Delete the user
+    #[arg(short = 'D', long)]
+    pub delete: bool,
 }
 
 /// A lane, as typed.

@@ -51,6 +51,8 @@ pub struct Gateway {
     pub id: Option<String>,
     /// The folder that holds everything; made if it is missing.
     pub data: PathBuf,
+    /// Seconds from one look at the `$SYS` topics to the next; 0 for none of these topics.
+    pub sys_interval_seconds: u64,
     /// Whether the process gives up privileges, capabilities and writes outside `data` at its start.
     pub self_protection: bool,
 }
@@ -167,6 +169,10 @@ pub struct LimitsSection {
     pub publishes_per_second: u32,
     /// Messages that it may publish at once although that is faster.
     pub publish_burst: u32,
+    /// Groups of shared subscriptions.
+    pub shared_groups: usize,
+    /// Bytes of a share name.
+    pub share_name_bytes: usize,
     /// The longest a session is kept after its client left.
     pub session_expiry_seconds: u32,
     /// Retained messages.
@@ -207,6 +213,7 @@ impl Default for Gateway {
         Self {
             id: None,
             data: PathBuf::from("./data"),
+            sys_interval_seconds: 10,
             self_protection: true,
         }
     }
@@ -262,6 +269,8 @@ impl Default for LimitsSection {
             topic_levels: 64,
             publishes_per_second: 0,
             publish_burst: 1000,
+            shared_groups: 64,
+            share_name_bytes: 64,
             session_expiry_seconds: 30 * 86_400,
             retained_count: 5_000,
             retained_bytes: 4 << 20,

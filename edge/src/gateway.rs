@@ -5,7 +5,9 @@
 //! seconds after SIGTERM, whatever the disk and the cloud do.
 
 mod addresses;
+mod announce;
 mod certificates;
+mod checker;
 mod committer;
 mod core;
 mod disk;
@@ -13,6 +15,8 @@ mod error;
 mod listen;
 mod peers;
 mod quiet;
+mod reload;
+mod rules;
 mod service;
 mod signal;
 mod start;
@@ -20,6 +24,7 @@ mod status;
 mod terms;
 
 use std::cell::RefCell;
+use std::io;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
@@ -32,16 +37,19 @@ use smol::{LocalExecutor, Timer};
 use sync::{Instant, Now, WallTime};
 use tracing::info;
 
-use self::certificates::{Certificates, Prepared};
+use self::checker::Checker;
 use self::core::{Core, Wakes};
 pub(crate) use self::core::{Place, Progress, Push};
 use self::disk::{Answer, Disk, Request};
 pub use self::error::GatewayError;
 use self::listen::Serving;
+use self::reload::Reload;
+pub use self::rules::check_access;
 use self::service::{Service, Turns};
 pub(crate) use self::signal::{Cue, Signals};
 pub use self::start::check;
 use crate::admin;
+use crate::broker::{AccessInput, Input};
 use crate::limits::Limits;
 use crate::link::{ReadBuffer, Turnstile};
 
@@ -52,6 +60,8 @@ pub(crate) struct Shared {
     start: std::time::Instant,
 }
 
+/// Two end the gateway, one makes it read its configuration again.
+const SIGNALS: [OsSignal; 3] = [OsSignal::Term, OsSignal::Int, OsSignal::Hup];
 /// The most that one read of a link brings, in bytes.
 const READ_BYTES: usize = 64 << 10;
 /// Between two looks at all connections.
@@ -61,32 +71,28 @@ const GOODBYE: Duration = Duration::from_millis(700);
 /// After a failed accept (no file descriptors left), before the next.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Runs a gateway until SIGTERM or SIGINT. SIGHUP reads its certificates again.
+/// Runs a gateway until SIGTERM or SIGINT. At SIGHUP it reads `file`, and what that names, again.
 ///
 /// # Errors
-/// When it can't start: the data folder, a port, or the cloud's files. Afterwards nothing ends it
-/// but a signal.
-pub fn run(limits: Limits) -> Result<(), GatewayError> {
+/// When it can't start: the data folder, a port, the cloud's files, or those that say who may do
+/// what. Afterwards nothing ends it but a signal.
+pub fn run(limits: Limits, file: Option<&Path>) -> Result<(), GatewayError> {
     start::protect(&limits);
     let executor = LocalExecutor::new();
-    smol::block_on(executor.run(serve_until_told(&executor, limits)))
+    smol::block_on(executor.run(serve_until_told(&executor, limits, file)))
 }
 
 async fn serve_until_told(
     executor: &LocalExecutor<'_>,
-    limits: Limits,
+    mut limits: Limits,
+    file: Option<&Path>,
 ) -> Result<(), GatewayError> {
-    let mut signals = OsSignals::new([OsSignal::Term, OsSignal::Int, OsSignal::Hup])
-        .map_err(GatewayError::Signals)?;
-    let started = start::start(&limits)?;
+    let mut signals = OsSignals::new(SIGNALS).map_err(GatewayError::Signals)?;
+    let (begun, mut reload) = Reload::begin(&mut limits, file)?;
+    let started = start::start(&limits, begun.policies)?;
     let control = admin::listen(&limits.data).map_err(|source| GatewayError::Control { source })?;
-    let certificates = Rc::new(Certificates::new(Prepared::read(&limits.listeners)?));
     let listeners = listen::open(&limits.listeners)?;
-    let shared = Rc::new(Shared {
-        wakes: started.core.wakes.clone(),
-        core: RefCell::new(started.core),
-        start: read_clock(),
-    });
+    let shared = Rc::new(Shared::new(started.core));
     let disk = Rc::new(started.disk);
     let bridge = started.bridge.map(Rc::new);
 
@@ -94,6 +100,7 @@ async fn serve_until_told(
         executor.spawn(write_groups(shared.clone(), disk.clone())),
         executor.spawn(take_answers(shared.clone(), disk.clone())),
         executor.spawn(fetch(shared.clone())),
+        executor.spawn(check_passwords(shared.clone(), started.checker)),
         executor.spawn(watch_clock(shared.clone())),
         executor.spawn(answer_operator(shared.clone(), control)),
     ];
@@ -108,7 +115,7 @@ async fn serve_until_told(
         clients: clients.clone(),
         buffer: ReadBuffer::new(READ_BYTES),
         turnstile: Rc::new(Turnstile::new(limits.section.handshake_percent)),
-        certificates: certificates.clone(),
+        certificates: begun.certificates,
     };
     let accepting = serving.start(executor, listeners);
     let running = executor.spawn({
@@ -117,17 +124,15 @@ async fn serve_until_told(
     });
 
     service.ready();
-    let sweeping = sweep(
-        &shared,
-        || Turns {
-            writer: disk.turns(),
-            bridge: bridge.as_ref().map(|bridge| bridge.turns()),
-        },
-        &mut service,
-    );
-    let ending = wait_for_the_end(&mut signals, &certificates, &limits);
-    sweeping.or(ending).await;
+    let turns = || Turns {
+        writer: disk.turns(),
+        bridge: bridge.as_ref().map(|bridge| bridge.turns()),
+    };
+    let sweeping = sweep(&shared, turns, &mut service);
+    let signal = sweeping.or(obey_signals(&shared, &mut signals, &mut reload));
+    let signal = signal.await;
     service.stopping();
+    info!("stopping: {signal:?}");
     for task in accepting {
         task.cancel().await;
     }
@@ -143,17 +148,37 @@ async fn serve_until_told(
         .map_err(|source| GatewayError::Close { source })
 }
 
-/// Waits for SIGTERM or SIGINT; SIGHUP is dealt with meanwhile.
-async fn wait_for_the_end(signals: &mut OsSignals, certificates: &Certificates, limits: &Limits) {
+/// Reloads at each SIGHUP; gives the signal that ends the gateway.
+async fn obey_signals(
+    shared: &Shared,
+    signals: &mut OsSignals,
+    reload: &mut Option<Reload>,
+) -> Option<io::Result<OsSignal>> {
     loop {
-        match signals.next().await {
-            Some(Ok(OsSignal::Hup)) => certificates.reload(&limits.listeners),
-            signal => return info!("stopping: {signal:?}"),
+        let signal = signals.next().await;
+        let Some(Ok(OsSignal::Hup)) = signal else {
+            return signal;
+        };
+        let Some(reload) = reload else {
+            info!("nothing to reload: there is no configuration file");
+            continue;
+        };
+        if let Some(policies) = reload.run() {
+            let input = Input::Access(AccessInput::Policies(policies));
+            shared.core.borrow_mut().tell_broker(shared.now(), input);
         }
     }
 }
 
 impl Shared {
+    fn new(core: Core) -> Self {
+        Self {
+            wakes: core.wakes.clone(),
+            core: RefCell::new(core),
+            start: read_clock(),
+        }
+    }
+
     /// Reads both clocks.
     pub(crate) fn now(&self) -> Now {
         let since = read_clock().duration_since(self.start);
@@ -236,6 +261,29 @@ async fn fetch(shared: Rc<Shared>) {
         }
         shared.wakes.fetch.wait().await;
     }
+}
+
+async fn check_passwords(shared: Rc<Shared>, checker: Checker) {
+    let asking = async {
+        loop {
+            let check = shared.core.borrow_mut().checks.pop_front();
+            match check {
+                // The thread only goes when this task has gone.
+                Some(check) => drop(checker.checks.send(check).await),
+                None => shared.wakes.check.wait().await,
+            }
+        }
+    };
+    let hearing = async {
+        while let Ok((connection, verdict)) = checker.verdicts.recv().await {
+            let input = Input::Access(AccessInput::Verified {
+                connection,
+                verdict,
+            });
+            shared.core.borrow_mut().tell_broker(shared.now(), input);
+        }
+    };
+    asking.or(hearing).await;
 }
 
 async fn watch_clock(shared: Rc<Shared>) {

@@ -17,5 +17,8 @@ mod link;
 pub mod log;
 pub mod logging;
 pub mod mqtt;
+pub mod passwd;
+pub mod password;
 mod serve;
+mod sys;
 mod uplink;

@@ -70,8 +70,14 @@ pub struct Limits {
     pub acknowledge_timeout: Duration,
     /// The longest wait between two tries to connect.
     pub backoff_max: Duration,
-    /// Filters and wills of all sessions.
+    /// From one look at the `$SYS` topics to the next; `None` for none of these topics.
+    pub sys_interval: Option<Duration>,
+    /// Filters and wills of all sessions, and groups of shared subscriptions.
     pub session_bytes: usize,
+    /// Clients that are about to prove who they are, with what they said.
+    pub login_bytes: usize,
+    /// What users and access lists take, once they are read.
+    pub access: AccessBytes,
     /// The section as written.
     pub section: LimitsSection,
     /// What is said on standard error.
@@ -80,6 +86,17 @@ pub struct Limits {
     pub memory: Vec<(&'static str, u64)>,
     /// The most disk, part by part, in bytes.
     pub disk: Vec<(&'static str, u64)>,
+}
+
+/// What the files that say who may do what take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AccessBytes {
+    /// All users and rules, once.
+    pub held: u64,
+    /// The most memory that the check of one password takes.
+    pub check: u64,
+    /// Whether there are passwords to check at all.
+    pub has_users: bool,
 }
 
 /// Messages that the cloud may send before the first is stored and confirmed.
@@ -101,6 +118,8 @@ pub(crate) const TURNED_AWAY: usize = 16;
 const SERIAL_BYTES: u64 = 8 << 10;
 /// A session's entry, with the nodes that one subscription takes.
 const SESSION_BYTES: u64 = 1 << 10;
+/// A login that is remembered, so that a client that comes back costs no hash.
+const REMEMBERED_LOGIN_BYTES: u64 = 128;
 /// A retained message's entry, without its record.
 const RETAINED_ENTRY_BYTES: u64 = 256;
 /// Files open for writing: the state and the last segment of each lane.
@@ -152,14 +171,19 @@ impl Limits {
             outbound_bytes: usize_of(share(128, 64 << 10, 1 << 20)),
             outbound_total_bytes: usize_of(share(10, 512 << 10, 64 << 20)),
             inbound_total_bytes: usize_of(share(16, 256 << 10, 64 << 20)),
-            alias_bytes: usize_of(share(256, 32 << 10, 4 << 20)),
+            alias_bytes: usize_of(share(512, 32 << 10, 4 << 20)),
             read_ahead_bytes: usize_of(share(64, 256 << 10, 4 << 20)),
             flight_bytes: usize_of(share(64, 256 << 10, 1 << 20)),
             hold: Duration::from_secs(config.sync.hold_seconds),
             watch_offsets: config.sync.watch_offsets,
             acknowledge_timeout: Duration::from_secs(config.sync.acknowledge_timeout_seconds),
             backoff_max: Duration::from_secs(config.sync.backoff_max_seconds),
+            sys_interval: (config.gateway.sys_interval_seconds > 0)
+                .then(|| Duration::from_secs(config.gateway.sys_interval_seconds)),
             session_bytes: usize_of(share(32, 256 << 10, 16 << 20)),
+            // At least one CONNECT, whatever it holds but for user properties.
+            login_bytes: usize_of(share(256, 256 << 10, 4 << 20)),
+            access: AccessBytes::default(),
             section,
             log: config.log.clone(),
             memory: Vec::new(),
@@ -169,6 +193,21 @@ impl Limits {
         limits.disk = limits.worst_disk();
         check.memory(&limits)?;
         Ok(limits)
+    }
+
+    /// Counts what users and access lists take. `file` is for the error only.
+    ///
+    /// # Errors
+    /// When it does not fit below the ceiling; then everything is as it was.
+    pub fn admit_access(&mut self, access: AccessBytes, file: &Path) -> Result<(), ConfigError> {
+        let former = std::mem::replace(&mut self.access, access);
+        self.memory = self.worst_memory();
+        let admitted = Check { file }.memory(self);
+        if admitted.is_err() {
+            self.access = former;
+            self.memory = self.worst_memory();
+        }
+        admitted
     }
 
     /// Adds up [`Limits::memory`] or [`Limits::disk`].
@@ -216,6 +255,7 @@ impl Limits {
             ("committed, not yet in redb", self.journal_bytes),
             ("redb", redb),
             ("cloud", cloud),
+            ("users and access lists", self.worst_access()),
         ]
     }
 
@@ -226,6 +266,16 @@ impl Limits {
             Address::Tcp(_) | Address::Unix { .. } => 0,
         };
         self.listeners.iter().map(line).sum()
+    }
+
+    /// Both the old files and the new ones during a reload, and one hash at a time.
+    fn worst_access(&self) -> u64 {
+        let remembered = self.section.connections as u64 * REMEMBERED_LOGIN_BYTES;
+        let logins = match self.access.has_users {
+            true => self.login_bytes as u64 + remembered,
+            false => 0,
+        };
+        2 * self.access.held + self.access.check + logins
     }
 
     /// Up: what is in flight on each connection and what was read ahead. Down: messages that are
@@ -308,6 +358,7 @@ impl fmt::Display for Limits {
         writeln!(f, "limits.sessions = {}", self.section.sessions)?;
         writeln!(f, "limits.packet_bytes = {}", self.section.packet_bytes)?;
         writeln!(f, "limits.inflight_count = {}", self.section.inflight_count)?;
+        writeln!(f, "limits.shared_groups = {}", self.section.shared_groups)?;
         for (what, limit, parts) in [
             ("memory", Some(self.section.memory_bytes), &self.memory),
             ("disk", None, &self.disk),

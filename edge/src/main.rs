@@ -10,42 +10,55 @@ use clap::Parser as _;
 use edge::admin::{self, Request};
 use edge::args::{Args, Command, ConfigFile, Replay};
 use edge::config::{Config, ConfigError};
+use edge::gateway::GatewayError;
 use edge::limits::Limits;
 use edge::log::contains_panics;
-use edge::{demo, gateway, logging};
+use edge::{demo, gateway, logging, passwd};
 use sync::{Lane, Offset};
 
 fn main() -> ExitCode {
     match Args::parse().command {
-        Command::Run(file) => with_limits(&file, run),
-        Command::Check(file) => with_limits(&file, |limits| check(&limits)),
+        Command::Run(file) => with_limits(&file, |limits| run(limits, file.config.as_deref())),
+        Command::Check(file) => with_limits(&file, |limits| check(limits, &named(&file))),
         Command::Status(file) => with_limits(&file, |limits| ask(&limits, Request::Status)),
         Command::Replay(replay) => with_limits(&replay.file, |limits| ask_replay(&replay, &limits)),
+        Command::Passwd(passwd) => exit("passwd", passwd::run(&passwd)),
         Command::Demo => exit("demo", demo::run()),
     }
 }
 
 fn with_limits(file: &ConfigFile, command: impl FnOnce(Limits) -> ExitCode) -> ExitCode {
-    match limits(file.config.as_deref()) {
+    match limits(file) {
         Ok(limits) => command(limits),
-        Err(error) => {
-            eprintln!("robustmq-edge: {error}");
-            ExitCode::from(2)
-        }
+        Err(error) => refuse(&error),
     }
 }
 
-fn limits(file: Option<&Path>) -> Result<Limits, ConfigError> {
-    let named = file.map_or_else(|| PathBuf::from("(no file)"), Path::to_owned);
-    Limits::resolve(&Config::read(file)?, &named)
+/// The configuration can't be used.
+fn refuse(error: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("robustmq-edge: {error}");
+    ExitCode::from(2)
 }
 
-fn run(limits: Limits) -> ExitCode {
+fn limits(file: &ConfigFile) -> Result<Limits, ConfigError> {
+    Limits::resolve(&Config::read(file.config.as_deref())?, &named(file))
+}
+
+/// The file's name for messages.
+fn named(file: &ConfigFile) -> PathBuf {
+    let path = file.config.clone();
+    path.unwrap_or_else(|| PathBuf::from("(no file)"))
+}
+
+fn run(limits: Limits, file: Option<&Path>) -> ExitCode {
     logging::start(&limits.log);
     end_at_panics();
     let (version, machine) = (env!("CARGO_PKG_VERSION"), std::env::consts::ARCH);
     tracing::info!("robustmq-edge {version} on {machine}");
-    exit("run", gateway::run(limits))
+    match gateway::run(limits, file) {
+        Err(GatewayError::Config(error)) => refuse(&error),
+        result => exit("run", result),
+    }
 }
 
 /// A bug ends the process at once, whichever thread it is in: the log is intact, and the next start
@@ -60,10 +73,13 @@ fn end_at_panics() {
     }));
 }
 
-fn check(limits: &Limits) -> ExitCode {
-    if let Err(error) = gateway::check(limits) {
-        eprintln!("robustmq-edge: {error}");
-        return ExitCode::from(2);
+fn check(mut limits: Limits, file: &Path) -> ExitCode {
+    if let Err(error) = gateway::check(&limits) {
+        return refuse(&error);
+    }
+    match gateway::check_access(&mut limits, file) {
+        Err(error) => return refuse(&error),
+        Ok(notes) => notes.iter().for_each(|note| eprintln!("note: {note}")),
     }
     exit(
         "check",

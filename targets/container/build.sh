@@ -12,7 +12,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$work/root/etc/robustmq-edge" "$work/root/data" "$work/image"
 install -m 0755 "$binary" "$work/root/robustmq-edge"
-install -m 0644 gateway.toml "$work/root/etc/robustmq-edge/gateway.toml"
+install -m 0644 profile.toml "$work/root/etc/robustmq-edge/gateway.toml"
 pack() { tar --sort=name --mtime=@0 --owner=65532 --group=65532 --numeric-owner -C "$1" -cf "$2" "${@:3}"; }
 pack "$work/root" "$work/image/layer.tar" .
 layer=$(sha256sum "$work/image/layer.tar" | cut -d' ' -f1)

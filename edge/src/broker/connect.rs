@@ -10,16 +10,20 @@
 //! offline    -> (none)      expired, or CONNECT that begins clean
 //! ```
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use sync::{Instant, WallTime};
 
 use super::Broker;
+use super::access::{Deed, Rights};
 use super::commit::Waiting;
 use super::event::{
     Connect, Connected, ConnectionId, Event, Note, Output, SessionFound, SessionId, SessionStart,
     Urgency, Will, WillFate,
 };
+use super::group::is_shared;
+use super::inflight::Shared;
 use super::outcome::{CloseReason, Refusal};
 use super::publish::{Origin, Publication, published_at};
 use super::session::{Link, Session};
@@ -44,7 +48,8 @@ const _: () = assert!(WINDOW_CEILING as u32 * 4 < u16::MAX as u32);
 const FOR_EVER: u32 = u32::MAX;
 
 impl Broker {
-    pub(super) fn handle_connect(&mut self, connect: Connect) {
+    /// Gives a client that was let in its session.
+    pub(super) fn open_session(&mut self, connect: Connect, rights: Rc<Rights>) {
         // A session whose end is due must not be found, however late the clock is.
         self.run_timers();
         let connection = connect.connection;
@@ -67,11 +72,16 @@ impl Broker {
         let limit = self.settings.inflight_maximum.min(WINDOW_CEILING);
         let window = connect.receive_maximum.min(limit).max(1);
         let id = former.unwrap_or_else(|| self.registry.create(&name, head).id);
-        self.registry.set_will(id, connect.will);
+        // As Mosquitto does: the client may come in, and its will is never published.
+        let will = connect
+            .will
+            .filter(|will| rights.grant(&name, Deed::Write, will.record.topic()));
+        self.registry.set_will(id, will);
         let mut changes = self.delete_leftovers(&name);
         let Some(session) = self.registry.get_mut(id) else {
             return;
         };
+        session.rights = Some(rights);
         session.expiry = expiry;
         session.window = window;
         session.link = Link::Connecting(connection);
@@ -106,6 +116,10 @@ impl Broker {
         }
         let (gone, missed) = session.attach(connection, self.first, self.head);
         self.counters.missed += missed;
+        self.return_shared_to(id);
+        let Some(session) = self.registry.get(id) else {
+            return;
+        };
         let notes = session.notes.iter();
         let connected = Connected {
             client_identifier: session.client_identifier.to_string(),
@@ -159,6 +173,7 @@ impl Broker {
         fate: WillFate,
         session_expiry: Option<u32>,
     ) {
+        self.logins.forget(connection);
         let Some(id) = self.registry.unbind(connection) else {
             return;
         };
@@ -182,6 +197,7 @@ impl Broker {
         if expiry == 0 {
             return self.end_session(id);
         }
+        self.offer_shared_of(id);
         self.schedule_end(id);
         if delay == Some(0) {
             return self.publish_will(id);
@@ -340,8 +356,14 @@ impl Broker {
     fn remove_session(&mut self, id: SessionId) -> Option<Box<Session>> {
         self.cancel_timers(id);
         let session = self.registry.remove(id)?;
+        let shared: Vec<Shared> = session.inflight.shared().collect();
+        self.take_back_shared(id, &shared);
         for filter in session.subscriptions.keys() {
-            self.subscriptions.remove(filter, id.index);
+            if is_shared(filter) {
+                self.leave_group(id, filter);
+            } else {
+                self.subscriptions.remove(filter, id.index);
+            }
         }
         if session.is_stored {
             self.leftovers
@@ -365,7 +387,8 @@ impl Broker {
         }
     }
 
-    fn refuse_connection(&mut self, connection: ConnectionId, refusal: Refusal) {
+    /// Says no to a client that has no session.
+    pub(super) fn refuse_connection(&mut self, connection: ConnectionId, refusal: Refusal) {
         let event = Event::Refused(refusal);
         self.outputs
             .push_back(Output::ToConnection { connection, event });

@@ -4,14 +4,21 @@
 //! [`Output::Commit`] is answered by exactly one [`Input::Committed`] or [`Input::CommitFailed`],
 //! in the order of the commits; every [`Output::Fetch`] by one [`Input::Fetched`].
 
+mod access;
 mod connect;
 
 use bytes::Bytes;
 use sync::{Change, Lane, Offset, Record};
 
-pub use self::connect::{Connect, Connected, Entrance, SessionFound, SessionStart, Will, WillFate};
+use std::sync::Arc;
+
+pub use self::access::{AccessInput, AuthenticationStep, Verdict};
+pub use self::connect::{
+    Connect, Connected, Credentials, Entrance, Password, SessionFound, SessionStart, Will, WillFate,
+};
 
 use super::outcome::{CloseReason, Outcome, Refusal, Unsubscription};
+use crate::password::Secret;
 
 /// A connection's place in the driver's slab. A place that is used again has a new generation, so
 /// that late words of the former holder are recognised and ignored.
@@ -34,6 +41,22 @@ pub struct SessionId {
     pub(super) generation: u32,
 }
 
+/// A group's place in the broker's slab; the generation tells successors apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GroupId {
+    pub(super) index: u32,
+    pub(super) generation: u32,
+}
+
+/// Who reads the log: a session for itself, or a group of sessions that share a subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ReaderId {
+    /// A client's session.
+    Session(SessionId),
+    /// The group of a shared subscription.
+    Group(GroupId),
+}
+
 /// Names a commit until it is answered. Grows by one with each commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
@@ -53,6 +76,8 @@ pub struct DeliveryId(pub u16);
 pub enum Input {
     /// A client wants its session. Answered by [`Event::Connected`] or [`Event::Refused`].
     Connect(Box<Connect>),
+    /// A fact about who a client is or what it may do.
+    Access(AccessInput),
     /// A client publishes. Answered by [`Event::Published`], unless its QoS is 0.
     Publish {
         /// Whose.
@@ -137,12 +162,12 @@ pub enum Input {
     /// What the log holds from a position on.
     Fetched {
         /// For whom it was asked.
-        session: SessionId,
+        reader: ReaderId,
         /// The lane that was asked for.
         lane: Lane,
         /// The position that was asked for.
         from: Offset,
-        /// In growing order, none below `from`; ones that the session does not want are harmless.
+        /// In growing order, none below `from`; ones that the reader does not want are harmless.
         records: Vec<(Offset, Record)>,
         /// Where to go on: everything below was looked at. `from` says that nothing could be
         /// read; it is asked again at the next sweep.
@@ -154,6 +179,13 @@ pub enum Input {
         lane: Lane,
         /// The first that is left.
         first: Offset,
+    },
+    /// The gateway has something of its own to say on a `$SYS` topic. Those who are connected hear
+    /// it with QoS 0, and later subscribers find it as a retained message. It is never stored. No
+    /// answer.
+    Announce {
+        /// The message, with QoS 0.
+        record: Record,
     },
     /// A message came down from the cloud. Answered by [`Output::FromCloudStored`].
     FromCloud {
@@ -178,10 +210,20 @@ pub enum Output {
         /// Whether somebody waits for it.
         urgency: Urgency,
     },
-    /// Read a lane for a session that is behind.
+    /// Check a password, which takes a while. Answered by one
+    /// [`AccessInput::Verified`], in any order.
+    Verify {
+        /// To answer with.
+        connection: ConnectionId,
+        /// What it is checked against.
+        secret: Arc<Secret>,
+        /// What the client sent.
+        password: Password,
+    },
+    /// Read a lane for a session or group that is behind.
     Fetch {
         /// To answer with.
-        session: SessionId,
+        reader: ReaderId,
         /// The lane.
         lane: Lane,
         /// The first offset to look at.
@@ -214,6 +256,16 @@ pub enum Event {
     Connected(Box<Connected>),
     /// The session was refused and the connection is forgotten.
     Refused(Refusal),
+    /// The client has to answer this to prove its name.
+    Challenge {
+        /// The server's message.
+        message: Vec<u8>,
+    },
+    /// The client proved its name. One that is not connected yet is told of its session next.
+    Authenticated {
+        /// The server's last message.
+        proof: Vec<u8>,
+    },
     /// A message for the client.
     Deliver(Delivery),
     /// A delivery of an earlier connection can't be repeated, its record is gone. It counts as

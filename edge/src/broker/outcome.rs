@@ -27,6 +27,10 @@ pub enum Unsubscription {
 pub enum CloseReason {
     /// Another connection took the session.
     TakenOver,
+    /// The rules changed, or the client could not prove its name again.
+    NotAuthorized,
+    /// There is no room for the client to prove its name again.
+    Busy,
 }
 
 /// Why the broker or the log says no. Policy and limits, never a mistake of the bytes.
@@ -41,23 +45,31 @@ pub enum Refusal {
     Subscriptions,
     /// The filter is not one.
     Filter,
-    /// The filter is longer than [`super::Settings::filter_bytes_maximum`], or has more levels than
-    /// `filter_level_maximum`.
+    /// The filter is longer than [`super::Settings::filter_bytes_maximum`], has more levels than
+    /// `filter_level_maximum`, or a share name longer than `share_name_bytes_maximum`.
     FilterTooLarge,
     /// [`super::Settings::session_bytes_maximum`] is reached.
     SessionBytes,
-    /// Shared subscriptions are not served.
-    SharedSubscription,
+    /// [`super::Settings::group_count_maximum`] is reached.
+    Groups,
     /// [`super::Settings::retained_count_maximum`] or `retained_bytes_maximum` is reached.
     Retained,
     /// A note is larger, or a session has more notes, than is kept.
     Notes,
+    /// The client may not do this. Topics that begin with `$SYS` are the gateway's own.
+    NotAuthorized,
     /// The log is full.
     LogFull,
     /// The log can't write.
     LogFailed,
     /// The session was taken over or ended before the answer.
     SessionGone,
+    /// The user is not known, or the password or proof is wrong.
+    Credentials,
+    /// The listener has no users who could prove their names this way.
+    AuthenticationMethod,
+    /// [`super::Settings::check_count_maximum`] or `login_bytes_maximum` is reached.
+    Logins,
 }
 
 impl fmt::Display for Refusal {
@@ -69,12 +81,16 @@ impl fmt::Display for Refusal {
             Self::Filter => "topic filter is not one",
             Self::FilterTooLarge => "topic filter is longer or has more levels than the limit",
             Self::SessionBytes => "no room for filters and wills is left below the limit",
-            Self::SharedSubscription => "shared subscriptions are not served",
+            Self::Groups => "no group of a shared subscription is left below the limit",
             Self::Retained => "no room for retained messages is left below the limit",
             Self::Notes => "no note is left below the limit",
+            Self::NotAuthorized => "not allowed to this client",
             Self::LogFull => "log is full",
             Self::LogFailed => "log can not write",
             Self::SessionGone => "session ended before the answer",
+            Self::Credentials => "user is not known, or password or proof is wrong",
+            Self::AuthenticationMethod => "authentication method is not served here",
+            Self::Logins => "too many logins wait for their check",
         })
     }
 }

@@ -10,11 +10,14 @@ use sync::{Change, Lane, Offset, Record, RecordParts, Table, WallTime};
 use wire::topic::{TopicName, pattern_matches};
 
 use super::Broker;
+use super::access::Deed;
 use super::commit::Waiting;
 use super::event::{ConnectionId, Delivery, Event, Note, Output, SessionId, Token, Urgency, Will};
+use super::group::Group;
 use super::inflight::Source;
 use super::outcome::{Outcome, Refusal};
 use super::session::Match;
+use super::share::room_for;
 use super::subscriptions::Entry;
 
 /// A message whose commit is not answered yet.
@@ -69,6 +72,9 @@ impl Broker {
         };
         self.counters.published += 1;
         let origin = Origin::Client { connection, token };
+        if !self.may(id.index, Deed::Write, record.topic()) {
+            return self.refuse(&Publication::new(record, origin), Refusal::NotAuthorized);
+        }
         let (mut changes, mut kept) = (Vec::new(), None);
         if let Some(note) = note {
             match self.put_note(id, &note, None) {
@@ -90,6 +96,15 @@ impl Broker {
     pub(super) fn handle_from_cloud(&mut self, record: Record, token: Token, changes: Vec<Change>) {
         let origin = Origin::Cloud { token };
         self.distribute(Publication::new(record, origin), changes);
+    }
+
+    /// Says something of the gateway's own to whom it concerns.
+    pub(super) fn handle_announce(&mut self, record: Record) {
+        let mut found = std::mem::take(&mut self.found);
+        self.look_up(record.topic(), &mut found);
+        self.pass_on(&record, &found, 0);
+        self.found = found;
+        self.retained.announce(record);
     }
 
     /// Sends a record on its way, committing `changes` with it.
@@ -181,6 +196,16 @@ impl Broker {
         self.refuse(&publication, refusal);
     }
 
+    /// Whether the client of the session at a place may do something with a topic.
+    fn may(&self, session: u32, deed: Deed, topic: &str) -> bool {
+        let may = || {
+            self.registry
+                .at(session)
+                .is_some_and(|it| it.may(deed, topic))
+        };
+        !self.access.restricts(deed, topic) || may()
+    }
+
     /// The lane that a rule gives a record.
     fn lane_of(&self, record: &Record) -> Lane {
         if self.settings.lanes.is_empty() {
@@ -195,7 +220,7 @@ impl Broker {
     }
 
     /// Finds out who wants a record. Leaves the sessions' subscriptions in `found`, those of one
-    /// session in a row.
+    /// session in a row, and then the groups.
     fn weigh(&self, record: &Record, lane: Lane, found: &mut Vec<Entry>) -> Demand {
         let is_routed = self.look_up(record.topic(), found);
         let is_routed = is_routed && !record.is_from_cloud();
@@ -207,13 +232,25 @@ impl Broker {
         if record.qos() == 0 {
             return demand;
         }
-        let mut rest = found.as_slice();
+        let (sessions, groups) = Entry::split(found);
+        let mut rest = sessions;
         while let Some((index, matched)) = self.next_match(&mut rest, record) {
             if matched.qos > 0 {
                 demand.has_readers = true;
                 let session = self.registry.at(index);
                 demand.needs_log |=
                     session.is_some_and(|it| it.is_durable() || !it.takes_live(lane));
+            }
+        }
+        let room = room_for(sessions, groups);
+        for entry in groups {
+            let group = self.groups.at(entry.group_index());
+            let topic = record.topic();
+            let is_reader =
+                |group: &&Group| group.has_readers() && self.is_readable_by(group, topic);
+            if let Some(group) = group.filter(is_reader) {
+                demand.has_readers = true;
+                demand.needs_log |= self.needs_log_shared(group, (lane, topic), room);
             }
         }
         // A later message of a topic must not overtake an earlier one.
@@ -237,8 +274,8 @@ impl Broker {
         routes > 0
     }
 
-    /// Joins the subscriptions of the next session, without those that must not hear their own
-    /// session's messages. The QoS is the effective one.
+    /// Joins the subscriptions of the next session that may read the topic, without those that must
+    /// not hear their own session's messages. The QoS is the effective one.
     fn next_match(&self, rest: &mut &[Entry], record: &Record) -> Option<(u32, Match)> {
         loop {
             let session = rest.first()?.session;
@@ -260,17 +297,18 @@ impl Broker {
                     matched.add(entry.qos, entry.is_retain_as_published, entry.identifier);
                 }
             }
-            if is_heard {
+            if is_heard && self.may(session, Deed::Read, record.topic()) {
                 matched.qos = matched.qos.min(record.qos());
                 return Some((session, matched));
             }
         }
     }
 
-    /// Hands a record to the connected sessions whose effective QoS is at most `qos_maximum`,
-    /// without the log.
+    /// Hands a record to the connected sessions and groups whose effective QoS is at most
+    /// `qos_maximum`, without the log.
     fn pass_on(&mut self, record: &Record, found: &[Entry], qos_maximum: u8) {
-        let mut rest = found;
+        let (mut rest, groups) = Entry::split(found);
+        self.pass_on_shared(record, groups, (room_for(rest, groups), qos_maximum));
         while let Some((index, matched)) = self.next_match(&mut rest, record) {
             let Some(session) = self.registry.at_mut(index) else {
                 continue;
@@ -297,8 +335,8 @@ impl Broker {
         }
     }
 
-    /// Hands a committed record to the live sessions that want it with QoS over 0. One without
-    /// room is behind from here on.
+    /// Hands a committed record to the live sessions and groups that want it with QoS over 0. One
+    /// without room is behind from here on.
     fn offer(&mut self, record: &Record, lane: Lane, offset: Offset) {
         // A commit may have taken long. [MQTT-3.3.2-5]
         if record.qos() == 0 || is_expired(record, self.now.wall) {
@@ -306,7 +344,10 @@ impl Broker {
         }
         let mut found = std::mem::take(&mut self.found);
         self.look_up(record.topic(), &mut found);
-        let mut rest = found.as_slice();
+        let (mut rest, groups) = Entry::split(&found);
+        for entry in groups {
+            self.offer_shared(entry.group_index(), lane, offset, record);
+        }
         while let Some((index, matched)) = self.next_match(&mut rest, record) {
             let Some(session) = self.registry.at_mut(index) else {
                 continue;

@@ -1,5 +1,6 @@
 //! Retained messages: the last durable one of each topic that wanted to be kept, bounded in count
-//! and bytes.
+//! and bytes. And beside them what the gateway says itself, which is never durable, and whose topics
+//! are few and nobody else's.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -14,6 +15,8 @@ use super::publish::is_expired;
 #[derive(Debug, Default)]
 pub(super) struct Retained {
     records: BTreeMap<Box<str>, Record>,
+    /// How many of these are the gateway's own; they count for nothing else.
+    announced_count: usize,
     bytes: usize,
     /// How many changes of a topic, by hash, are on their way into the table.
     changing: BTreeMap<u32, u32>,
@@ -110,7 +113,7 @@ impl Retained {
         let old = self.records.get(topic).map(|old| old.as_bytes().len());
         let is_full = match old {
             None => {
-                self.records.len() >= self.count_maximum
+                self.len() >= self.count_maximum
                     || self.bytes + record.as_bytes().len() > self.bytes_maximum
             }
             Some(old) => {
@@ -139,6 +142,13 @@ impl Retained {
             self.records.insert(topic.into(), record)
         };
         self.bytes -= old.map_or(0, |old| old.as_bytes().len());
+    }
+
+    /// Takes over what the gateway says itself.
+    pub(super) fn announce(&mut self, record: Record) {
+        let topic = record.topic().into();
+        let former = self.records.insert(topic, record);
+        self.announced_count += usize::from(former.is_none());
     }
 
     /// Looks for the next message that matches a filter, after a topic.
@@ -173,7 +183,12 @@ impl Retained {
         Step::Done
     }
 
+    /// Counts the messages, without the gateway's own.
     pub(super) fn len(&self) -> usize {
-        self.records.len()
+        self.records.len() - self.announced_count
+    }
+
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
     }
 }

@@ -15,8 +15,10 @@ use std::rc::Rc;
 use bytes::Bytes;
 use sync::{Cursor, Instant, Lane, Offset, PerLane, Record, Table, WallTime};
 
+use super::access::{Deed, Rights};
 use super::event::{ConnectionId, DeliveryId, SessionId, SubscriptionIdentifiers, Will};
 use super::filters::Filters;
+use super::group::is_shared;
 use super::inflight::Inflight;
 use super::leftovers::Row;
 use super::stored::{Blob, StoredSession, Subscription, cursor_key, member_key};
@@ -32,11 +34,14 @@ pub(super) struct Session {
     /// [`Record::publisher_hash`] of the client identifier.
     pub(super) publisher: u64,
     pub(super) link: Link,
+    /// Who its client is and may do what; `None` while it was not here since the start.
+    pub(super) rights: Option<Rc<Rights>>,
     /// Seconds that it outlives its connection.
     pub(super) expiry: u32,
     /// Whether the tables hold anything of it.
     pub(super) is_stored: bool,
     pub(super) will: Option<Will>,
+    /// By their filters, shared ones among them.
     pub(super) subscriptions: Filters,
     pub(super) notes: BTreeMap<u32, KeptNote>,
     pub(super) lanes: [Reader; 3],
@@ -154,6 +159,7 @@ impl Session {
             publisher: Record::publisher_hash(&client_identifier),
             client_identifier,
             link: Link::Offline { since: WallTime(0) },
+            rights: None,
             expiry: 0,
             is_stored: false,
             will: None,
@@ -220,6 +226,17 @@ impl Session {
         (gone, missed)
     }
 
+    /// Whether its client may do something with a topic.
+    pub(super) fn may(&self, deed: Deed, topic: &str) -> bool {
+        let rights = self.rights.as_ref();
+        rights.is_none_or(|rights| rights.grant(&self.client_identifier, deed, topic))
+    }
+
+    /// The filters of its shared subscriptions.
+    pub(super) fn shared_filters(&self) -> impl Iterator<Item = &str> {
+        self.subscriptions.keys().filter(|filter| is_shared(filter))
+    }
+
     /// The lane's reader.
     pub(super) const fn reader(&self, lane: Lane) -> &Reader {
         &self.lanes[lane as usize]
@@ -261,6 +278,20 @@ impl Session {
         !self.reader(lane).is_behind && self.has_room()
     }
 
+    /// Whether a group can hand it a record: after what earlier connections left, and with room
+    /// for so many.
+    pub(super) fn takes_shared(&self, room: usize) -> bool {
+        self.online().is_some()
+            && !self.is_congested
+            && usize::from(self.free_window()) >= room
+            && self.inflight.is_all_sent()
+    }
+
+    /// How many more deliveries may be unacknowledged.
+    pub(super) fn free_window(&self) -> u16 {
+        self.window.saturating_sub(self.inflight.sent_count)
+    }
+
     /// Whether it is connected and waits for something that is there.
     pub(super) fn has_work(&self) -> bool {
         self.online().is_some()
@@ -272,20 +303,11 @@ impl Session {
     /// The most important lane that is worth reading now. Waits until half of the window is free,
     /// so that each read is of use.
     pub(super) fn lane_to_read(&self) -> Option<Lane> {
-        let room = self.window - self.inflight.sent_count.min(self.window);
-        let is_worth = self.has_room() && room >= self.window.div_ceil(2);
+        let is_worth = self.has_room() && self.free_window() >= self.window.div_ceil(2);
         if !is_worth || self.fetching.is_some() {
             return None;
         }
-        let mut behind = Lane::ALL
-            .into_iter()
-            .filter(|lane| self.reader(*lane).is_behind);
-        // Now and then the least important one, so that none waits for ever.
-        if self.reads.is_multiple_of(READS_A_ROUND) {
-            behind.next_back()
-        } else {
-            behind.next()
-        }
+        lane_behind(&self.lanes, self.reads)
     }
 
     /// The lowest offset of a lane that the session still wants.
@@ -332,7 +354,8 @@ impl Session {
 
     /// Whether any subscription wants records of the log; QoS 0 is not kept for later.
     fn wants_log(&self) -> bool {
-        self.subscriptions.iter().any(|(_, wanted)| wanted.qos > 0)
+        let mut subscriptions = self.subscriptions.iter();
+        subscriptions.any(|(filter, wanted)| wanted.qos > 0 && !is_shared(filter))
     }
 
     /// The value of the session's table.
@@ -349,11 +372,24 @@ impl Session {
 
 impl Reader {
     /// Not live before it is connected.
-    fn starting_at(offset: Offset) -> Self {
+    pub(super) fn starting_at(offset: Offset) -> Self {
         Self {
             cursor: Cursor::starting_at(offset),
             is_behind: true,
             stored: offset,
         }
+    }
+}
+
+/// The most important lane that is behind; now and then the least important one, so that none waits
+/// for ever.
+pub(super) fn lane_behind(lanes: &[Reader; 3], reads: u8) -> Option<Lane> {
+    let mut behind = Lane::ALL
+        .into_iter()
+        .filter(|lane| lanes[*lane as usize].is_behind);
+    if reads.is_multiple_of(READS_A_ROUND) {
+        behind.next_back()
+    } else {
+        behind.next()
     }
 }

@@ -19,7 +19,7 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    pub(super) fn from_toml(error: &toml::de::Error, text: &str, path: &Path) -> Self {
+    pub(crate) fn from_toml(error: &toml::de::Error, text: &str, path: &Path) -> Self {
         let message = error.message().lines().next().unwrap_or_default();
         let (found, allowed) = message
             .split_once(", expected ")

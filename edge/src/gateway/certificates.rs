@@ -7,7 +7,6 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
-use tracing::{error, info};
 
 use super::error::GatewayError;
 use crate::broker::ListenerId;
@@ -46,6 +45,11 @@ impl Prepared {
             .collect::<Result<_, _>>()
             .map(Self)
     }
+
+    /// How many listeners have one.
+    pub(crate) fn count(&self) -> usize {
+        self.0.iter().flatten().count()
+    }
 }
 
 impl Certificates {
@@ -63,18 +67,6 @@ impl Certificates {
             self.current.borrow().0.len(),
             "listeners stay while the gateway runs"
         );
-    }
-
-    /// Reads the files again. If all of them are good, new connections find what they hold;
-    /// otherwise everything stays as it is.
-    pub(crate) fn reload(&self, listeners: &[Listener]) {
-        match Prepared::read(listeners) {
-            Ok(prepared) => {
-                self.replace(prepared);
-                info!("certificates were read again");
-            }
-            Err(error) => error!("certificates stay as they were: {error}"),
-        }
     }
 
     /// What a listener's next connection begins with.

@@ -19,15 +19,18 @@ use tracing::warn;
 
 pub(super) use self::doors::Doors;
 pub(crate) use self::doors::Place;
+use super::announce::{Announcer, LinkCounts};
+use super::checker::Check;
 use super::committer::{Committer, Owner};
 use super::disk::Request;
 use super::peers::{Peer, Peers};
 use super::quiet::Quiet;
 use super::signal::{Cue, Signal};
 use super::terms::Terms;
-use crate::broker::{Broker, ConnectionId, Event, Input, Output, SessionId};
+use crate::broker::{Broker, ConnectionId, Event, Input, Output, ReaderId};
 use crate::link::serial;
 use crate::log::{Budget, Reader, Reason};
+use crate::mqtt::TrafficCounts;
 use crate::uplink::{Uplink, Wish};
 
 /// Wakes the tasks around the core.
@@ -39,6 +42,8 @@ pub(crate) struct Wakes {
     pub(crate) fetch: Signal,
     /// The bridge has something to do.
     pub(crate) bridge: Signal,
+    /// A password is to be checked.
+    pub(crate) check: Signal,
     /// A time-out may have come nearer.
     pub(crate) clock: Signal,
 }
@@ -51,7 +56,12 @@ pub(crate) struct Core {
     pub(crate) uplink: Option<Uplink>,
     /// Requests for the writer thread that are not commits.
     pub(crate) notes: VecDeque<Request>,
+    /// Passwords for the hashing thread; the broker bounds them.
+    pub(crate) checks: VecDeque<Check>,
     pub(crate) wakes: Rc<Wakes>,
+    /// Who says what the `$SYS` topics say; `None` for nobody.
+    pub(crate) announcer: Option<Announcer>,
+    pub(super) links: LinkCounts,
     peers: Peers,
     terms: Terms,
     doors: Doors,
@@ -68,8 +78,8 @@ pub(crate) struct Core {
 
 /// Somebody wants records of the log.
 enum Fetch {
-    Session {
-        session: SessionId,
+    Broker {
+        reader: ReaderId,
         lane: Lane,
         from: Offset,
         budget: Budget,
@@ -119,7 +129,10 @@ impl Core {
             reader,
             uplink,
             notes: VecDeque::new(),
+            checks: VecDeque::new(),
             wakes: Rc::default(),
+            announcer: None,
+            links: LinkCounts::default(),
             peers: Peers::default(),
             terms,
             doors,
@@ -136,6 +149,7 @@ impl Core {
 
     /// Bytes came from a client. [`Core::go_on`] deals with them.
     pub(crate) fn received(&mut self, now: Now, id: ConnectionId, bytes: &[u8]) {
+        self.links.bytes_received += bytes.len() as u64;
         if let Some(peer) = self.peers.find(id) {
             peer.connection.handle_bytes(now, bytes);
             self.touch(id);
@@ -168,6 +182,7 @@ impl Core {
     ) -> Option<Vec<u8>> {
         let peer = self.peers.find(id)?;
         let bytes = peer.connection.take_outbound(empty);
+        self.links.bytes_sent += bytes.len() as u64;
         peer.deaf_since = None;
         let is_over = bytes.is_empty() && peer.connection.is_closed();
         self.hear(now, id);
@@ -186,6 +201,12 @@ impl Core {
             self.held_back.push(id);
         }
         !is_full && peer.connection.wants_more()
+    }
+
+    /// Gives the broker a fact that is not a client's.
+    pub(crate) fn tell_broker(&mut self, now: Now, input: Input) {
+        self.broker.handle(now, input);
+        self.pump(now);
     }
 
     /// Does what is due and says when to come back.
@@ -232,6 +253,7 @@ impl Core {
         }
         self.tell_of_damage(now);
         self.release();
+        self.announce(now);
         self.notes.push_back(Request::Maintain);
         self.wakes.commit.raise();
         self.pump(now);
@@ -250,6 +272,11 @@ impl Core {
         }
         self.committer.hurry(now.instant);
         self.pump(now);
+    }
+
+    /// What all connections received and sent.
+    pub(super) fn traffic(&self) -> TrafficCounts {
+        self.terms.shared().traffic.counts()
     }
 
     /// How many clients are connected.
@@ -301,7 +328,7 @@ impl Core {
                     .add(now.instant, Owner::Broker(ticket), changes, urgency);
             }
             Output::Fetch {
-                session,
+                reader,
                 lane,
                 from,
                 maximum_count,
@@ -311,13 +338,25 @@ impl Core {
                     records: maximum_count,
                     bytes: maximum_bytes,
                 };
-                self.fetches.push_back(Fetch::Session {
-                    session,
+                self.fetches.push_back(Fetch::Broker {
+                    reader,
                     lane,
                     from,
                     budget,
                 });
                 self.wakes.fetch.raise();
+            }
+            Output::Verify {
+                connection,
+                secret,
+                password,
+            } => {
+                self.checks.push_back(Check {
+                    connection,
+                    secret,
+                    password,
+                });
+                self.wakes.check.raise();
             }
             Output::ToConnection { connection, event } => self.deliver(now, connection, event),
             Output::FromCloudStored { token, outcome } => {

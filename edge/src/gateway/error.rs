@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 
+use crate::config::ConfigError;
 use crate::limits::Address;
 use crate::link::tls::TlsError;
 use crate::log::LogError;
@@ -37,8 +38,12 @@ pub enum GatewayError {
         /// What the system said.
         source: io::Error,
     },
+    /// A file that says who may do what can't be used.
+    Config(ConfigError),
     /// A thread can't be started.
     Thread(io::Error),
+    /// The system gives no random numbers.
+    Random,
     /// Signals can't be caught.
     Signals(io::Error),
     /// The file with the cloud's password can't be read.
@@ -66,7 +71,9 @@ impl fmt::Display for GatewayError {
             Self::Listen { address, source } => write!(f, "listener {address}: {source}"),
             Self::Certificate { address, source } => write!(f, "listener {address}: {source}"),
             Self::Control { source } => write!(f, "control socket in the data folder: {source}"),
+            Self::Config(source) => source.fmt(f),
             Self::Thread(source) => write!(f, "can't start a thread: {source}"),
+            Self::Random => f.write_str("the system gives no random numbers"),
             Self::Signals(source) => write!(f, "can't catch signals: {source}"),
             Self::Password { path, source } => write!(f, "cloud.password_file {path}: {source}"),
             Self::Bridge(source) => write!(f, "cloud: {source}"),
@@ -87,9 +94,11 @@ impl std::error::Error for GatewayError {
             | Self::Password { source, .. }
             | Self::Thread(source)
             | Self::Signals(source) => Some(source),
+            Self::Config(source) => Some(source),
             Self::Certificate { source, .. } => Some(source.as_ref()),
             Self::Bridge(source) => Some(source),
             Self::Uplink(source) => Some(source),
+            Self::Random => None,
         }
     }
 }

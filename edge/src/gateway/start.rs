@@ -5,28 +5,33 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use cloud_bridge::{Bridge, Credentials, Endpoint, Tls};
+use ring::rand::{SecureRandom as _, SystemRandom};
 use sync::{Engine, Epoch, Lane, LaneExtent, Now, Origin, PerLane, Start, Table};
 use tracing::{info, warn};
 
+use super::announce::Announcer;
 use super::certificates::Prepared;
+use super::checker::Checker;
 use super::committer::{self, Committer};
 use super::core::{Core, Doors};
 use super::disk::Disk;
 use super::error::GatewayError;
 use super::terms::{self, Terms};
 use super::{shown, wall_time};
-use crate::broker::{self, Broker, Stored};
+use crate::broker::{self, AccessInput, Broker, Input, Policy, Stored};
 use crate::config::Cloud;
 use crate::guard;
 use crate::limits::{self, Address, DOWNLINK_WINDOW, Limits, UNCONFIRMED};
 use crate::log::{self, Folder, LaneLimits, LogError, Opened, Overflow, Reader, Report};
 use crate::mqtt;
+use crate::password::Key;
 use crate::uplink::{CURSOR_KEY, Uplink};
 
 /// Everything that runs.
 pub(super) struct Started {
     pub(super) core: Core,
     pub(super) disk: Disk,
+    pub(super) checker: Checker,
     pub(super) bridge: Option<Bridge>,
 }
 
@@ -68,7 +73,7 @@ fn folder_of(path: &Path) -> PathBuf {
 }
 
 /// Opens the log and builds everything on what it holds.
-pub(super) fn start(limits: &Limits) -> Result<Started, GatewayError> {
+pub(super) fn start(limits: &Limits, policies: Vec<Policy>) -> Result<Started, GatewayError> {
     let folder = shown(&limits.data);
     let failed = |source: LogError| GatewayError::Log {
         folder: folder.clone(),
@@ -97,19 +102,30 @@ pub(super) fn start(limits: &Limits) -> Result<Started, GatewayError> {
         }
         None => (None, None),
     };
-    let broker = Broker::new(broker_settings(limits, seed), stored, now);
+    let mut broker = Broker::new(broker_settings(limits, seed)?, stored, now);
+    broker.handle(now, Input::Access(AccessInput::Policies(policies)));
     info!(
         "{} sessions, {} retained messages",
         broker.session_count(),
         broker.retained_count()
     );
     let disk = Disk::start(writer).map_err(GatewayError::Thread)?;
+    let checker = Checker::start().map_err(GatewayError::Thread)?;
     let committer = Committer::new(committer_settings(limits));
     let section = &limits.section;
     let doors = Doors::new(section.connections, section.connections_per_address);
     let terms = terms(limits);
-    let core = Core::new(broker, committer, reader, uplink, terms, doors);
-    Ok(Started { core, disk, bridge })
+    let mut core = Core::new(broker, committer, reader, uplink, terms, doors);
+    let announcer = |interval| Announcer::new(interval, limits.data.clone());
+    core.announcer = limits.sys_interval.map(announcer);
+    // The first client is to find it.
+    core.announce(now);
+    Ok(Started {
+        core,
+        disk,
+        checker,
+        bridge,
+    })
 }
 
 /// Looks at every file that a configuration names: certificates, keys and passwords.
@@ -301,13 +317,15 @@ fn log_settings(limits: &Limits) -> log::Settings {
     }
 }
 
-fn broker_settings(limits: &Limits, seed: u64) -> broker::Settings {
+fn broker_settings(limits: &Limits, seed: u64) -> Result<broker::Settings, GatewayError> {
     let section = &limits.section;
-    broker::Settings {
+    Ok(broker::Settings {
         session_count_maximum: section.sessions,
         subscription_count_maximum: section.subscriptions_per_session,
         filter_level_maximum: section.filter_levels,
         filter_bytes_maximum: section.filter_bytes,
+        group_count_maximum: section.shared_groups,
+        share_name_bytes_maximum: section.share_name_bytes,
         session_bytes_maximum: limits.session_bytes,
         session_expiry_maximum: section.session_expiry_seconds,
         inflight_maximum: section.inflight_count,
@@ -319,9 +337,12 @@ fn broker_settings(limits: &Limits, seed: u64) -> broker::Settings {
             .as_ref()
             .map(|cloud| cloud.uplink.clone())
             .unwrap_or_default(),
+        login_bytes_maximum: limits.login_bytes,
+        login_memory_maximum: section.connections,
         seed,
+        key: secret_key()?,
         ..broker::Settings::default()
-    }
+    })
 }
 
 /// One set of limits a listener, which differ in what the listener says itself.
@@ -365,6 +386,14 @@ fn committer_settings(limits: &Limits) -> committer::Settings {
         group_bytes: bytes(limits.journal_bytes / 4),
         waiting_bytes: bytes(limits.waiting_bytes),
     }
+}
+
+/// Bytes that nobody outside can guess.
+fn secret_key() -> Result<Key, GatewayError> {
+    let mut bytes = [0; 32];
+    let filled = SystemRandom::new().fill(&mut bytes);
+    filled.map_err(|_| GatewayError::Random)?;
+    Ok(Key::new(bytes))
 }
 
 /// A number that nobody outside can guess: the standard library's own hash keys, which the system

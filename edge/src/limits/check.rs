@@ -45,6 +45,8 @@ impl Check<'_> {
     pub(super) fn ranges(&self, config: &Config) -> Result<(), ConfigError> {
         self.limits(&config.limits)?;
         self.durability(config)?;
+        let interval = config.gateway.sys_interval_seconds;
+        self.within("gateway.sys_interval_seconds", interval, 0, DAY)?;
         let sync = &config.sync;
         self.within("sync.hold_seconds", sync.hold_seconds, 0, 30 * DAY)?;
         let timeout = sync.acknowledge_timeout_seconds;
@@ -83,6 +85,10 @@ impl Check<'_> {
             1,
             100_000,
         )?;
+        let groups = limits.shared_groups as u64;
+        self.within("limits.shared_groups", groups, 0, 10_000)?;
+        let name_bytes = limits.share_name_bytes as u64;
+        self.within("limits.share_name_bytes", name_bytes, 1, 512)?;
         self.names(limits)?;
         let (rate, burst) = (limits.publishes_per_second, limits.publish_burst);
         self.within("limits.publishes_per_second", rate.into(), 0, MILLION)?;

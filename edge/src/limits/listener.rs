@@ -77,6 +77,11 @@ impl Address {
             Self::Unix { .. } | Self::Serial { .. } => true,
         }
     }
+
+    /// Whether the system chooses the port: then several listeners may have this address.
+    pub(crate) const fn takes_any_port(&self) -> bool {
+        matches!(self, Self::Tcp(address) if address.port() == 0)
+    }
 }
 
 impl fmt::Display for Address {
@@ -163,7 +168,7 @@ impl Check<'_> {
             let listener = self.listener(written, limits, share)?;
             let name = listener.address.to_string();
             let again = |other: &Listener| other.address.to_string() == name;
-            if !takes_any_port(&listener.address) && listeners.iter().any(again) {
+            if !listener.address.takes_any_port() && listeners.iter().any(again) {
                 let found = format!("{} twice", listener.address);
                 return self.refuse("listener.address", found, "one listener an address");
             }
@@ -345,10 +350,6 @@ pub(super) fn worst_layers(listeners: &[Listener], connections: usize) -> u64 {
         left -= places;
     }
     bytes
-}
-
-const fn takes_any_port(address: &Address) -> bool {
-    matches!(address, Address::Tcp(address) if address.port() == 0)
 }
 
 /// Sections `[[listener]]` in one file.

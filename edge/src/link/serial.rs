@@ -25,7 +25,8 @@
 //! - There is no flow control. While the gateway reads nothing, because its disk is slow, the
 //!   kernel keeps 4 KiB and loses the rest, which is damage like any other.
 //!
-//! It never gives up on a device that is not there, and says so once, not each time.
+//! The device is locked as terminal programs do (`flock`), so that two gateways do not share its
+//! bytes. The listener never gives up on a device that is not there, and says so once, not each time.
 
 mod counters;
 mod halves;
@@ -155,6 +156,7 @@ mod tests {
     /// The device's end of a line.
     struct Device {
         end: Async<File>,
+        path: PathBuf,
         decoder: Decoder<[u8; 64]>,
     }
 
@@ -163,14 +165,16 @@ mod tests {
             let end = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
             grantpt(&end).expect("ours");
             unlockpt(&end).expect("ours");
-            let path = ptsname(&end, Vec::new()).expect("it has a name");
+            let name = ptsname(&end, Vec::new()).expect("it has a name");
+            let path = PathBuf::from(name.to_str().expect("ASCII"));
             let listener = Listener::open(Settings {
-                path: path.to_str().expect("ASCII").into(),
+                path: path.clone(),
                 baud: 250_000,
                 packet_bytes: 64,
             });
             let device = Self {
                 end: Async::new(end.into()).expect("one can wait for a terminal"),
+                path,
                 decoder: Decoder::new([0; 64]),
             };
             (device, listener)
@@ -218,7 +222,11 @@ mod tests {
 
     #[test]
     fn the_device_is_made_raw_at_any_speed_and_has_one_user() {
-        let (device, _listener) = Device::wire_up();
+        let (device, listener) = Device::wire_up();
+        let second = tty::open(&device.path, 9600).expect_err("in use");
+        assert_eq!(second.kind(), ErrorKind::ResourceBusy);
+        drop(listener);
+        tty::open(&device.path, 250_000).expect("no longer in use");
         let modes = rustix::termios::tcgetattr(device.end.get_ref()).expect("a terminal");
         assert_eq!(
             (modes.input_speed(), modes.output_speed()),

@@ -5,6 +5,7 @@
 //! awaiting connect -> closing     anything else, or the deadline; turned away, with CONNACK
 //! connecting       -> connected   the broker has the session; CONNACK
 //! connecting       -> closing     the broker refuses; CONNACK with the reason
+//! connecting      <-> authenticating  AUTH, as often as the broker asks
 //! connected        -> closing     DISCONNECT, a peer's mistake, silence, taken over
 //! ```
 
@@ -18,7 +19,8 @@ use wire::mqtt::{Acknowledgement, Packet, ReasonCode, Version, decode};
 
 use super::Settings;
 use super::alias::{Aliases, OutboundAliases};
-use super::ending::Ending;
+use super::authentication::Authentication;
+use super::ending::{Ending, close_reason};
 use super::error::PeerError;
 use super::greeting::Greeting;
 use super::inbound::Step;
@@ -26,7 +28,7 @@ use super::inflight::{Answers, Inflight};
 use super::memory::Held;
 use super::pace::Allowance;
 use super::words::Words;
-use crate::broker::{CloseReason, ConnectionId, Entrance, Event, Input, ListenerId};
+use crate::broker::{CloseReason, ConnectionId, Entrance, Event, Input, ListenerId, Refusal};
 
 /// The MQTT state of one connected byte stream.
 #[derive(Debug)]
@@ -59,6 +61,7 @@ pub(super) enum State {
         is_turned_away: bool,
     },
     Connecting(Box<Greeting>),
+    Authenticating(Box<Greeting>),
     Connected(Box<Established>),
     Closing,
 }
@@ -77,6 +80,7 @@ pub(super) struct Established {
     pub(super) wants_words: bool,
     /// As the client asked in CONNECT.
     pub(super) session_expiry: u32,
+    pub(super) authentication: Authentication,
     pub(super) aliases: Aliases,
     /// Aliases that we gave; `None` for a client that takes none.
     pub(super) given: Option<Box<OutboundAliases>>,
@@ -164,21 +168,25 @@ impl Connection {
             (State::Connecting(_), Event::Connected(connected)) => {
                 self.establish(now, &connected);
             }
-            (State::Connecting(greeting), Event::Refused(refusal)) => {
-                let connack = greeting.refuse(refusal);
-                self.outbound.extend(connack);
+            (State::Connecting(_), Event::Refused(refusal)) => self.turn_away(refusal),
+            (State::Connecting(_), Event::Challenge { message }) => {
+                self.challenge(&message);
+                self.consume_tail(now);
+            }
+            (State::Connecting(_), Event::Authenticated { proof }) => self.keep_proof(proof),
+            (State::Connected(_), Event::Closed(reason)) => {
+                self.say_goodbye(close_reason(reason), &Words::NONE);
                 self.state = State::Closing;
             }
-            (State::Connected(_), Event::Closed(CloseReason::TakenOver)) => {
-                self.say_goodbye(ReasonCode::SessionTakenOver, &Words::NONE);
-                self.state = State::Closing;
+            (State::Connecting(_), Event::Closed(CloseReason::NotAuthorized)) => {
+                self.turn_away(Refusal::NotAuthorized);
             }
-            (State::Connecting(_), Event::Closed(CloseReason::TakenOver)) => {
+            (State::Connecting(_), Event::Closed(_)) => {
                 self.state = State::Closing;
             }
             (State::Connected(_), event) => self.hear(now, event),
             // The connection closed while the event was on its way.
-            (State::AwaitingConnect { .. } | State::Connecting(_) | State::Closing, _) => {}
+            (_, _) => {}
         }
         self.count();
         self.note_congestion();
@@ -189,6 +197,9 @@ impl Connection {
     pub fn handle_timeout(&mut self, now: Now) {
         match &self.state {
             State::AwaitingConnect { deadline, .. } if *deadline <= now.instant => {
+                self.fail(PeerError::ConnectTimeout);
+            }
+            State::Authenticating(greeting) if greeting.deadline <= now.instant => {
                 self.fail(PeerError::ConnectTimeout);
             }
             // Its packets wait for answers of ours, or for their time.
@@ -204,7 +215,10 @@ impl Connection {
                     self.fail(PeerError::KeepAliveTimeout);
                 }
             }
-            State::AwaitingConnect { .. } | State::Connecting(_) | State::Closing => {}
+            State::AwaitingConnect { .. }
+            | State::Connecting(_)
+            | State::Authenticating(_)
+            | State::Closing => {}
         }
         self.let_go();
         // Others may have let go of what they held.
@@ -238,6 +252,7 @@ impl Connection {
     pub fn poll_timeout(&self) -> Option<Instant> {
         match &self.state {
             State::AwaitingConnect { deadline, .. } => Some(*deadline),
+            State::Authenticating(greeting) => Some(greeting.deadline),
             State::Connected(established) => {
                 let patience = established.patience;
                 let silence = patience.map(|patience| self.last_received + patience);
@@ -285,7 +300,7 @@ impl Connection {
     #[must_use]
     pub fn wants_more(&self) -> bool {
         match &self.state {
-            State::AwaitingConnect { .. } => true,
+            State::AwaitingConnect { .. } | State::Authenticating(_) => true,
             State::Connected(established) => !self.is_over() && !self.is_slowed(established),
             State::Connecting(_) | State::Closing => false,
         }
@@ -319,6 +334,15 @@ impl Connection {
         if fits {
             let sent = packet.encode(version, &mut self.outbound);
             debug_assert!(sent.is_ok(), "a packet that has a length can be encoded");
+            self.settings.traffic.note_sent();
+        }
+    }
+
+    /// Sends an encoded packet, if there is one.
+    pub(super) fn send_encoded(&mut self, packet: &[u8]) {
+        if !packet.is_empty() {
+            self.outbound.extend_from_slice(packet);
+            self.settings.traffic.note_sent();
         }
     }
 
@@ -340,10 +364,16 @@ impl Connection {
     /// Handles whole packets from the front of `bytes`; gives how many bytes they had.
     fn consume(&mut self, now: Now, bytes: &[u8]) -> usize {
         let mut consumed = 0;
-        if let State::AwaitingConnect { .. } = self.state {
-            match self.consume_connect(now, bytes) {
+        if let State::AwaitingConnect { deadline, .. } = self.state {
+            match self.consume_connect(now, bytes, deadline) {
                 Ok(bytes) => consumed = bytes,
                 Err(error) => self.fail(error),
+            }
+        }
+        if let State::Authenticating(_) = self.state {
+            match self.consume_auth(bytes) {
+                Ok(bytes) => consumed = bytes,
+                Err(error) => self.fail_authentication(error),
             }
         }
         match std::mem::replace(&mut self.state, State::Closing) {
@@ -362,6 +392,12 @@ impl Connection {
             self.last_received = now.instant;
         }
         consumed
+    }
+
+    fn keep_proof(&mut self, proof: Vec<u8>) {
+        if let State::Connecting(greeting) = &mut self.state {
+            greeting.proof = Some(proof);
+        }
     }
 
     /// Holds a client that goes on talking before its CONNACK to one packet.
@@ -398,6 +434,7 @@ impl Connection {
                 self.is_holding_back = true;
                 return Ok(());
             }
+            self.settings.traffic.note_received(&packet);
             self.handle_packet(now, established, packet)?;
             *consumed += taken;
         }
@@ -439,22 +476,6 @@ impl Connection {
         {
             self.consume_tail(now);
             self.count();
-        }
-    }
-
-    /// Gives back the memory of queues and buffers that are empty now: most connections are idle
-    /// most of the time.
-    fn let_go(&mut self) {
-        if self.inputs.is_empty() {
-            self.inputs = VecDeque::new();
-        }
-        if self.tail.is_empty() && self.tail.capacity() > 0 {
-            self.tail = Vec::new();
-            self.count();
-        }
-        if let State::Connected(established) = &mut self.state {
-            established.forwarded = Vec::new();
-            established.answers.let_go();
         }
     }
 

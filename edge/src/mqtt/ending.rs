@@ -7,7 +7,7 @@ use super::connection::{Connection, State};
 use super::error::PeerError;
 use super::outbound::refusal_reason;
 use super::words::Words;
-use crate::broker::{Input, Refusal};
+use crate::broker::{CloseReason, Input, Refusal};
 
 /// How a connection ends on our side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +29,15 @@ impl From<PeerError> for Ending {
 impl From<DecodeError> for Ending {
     fn from(error: DecodeError) -> Self {
         Self::Peer(error.into())
+    }
+}
+
+/// The reason code of the broker's reason.
+pub(super) const fn close_reason(reason: CloseReason) -> ReasonCode {
+    match reason {
+        CloseReason::TakenOver => ReasonCode::SessionTakenOver,
+        CloseReason::NotAuthorized => ReasonCode::NotAuthorized,
+        CloseReason::Busy => ReasonCode::ServerBusy,
     }
 }
 
@@ -73,7 +82,11 @@ impl Connection {
     }
 
     pub(super) fn leave_broker(&mut self) {
-        if matches!(self.state, State::Connecting(_) | State::Connected(_)) {
+        let is_known = matches!(
+            self.state,
+            State::Connecting(_) | State::Authenticating(_) | State::Connected(_)
+        );
+        if is_known {
             self.inputs.push_back(Input::Lost {
                 connection: self.id,
             });

@@ -61,8 +61,14 @@ pub enum PeerError {
     SubscriptionIdentifier,
     /// A session expiry interval in DISCONNECT, for a session that was to end.
     SessionExpiry,
-    /// An authentication method; none is spoken.
+    /// An authentication method that is not spoken.
     AuthenticationMethod,
+    /// An authentication method other than the one in CONNECT.
+    AuthenticationMethodChanged,
+    /// A user that is not known, or a wrong password or proof.
+    Credentials,
+    /// A client that may not come in, or no longer.
+    NotAuthorized,
     /// An empty client identifier before MQTT 5, for a session that is to be resumed, and in 3.1
     /// for any.
     ClientIdentifier,
@@ -84,6 +90,8 @@ impl PeerError {
             Self::Topic { .. } => ReasonCode::TopicNameInvalid,
             Self::TopicAlias { .. } => ReasonCode::TopicAliasInvalid,
             Self::AuthenticationMethod => ReasonCode::BadAuthenticationMethod,
+            Self::Credentials => ReasonCode::BadUserNameOrPassword,
+            Self::NotAuthorized => ReasonCode::NotAuthorized,
             Self::ClientIdentifier => ReasonCode::ClientIdentifierNotValid,
             Self::Memory | Self::Filters { .. } | Self::TurnedAway => ReasonCode::QuotaExceeded,
             Self::ConnectTimeout
@@ -91,6 +99,7 @@ impl PeerError {
             | Self::WrongStep { .. }
             | Self::TopicAliasUnknown { .. }
             | Self::SubscriptionIdentifier
+            | Self::AuthenticationMethodChanged
             | Self::SessionExpiry => ReasonCode::ProtocolError,
         }
     }
@@ -139,6 +148,11 @@ impl fmt::Display for PeerError {
             }
             Self::AuthenticationMethod => f.write_str("authentication method is not supported"),
             Self::TurnedAway => f.write_str("no place is left for the connection"),
+            Self::AuthenticationMethodChanged => {
+                f.write_str("authentication method is not the one of CONNECT")
+            }
+            Self::Credentials => f.write_str("user is not known, or password or proof is wrong"),
+            Self::NotAuthorized => f.write_str("not authorized"),
             Self::Memory => {
                 f.write_str("no memory is left for packets in part and for topics with aliases")
             }

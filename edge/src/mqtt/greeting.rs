@@ -3,13 +3,17 @@
 use std::num::{NonZeroU16, NonZeroU32};
 use std::time::Duration;
 
-use sync::{Now, Record, RecordParts};
+use sync::{Instant, Now, Record, RecordParts};
 use wire::mqtt::property::{Properties, Property, PropertySet, PropertyWriter};
 use wire::mqtt::{Connack, Connect, Packet, ReasonCode, Version, Will};
 
+use super::authentication::Authentication;
 use super::words::Words;
 use super::{PeerError, Settings};
-use crate::broker::{self, Connected, ConnectionId, Refusal, SessionFound, SessionStart};
+use crate::broker::{
+    self, Connected, ConnectionId, Credentials, Entrance, Password, Refusal, SCRAM, SessionFound,
+    SessionStart,
+};
 
 /// What CONNECT said and CONNACK needs.
 #[derive(Clone, Debug)]
@@ -22,6 +26,11 @@ pub(super) struct Greeting {
     has_client_identifier: bool,
     /// The largest packet that the client takes.
     pub(super) packet_bytes_maximum: u32,
+    pub(super) authentication: Authentication,
+    /// The last message of an exchange that proved the client's name.
+    pub(super) proof: Option<Vec<u8>>,
+    /// When the client has to have proven its name.
+    pub(super) deadline: Instant,
     /// The highest topic alias that the client takes.
     pub(super) topic_alias_maximum: u16,
     /// Whether the client takes reason strings.
@@ -34,12 +43,18 @@ const RESPONSE_ROOT: &str = "response/";
 
 impl Greeting {
     /// Reads a CONNECT.
-    pub(super) fn read(connect: &Connect<'_>, settings: &Settings) -> Result<Self, PeerError> {
+    pub(super) fn read(
+        connect: &Connect<'_>,
+        settings: &Settings,
+        deadline: Instant,
+    ) -> Result<Self, PeerError> {
         let properties = &connect.properties;
-        // [MQTT-4.12.0-1]
-        if properties.authentication_method().is_some() {
-            return Err(PeerError::AuthenticationMethod);
-        }
+        let authentication = match properties.authentication_method() {
+            None => Authentication::None,
+            Some(SCRAM) => Authentication::Idle,
+            // [MQTT-4.12.0-1]
+            Some(_) => return Err(PeerError::AuthenticationMethod),
+        };
         let may_be_empty = match connect.version {
             Version::V31 => false,
             Version::V311 => connect.clean_start,
@@ -62,6 +77,9 @@ impl Greeting {
             session_expiry,
             has_client_identifier: !connect.client_identifier.is_empty(),
             packet_bytes_maximum: packet_bytes_maximum(connect),
+            authentication,
+            proof: None,
+            deadline,
             topic_alias_maximum: properties.topic_alias_maximum().unwrap_or(0),
             wants_words: wants_words(connect),
             wants_response_information: properties.request_response_information().unwrap_or(false),
@@ -72,12 +90,14 @@ impl Greeting {
     pub(super) fn ask(
         &self,
         now: Now,
-        connection: ConnectionId,
+        (connection, entrance): (ConnectionId, Entrance),
         connect: &Connect<'_>,
     ) -> broker::Connect {
         let receive_maximum = connect.properties.receive_maximum();
         broker::Connect {
             connection,
+            entrance,
+            credentials: self.credentials(connect),
             client_identifier: connect.client_identifier.to_owned(),
             start: match connect.clean_start {
                 true => SessionStart::Clean,
@@ -89,6 +109,21 @@ impl Greeting {
                 .will
                 .map(|will| will_of(now, &will, connect.client_identifier)),
         }
+    }
+
+    /// Who the client says it is. A password without a name is nobody's, and an empty name is none,
+    /// as with Mosquitto.
+    fn credentials(&self, connect: &Connect<'_>) -> Credentials {
+        if self.authentication != Authentication::None {
+            let first = connect.properties.authentication_data();
+            let first = first.unwrap_or_default().to_vec();
+            return Credentials::Scram { first };
+        }
+        let user_name = connect.user_name.filter(|name| !name.is_empty());
+        user_name.map_or(Credentials::None, |user| Credentials::Password {
+            user: user.to_owned(),
+            password: Password::new(connect.password.unwrap_or_default().to_vec()),
+        })
     }
 
     /// Encodes the CONNACK of a session; nothing where the client does not take one so large.
@@ -170,6 +205,7 @@ impl Greeting {
         bytes: &mut Vec<u8>,
     ) {
         let keep_alive = self.keep_alive(settings);
+        let is_proven = self.authentication != Authentication::None;
         let changed_expiry = connected.session_expiry != self.session_expiry;
         let properties = [
             changed_expiry.then_some(Property::SessionExpiryInterval(connected.session_expiry)),
@@ -182,8 +218,10 @@ impl Greeting {
             (settings.topic_alias_maximum > 0)
                 .then_some(Property::TopicAliasMaximum(settings.topic_alias_maximum)),
             (keep_alive != self.keep_alive).then_some(Property::ServerKeepAlive(keep_alive)),
-            Some(Property::SharedSubscriptionAvailable(false)),
             response.map(Property::ResponseInformation),
+            // [MQTT-4.12.0-5] [MQTT-4.12.0-6]
+            is_proven.then_some(Property::AuthenticationMethod(SCRAM)),
+            self.proof.as_deref().map(Property::AuthenticationData),
         ];
         let mut writer = PropertyWriter::new(bytes, PropertySet::CONNACK);
         for property in properties.iter().flatten() {
@@ -227,7 +265,10 @@ pub(super) fn packet_bytes_maximum(connect: &Connect<'_>) -> u32 {
 const fn connect_reason(refusal: Refusal) -> ReasonCode {
     match refusal {
         Refusal::ClientIdentifier => ReasonCode::ClientIdentifierNotValid,
-        Refusal::LogFailed => ReasonCode::ServerUnavailable,
+        Refusal::LogFailed | Refusal::Logins => ReasonCode::ServerUnavailable,
+        Refusal::Credentials => ReasonCode::BadUserNameOrPassword,
+        Refusal::NotAuthorized => ReasonCode::NotAuthorized,
+        Refusal::AuthenticationMethod => ReasonCode::BadAuthenticationMethod,
         _ => ReasonCode::QuotaExceeded,
     }
 }

@@ -55,14 +55,14 @@ impl Connection {
             Packet::Pubcomp(answer) => self.handle_pubcomp(established, &answer)?,
             Packet::Subscribe(subscribe) => self.handle_subscribe(&subscribe)?,
             Packet::Unsubscribe(unsubscribe) => self.handle_unsubscribe(&unsubscribe)?,
+            Packet::Auth(auth) => self.handle_auth(established, &auth)?,
             Packet::Pingreq => self.send(established, &Packet::Pingresp),
             Packet::Disconnect(disconnect) => {
                 self.handle_disconnect(established, &disconnect)?;
                 return Err(Ending::Goodbye);
             }
-            // [MQTT-3.1.0-2] [MQTT-4.12.0-7]
+            // [MQTT-3.1.0-2]
             Packet::Connect(_)
-            | Packet::Auth(_)
             | Packet::Connack(_)
             | Packet::Suback(_)
             | Packet::Unsuback(_)

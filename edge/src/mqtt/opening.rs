@@ -1,6 +1,6 @@
 //! The opening of a connection: from CONNECT to the session.
 
-use sync::{Now, Record};
+use sync::{Instant, Now, Record};
 use wire::DecodeError;
 use wire::mqtt::{ReasonCode, Version, connect_version, decode_connect};
 
@@ -12,24 +12,30 @@ use super::inbound::Step;
 use super::inflight::{Answers, Inflight, Outbound};
 use super::pace::Allowance;
 use super::words::Words;
-use crate::broker::{Connected, Input, WillFate};
+use crate::broker::{Connected, Input, Refusal, WillFate};
 
 impl Connection {
     /// Handles CONNECT, if it is whole; gives how many bytes it had.
-    pub(super) fn consume_connect(&mut self, now: Now, bytes: &[u8]) -> Result<usize, PeerError> {
+    pub(super) fn consume_connect(
+        &mut self,
+        now: Now,
+        bytes: &[u8],
+        deadline: Instant,
+    ) -> Result<usize, PeerError> {
         let decoded = decode_connect(bytes, self.settings.packet_bytes_maximum);
         let Some((connect, taken)) =
             decoded.inspect_err(|error| self.refuse_bytes(bytes, *error))?
         else {
             return Ok(0);
         };
+        self.settings.traffic.note_connect();
         let version = connect.version;
         let greeting = match &self.state {
             State::AwaitingConnect {
                 is_turned_away: true,
                 ..
             } => Err(PeerError::TurnedAway),
-            _ => Greeting::read(&connect, &self.settings),
+            _ => Greeting::read(&connect, &self.settings, deadline),
         };
         let greeting = greeting.inspect_err(|error| {
             let words = match wants_words(&connect) {
@@ -38,9 +44,9 @@ impl Connection {
             };
             let limit = packet_bytes_maximum(&connect);
             let connack = refuse(version, error.reason_code(), &words, limit);
-            self.outbound.extend(connack);
+            self.send_encoded(&connack);
         })?;
-        let asked = greeting.ask(now, self.id, &connect);
+        let asked = greeting.ask(now, (self.id, self.entrance.clone()), &connect);
         self.inputs.push_back(Input::Connect(Box::new(asked)));
         self.state = State::Connecting(Box::new(greeting));
         Ok(taken)
@@ -55,7 +61,6 @@ impl Connection {
         if connack.is_empty() {
             return self.withdraw();
         }
-        self.outbound.extend(connack);
         self.last_received = now.instant;
         let alias_maximum = greeting
             .topic_alias_maximum
@@ -69,6 +74,7 @@ impl Connection {
             packet_bytes_maximum: greeting.packet_bytes_maximum,
             wants_words: greeting.wants_words,
             session_expiry: greeting.session_expiry,
+            authentication: greeting.authentication,
             aliases: Aliases::default(),
             given: OutboundAliases::new(alias_maximum).filter(|_| has_room),
             inflight: Inflight::restore(&connected.notes),
@@ -77,6 +83,7 @@ impl Connection {
             allowance: Allowance::new(now.instant, &self.settings),
             forwarded: Vec::new(),
         });
+        self.send_encoded(&connack);
         // [MQTT-4.4.0-1]
         for (packet_identifier, step) in &established.inflight.outbound {
             if matches!(step, Outbound::Released) {
@@ -86,6 +93,21 @@ impl Connection {
         }
         self.state = State::Connected(established);
         self.consume_tail(now);
+    }
+
+    /// The broker does not let the client in.
+    pub(super) fn turn_away(&mut self, refusal: Refusal) {
+        if let State::Connecting(greeting) = &self.state {
+            let connack = greeting.refuse(refusal);
+            self.send_encoded(&connack);
+        }
+        self.peer_error = match refusal {
+            Refusal::Credentials => Some(PeerError::Credentials),
+            Refusal::NotAuthorized => Some(PeerError::NotAuthorized),
+            Refusal::AuthenticationMethod => Some(PeerError::AuthenticationMethod),
+            _ => self.peer_error,
+        };
+        self.state = State::Closing;
     }
 
     /// Leaves without having been connected, as far as the client knows.
@@ -110,7 +132,7 @@ impl Connection {
         };
         if let Some(version) = version {
             let connack = refuse(version, error.reason_code(), &Words::of(error), u32::MAX);
-            self.outbound.extend(connack);
+            self.send_encoded(&connack);
         }
     }
 }

@@ -10,6 +10,7 @@ use wire::mqtt::{
 use wire::topic::TopicName;
 
 use super::alias::Naming;
+use super::authentication::Message;
 use super::connection::{Connection, Established};
 use super::ending::Ending;
 use super::inbound::Step;
@@ -40,6 +41,22 @@ impl Connection {
             }
             Event::NoteKept { token, outcome } => {
                 self.handle_note_kept(now, established, token, outcome)?;
+            }
+            Event::Challenge { message: data } => {
+                let reason_code = ReasonCode::ContinueAuthentication;
+                let message = Message {
+                    reason_code,
+                    data: &data,
+                };
+                self.send_auth(established, message)?;
+            }
+            Event::Authenticated { proof: data } => {
+                let reason_code = ReasonCode::Success;
+                let message = Message {
+                    reason_code,
+                    data: &data,
+                };
+                self.send_auth(established, message)?;
             }
             // Belong to another state; nothing to do here.
             Event::Connected(_) | Event::Refused(_) | Event::Closed(_) => {}
@@ -76,7 +93,7 @@ impl Connection {
             if self.has_no_room_for(delivery.record.as_bytes().len())
                 || !self.send_publish(now, established, &delivery)
             {
-                self.dropped_count += 1;
+                self.note_dropped();
             }
             return;
         };
@@ -88,7 +105,7 @@ impl Connection {
                     .insert(packet_identifier, Outbound::PublishedOnce);
             } else {
                 // [MQTT-3.1.2-25]
-                self.dropped_count += 1;
+                self.note_dropped();
                 self.acknowledge(packet_identifier);
             }
             return;
@@ -117,7 +134,7 @@ impl Connection {
                 .outbound
                 .insert(packet_identifier, Outbound::Published);
         } else {
-            self.dropped_count += 1;
+            self.note_dropped();
             self.complete(established, packet_identifier);
         }
     }
@@ -201,6 +218,7 @@ impl Connection {
         let written = header.encode(version, payload.len(), &mut self.outbound);
         if written.is_ok() {
             self.outbound.extend_from_slice(payload);
+            self.settings.traffic.note_publish_sent(payload);
         }
         written.is_ok()
     }
@@ -228,6 +246,10 @@ impl Connection {
         let (reason_code, refusal) = match outcome {
             Outcome::Accepted => (ReasonCode::Success, None),
             Outcome::NoSubscribers => (ReasonCode::NoMatchingSubscribers, None),
+            // Before MQTT 5 there is no way to tell. [MQTT-3.3.5-2]
+            Outcome::Refused(Refusal::NotAuthorized) if established.version < Version::V5 => {
+                (ReasonCode::Success, None)
+            }
             // Without an answer the client keeps the message and sends it again.
             Outcome::Refused(refusal) if established.version < Version::V5 => {
                 return Err(Ending::Refused(refusal));
@@ -404,13 +426,13 @@ impl Identifiers {
 pub(super) const fn refusal_reason(refusal: Refusal) -> ReasonCode {
     match refusal {
         Refusal::LogFailed | Refusal::SessionGone => ReasonCode::UnspecifiedError,
+        Refusal::NotAuthorized => ReasonCode::NotAuthorized,
         _ => ReasonCode::QuotaExceeded,
     }
 }
 
 const fn subscribe_reason(refusal: Refusal) -> ReasonCode {
     match refusal {
-        Refusal::SharedSubscription => ReasonCode::SharedSubscriptionsNotSupported,
         Refusal::Filter => ReasonCode::TopicFilterInvalid,
         _ => refusal_reason(refusal),
     }

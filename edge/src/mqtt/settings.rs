@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::error::PeerError;
 use super::memory::Memory;
+use super::traffic::Traffic;
 
 /// Limits; the defaults fit a gateway with 64 MiB.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +57,8 @@ pub struct Settings {
     pub outbound_total_bytes_maximum: usize,
     /// What is held of the three now, by the connections of all listeners.
     pub memory: Rc<Memory>,
+    /// What came and went, by the connections of all listeners.
+    pub traffic: Rc<Traffic>,
 }
 
 impl Settings {
@@ -104,6 +107,7 @@ impl Default for Settings {
             inbound_total_bytes_maximum: 4 << 20,
             outbound_total_bytes_maximum: 6 << 20,
             memory: Rc::default(),
+            traffic: Rc::default(),
         }
     }
 }

@@ -129,11 +129,11 @@ fn a_refused_client_hears_one_connack_and_nothing_after() {
         let client = world.join(&hello(version, "a").durable());
         world.disconnect(client);
         // There is a session, but no room for such a will.
-        let client = world.say_hello(
-            &hello(version, "a")
-                .durable()
-                .will("w".repeat(3_000).leak(), 0),
-        );
+        let mut large = hello(version, "a").durable().will("will", 0);
+        if let Some(will) = &mut large.will {
+            will.payload = "x".repeat(3_000).leak();
+        }
+        let client = world.say_hello(&large);
         world.publish(client, &message("t", "1", 0));
         world.send_bytes(client, b"\xC0\0");
         let bytes = world.next_packet(client).unwrap();

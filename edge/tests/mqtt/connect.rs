@@ -29,7 +29,6 @@ fn connack_tells_the_limits_in_5_and_nothing_before() {
             Property::ReceiveMaximum(64.try_into().unwrap()),
             Property::MaximumPacketSize(NonZeroU32::new(262_144).unwrap()),
             Property::TopicAliasMaximum(16),
-            Property::SharedSubscriptionAvailable(false),
         ],
     );
     let connack = Connack {

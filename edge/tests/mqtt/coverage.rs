@@ -7,7 +7,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 /// Statements that still wait for their tests.
-const PENDING_COUNT: usize = 23;
+const PENDING_COUNT: usize = 4;
 
 const STATEMENTS: &str = include_str!("statements.txt");
 const MAP: &str = include_str!("coverage.toml");

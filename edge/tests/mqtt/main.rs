@@ -2,7 +2,9 @@
 //! log in memory.
 #![expect(clippy::unwrap_used, reason = "a test that can not go on fails")]
 
+mod access;
 mod alias;
+mod auth;
 mod before_5;
 mod connack;
 mod connect;
@@ -19,7 +21,9 @@ mod qos;
 mod reason;
 mod retained;
 mod session;
+mod shared;
 mod subscribe;
+mod sys;
 mod topic;
 mod will;
 mod world;

@@ -421,10 +421,10 @@ fn a_log_that_can_not_be_read_is_asked_again_at_the_sweep() {
     publish_numbers(&mut world, writer, 1..2);
     world.holds_fetches = true;
     let reader = world.rejoin(&hello_r);
-    let (session, lane, from, _) = world.fetches.pop_front().unwrap();
+    let (asking, lane, from, _) = world.fetches.pop_front().unwrap();
     let records = Vec::new();
     let input = Input::Fetched {
-        session,
+        reader: asking,
         lane,
         from,
         records,
@@ -470,7 +470,7 @@ fn a_read_may_be_ahead_of_the_answers_to_commits() {
     let reader = world.rejoin(&hello_r);
     world.commits = Commits::Wait;
     world.publish(writer, &message("t", "2", 1).id(9));
-    let (session, lane, from, _) = world.fetches.pop_front().unwrap();
+    let (asking, lane, from, _) = world.fetches.pop_front().unwrap();
     let Some(sync::Change::Append { record, .. }) = world.waiting[0].1.first().cloned() else {
         panic!("a record is on its way");
     };
@@ -480,7 +480,7 @@ fn a_read_may_be_ahead_of_the_answers_to_commits() {
     world.broker.handle(
         world.now,
         Input::Fetched {
-            session,
+            reader: asking,
             lane,
             from,
             records,

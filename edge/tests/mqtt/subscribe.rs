@@ -36,9 +36,10 @@ fn suback_waits_for_the_commit_of_a_durable_session_only() {
 fn each_filter_has_its_own_answer() {
     for (version, codes) in [
         (V311, [0x01, 0x80, 0x80, 0x80]),
-        (V5, [0x01, 0x9E, 0x97, 0x97]),
+        (V5, [0x01, 0x97, 0x97, 0x97]),
     ] {
         let settings = Settings {
+            group_count_maximum: 0,
             filter_level_maximum: 2,
             subscription_count_maximum: 1,
             ..Settings::default()

@@ -5,13 +5,15 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::num::NonZeroU16;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use edge::broker::{
-    Broker, ConnectionId, Input, ListenerId, Outcome, Output, Refusal, SessionId, Settings, Stored,
-    Ticket, Urgency,
+    AccessInput, Broker, ConnectionId, Input, ListenerId, Outcome, Output, Password, Policy,
+    ReaderId, Refusal, Settings, Stored, Ticket, Urgency, Verdict,
 };
 use edge::mqtt::{self, Connection};
+use edge::password::Secret;
 use sync::{Change, Epoch, Instant, Lane, Now, Offset, PerLane, Record, Table, WallTime};
 use wire::mqtt::property::{Properties, Property, PropertySet, PropertyWriter};
 use wire::mqtt::{
@@ -38,7 +40,7 @@ pub(crate) enum Commits {
     Wait,
 }
 
-type Fetch = (SessionId, Lane, Offset, usize);
+type Fetch = (ReaderId, Lane, Offset, usize);
 
 pub(crate) struct World {
     pub(crate) now: Now,
@@ -50,6 +52,10 @@ pub(crate) struct World {
     pub(crate) fetches: VecDeque<Fetch>,
     pub(crate) fetch_count: usize,
     pub(crate) commit_count: usize,
+    /// Passwords whose hash is not computed yet.
+    pub(crate) checks: VecDeque<(ConnectionId, Arc<Secret>, Password)>,
+    pub(crate) holds_checks: bool,
+    pub(crate) check_count: usize,
     /// How messages from the cloud ended.
     pub(crate) from_cloud: Vec<(u64, Outcome)>,
     broker_settings: Settings,
@@ -121,6 +127,7 @@ pub(crate) struct Hello {
     pub(crate) keep_alive: u16,
     pub(crate) properties: Vec<u8>,
     pub(crate) will: Option<Testament>,
+    pub(crate) user: Option<(&'static str, &'static str)>,
 }
 
 #[derive(Clone, Debug)]
@@ -140,6 +147,7 @@ pub(crate) fn hello(version: Version, id: &'static str) -> Hello {
         keep_alive: 0,
         properties: Vec::new(),
         will: None,
+        user: None,
     }
 }
 
@@ -191,6 +199,11 @@ impl Hello {
         self
     }
 
+    pub(crate) fn user(mut self, name: &'static str, password: &'static str) -> Self {
+        self.user = Some((name, password));
+        self
+    }
+
     pub(crate) fn keep_alive(mut self, seconds: u16) -> Self {
         self.keep_alive = seconds;
         self
@@ -232,6 +245,9 @@ impl World {
             fetches: VecDeque::new(),
             fetch_count: 0,
             commit_count: 0,
+            checks: VecDeque::new(),
+            holds_checks: false,
+            check_count: 0,
             from_cloud: Vec::new(),
             broker_settings: broker,
             mqtt_settings: Rc::new(mqtt),
@@ -267,6 +283,18 @@ impl World {
     /// Opens a link and sends CONNECT.
     pub(crate) fn say_hello(&mut self, hello: &Hello) -> ClientId {
         let client = self.open(hello.version);
+        self.introduce(client, hello);
+        client
+    }
+
+    /// Notes who a certificate says the client is.
+    pub(crate) fn identify(&mut self, client: ClientId, name: &str) {
+        let connection = self.clients[client].connection.as_mut().unwrap();
+        connection.handle_identity(name.into());
+    }
+
+    /// Sends CONNECT on an open link.
+    pub(crate) fn introduce(&mut self, client: ClientId, hello: &Hello) {
         let will = hello.will.as_ref().map(|will| Will {
             qos: will.qos,
             retain: will.retain,
@@ -281,11 +309,10 @@ impl World {
             properties: Properties::parse(&hello.properties, PropertySet::CONNECT).unwrap(),
             client_identifier: hello.id,
             will,
-            user_name: None,
-            password: None,
+            user_name: hello.user.map(|user| user.0),
+            password: hello.user.map(|user| user.1.as_bytes()),
         };
         self.send(client, &Packet::Connect(connect));
-        client
     }
 
     /// Connects and expects success; says whether a session was present.
@@ -586,6 +613,21 @@ impl World {
             .map_or(0, Connection::outbound_bytes)
     }
 
+    /// Changes who may do what.
+    pub(crate) fn rule(&mut self, policy: Policy) {
+        self.broker
+            .handle(self.now, Input::Access(AccessInput::Policies(vec![policy])));
+        self.run();
+    }
+
+    /// Computes the hashes that wait.
+    pub(crate) fn finish_checks(&mut self) {
+        while let Some(check) = self.checks.pop_front() {
+            self.answer_check(&check);
+            self.run();
+        }
+    }
+
     // Time, log, crashes.
 
     /// Lets time pass, doing what is due on the way.
@@ -674,6 +716,12 @@ impl World {
                 self.finish_commit();
                 continue;
             }
+            if !self.holds_checks
+                && let Some(check) = self.checks.pop_front()
+            {
+                self.answer_check(&check);
+                continue;
+            }
             if !self.holds_fetches
                 && let Some(fetch) = self.fetches.pop_front()
             {
@@ -718,14 +766,22 @@ impl World {
                 self.waiting.push_back((ticket, changes, urgency));
             }
             Output::Fetch {
-                session,
+                reader,
                 lane,
                 from,
                 maximum_count,
                 ..
             } => {
                 self.fetch_count += 1;
-                self.fetches.push_back((session, lane, from, maximum_count));
+                self.fetches.push_back((reader, lane, from, maximum_count));
+            }
+            Output::Verify {
+                connection,
+                secret,
+                password,
+            } => {
+                self.check_count += 1;
+                self.checks.push_back((connection, secret, password));
             }
             Output::ToConnection { connection, event } => {
                 let now = self.now;
@@ -737,6 +793,24 @@ impl World {
             }
             Output::FromCloudStored { token, outcome } => self.from_cloud.push((token.0, outcome)),
         }
+    }
+
+    fn answer_check(
+        &mut self,
+        (connection, secret, password): &(ConnectionId, Arc<Secret>, Password),
+    ) {
+        let verdict = match secret.matches(password.as_bytes()) {
+            true => Verdict::Right,
+            false => Verdict::Wrong,
+        };
+        let connection = *connection;
+        self.broker.handle(
+            self.now,
+            Input::Access(AccessInput::Verified {
+                connection,
+                verdict,
+            }),
+        );
     }
 
     fn finish_commit(&mut self) {
@@ -781,7 +855,7 @@ impl World {
         place
     }
 
-    fn answer_fetch(&mut self, (session, lane, from, maximum_count): Fetch) {
+    fn answer_fetch(&mut self, (reader, lane, from, maximum_count): Fetch) {
         let records = &self.disk.lanes[lane as usize];
         let start = from.max(self.disk.first[lane]);
         let found: Vec<_> = (start.0..records.len() as u64)
@@ -790,7 +864,7 @@ impl World {
             .collect();
         let next = found.last().map_or(start, |(offset, _)| offset.next());
         let input = Input::Fetched {
-            session,
+            reader,
             lane,
             from,
             records: found,

@@ -39,8 +39,13 @@ fn the_example_and_every_profile_can_be_used() {
     for board in std::fs::read_dir(format!("{root}/targets"))
         .expect("boards")
         .flatten()
+        .filter(|entry| entry.path().is_dir())
     {
-        texts.push(read(&format!("{}/profile.toml", board.path().display())));
+        // Beside boards there are what packages are made of.
+        let profile = board.path().join("profile.toml");
+        if profile.exists() {
+            texts.push(read(&profile.display().to_string()));
+        }
     }
     assert!(texts.len() > 1);
     for text in texts {
@@ -117,6 +122,18 @@ fn mistakes_are_named_with_file_key_found_and_allowed() {
         (
             "[limits]\nmemory_bytes = 16777216\nconnections = 100000\n",
             "edge.toml: limits.memory_bytes: found 16777216, allowed is at least ",
+        ),
+        (
+            "[limits]\nshared_groups = 10001\n",
+            "edge.toml: limits.shared_groups: found 10001, allowed is 0 to 10000",
+        ),
+        (
+            "[limits]\nshare_name_bytes = 0\n",
+            "edge.toml: limits.share_name_bytes: found 0, allowed is 1 to 512",
+        ),
+        (
+            "[gateway]\nsys_interval_seconds = 86401\n",
+            "edge.toml: gateway.sys_interval_seconds: found 86401, allowed is 0 to 86400",
         ),
         (
             "[[listener]]\naddress = \"0.0.0.0:1883\"\n",

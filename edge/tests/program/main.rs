@@ -2,6 +2,7 @@
 //!
 //! Tests against mosquitto run where it is installed and say so where it is not.
 
+mod access;
 mod authority;
 mod bad_days;
 mod check;
@@ -17,7 +18,9 @@ mod memory;
 mod scripted;
 mod serial;
 mod service;
+mod shared;
 mod support;
+mod sys;
 mod tls;
 mod unix;
 mod uplink;

@@ -85,7 +85,7 @@ impl Gateway {
         (status, now() - start)
     }
 
-    /// Sends SIGHUP.
+    /// Sends SIGHUP: it reads its files again.
     pub(crate) fn hang_up(&self) {
         let pid = self.child.id().to_string();
         let sent = Command::new("kill").args(["-HUP", &pid]).status();
@@ -267,10 +267,15 @@ pub(crate) struct Mosquitto {
 impl Mosquitto {
     /// Starts one on a free port; `None`, with a word about it, where it is not installed.
     pub(crate) fn start() -> Option<Self> {
+        Self::start_with("allow_anonymous true\nmax_queued_messages 0\n")
+    }
+
+    /// Starts one with lines of its own.
+    pub(crate) fn start_with(lines: &str) -> Option<Self> {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let address = free_port();
         let text = format!(
-            "listener {} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\nuser root\n\
+            "listener {} 127.0.0.1\n{lines}user root\n\
              persistence true\npersistence_location {}/\n",
             address.port(),
             folder.path().display()

@@ -1,5 +1,7 @@
 //! A client and its session: who wants it, what it got, what it leaves behind.
 
+use std::fmt;
+
 use sync::Record;
 
 use super::{ConnectionId, ListenerId, Note};
@@ -18,6 +20,10 @@ pub struct Entrance {
 pub struct Connect {
     /// Where its answers go.
     pub connection: ConnectionId,
+    /// Where it came in.
+    pub entrance: Entrance,
+    /// Who it says it is.
+    pub credentials: Credentials,
     /// Empty asks the broker to assign one.
     pub client_identifier: String,
     /// Whether an existing session is resumed.
@@ -28,6 +34,50 @@ pub struct Connect {
     pub receive_maximum: u16,
     /// What to publish when the client is lost.
     pub will: Option<Will>,
+}
+
+/// Who a client says it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Credentials {
+    /// Nobody.
+    #[default]
+    None,
+    /// A name, to be proven by a password.
+    Password {
+        /// The name.
+        user: String,
+        /// Empty when there is none, which proves nothing.
+        password: Password,
+    },
+    /// A name that is proven without sending the password.
+    Scram {
+        /// The client's first message of SCRAM-SHA-256.
+        first: Vec<u8>,
+    },
+}
+
+/// A password as a client sent it; never shown, and forgotten once it is checked.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Password(Vec<u8>);
+
+impl Password {
+    /// Takes over a password.
+    #[must_use]
+    pub const fn new(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
+    /// Gives the bytes to whoever checks them.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(..)")
+    }
 }
 
 /// Whether a session is resumed.

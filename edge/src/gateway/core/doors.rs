@@ -115,7 +115,10 @@ impl Core {
         let address = peer.and_then(Address::of);
         let entered = self.doors.enter(&mut self.terms, listener, address);
         let door = match entered {
-            Ok(door) => door,
+            Ok(door) => {
+                self.links.accepted += 1;
+                door
+            }
             Err(full) => {
                 self.say_full(now, full, peer);
                 self.doors.turn_away()?

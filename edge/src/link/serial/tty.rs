@@ -4,10 +4,10 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+use rustix::io::Errno;
 use rustix::termios::{
-    ControlModes, InputModes, OptionalActions, QueueSelector, ioctl_tiocexcl, tcflush, tcgetattr,
-    tcsetattr,
+    ControlModes, InputModes, OptionalActions, QueueSelector, tcflush, tcgetattr, tcsetattr,
 };
 use smol::Async;
 
@@ -17,11 +17,20 @@ pub(super) type Tty = Async<File>;
 /// Opens a device at a speed, 8 data bits, no parity, no flow control.
 ///
 /// # Errors
-/// When it is not there, not a terminal, in somebody's exclusive use, or can't do the speed.
+/// When it is not there, not a terminal, locked by somebody else, or can't do the speed.
 pub(super) fn open(path: &Path, baud: u32) -> io::Result<Tty> {
     // A modem's missing carrier must not hold up the opening, and its loss not end the gateway.
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let device = rustix::fs::open(path, flags, Mode::empty())?;
+    // A second reader would get every other byte. This lock is what terminal programs look at, and
+    // unlike the terminal's own it goes with the process, however that ends.
+    match flock(&device, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::WOULDBLOCK) => {
+            let message = "another program has locked it";
+            return Err(io::Error::new(io::ErrorKind::ResourceBusy, message));
+        }
+        outcome => outcome?,
+    }
     let mut modes = tcgetattr(&device)?;
     modes.make_raw();
     modes.input_modes &= !(InputModes::IXOFF | InputModes::IXANY | InputModes::INPCK);
@@ -36,8 +45,6 @@ pub(super) fn open(path: &Path, baud: u32) -> io::Result<Tty> {
         let message = format!("it can't do {baud} baud, the nearest is {found}");
         return Err(io::Error::other(message));
     }
-    // A second reader would get every other byte.
-    ioctl_tiocexcl(&device)?;
     Async::new(File::from(device))
 }
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# targets/debian/build.sh ARCHITECTURE BINARY PROFILE FOLDER
+# targets/generic-linux/debian/build.sh ARCHITECTURE BINARY PROFILE FOLDER
 # Packs a static binary, the systemd unit and a profile as a Debian package into FOLDER. Needs
 # dpkg-deb, and no root.
 set -euo pipefail
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/../../.."
 architecture=${1:?architecture, for example arm64} binary=${2:?binary} profile=${3:?profile} folder=${4:?folder}
 version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 
@@ -19,7 +19,7 @@ install -D -m 0640 "$profile" "$root/etc/robustmq-edge/gateway.toml"
 
 mkdir "$root/DEBIAN"
 for script in postinst prerm postrm; do
-  install -m 0755 "targets/debian/$script" "$root/DEBIAN/$script"
+  install -m 0755 "targets/generic-linux/debian/$script" "$root/DEBIAN/$script"
 done
 echo /etc/robustmq-edge/gateway.toml >"$root/DEBIAN/conffiles"
 cat >"$root/DEBIAN/control" <<CONTROL
