@@ -25,9 +25,10 @@ const PAUSE: Duration = Duration::from_millis(1);
 const SPARE_BYTES: usize = 16 << 10;
 
 /// Serves a link whose connection has a place in the core, and gives the place back.
-///
-/// A block and not an `async fn`, here and below: that would keep its arguments twice, and there is
-/// one of these for each connection.
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an async fn keeps its arguments twice, and each connection has one of these"
+)]
 pub(crate) fn serve<R: BufRead, W: Write<Error = R::Error> + Finish>(
     gateway: Rc<Shared>,
     place: Place,
@@ -118,6 +119,10 @@ async fn linger() {
     Timer::after(LINGER).await;
 }
 
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an async fn keeps its arguments twice, and each connection has one of these"
+)]
 fn read<R: BufRead>(
     gateway: &Shared,
     id: ConnectionId,
@@ -164,6 +169,10 @@ async fn go_on(gateway: &Shared, id: ConnectionId) {
     step(Push::Hard);
 }
 
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an async fn keeps its arguments twice, and each connection has one of these"
+)]
 fn write<W: Write>(
     gateway: &Shared,
     id: ConnectionId,

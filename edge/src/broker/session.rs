@@ -323,9 +323,7 @@ impl Session {
     pub(super) fn held_bytes(&self) -> usize {
         let filters = self.subscriptions.keys();
         let will = self.will.as_ref().map_or(0, Will::held_bytes);
-        will + filters
-            .map(|it| Subscription::held_bytes(it))
-            .sum::<usize>()
+        will + filters.map(Subscription::held_bytes).sum::<usize>()
     }
 
     /// Names the row of a member.
