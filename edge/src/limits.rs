@@ -110,8 +110,8 @@ const PROGRAM_BYTES: u64 = 6 << 20;
 /// TLS sessions, rumqttc and its runtime, a connection. Measured: 96 KiB and its buffers.
 const BRIDGE_CONNECTION_BYTES: u64 = 256 << 10;
 /// A connection's task, packet state and socket bookkeeping in this process. Measured together with
-/// a session: 3.6 to 4.3 KB.
-const CONNECTION_BYTES: u64 = 3 << 10;
+/// a session and one subscription: 2.4 to 2.5 KB.
+const CONNECTION_BYTES: u64 = 2 << 10;
 /// Connections beyond the limit that are kept until they heard that there is no place.
 pub(crate) const TURNED_AWAY: usize = 16;
 /// What a serial line keeps beside its longest packet.

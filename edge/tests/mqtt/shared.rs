@@ -879,3 +879,18 @@ fn a_subscription_from_before_the_group_had_readers_begins_when_one_comes() {
     let found = world.next_message(client).unwrap();
     assert_eq!((found.payload.as_str(), found.qos), ("3", 1));
 }
+
+/// The row was left for ever, and a later group of the same name could have begun from it.
+#[test]
+fn a_group_that_ends_while_the_log_refuses_leaves_no_cursors() {
+    let mut world = World::new();
+    let client = world.join(&hello(V5, "a").durable());
+    world.subscribe(client, "$share/g/t", 1);
+    world.pass(2);
+    world.commits = Commits::Fail;
+    world.cut(client);
+    world.pass(3_700);
+    world.commits = Commits::Succeed;
+    world.pass(3);
+    assert_eq!(world.table(Table::Cursors), 0);
+}
