@@ -17,6 +17,7 @@ mod inflight;
 mod memory;
 mod opening;
 mod outbound;
+mod pace;
 mod room;
 mod settings;
 mod traffic;

@@ -6,7 +6,7 @@
 
 use std::fmt::Display;
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::rc::Rc;
 
 use embedded_io_async::{BufRead, Write};
@@ -119,7 +119,11 @@ async fn accept(serving: Rc<Serving>, listener: Listener) {
     let mut was_failing = false;
     loop {
         match accept_one(&serving, &listener).await {
-            Ok(()) => was_failing = false,
+            Ok(()) => {
+                was_failing = false;
+                // However many come, those who are there have their turn.
+                smol::future::yield_now().await;
+            }
             Err(error) => {
                 if !std::mem::replace(&mut was_failing, true) {
                     warn!("can't accept connections: {error}");
@@ -138,14 +142,14 @@ async fn accept_one(serving: &Serving, listener: &Listener) -> io::Result<()> {
         }
         Place::Unix(socket) => {
             let (stream, peer) = socket.accept().await?;
-            welcome(serving, listener, peer, || {
+            welcome(serving, listener, peer, None, || {
                 socket::link(stream, &serving.buffer)
             });
         }
         Place::Serial(line) => {
             let link = line.accept().await?;
             let name = line.counters().name().to_owned();
-            welcome(serving, listener, name, || link);
+            welcome(serving, listener, name, None, || link);
         }
     }
     Ok(())
@@ -155,16 +159,17 @@ async fn accept_one(serving: &Serving, listener: &Listener) -> io::Result<()> {
 fn welcome<R, W>(
     serving: &Serving,
     listener: &Listener,
-    peer: impl Display + 'static,
+    name: impl Display + 'static,
+    address: Option<IpAddr>,
     link: impl FnOnce() -> (R, W),
 ) where
     R: BufRead<Error = io::Error> + 'static,
     W: Write<Error = io::Error> + Finish + 'static,
 {
     let shared = serving.shared.clone();
-    let accepted = shared.core.borrow_mut().accept(shared.now(), listener.id);
+    let accepted = shared.admit(listener.id, address);
     if let Some(place) = accepted {
-        let task = serve(shared, place, link(), peer);
+        let task = serve(shared, place, link(), name);
         serving.clients.spawn(task).detach();
     }
 }
@@ -183,10 +188,10 @@ fn welcome_in_layers(
     };
     if layers.are_none() {
         let link = || socket::link(stream, &serving.buffer);
-        return welcome(serving, listener, peer, link);
+        return welcome(serving, listener, peer, Some(peer.ip()), link);
     }
     let shared = serving.shared.clone();
-    let accepted = shared.core.borrow_mut().accept(shared.now(), listener.id);
+    let accepted = shared.admit(listener.id, Some(peer.ip()));
     let Some(place) = accepted else {
         return;
     };
@@ -194,4 +199,12 @@ fn welcome_in_layers(
     let turnstile = serving.turnstile.clone();
     let task = open_and_serve(shared, place, link, turnstile, peer);
     serving.clients.spawn(task).detach();
+}
+
+impl Shared {
+    /// Asks the core for a place for a link from an address, or from this machine.
+    fn admit(&self, listener: ListenerId, address: Option<IpAddr>) -> Option<super::core::Place> {
+        let now = self.now();
+        self.core.borrow_mut().accept(now, listener, address)
+    }
 }
