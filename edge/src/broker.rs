@@ -18,6 +18,7 @@ mod commit;
 mod connect;
 mod deliver;
 mod event;
+mod filters;
 mod group;
 mod inflight;
 mod leftovers;
@@ -92,6 +93,9 @@ pub struct Broker {
     dirty: BTreeSet<SessionId>,
     /// Groups whose stored cursors are old.
     dirty_groups: BTreeSet<GroupId>,
+    /// Filters of groups that ended and whose cursors the log refused to delete. Each was stored
+    /// once, so that they are as few as groups may be.
+    ended_groups: BTreeSet<Box<str>>,
     timers: BTreeSet<(Instant, Timer, SessionId)>,
     next_sweep: Option<Instant>,
     /// The heads when lagging cursors were looked for.
@@ -135,6 +139,7 @@ impl Broker {
             stalled: Vec::new(),
             dirty: BTreeSet::new(),
             dirty_groups: BTreeSet::new(),
+            ended_groups: BTreeSet::new(),
             timers: BTreeSet::new(),
             next_sweep: None,
             swept_head: stored.head,

@@ -139,6 +139,8 @@ pub struct LimitsSection {
     pub memory_bytes: u64,
     /// Connections of devices; one more is refused.
     pub connections: usize,
+    /// Connections of one address, this machine's own excepted; 0 sets no limit.
+    pub connections_per_address: u32,
     /// The largest packet a device may send or is sent.
     pub packet_bytes: u32,
     /// Seconds until a connection has to have sent its CONNECT, from accept on: TLS and WebSocket
@@ -155,6 +157,18 @@ pub struct LimitsSection {
     pub sessions: usize,
     /// Subscriptions a session.
     pub subscriptions_per_session: usize,
+    /// Bytes of a topic filter.
+    pub filter_bytes: usize,
+    /// Levels of a topic filter.
+    pub filter_levels: usize,
+    /// Bytes of a topic that a device publishes to.
+    pub topic_bytes: usize,
+    /// Levels of a topic that a device publishes to.
+    pub topic_levels: usize,
+    /// Messages a second that one device may publish; 0 sets no limit.
+    pub publishes_per_second: u32,
+    /// Messages that it may publish at once although that is faster.
+    pub publish_burst: u32,
     /// Groups of shared subscriptions.
     pub shared_groups: usize,
     /// Bytes of a share name.
@@ -241,6 +255,7 @@ impl Default for LimitsSection {
         Self {
             memory_bytes: 64 << 20,
             connections: 1024,
+            connections_per_address: 256,
             packet_bytes: 1 << 20,
             connect_timeout_seconds: 10,
             handshake_percent: 50,
@@ -248,6 +263,12 @@ impl Default for LimitsSection {
             inflight_count: 100,
             sessions: 4_000,
             subscriptions_per_session: 1000,
+            filter_bytes: 1024,
+            filter_levels: 64,
+            topic_bytes: 1024,
+            topic_levels: 64,
+            publishes_per_second: 0,
+            publish_burst: 1000,
             shared_groups: 64,
             share_name_bytes: 64,
             session_expiry_seconds: 30 * 86_400,

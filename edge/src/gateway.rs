@@ -4,6 +4,7 @@
 //! writer, and the bridge. They talk through bounded channels. The gateway promises to be gone two
 //! seconds after SIGTERM, whatever the disk and the cloud do.
 
+mod addresses;
 mod announce;
 mod certificates;
 mod checker;
@@ -39,14 +40,14 @@ use tracing::info;
 
 use self::checker::Checker;
 use self::core::{Core, Wakes};
-pub(crate) use self::core::{Progress, Push};
+pub(crate) use self::core::{Place, Progress, Push};
 use self::disk::{Answer, Disk, Request};
 pub use self::error::GatewayError;
 use self::listen::Serving;
-pub(crate) use self::peers::Signals;
 use self::reload::Reload;
 pub use self::rules::check_access;
 use self::service::{Service, Turns};
+pub(crate) use self::signal::{Cue, Signals};
 pub use self::start::check;
 use crate::admin;
 use crate::broker::{AccessInput, Input};

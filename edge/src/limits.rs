@@ -112,8 +112,10 @@ const PROGRAM_BYTES: u64 = 6 << 20;
 /// TLS sessions, rumqttc and its runtime, a connection. Measured: 96 KiB and its buffers.
 const BRIDGE_CONNECTION_BYTES: u64 = 256 << 10;
 /// A connection's task, packet state and socket bookkeeping in this process. Measured together with
-/// a session: 3.6 to 4.3 KB.
-const CONNECTION_BYTES: u64 = 3 << 10;
+/// a session and one subscription: 2.4 to 2.5 KB.
+const CONNECTION_BYTES: u64 = 2 << 10;
+/// Connections beyond the limit that are kept until they heard that there is no place.
+pub(crate) const TURNED_AWAY: usize = 16;
 /// What a serial line keeps beside its longest packet.
 const SERIAL_BYTES: u64 = 8 << 10;
 /// A session's entry, with the nodes that one subscription takes.
@@ -220,6 +222,7 @@ impl Limits {
     fn worst_memory(&self) -> Vec<(&'static str, u64)> {
         let section = &self.section;
         let packet_bytes = u64::from(section.packet_bytes);
+        let connections = (section.connections + TURNED_AWAY) as u64;
         let cloud = self.cloud.as_ref();
         let cloud = cloud.map_or(0, |cloud| self.worst_cloud(cloud));
         let redb = WRITTEN_FILES * (self.cache_bytes + REDB_FILE_BYTES)
@@ -227,7 +230,7 @@ impl Limits {
             + DECODED_BYTES;
         vec![
             ("program", PROGRAM_BYTES),
-            ("connections", section.connections as u64 * CONNECTION_BYTES),
+            ("connections", connections * CONNECTION_BYTES),
             (
                 "their TLS and WebSocket",
                 listener::worst_layers(&self.listeners, section.connections),
@@ -360,6 +363,11 @@ impl fmt::Display for Limits {
             self.hold, self.acknowledge_timeout
         )?;
         writeln!(f, "limits.connections = {}", self.section.connections)?;
+        writeln!(
+            f,
+            "limits.connections_per_address = {}",
+            self.section.connections_per_address
+        )?;
         writeln!(f, "limits.sessions = {}", self.section.sessions)?;
         writeln!(f, "limits.packet_bytes = {}", self.section.packet_bytes)?;
         writeln!(f, "limits.inflight_count = {}", self.section.inflight_count)?;

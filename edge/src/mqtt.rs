@@ -16,6 +16,7 @@ mod inbound;
 mod inflight;
 mod opening;
 mod outbound;
+mod pace;
 mod room;
 mod settings;
 mod traffic;

@@ -13,7 +13,7 @@ use smol::Timer;
 use smol::future::FutureExt as _;
 
 use crate::broker::ConnectionId;
-use crate::gateway::{Progress, Push, Shared, Signals};
+use crate::gateway::{Cue, Place, Progress, Push, Shared, Signals};
 use crate::link::{Finish, Turnstile, layered};
 
 /// How long a peer may take to close its side after ours.
@@ -25,55 +25,72 @@ const PAUSE: Duration = Duration::from_millis(1);
 const SPARE_BYTES: usize = 16 << 10;
 
 /// Serves a link whose connection has a place in the core, and gives the place back.
-pub(crate) async fn serve<R: BufRead, W: Write<Error = R::Error> + Finish>(
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an async fn keeps its arguments twice, and each connection has one of these"
+)]
+pub(crate) fn serve<R: BufRead, W: Write<Error = R::Error> + Finish>(
     gateway: Rc<Shared>,
-    (id, signals): (ConnectionId, Rc<Signals>),
+    place: Place,
     (mut reader, mut writer): (R, W),
     name: impl Display,
-) where
+) -> impl Future<Output = ()>
+where
     R::Error: Display,
 {
-    let read = read(&gateway, id, &signals, &mut reader);
-    let write = write(&gateway, id, &signals, &mut writer);
-    let abandon = async {
-        signals.abandon.wait().await;
-        Ok(())
-    };
-    let outcome = write.or(read).or(abandon).await;
-    gateway.core.borrow_mut().lost(gateway.now(), id, &name);
-    if let Err(error) = outcome {
-        tracing::debug!("{name}: {error}");
+    async move {
+        let outcome = {
+            let (id, signals) = (place.id, &*place.signals);
+            let read = read(&gateway, id, signals, &mut reader);
+            let write = write(&gateway, id, signals, &mut writer);
+            let abandon = async {
+                signals.wait(Cue::Abandon).await;
+                Ok(())
+            };
+            write.or(read).or(abandon).await
+        };
+        gateway
+            .core
+            .borrow_mut()
+            .lost(gateway.now(), place.id, &name);
+        if let Err(error) = outcome {
+            tracing::debug!("{name}: {error}");
+        }
+        say_goodbye(&mut reader, &writer).await;
+        drop((reader, writer));
+        gateway.core.borrow_mut().left(&place);
     }
-    say_goodbye(&mut reader, &writer).await;
 }
 
 /// Opens the layers of a link whose connection has a place in the core, and serves it. A client
 /// has no more time for that than until its CONNECT has to be there.
 pub(crate) async fn open_and_serve(
     gateway: Rc<Shared>,
-    (id, signals): (ConnectionId, Rc<Signals>),
+    place: Place,
     (mut reader, writer): (layered::Reader, layered::Writer),
     turnstile: Rc<Turnstile>,
     name: impl Display,
 ) {
     let ended = async {
-        while gateway.core.borrow_mut().is_open(id) {
-            signals.write.wait().await;
+        while gateway.core.borrow_mut().is_open(place.id) {
+            place.signals.wait(Cue::Write).await;
         }
         Ok(None)
     };
     match reader.open(&turnstile).or(ended).await {
         Ok(identity) => {
-            gateway.core.borrow_mut().identify(id, identity);
-            serve(gateway, (id, signals), (reader, writer), name).await;
+            gateway.core.borrow_mut().identify(place.id, identity);
+            serve(gateway, place, (reader, writer), name).await;
         }
         Err(error) => {
             let now = gateway.now();
             gateway
                 .core
                 .borrow_mut()
-                .turned_away(now, id, &name, &error);
+                .not_opened(now, place.id, &name, &error);
             say_goodbye(&mut reader, &writer).await;
+            drop((reader, writer));
+            gateway.core.borrow_mut().left(&place);
         }
     }
 }
@@ -102,71 +119,90 @@ async fn linger() {
     Timer::after(LINGER).await;
 }
 
-async fn read<R: BufRead>(
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an async fn keeps its arguments twice, and each connection has one of these"
+)]
+fn read<R: BufRead>(
     gateway: &Shared,
     id: ConnectionId,
     signals: &Signals,
     reader: &mut R,
-) -> Result<(), R::Error> {
-    loop {
-        while !gateway.core.borrow_mut().may_read(id) {
-            signals.read.wait().await;
+) -> impl Future<Output = Result<(), R::Error>> {
+    async move {
+        loop {
+            while !gateway.core.borrow_mut().may_read(id) {
+                signals.wait(Cue::Read).await;
+            }
+            let bytes = reader.fill_buf().await?;
+            let count = bytes.len();
+            if count == 0 {
+                return Ok(());
+            }
+            gateway.core.borrow_mut().received(gateway.now(), id, bytes);
+            reader.consume(count);
+            if gateway
+                .core
+                .borrow_mut()
+                .go_on(gateway.now(), id, Push::Gentle)
+                == Progress::Held
+            {
+                Box::pin(go_on(gateway, id)).await;
+            }
+            // One buffer a turn: others are served in between, and answers gather.
+            smol::future::yield_now().await;
         }
-        let bytes = reader.fill_buf().await?;
-        let count = bytes.len();
-        if count == 0 {
-            return Ok(());
-        }
-        gateway.core.borrow_mut().received(gateway.now(), id, bytes);
-        reader.consume(count);
-        go_on(gateway, id).await;
-        // One buffer a turn: others are served in between, and answers gather.
-        smol::future::yield_now().await;
     }
 }
 
-/// Lets the core deal with what was read. A sender waits for slow receivers, but not for long: one
-/// that takes nothing must not stop the others.
+/// Lets the core deal with what it held back. A sender waits for slow receivers, but not for long:
+/// one that takes nothing must not stop the others.
 async fn go_on(gateway: &Shared, id: ConnectionId) {
     let step = |push| gateway.core.borrow_mut().go_on(gateway.now(), id, push);
-    for _ in 0..PATIENCE {
+    for _ in 1..PATIENCE {
+        Timer::after(PAUSE).await;
         if step(Push::Gentle) == Progress::Done {
             return;
         }
-        Timer::after(PAUSE).await;
     }
+    Timer::after(PAUSE).await;
     step(Push::Hard);
 }
 
-async fn write<W: Write>(
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an async fn keeps its arguments twice, and each connection has one of these"
+)]
+fn write<W: Write>(
     gateway: &Shared,
     id: ConnectionId,
     signals: &Signals,
     writer: &mut W,
-) -> Result<(), W::Error> {
-    let mut spare: Vec<u8> = Vec::new();
-    loop {
-        let is_idle = spare.capacity() == 0;
-        let taken = {
-            let mut core = gateway.core.borrow_mut();
-            core.take_outbound(gateway.now(), id, std::mem::take(&mut spare))
-        };
-        let Some(mut bytes) = taken else {
-            return Ok(());
-        };
-        if !bytes.is_empty() {
-            writer.write_all(&bytes).await?;
+) -> impl Future<Output = Result<(), W::Error>> {
+    async move {
+        let mut spare: Vec<u8> = Vec::new();
+        loop {
+            let taken = {
+                let mut core = gateway.core.borrow_mut();
+                core.take_outbound(gateway.now(), id, std::mem::take(&mut spare))
+            };
+            let Some(mut bytes) = taken else {
+                return Ok(());
+            };
+            if bytes.is_empty() {
+                signals.wait(Cue::Write).await;
+                continue;
+            }
+            let mut written = 0;
+            while written < bytes.len() {
+                written += writer.write(&bytes[written..]).await?;
+            }
             writer.flush().await?;
             bytes.clear();
-            spare = if bytes.capacity() <= SPARE_BYTES {
-                bytes
-            } else {
-                Vec::new()
-            };
-        } else if is_idle {
-            signals.write.wait().await;
+            if bytes.capacity() <= SPARE_BYTES {
+                spare = bytes;
+            }
         }
-        // Otherwise once more, so that no buffer is kept while there is nothing to write.
     }
 }
 

@@ -55,6 +55,8 @@ pub(super) enum Waiting {
     },
     /// Nobody, but the cursors of these groups are stored by the next sweep if it failed.
     Groups(Vec<GroupId>),
+    /// Nobody, but the cursors of a group that ended are deleted by the next sweep if it failed.
+    EndOfGroup(Box<str>),
     /// Nobody.
     Nobody,
 }
@@ -127,7 +129,10 @@ impl Broker {
                 let outcome = Ok(());
                 self.tell(connection, Event::NoteKept { token, outcome });
             }
-            Waiting::Sweep { .. } | Waiting::Groups(_) | Waiting::Nobody => {}
+            Waiting::Sweep { .. }
+            | Waiting::Groups(_)
+            | Waiting::EndOfGroup(_)
+            | Waiting::Nobody => {}
         }
     }
 
@@ -164,6 +169,10 @@ impl Broker {
             }
             Waiting::Groups(groups) => {
                 groups.into_iter().for_each(|id| self.mark_group_dirty(id));
+            }
+            Waiting::EndOfGroup(filter) => {
+                self.ended_groups.insert(filter);
+                self.schedule_sweep();
             }
             Waiting::Nobody => {}
         }

@@ -1,6 +1,8 @@
 //! Deliveries that have a place: from the log, from the retained messages, and again; and their
 //! acknowledgements.
 
+use std::collections::VecDeque;
+
 use sync::{Lane, Offset, Record};
 use wire::topic::{TopicName, pattern_matches};
 
@@ -339,6 +341,9 @@ impl Broker {
                 Step::Done => {
                     let done = session.walks.pop_front().map(|walk| walk.filter);
                     session.walked.extend(done.filter(|_| session.is_stored));
+                    if session.walks.is_empty() {
+                        session.walks = VecDeque::new();
+                    }
                     self.mark_dirty(id);
                 }
                 Step::Passed(topic) => walk.after = Some(topic),
@@ -421,7 +426,7 @@ impl Session {
             return matched;
         }
         let is_own = self.publisher == record.publisher();
-        for (filter, subscription) in &self.subscriptions {
+        for (filter, subscription) in self.subscriptions.iter() {
             let is_heard = !(is_own && subscription.is_no_local);
             let is_new_enough = subscription.begin[lane] <= offset;
             let is_its = is_new_enough && is_heard && !is_shared(filter);

@@ -43,9 +43,11 @@ pub enum Refusal {
     ClientIdentifier,
     /// [`super::Settings::subscription_count_maximum`] is reached.
     Subscriptions,
+    /// The filter is not one.
+    Filter,
     /// The filter is longer than [`super::Settings::filter_bytes_maximum`], has more levels than
     /// `filter_level_maximum`, or a share name longer than `share_name_bytes_maximum`.
-    Filter,
+    FilterTooLarge,
     /// [`super::Settings::session_bytes_maximum`] is reached.
     SessionBytes,
     /// [`super::Settings::group_count_maximum`] is reached.
@@ -76,7 +78,8 @@ impl fmt::Display for Refusal {
             Self::Sessions => "no session is left below the limit",
             Self::ClientIdentifier => "client identifier is longer than the limit",
             Self::Subscriptions => "no subscription is left below the limit",
-            Self::Filter => "topic filter is longer or has more levels than the limit",
+            Self::Filter => "topic filter is not one",
+            Self::FilterTooLarge => "topic filter is longer or has more levels than the limit",
             Self::SessionBytes => "no room for filters and wills is left below the limit",
             Self::Groups => "no group of a shared subscription is left below the limit",
             Self::Retained => "no room for retained messages is left below the limit",

@@ -1,6 +1,7 @@
 //! Who is here: sessions by place, by client identifier and by connection.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use sync::{Offset, PerLane};
 
@@ -13,7 +14,7 @@ use super::stored::Subscription;
 pub(super) struct Registry {
     slots: Vec<Slot>,
     free: Vec<u32>,
-    by_name: BTreeMap<Box<str>, SessionId>,
+    by_name: BTreeMap<Rc<str>, SessionId>,
     /// By the index of the connection.
     connections: Vec<Option<(ConnectionId, SessionId)>>,
     connected_count: usize,
@@ -40,7 +41,8 @@ impl Registry {
             index,
             generation: slot.generation,
         };
-        let former = self.by_name.insert(name.into(), id);
+        let name: Rc<str> = name.into();
+        let former = self.by_name.insert(name.clone(), id);
         assert!(former.is_none(), "a client identifier names one session");
         slot.session.insert(Box::new(Session::new(id, name, heads)))
     }

@@ -10,7 +10,6 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::ops::Bound;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -18,7 +17,8 @@ use sync::{Cursor, Instant, Lane, Offset, PerLane, Record, Table, WallTime};
 
 use super::access::{Deed, Rights};
 use super::event::{ConnectionId, DeliveryId, SessionId, SubscriptionIdentifiers, Will};
-use super::group::{SHARE_PREFIX, is_shared};
+use super::filters::Filters;
+use super::group::is_shared;
 use super::inflight::Inflight;
 use super::leftovers::Row;
 use super::stored::{Blob, StoredSession, Subscription, cursor_key, member_key};
@@ -30,7 +30,7 @@ const READS_A_ROUND: u8 = 8;
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) id: SessionId,
-    pub(super) client_identifier: Box<str>,
+    pub(super) client_identifier: Rc<str>,
     /// [`Record::publisher_hash`] of the client identifier.
     pub(super) publisher: u64,
     pub(super) link: Link,
@@ -42,7 +42,7 @@ pub(super) struct Session {
     pub(super) is_stored: bool,
     pub(super) will: Option<Will>,
     /// By their filters, shared ones among them.
-    pub(super) subscriptions: BTreeMap<Box<str>, Subscription>,
+    pub(super) subscriptions: Filters,
     pub(super) notes: BTreeMap<u32, KeptNote>,
     pub(super) lanes: [Reader; 3],
     pub(super) inflight: Inflight,
@@ -153,17 +153,17 @@ impl Will {
 
 impl Session {
     /// Starts a session that wants everything from the heads on.
-    pub(super) fn new(id: SessionId, client_identifier: &str, heads: PerLane<Offset>) -> Self {
+    pub(super) fn new(id: SessionId, client_identifier: Rc<str>, heads: PerLane<Offset>) -> Self {
         Self {
             id,
-            client_identifier: client_identifier.into(),
-            publisher: Record::publisher_hash(client_identifier),
+            publisher: Record::publisher_hash(&client_identifier),
+            client_identifier,
             link: Link::Offline { since: WallTime(0) },
             rights: None,
             expiry: 0,
             is_stored: false,
             will: None,
-            subscriptions: BTreeMap::new(),
+            subscriptions: Filters::default(),
             notes: BTreeMap::new(),
             lanes: heads.0.map(Reader::starting_at),
             inflight: Inflight::default(),
@@ -234,10 +234,7 @@ impl Session {
 
     /// The filters of its shared subscriptions.
     pub(super) fn shared_filters(&self) -> impl Iterator<Item = &str> {
-        let from = (Bound::Included(SHARE_PREFIX), Bound::Unbounded);
-        let from = self.subscriptions.range::<str, _>(from);
-        let filters = from.map(|(filter, _)| &**filter);
-        filters.take_while(|filter| is_shared(filter))
+        self.subscriptions.keys().filter(|filter| is_shared(filter))
     }
 
     /// The lane's reader.
@@ -326,9 +323,7 @@ impl Session {
     pub(super) fn held_bytes(&self) -> usize {
         let filters = self.subscriptions.keys();
         let will = self.will.as_ref().map_or(0, Will::held_bytes);
-        will + filters
-            .map(|it| Subscription::held_bytes(it))
-            .sum::<usize>()
+        will + filters.map(Subscription::held_bytes).sum::<usize>()
     }
 
     /// Names the row of a member.
@@ -343,7 +338,8 @@ impl Session {
     /// Names every row that it may have.
     pub(super) fn rows(&self) -> impl Iterator<Item = Row> {
         let name = &self.client_identifier;
-        let filters = self.subscriptions.keys().cloned().map(Member::Filter);
+        let filters = self.subscriptions.keys();
+        let filters = filters.map(|it| Member::Filter(it.into()));
         let notes = self.notes.keys().copied().map(Member::Note);
         let members = filters.chain(notes).chain(self.unsaved.iter().cloned());
         [

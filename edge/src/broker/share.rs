@@ -77,10 +77,24 @@ impl Broker {
         self.groups.remove(group);
         self.dirty_groups.remove(&group);
         if is_stored {
-            let (table, key) = (Table::Cursors, group_key(filter));
-            let changes = vec![Change::Delete { table, key }];
-            self.commit(changes, Urgency::Relaxed, Waiting::Nobody);
+            self.delete_group(filter.into());
         }
+    }
+
+    /// Deletes the cursors of groups that ended while the log took nothing, unless there are such
+    /// groups again: those write over them.
+    pub(super) fn delete_ended_groups(&mut self) {
+        for filter in std::mem::take(&mut self.ended_groups) {
+            if self.groups.find(&filter).is_none() {
+                self.delete_group(filter);
+            }
+        }
+    }
+
+    fn delete_group(&mut self, filter: Box<str>) {
+        let (table, key) = (Table::Cursors, group_key(&filter));
+        let changes = vec![Change::Delete { table, key }];
+        self.commit(changes, Urgency::Relaxed, Waiting::EndOfGroup(filter));
     }
 
     /// A member's connection ended and its session goes on: what it has of QoS 1 may be taken by

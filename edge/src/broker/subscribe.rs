@@ -139,7 +139,7 @@ impl Broker {
         let name_bytes = parsed.group().map_or(0, str::len);
         let has_longer_name = name_bytes > settings.share_name_bytes_maximum;
         if filter.len() > settings.filter_bytes_maximum || has_more_levels || has_longer_name {
-            return Err(Refusal::Filter);
+            return Err(Refusal::FilterTooLarge);
         }
         let is_new_group = parsed.is_shared() && self.groups.find(filter).is_none();
         if is_new_group && self.groups.len() >= settings.group_count_maximum {
@@ -209,8 +209,8 @@ impl Broker {
         let Some(session) = self.registry.get_mut(id) else {
             return;
         };
+        session.walks.retain(|walk| !walks.contains(&*walk.filter));
         for filter in walks {
-            session.walks.retain(|walk| *walk.filter != *filter);
             session.walks.push_back(Walk {
                 filter: filter.into(),
                 after: None,

@@ -114,7 +114,13 @@ impl Subscriptions {
         };
         match entries.binary_search_by_key(&entry.session, |entry| entry.session) {
             Ok(at) => entries[at] = entry,
-            Err(at) => entries.insert(at, entry),
+            Err(at) => {
+                // Most filters have one subscriber.
+                if entries.is_empty() {
+                    entries.reserve_exact(1);
+                }
+                entries.insert(at, entry);
+            }
         }
     }
 

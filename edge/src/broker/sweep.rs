@@ -116,6 +116,7 @@ impl Broker {
             }
         }
         self.store_groups();
+        self.delete_ended_groups();
     }
 
     fn store_groups(&mut self) {

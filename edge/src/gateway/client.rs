@@ -30,6 +30,13 @@ macro_rules! either {
 }
 
 impl Client {
+    pub(crate) fn handle_no_place(&mut self, now: Now) {
+        match self {
+            Self::Mqtt(it) => it.handle_no_place(now),
+            Self::Nats(it) => it.handle_no_place(),
+        }
+    }
+
     pub(crate) fn handle_identity(&mut self, identity: Box<str>) {
         either!(self, it => it.handle_identity(identity));
     }

@@ -5,6 +5,7 @@
 //! wait (sockets, the disk, the cloud) belongs to the tasks around it.
 
 mod commits;
+mod doors;
 mod lines;
 mod links;
 mod reading;
@@ -16,13 +17,15 @@ use std::time::Duration;
 use sync::{Instant, Lane, Now, Offset, PerLane};
 use tracing::warn;
 
+pub(super) use self::doors::Doors;
+pub(crate) use self::doors::Place;
 use super::announce::{Announcer, LinkCounts};
 use super::checker::Check;
 use super::committer::{Committer, Owner};
 use super::disk::Request;
 use super::peers::{Peer, Peers};
 use super::quiet::Quiet;
-use super::signal::Signal;
+use super::signal::{Cue, Signal};
 use super::terms::Terms;
 use crate::broker::{Broker, ConnectionId, Event, Input, Output, ReaderId};
 use crate::link::serial;
@@ -61,7 +64,7 @@ pub(crate) struct Core {
     pub(super) links: LinkCounts,
     peers: Peers,
     terms: Terms,
-    connection_limit: usize,
+    doors: Doors,
     fetches: VecDeque<Fetch>,
     touched: Vec<ConnectionId>,
     held_back: Vec<ConnectionId>,
@@ -118,7 +121,7 @@ impl Core {
         reader: Reader,
         uplink: Option<Uplink>,
         terms: Terms,
-        connection_limit: usize,
+        doors: Doors,
     ) -> Self {
         Self {
             broker,
@@ -132,7 +135,7 @@ impl Core {
             links: LinkCounts::default(),
             peers: Peers::default(),
             terms,
-            connection_limit,
+            doors,
             fetches: VecDeque::new(),
             touched: Vec::new(),
             held_back: Vec::new(),
@@ -261,7 +264,7 @@ impl Core {
         for id in self.peers.ids() {
             if let Some(peer) = self.peers.find(id) {
                 peer.connection.handle_shutdown();
-                peer.signals.write.raise();
+                peer.signals.raise(Cue::Write);
             }
         }
         if let Some(uplink) = &mut self.uplink {
@@ -437,10 +440,10 @@ impl Peer {
     /// Wakes the connection's task for what concerns it.
     fn tell(&self) {
         if self.connection.outbound_bytes() > 0 || self.connection.is_closed() {
-            self.signals.write.raise();
+            self.signals.raise(Cue::Write);
         }
         if self.connection.wants_more() {
-            self.signals.read.raise();
+            self.signals.raise(Cue::Read);
         }
     }
 
@@ -449,7 +452,7 @@ impl Peer {
     fn abandon_if_deaf(&mut self, now: Instant) -> bool {
         let is_closing = self.connection.is_closed();
         if is_closing && now - *self.closing_since.get_or_insert(now) >= CLOSING {
-            self.signals.abandon.raise();
+            self.signals.raise(Cue::Abandon);
         }
         if self.connection.outbound_bytes() == 0 {
             self.deaf_since = None;
@@ -457,7 +460,7 @@ impl Peer {
         }
         let is_deaf = now - *self.deaf_since.get_or_insert(now) >= DEAF;
         if is_deaf {
-            self.signals.abandon.raise();
+            self.signals.raise(Cue::Abandon);
         }
         is_deaf && !is_closing
     }

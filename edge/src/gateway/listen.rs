@@ -15,9 +15,8 @@ use tracing::{info, warn};
 
 use super::certificates::Certificates;
 use super::error::GatewayError;
-use super::peers::Signals;
 use super::{ACCEPT_PAUSE, Shared, shown};
-use crate::broker::{ConnectionId, ListenerId};
+use crate::broker::ListenerId;
 use crate::config::{IdentityAsUser, Protocol};
 use crate::limits::{self, Address};
 use crate::link::{Finish, ReadBuffer, Turnstile, layered, serial, socket, tcp, unix};
@@ -67,19 +66,16 @@ impl Serving {
 }
 
 impl Listener {
-    /// Asks the core for a place for a link.
-    fn admit(
-        &self,
-        shared: &Shared,
-        client_ip: Option<IpAddr>,
-    ) -> Option<(ConnectionId, Rc<Signals>)> {
+    /// Asks the core for a place for a link from an address, or from this machine.
+    fn admit(&self, shared: &Shared, address: Option<IpAddr>) -> Option<super::core::Place> {
         let ends = || Ends {
             host: self.host.clone(),
             port: self.port,
-            client_ip: client_ip.map(|ip| ip.to_string()),
+            client_ip: address.map(|address| address.to_string()),
         };
+        let now = shared.now();
         let mut core = shared.core.borrow_mut();
-        core.accept(shared.now(), self.id, ends)
+        core.accept(now, self.id, address, ends)
     }
 }
 
@@ -149,7 +145,11 @@ async fn accept(serving: Rc<Serving>, listener: Listener) {
     let mut was_failing = false;
     loop {
         match accept_one(&serving, &listener).await {
-            Ok(()) => was_failing = false,
+            Ok(()) => {
+                was_failing = false;
+                // However many come, those who are there have their turn.
+                smol::future::yield_now().await;
+            }
             Err(error) => {
                 if !std::mem::replace(&mut was_failing, true) {
                     warn!("can't accept connections: {error}");
@@ -168,14 +168,14 @@ async fn accept_one(serving: &Serving, listener: &Listener) -> io::Result<()> {
         }
         Place::Unix(socket) => {
             let (stream, peer) = socket.accept().await?;
-            welcome(serving, listener, (peer, None), || {
+            welcome(serving, listener, peer, None, || {
                 socket::link(stream, &serving.buffer)
             });
         }
         Place::Serial(line) => {
             let link = line.accept().await?;
             let name = line.counters().name().to_owned();
-            welcome(serving, listener, (name, None), || link);
+            welcome(serving, listener, name, None, || link);
         }
     }
     Ok(())
@@ -185,16 +185,17 @@ async fn accept_one(serving: &Serving, listener: &Listener) -> io::Result<()> {
 fn welcome<R, W>(
     serving: &Serving,
     listener: &Listener,
-    (peer, client_ip): (impl Display + 'static, Option<IpAddr>),
+    name: impl Display + 'static,
+    address: Option<IpAddr>,
     link: impl FnOnce() -> (R, W),
 ) where
     R: BufRead<Error = io::Error> + 'static,
     W: Write<Error = io::Error> + Finish + 'static,
 {
     let shared = serving.shared.clone();
-    let accepted = listener.admit(&shared, client_ip);
+    let accepted = listener.admit(&shared, address);
     if let Some(place) = accepted {
-        let task = serve(shared, place, link(), peer);
+        let task = serve(shared, place, link(), name);
         serving.clients.spawn(task).detach();
     }
 }
@@ -214,7 +215,7 @@ fn welcome_in_layers(
     };
     if layers.are_none() {
         let link = || socket::link(stream, &serving.buffer);
-        return welcome(serving, listener, (peer, Some(peer.ip())), link);
+        return welcome(serving, listener, peer, Some(peer.ip()), link);
     }
     let shared = serving.shared.clone();
     let Some(place) = listener.admit(&shared, Some(peer.ip())) else {
@@ -223,7 +224,7 @@ fn welcome_in_layers(
     let said = shared
         .core
         .borrow_mut()
-        .take_outbound(shared.now(), place.0, Vec::new());
+        .take_outbound(shared.now(), place.id, Vec::new());
     layers.words = said.unwrap_or_default();
     let link = layered::link(stream, &serving.buffer, layers);
     let turnstile = serving.turnstile.clone();

@@ -5,15 +5,13 @@ use std::rc::Rc;
 use sync::Instant;
 
 use super::client::Client;
-use super::signal::Signal;
-use crate::broker::{ConnectionId, ListenerId};
+use super::signal::Signals;
+use crate::broker::ConnectionId;
 
 /// One connected client.
 pub(crate) struct Peer {
     /// Its protocol state.
     pub(crate) connection: Client,
-    /// Where it came in.
-    pub(crate) listener: ListenerId,
     /// What its task waits for.
     pub(crate) signals: Rc<Signals>,
     /// Whether its task was told of something new in this turn.
@@ -24,17 +22,6 @@ pub(crate) struct Peer {
     pub(crate) closing_since: Option<Instant>,
     /// When its client began to take nothing although something waits for it.
     pub(crate) deaf_since: Option<Instant>,
-}
-
-/// What the task of a connection waits for beside its socket.
-#[derive(Debug, Default)]
-pub(crate) struct Signals {
-    /// There are bytes to write, or the end has come.
-    pub(crate) write: Signal,
-    /// Reading may go on.
-    pub(crate) read: Signal,
-    /// It took too long; close without writing what is left.
-    pub(crate) abandon: Signal,
 }
 
 /// All connections, by place. A place that is used again has a new generation.
@@ -54,7 +41,6 @@ impl Peers {
     /// Takes a place for a connection that `make` makes from its name.
     pub(crate) fn insert(
         &mut self,
-        listener: ListenerId,
         make: impl FnOnce(ConnectionId) -> Client,
     ) -> (ConnectionId, Rc<Signals>) {
         let index = self.free.pop().unwrap_or_else(|| {
@@ -72,7 +58,6 @@ impl Peers {
         let signals = Rc::new(Signals::default());
         place.peer = Some(Peer {
             connection: make(id),
-            listener,
             signals: signals.clone(),
             is_touched: false,
             is_held_back: false,

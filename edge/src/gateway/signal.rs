@@ -1,4 +1,4 @@
-//! A flag that one task of the core thread waits for and any other raises.
+//! Flags that one task of the core thread waits for and any other raises.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -38,6 +38,52 @@ impl Signal {
     }
 }
 
+/// What the task of a connection waits for beside its socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cue {
+    /// There are bytes to write, or the end has come.
+    Write = 1,
+    /// Reading may go on.
+    Read = 2,
+    /// It took too long; close without writing what is left.
+    Abandon = 4,
+}
+
+/// A flag for each cue, for one task that may wait for all of them at a time.
+#[derive(Debug, Default)]
+pub(crate) struct Signals {
+    raised: Cell<u8>,
+    waiting: RefCell<Option<Waker>>,
+}
+
+impl Signals {
+    /// Lets the task go on, now or when it waits for the cue.
+    pub(crate) fn raise(&self, cue: Cue) {
+        self.raised.set(self.raised.get() | cue as u8);
+        if let Some(waker) = self.waiting.take() {
+            waker.wake();
+        }
+    }
+
+    /// Waits until the cue is given, and forgets it.
+    pub(crate) async fn wait(&self, cue: Cue) {
+        poll_fn(|context| {
+            let raised = self.raised.get();
+            if raised & cue as u8 > 0 {
+                self.raised.set(raised & !(cue as u8));
+                return Poll::Ready(());
+            }
+            let mut waiting = self.waiting.borrow_mut();
+            match waiting.as_mut() {
+                Some(waker) => waker.clone_from(context.waker()),
+                None => *waiting = Some(context.waker().clone()),
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::rc::Rc;
@@ -54,6 +100,18 @@ mod tests {
             smol::block_on(smol::future::poll_once(signal.wait())).is_none(),
             "noticed once"
         );
+    }
+
+    #[test]
+    fn each_cue_is_noticed_once_by_who_waits_for_it() {
+        let signals = Signals::default();
+        let is_given = |cue| smol::block_on(smol::future::poll_once(signals.wait(cue))).is_some();
+        assert!(!is_given(Cue::Write));
+        signals.raise(Cue::Read);
+        signals.raise(Cue::Abandon);
+        assert!(!is_given(Cue::Write));
+        assert!(is_given(Cue::Read) && is_given(Cue::Abandon));
+        assert!(!is_given(Cue::Read) && !is_given(Cue::Abandon));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::announce::Announcer;
 use super::certificates::Prepared;
 use super::checker::Checker;
 use super::committer::{self, Committer};
-use super::core::Core;
+use super::core::{Core, Doors};
 use super::disk::Disk;
 use super::error::GatewayError;
 use super::terms::{self, Protocol, Terms};
@@ -112,9 +112,10 @@ pub(super) fn start(limits: &Limits, policies: Vec<Policy>) -> Result<Started, G
     let disk = Disk::start(writer).map_err(GatewayError::Thread)?;
     let checker = Checker::start().map_err(GatewayError::Thread)?;
     let committer = Committer::new(committer_settings(limits));
-    let connections = limits.section.connections;
+    let section = &limits.section;
+    let doors = Doors::new(section.connections, section.connections_per_address);
     let terms = terms(limits, seed);
-    let mut core = Core::new(broker, committer, reader, uplink, terms, connections);
+    let mut core = Core::new(broker, committer, reader, uplink, terms, doors);
     let announcer = |interval| Announcer::new(interval, limits.data.clone());
     core.announcer = limits.sys_interval.map(announcer);
     // The first client is to find it.
@@ -321,6 +322,8 @@ fn broker_settings(limits: &Limits, seed: u64) -> Result<broker::Settings, Gatew
     Ok(broker::Settings {
         session_count_maximum: section.sessions,
         subscription_count_maximum: section.subscriptions_per_session,
+        filter_level_maximum: section.filter_levels,
+        filter_bytes_maximum: section.filter_bytes,
         group_count_maximum: section.shared_groups,
         share_name_bytes_maximum: section.share_name_bytes,
         session_bytes_maximum: limits.session_bytes,
@@ -375,6 +378,11 @@ fn mqtt_settings(limits: &Limits) -> mqtt::Settings {
         packet_bytes_maximum: section.packet_bytes,
         keep_alive_maximum: section.keep_alive_max_seconds,
         receive_maximum: section.inflight_count,
+        topic_bytes_maximum: section.topic_bytes,
+        topic_level_maximum: section.topic_levels,
+        filter_count_maximum: section.subscriptions_per_session,
+        publishes_per_second: section.publishes_per_second,
+        publish_burst: section.publish_burst,
         outbound_bytes_maximum: limits.outbound_bytes,
         inbound_total_bytes_maximum: limits.inbound_total_bytes,
         outbound_total_bytes_maximum: limits.outbound_total_bytes,

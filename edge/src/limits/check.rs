@@ -71,6 +71,8 @@ impl Check<'_> {
             1 << 40,
         )?;
         self.within("limits.connections", limits.connections as u64, 1, MILLION)?;
+        let of_one = u64::from(limits.connections_per_address);
+        self.within("limits.connections_per_address", of_one, 0, MILLION)?;
         self.within("limits.packet_bytes", packet, 1024, 4 << 20)?;
         self.within("limits.connect_timeout_seconds", connect, 1, 600)?;
         let handshakes = u64::from(limits.handshake_percent);
@@ -86,7 +88,24 @@ impl Check<'_> {
         let groups = limits.shared_groups as u64;
         self.within("limits.shared_groups", groups, 0, 10_000)?;
         let name_bytes = limits.share_name_bytes as u64;
-        self.within("limits.share_name_bytes", name_bytes, 1, 512)
+        self.within("limits.share_name_bytes", name_bytes, 1, 512)?;
+        self.names(limits)?;
+        let (rate, burst) = (limits.publishes_per_second, limits.publish_burst);
+        self.within("limits.publishes_per_second", rate.into(), 0, MILLION)?;
+        self.within("limits.publish_burst", burst.into(), 1, MILLION)
+    }
+
+    /// With a client identifier a filter is the key of a row, which has 65,535 bytes at most.
+    fn names(&self, limits: &LimitsSection) -> Result<(), ConfigError> {
+        for (key, found, most) in [
+            ("limits.filter_bytes", limits.filter_bytes, 32 << 10),
+            ("limits.filter_levels", limits.filter_levels, 1024),
+            ("limits.topic_bytes", limits.topic_bytes, 32 << 10),
+            ("limits.topic_levels", limits.topic_levels, 1024),
+        ] {
+            self.within(key, found as u64, 1, most)?;
+        }
+        Ok(())
     }
 
     fn durability(&self, config: &Config) -> Result<(), ConfigError> {

@@ -1,5 +1,6 @@
 //! Links on sockets of any family: both halves share one socket.
 
+use std::future::poll_fn;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown as Direction, TcpStream};
 use std::os::unix::net::UnixStream;
@@ -75,7 +76,7 @@ where
             let mut stream = self.stream.get_ref();
             match self.held.fill(|buffer| stream.read(buffer).map(Some)) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.stream.readable().await?
+                    poll_fn(|context| self.stream.poll_readable(context)).await?
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 outcome => outcome?,
@@ -114,7 +115,7 @@ where
             match self.stream.get_ref().write(bytes) {
                 Ok(count) => return Ok(count),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.stream.writable().await?
+                    poll_fn(|context| self.stream.poll_writable(context)).await?
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),

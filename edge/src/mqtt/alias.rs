@@ -98,6 +98,7 @@ mod tests {
         );
         aliases.assign(3, topic("b"), 3).unwrap();
         assert_eq!(aliases.topic(3, 3), Ok("b"));
+        assert_eq!(aliases.held_bytes(), 1);
         let too_high = PeerError::TopicAlias { found: 4, limit: 3 };
         assert_eq!(aliases.assign(4, topic("a"), 3), Err(too_high));
         assert_eq!(aliases.topic(4, 3), Err(too_high));

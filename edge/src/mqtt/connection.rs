@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! awaiting connect -> connecting  CONNECT
-//! awaiting connect -> closing     anything else, or the deadline
+//! awaiting connect -> closing     anything else, or the deadline; turned away, with CONNACK
 //! connecting       -> connected   the broker has the session; CONNACK
 //! connecting       -> closing     the broker refuses; CONNACK with the reason
 //! connecting      <-> authenticating  AUTH, as often as the broker asks
@@ -25,6 +25,7 @@ use super::error::PeerError;
 use super::greeting::Greeting;
 use super::inbound::Step;
 use super::inflight::{Answers, Inflight};
+use super::pace::Allowance;
 use super::words::Words;
 use crate::broker::{CloseReason, ConnectionId, Entrance, Event, Input, ListenerId, Refusal};
 use crate::memory::Held;
@@ -38,7 +39,7 @@ pub struct Connection {
     pub(super) state: State,
     /// The beginning of a packet whose end has not come, or packets that are held back.
     pub(super) tail: Vec<u8>,
-    /// Whether whole packets in the tail wait for answers to earlier ones.
+    /// Whether whole packets in the tail wait: for answers to earlier ones, or for their time.
     is_holding_back: bool,
     pub(super) outbound: Vec<u8>,
     pub(super) inputs: VecDeque<Input>,
@@ -54,7 +55,11 @@ pub struct Connection {
 
 #[derive(Debug)]
 pub(super) enum State {
-    AwaitingConnect { deadline: Instant },
+    AwaitingConnect {
+        deadline: Instant,
+        /// Whether the only answer is that there is no place for the client.
+        is_turned_away: bool,
+    },
     Connecting(Box<Greeting>),
     Authenticating(Box<Greeting>),
     Connected(Box<Established>),
@@ -83,12 +88,17 @@ pub(super) struct Established {
     pub(super) answers: Answers,
     /// Publishes of this connection whose exchange is not over.
     pub(super) unanswered: u16,
+    pub(super) allowance: Allowance,
     /// Properties that go on to subscribers; kept for its capacity.
     pub(super) forwarded: Vec<u8>,
 }
 
-/// A tail larger than this gives its memory back when it is used up.
-const TAIL_BYTES_KEPT: usize = 1024;
+/// A buffer larger than this gives its memory back when it is used up.
+pub(super) const BYTES_KEPT: usize = 1024;
+/// A queue of inputs with more room than this belongs to a busy client, which keeps it for a second.
+const INPUTS_KEPT: usize = 16;
+/// How long a client for which there is no place may take to its CONNECT.
+const TURNED_AWAY_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Connection {
     /// Starts with an accepted link, waiting for CONNECT.
@@ -102,6 +112,7 @@ impl Connection {
             },
             state: State::AwaitingConnect {
                 deadline: now.instant + settings.connect_timeout,
+                is_turned_away: false,
             },
             settings,
             tail: Vec::new(),
@@ -115,6 +126,15 @@ impl Connection {
             taken_bytes: 0,
             held: Held::default(),
         }
+    }
+
+    /// Ends with the answer to CONNECT: there is no place for the client. Call it before the first
+    /// bytes, for a few links at a time.
+    pub fn handle_no_place(&mut self, now: Now) {
+        self.state = State::AwaitingConnect {
+            deadline: now.instant + TURNED_AWAY_TIMEOUT.min(self.settings.connect_timeout),
+            is_turned_away: true,
+        };
     }
 
     /// Notes who the link's certificate says the client is. Call it before the first bytes.
@@ -176,15 +196,16 @@ impl Connection {
     /// connections is precise enough.
     pub fn handle_timeout(&mut self, now: Now) {
         match &self.state {
-            State::AwaitingConnect { deadline } if *deadline <= now.instant => {
+            State::AwaitingConnect { deadline, .. } if *deadline <= now.instant => {
                 self.fail(PeerError::ConnectTimeout);
             }
             State::Authenticating(greeting) if greeting.deadline <= now.instant => {
                 self.fail(PeerError::ConnectTimeout);
             }
-            // Its packets wait for answers of ours.
+            // Its packets wait for answers of ours, or for their time.
             State::Connected(established) if self.is_slowed(established) => {
                 self.last_received = now.instant;
+                self.go_on(now);
             }
             State::Connected(established) => {
                 let due = established
@@ -199,6 +220,7 @@ impl Connection {
             | State::Authenticating(_)
             | State::Closing => {}
         }
+        self.let_go();
         // Others may have let go of what they held.
         self.note_congestion();
     }
@@ -229,23 +251,38 @@ impl Connection {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         match &self.state {
-            State::AwaitingConnect { deadline } => Some(*deadline),
+            State::AwaitingConnect { deadline, .. } => Some(*deadline),
             State::Authenticating(greeting) => Some(greeting.deadline),
-            State::Connected(established) => established
-                .patience
-                .map(|patience| self.last_received + patience),
+            State::Connected(established) => {
+                let patience = established.patience;
+                let silence = patience.map(|patience| self.last_received + patience);
+                let pace = established.allowance.due(&self.settings);
+                let pace = pace.filter(|_| self.is_holding_back);
+                [silence, pace].into_iter().flatten().min()
+            }
             State::Connecting(_) | State::Closing => None,
         }
     }
 
-    /// Takes what is to be written, leaving `empty` (a buffer to use again) in its place. Call it
+    /// Takes what is to be written, leaving `empty` (a buffer to use again) in its place, or nothing
+    /// and letting go of both buffers. Call it
     /// when the bytes of the former call are written, and drain [`Connection::poll`] afterwards.
     pub fn take_outbound(&mut self, empty: Vec<u8>) -> Vec<u8> {
         debug_assert!(
             empty.is_empty(),
             "what is left in place of the bytes holds none"
         );
-        let taken = std::mem::replace(&mut self.outbound, empty);
+        // Who has nothing to write holds no buffer.
+        let rest = if self.outbound.is_empty() {
+            Vec::new()
+        } else {
+            empty
+        };
+        let taken = std::mem::replace(&mut self.outbound, rest);
+        let taken = if taken.is_empty() { Vec::new() } else { taken };
+        if taken.is_empty() && self.inputs.is_empty() && self.inputs.capacity() <= INPUTS_KEPT {
+            self.inputs = VecDeque::new();
+        }
         self.taken_bytes = taken.capacity();
         self.count();
         self.note_congestion();
@@ -327,7 +364,7 @@ impl Connection {
     /// Handles whole packets from the front of `bytes`; gives how many bytes they had.
     fn consume(&mut self, now: Now, bytes: &[u8]) -> usize {
         let mut consumed = 0;
-        if let State::AwaitingConnect { deadline } = self.state {
+        if let State::AwaitingConnect { deadline, .. } = self.state {
             match self.consume_connect(now, bytes, deadline) {
                 Ok(bytes) => consumed = bytes,
                 Err(error) => self.fail(error),
@@ -391,6 +428,12 @@ impl Connection {
             let Some((packet, taken)) = decoded else {
                 return Ok(());
             };
+            if matches!(packet, Packet::Publish(_))
+                && !established.allowance.take(now.instant, &self.settings)
+            {
+                self.is_holding_back = true;
+                return Ok(());
+            }
             self.settings.traffic.note_received(&packet);
             self.handle_packet(now, established, packet)?;
             *consumed += taken;
@@ -401,7 +444,7 @@ impl Connection {
         let mut tail = std::mem::take(&mut self.tail);
         let consumed = self.consume(now, &tail);
         tail.drain(..consumed);
-        if self.is_closed() || (tail.is_empty() && tail.capacity() > TAIL_BYTES_KEPT) {
+        if self.is_closed() || (tail.is_empty() && tail.capacity() > BYTES_KEPT) {
             tail = Vec::new();
         }
         self.tail = tail;
@@ -426,12 +469,17 @@ impl Connection {
         if let State::Connected(established) = &self.state
             && self.is_holding_back
             && established.answers.len() <= usize::from(self.settings.receive_maximum) / 2
+            && established
+                .allowance
+                .due(&self.settings)
+                .is_none_or(|due| due <= now.instant)
         {
             self.consume_tail(now);
+            self.count();
         }
     }
 
-    /// Whether the client's packets wait, unread or held back, for answers of ours.
+    /// Whether the client's packets wait, unread or held back, for answers of ours or their time.
     fn is_slowed(&self, established: &Established) -> bool {
         self.is_holding_back || self.waits_for_answers(established)
     }

@@ -33,6 +33,18 @@ pub enum PeerError {
         /// What was agreed.
         limit: u16,
     },
+    /// A topic that is longer, or has more levels, than is allowed.
+    Topic {
+        /// [`super::Settings::topic_bytes_maximum`].
+        bytes_limit: usize,
+        /// [`super::Settings::topic_level_maximum`].
+        level_limit: usize,
+    },
+    /// More filters in one packet than are allowed.
+    Filters {
+        /// [`super::Settings::filter_count_maximum`].
+        limit: usize,
+    },
     /// A topic alias above the agreed maximum.
     TopicAlias {
         /// The alias.
@@ -60,6 +72,8 @@ pub enum PeerError {
     /// An empty client identifier before MQTT 5, for a session that is to be resumed, and in 3.1
     /// for any.
     ClientIdentifier,
+    /// All places are taken, or all that its address may have.
+    TurnedAway,
     /// A packet that came in part or a topic with an alias, when connections held too much of these
     /// together.
     Memory,
@@ -73,12 +87,13 @@ impl PeerError {
             Self::Decode(error) => error.reason_code(),
             Self::KeepAliveTimeout => ReasonCode::KeepAliveTimeout,
             Self::ReceiveMaximum { .. } => ReasonCode::ReceiveMaximumExceeded,
+            Self::Topic { .. } => ReasonCode::TopicNameInvalid,
             Self::TopicAlias { .. } => ReasonCode::TopicAliasInvalid,
             Self::AuthenticationMethod => ReasonCode::BadAuthenticationMethod,
             Self::Credentials => ReasonCode::BadUserNameOrPassword,
             Self::NotAuthorized => ReasonCode::NotAuthorized,
             Self::ClientIdentifier => ReasonCode::ClientIdentifierNotValid,
-            Self::Memory => ReasonCode::QuotaExceeded,
+            Self::Memory | Self::Filters { .. } | Self::TurnedAway => ReasonCode::QuotaExceeded,
             Self::ConnectTimeout
             | Self::Unexpected { .. }
             | Self::WrongStep { .. }
@@ -109,6 +124,18 @@ impl fmt::Display for PeerError {
             Self::ReceiveMaximum { limit } => {
                 write!(f, "more than {limit} unacknowledged messages")
             }
+            Self::Topic {
+                bytes_limit,
+                level_limit,
+            } => {
+                write!(
+                    f,
+                    "topic of more than {bytes_limit} bytes or {level_limit} levels"
+                )
+            }
+            Self::Filters { limit } => {
+                write!(f, "more than {limit} topic filters in one packet")
+            }
             Self::TopicAlias { found, limit } => {
                 write!(f, "topic alias {found} exceeds the limit of {limit}")
             }
@@ -120,6 +147,7 @@ impl fmt::Display for PeerError {
                 f.write_str("session expiry interval for a session that ends with its connection")
             }
             Self::AuthenticationMethod => f.write_str("authentication method is not supported"),
+            Self::TurnedAway => f.write_str("no place is left for the connection"),
             Self::AuthenticationMethodChanged => {
                 f.write_str("authentication method is not the one of CONNECT")
             }

@@ -43,7 +43,11 @@ const RESPONSE_ROOT: &str = "response/";
 
 impl Greeting {
     /// Reads a CONNECT.
-    pub(super) fn read(connect: &Connect<'_>, deadline: Instant) -> Result<Self, PeerError> {
+    pub(super) fn read(
+        connect: &Connect<'_>,
+        settings: &Settings,
+        deadline: Instant,
+    ) -> Result<Self, PeerError> {
         let properties = &connect.properties;
         let authentication = match properties.authentication_method() {
             None => Authentication::None,
@@ -58,6 +62,9 @@ impl Greeting {
         };
         if connect.client_identifier.is_empty() && !may_be_empty {
             return Err(PeerError::ClientIdentifier);
+        }
+        if let Some(will) = &connect.will {
+            settings.admit_topic(will.topic.as_str())?;
         }
         let session_expiry = match connect.version {
             Version::V5 => properties.session_expiry_interval().unwrap_or(0),

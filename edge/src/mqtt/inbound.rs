@@ -4,12 +4,12 @@ use sync::{Now, Record, RecordParts};
 use wire::mqtt::property::PropertySet;
 use wire::mqtt::{
     Acknowledgement, Disconnect, Packet, Publish, QoS, ReasonCode, RetainHandling, Subscribe,
-    Unsubscribe,
+    Unsubscribe, Version,
 };
 use wire::topic::TopicFilter;
 
 use super::PeerError;
-use super::connection::{Connection, Established};
+use super::connection::{BYTES_KEPT, Connection, Established};
 use super::ending::Ending;
 use super::inflight::{Answer, AnswerKind, Inbound, Mark, Outbound, Then};
 use crate::broker::{
@@ -53,8 +53,8 @@ impl Connection {
             Packet::Pubrec(answer) => self.handle_pubrec(established, &answer)?,
             Packet::Pubrel(answer) => self.handle_pubrel(established, &answer)?,
             Packet::Pubcomp(answer) => self.handle_pubcomp(established, &answer)?,
-            Packet::Subscribe(subscribe) => self.handle_subscribe(&subscribe),
-            Packet::Unsubscribe(unsubscribe) => self.handle_unsubscribe(&unsubscribe),
+            Packet::Subscribe(subscribe) => self.handle_subscribe(&subscribe)?,
+            Packet::Unsubscribe(unsubscribe) => self.handle_unsubscribe(&unsubscribe)?,
             Packet::Auth(auth) => self.handle_auth(established, &auth)?,
             Packet::Pingreq => self.send(established, &Packet::Pingresp),
             Packet::Disconnect(disconnect) => {
@@ -99,6 +99,10 @@ impl Connection {
             self.answer_repeat(*step, established, packet_identifier);
             return Ok(());
         }
+        let topic = topic_of(publish, established, limit)?;
+        if let Err(error) = self.settings.admit_topic(topic) {
+            return self.refuse_publish(established, publish.qos, packet_identifier, error);
+        }
         if publish.qos > QoS::AtMostOnce {
             self.admit_unanswered(established)?;
         }
@@ -112,13 +116,7 @@ impl Connection {
                 established.forwarded.as_slice()
             }
         };
-        let topic = match (publish.topic, properties.topic_alias()) {
-            (Some(topic), _) => topic.as_str(),
-            (None, alias) => {
-                let alias = alias.map_or(0, u16::from);
-                established.aliases.topic(alias.max(1), limit)?
-            }
-        };
+        let topic = topic_of(publish, established, limit)?;
         let record = Record::new(&RecordParts {
             qos: publish.qos.into(),
             retain: publish.retain,
@@ -130,6 +128,9 @@ impl Connection {
             properties: forwarded,
             payload: publish.payload,
         });
+        if established.forwarded.capacity() > BYTES_KEPT {
+            established.forwarded = Vec::new();
+        }
         self.publish(established, record, publish.qos, packet_identifier);
         Ok(())
     }
@@ -170,10 +171,33 @@ impl Connection {
         });
     }
 
+    /// Answers a publish that goes no further; where there is no such answer, the connection ends.
+    fn refuse_publish(
+        &mut self,
+        established: &mut Established,
+        qos: QoS,
+        packet_identifier: u16,
+        error: PeerError,
+    ) -> Result<(), PeerError> {
+        let kind = match qos {
+            QoS::AtLeastOnce if established.version == Version::V5 => AnswerKind::Puback,
+            QoS::ExactlyOnce if established.version == Version::V5 => AnswerKind::Pubrec,
+            _ => return Err(error),
+        };
+        established.answers.push(Answer {
+            packet_identifier,
+            kind,
+            reason_code: Some(error.reason_code()),
+            refusal: None,
+        });
+        self.send_answers(established);
+        Ok(())
+    }
+
     /// Counts one more exchange. [MQTT-3.3.4-7]
     fn admit_unanswered(&self, established: &mut Established) -> Result<(), PeerError> {
         let limit = match established.version {
-            wire::mqtt::Version::V5 => self.settings.receive_maximum,
+            Version::V5 => self.settings.receive_maximum,
             _ => self.settings.exchange_count_maximum,
         };
         if established.unanswered >= limit {
@@ -303,7 +327,8 @@ impl Connection {
         Ok(())
     }
 
-    fn handle_subscribe(&mut self, subscribe: &Subscribe<'_>) {
+    fn handle_subscribe(&mut self, subscribe: &Subscribe<'_>) -> Result<(), PeerError> {
+        self.admit_filters(subscribe.subscriptions.iter().count())?;
         let identifier = subscribe.properties.subscription_identifiers().next();
         let filters = subscribe
             .subscriptions
@@ -332,15 +357,27 @@ impl Connection {
             token: Token(subscribe.packet_identifier.get().into()),
             filters: filters.collect(),
         });
+        Ok(())
     }
 
-    fn handle_unsubscribe(&mut self, unsubscribe: &Unsubscribe<'_>) {
+    fn handle_unsubscribe(&mut self, unsubscribe: &Unsubscribe<'_>) -> Result<(), PeerError> {
+        self.admit_filters(unsubscribe.topic_filters.iter().count())?;
         let filters = unsubscribe.topic_filters.iter().map(TopicFilter::as_str);
         self.inputs.push_back(Input::Unsubscribe {
             connection: self.id,
             token: Token(unsubscribe.packet_identifier.get().into()),
             filters: filters.map(str::to_owned).collect(),
         });
+        Ok(())
+    }
+
+    /// What a list of filters is unpacked to is many times its bytes.
+    fn admit_filters(&self, count: usize) -> Result<(), PeerError> {
+        let limit = self.settings.filter_count_maximum;
+        if count > limit {
+            return Err(PeerError::Filters { limit });
+        }
+        Ok(())
     }
 
     fn handle_disconnect(
@@ -396,6 +433,21 @@ impl Connection {
                 delivery: Some(DeliveryId(packet_identifier)),
             },
         });
+    }
+}
+
+/// The topic that a PUBLISH names, or that its alias stands for.
+fn topic_of<'a>(
+    publish: &Publish<'a>,
+    established: &'a Established,
+    limit: u16,
+) -> Result<&'a str, PeerError> {
+    match (publish.topic, publish.properties.topic_alias()) {
+        (Some(topic), _) => Ok(topic.as_str()),
+        (None, alias) => {
+            let alias = alias.map_or(0, u16::from);
+            established.aliases.topic(alias.max(1), limit)
+        }
     }
 }
 

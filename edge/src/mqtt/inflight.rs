@@ -195,6 +195,13 @@ impl Answers {
     pub(super) fn len(&self) -> usize {
         self.queue.len()
     }
+
+    /// Gives back the queue's memory if it is empty.
+    pub(super) fn let_go(&mut self) {
+        if self.queue.is_empty() {
+            self.queue = VecDeque::new();
+        }
+    }
 }
 
 /// What a kept note lets happen; packed with its packet identifier into a token.

@@ -10,6 +10,7 @@ use super::error::PeerError;
 use super::greeting::{Greeting, packet_bytes_maximum, refuse, wants_words};
 use super::inbound::Step;
 use super::inflight::{Answers, Inflight, Outbound};
+use super::pace::Allowance;
 use super::words::Words;
 use crate::broker::{Connected, Input, Refusal, WillFate};
 
@@ -29,7 +30,14 @@ impl Connection {
         };
         self.settings.traffic.note_connect();
         let version = connect.version;
-        let greeting = Greeting::read(&connect, deadline).inspect_err(|error| {
+        let greeting = match &self.state {
+            State::AwaitingConnect {
+                is_turned_away: true,
+                ..
+            } => Err(PeerError::TurnedAway),
+            _ => Greeting::read(&connect, &self.settings, deadline),
+        };
+        let greeting = greeting.inspect_err(|error| {
             let words = match wants_words(&connect) {
                 true => Words::of(error),
                 false => Words::NONE,
@@ -72,6 +80,7 @@ impl Connection {
             inflight: Inflight::restore(&connected.notes),
             answers: Answers::default(),
             unanswered: 0,
+            allowance: Allowance::new(now.instant, &self.settings),
             forwarded: Vec::new(),
         });
         self.send_encoded(&connack);

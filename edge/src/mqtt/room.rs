@@ -1,5 +1,7 @@
 //! How much a connection may hold, of its own and beside all others.
 
+use std::collections::VecDeque;
+
 use super::Connection;
 use super::connection::State;
 use crate::broker::{Input, Room};
@@ -54,6 +56,22 @@ impl Connection {
     pub(super) fn alias_room(&self) -> usize {
         let limit = self.settings.outbound_alias_bytes_maximum;
         limit.saturating_sub(self.settings.memory.alias_bytes())
+    }
+
+    /// Gives back the memory of queues and buffers that are empty now: most connections are idle
+    /// most of the time.
+    pub(super) fn let_go(&mut self) {
+        if self.inputs.is_empty() {
+            self.inputs = VecDeque::new();
+        }
+        if self.tail.is_empty() && self.tail.capacity() > 0 {
+            self.tail = Vec::new();
+            self.count();
+        }
+        if let State::Connected(established) = &mut self.state {
+            established.forwarded = Vec::new();
+            established.answers.let_go();
+        }
     }
 
     /// Tells the broker when deliveries have to wait, and when they need no longer.

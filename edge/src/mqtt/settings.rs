@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::error::PeerError;
 use super::traffic::Traffic;
 use crate::memory::Memory;
 
@@ -21,6 +22,18 @@ pub struct Settings {
     /// The same before MQTT 5, where clients can't know a limit and are slowed down first: one more
     /// closes the connection, which takes messages of QoS 2 that are never released. Default 1,024.
     pub exchange_count_maximum: u16,
+    /// Bytes of a topic that a client publishes to, or of its will. A longer one is refused, which
+    /// ends the connection where nothing answers a publish. Default 1,024.
+    pub topic_bytes_maximum: usize,
+    /// Levels of such a topic, in the same way. Default 64.
+    pub topic_level_maximum: usize,
+    /// Filters of one SUBSCRIBE or UNSUBSCRIBE. More close the connection. Default 1,000.
+    pub filter_count_maximum: usize,
+    /// Publishes a second of one client. The link of a faster one is not read meanwhile; nothing is
+    /// lost and nobody is disconnected. Default 0, which sets no limit.
+    pub publishes_per_second: u32,
+    /// Publishes that a client may send at once although that is faster. Default 1,000.
+    pub publish_burst: u32,
     /// Inbound topic aliases. A higher one closes the connection. Default 16.
     pub topic_alias_maximum: u16,
     /// Outbound topic aliases, together with the client's own maximum. Beyond it topics are written
@@ -57,6 +70,23 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// Checks a topic that a client publishes to against the limits.
+    pub(super) fn admit_topic(&self, topic: &str) -> Result<(), PeerError> {
+        let (bytes_limit, level_limit) = (self.topic_bytes_maximum, self.topic_level_maximum);
+        let bytes = topic.len();
+        // A short one can't have many levels.
+        let is_deep = || bytes >= level_limit && topic.split('/').count() > level_limit;
+        if bytes > bytes_limit || is_deep() {
+            return Err(PeerError::Topic {
+                bytes_limit,
+                level_limit,
+            });
+        }
+        Ok(())
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -64,6 +94,11 @@ impl Default for Settings {
             packet_bytes_maximum: 256 << 10,
             receive_maximum: 64,
             exchange_count_maximum: 1_024,
+            topic_bytes_maximum: 1_024,
+            topic_level_maximum: 64,
+            filter_count_maximum: 1_000,
+            publishes_per_second: 0,
+            publish_burst: 1_000,
             topic_alias_maximum: 16,
             outbound_alias_maximum: 16,
             outbound_alias_bytes_maximum: 256 << 10,

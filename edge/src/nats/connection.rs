@@ -18,7 +18,7 @@ use super::Settings;
 use super::error::PeerError;
 use super::opening::{Ends, Options};
 use super::subscriptions::Subscriptions;
-use crate::broker::{ConnectionId, Entrance, Event, Input, ListenerId};
+use crate::broker::{ConnectionId, Entrance, Event, Input, ListenerId, Refusal};
 use crate::memory::Held;
 
 /// The NATS state of one connected byte stream.
@@ -109,6 +109,13 @@ impl Connection {
         connection.introduce(ends);
         connection.count();
         connection
+    }
+
+    /// Ends with the answer that there is no place for the client. Call it before the first bytes, for
+    /// a few links at a time.
+    pub fn handle_no_place(&mut self) {
+        self.turn_away(Refusal::Sessions);
+        self.count();
     }
 
     /// Notes who the link's certificate says the client is. Call it before the first bytes.

@@ -81,7 +81,7 @@ impl Connection {
         publish: &Publish<'_>,
     ) -> Result<(), PeerError> {
         let (subject, mut topic, mut reply_topic) = (publish.subject, String::new(), String::new());
-        let topic = topic_of(subject, &mut topic);
+        let topic = topic_of(subject, &mut topic).filter(|topic| self.settings.admits(*topic));
         let reply = publish.reply_to.map(|it| topic_of(it, &mut reply_topic));
         let (Some(topic), None | Some(Some(_))) = (topic, reply) else {
             self.refuse(ServerError::InvalidPublishSubject);

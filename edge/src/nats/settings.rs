@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use wire::nats::Limits;
+use wire::topic::TopicName;
 
 use crate::memory::Memory;
 
@@ -36,6 +37,11 @@ pub struct Settings {
     /// Bytes of a message, headers included: what INFO calls `max_payload`. More close the
     /// connection. Default 1 MiB.
     pub message_bytes_maximum: usize,
+    /// Bytes of the topic of a subject that a client publishes to. A longer one is refused. Default
+    /// 1,024.
+    pub topic_bytes_maximum: usize,
+    /// Levels of such a topic, in the same way. Default 64.
+    pub topic_level_maximum: usize,
     /// Subscriptions of a connection. One more is refused. Default 1,000.
     pub subscription_count_maximum: usize,
     /// Bytes that the subscriptions of all connections take here, beside what they take in the
@@ -66,6 +72,12 @@ pub enum Tls {
 }
 
 impl Settings {
+    /// Whether a topic is within the limits.
+    pub(super) fn admits(&self, topic: TopicName<'_>) -> bool {
+        topic.as_str().len() <= self.topic_bytes_maximum
+            && topic.levels().count() <= self.topic_level_maximum
+    }
+
     /// What is taken of one operation.
     pub(super) const fn limits(&self) -> Limits {
         Limits {
@@ -90,6 +102,8 @@ impl Default for Settings {
             control_line_bytes_maximum: limits.control_line_bytes,
             headers_bytes_maximum: limits.headers_bytes,
             message_bytes_maximum: limits.message_bytes,
+            topic_bytes_maximum: 1_024,
+            topic_level_maximum: 64,
             subscription_count_maximum: 1_000,
             subscription_bytes_maximum: 256 << 10,
             outbound_bytes_maximum: 256 << 10,

@@ -119,7 +119,11 @@ fn a_refused_client_hears_one_connack_and_nothing_after() {
             session_bytes_maximum: 2_000,
             ..Settings::default()
         };
-        let mut world = World::with(settings, mqtt::Settings::default());
+        let limits = mqtt::Settings {
+            topic_bytes_maximum: 65_535,
+            ..mqtt::Settings::default()
+        };
+        let mut world = World::with(settings, limits);
         let witness = world.join(&hello(V5, "witness"));
         world.subscribe(witness, "t", 0);
         let client = world.join(&hello(version, "a").durable());

@@ -598,7 +598,7 @@ fn no_local_is_a_protocol_error() {
 
 #[test]
 fn limits_are_told_with_their_reasons() {
-    for (version, codes) in [(V311, [1, 0x80, 1, 0x80]), (V5, [1, 0x97, 1, 0x8F])] {
+    for (version, codes) in [(V311, [1, 0x80, 1, 0x80]), (V5, [1, 0x97, 1, 0x97])] {
         let settings = Settings {
             group_count_maximum: 1,
             share_name_bytes_maximum: 3,
@@ -878,4 +878,19 @@ fn a_subscription_from_before_the_group_had_readers_begins_when_one_comes() {
     publish_numbers(&mut world, writer, 1, 3..4);
     let found = world.next_message(client).unwrap();
     assert_eq!((found.payload.as_str(), found.qos), ("3", 1));
+}
+
+/// The row was left for ever, and a later group of the same name could have begun from it.
+#[test]
+fn a_group_that_ends_while_the_log_refuses_leaves_no_cursors() {
+    let mut world = World::new();
+    let client = world.join(&hello(V5, "a").durable());
+    world.subscribe(client, "$share/g/t", 1);
+    world.pass(2);
+    world.commits = Commits::Fail;
+    world.cut(client);
+    world.pass(3_700);
+    world.commits = Commits::Succeed;
+    world.pass(3);
+    assert_eq!(world.table(Table::Cursors), 0);
 }

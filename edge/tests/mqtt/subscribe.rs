@@ -36,7 +36,7 @@ fn suback_waits_for_the_commit_of_a_durable_session_only() {
 fn each_filter_has_its_own_answer() {
     for (version, codes) in [
         (V311, [0x01, 0x80, 0x80, 0x80]),
-        (V5, [0x01, 0x97, 0x8F, 0x97]),
+        (V5, [0x01, 0x97, 0x97, 0x97]),
     ] {
         let settings = Settings {
             group_count_maximum: 0,
@@ -255,7 +255,7 @@ fn a_filter_over_its_limit_is_refused_and_never_reaches_the_table() {
     let client = world.join(&hello(V5, "a").durable());
     let long = "x".repeat(65_535);
     world.subscribe_with(client, &[filter(&long, 1)], &[]);
-    assert_eq!(world.next_suback(client), [ReasonCode::TopicFilterInvalid]);
+    assert_eq!(world.next_suback(client), [ReasonCode::QuotaExceeded]);
     assert_eq!(world.table(Table::Subscriptions), 0);
 }
 
@@ -324,16 +324,13 @@ fn a_filter_that_a_packet_repeats_is_stored_once_with_the_last_options() {
     let mut world = World::new();
     let client = world.join(&hello(V5, "a").durable());
     world.commits = Commits::Wait;
-    let filters: Vec<_> = (0..3_000).map(|at| filter("t", (at % 3) as u8)).collect();
+    let filters: Vec<_> = (0..900).map(|at| filter("t", (at % 3) as u8)).collect();
     world.subscribe_with(client, &filters, &[]);
     assert_eq!(world.waiting[0].1.len(), 1);
     world.commits = Commits::Succeed;
     world.run();
     let codes = world.next_suback(client);
-    assert_eq!(
-        (codes.len(), codes[2_999]),
-        (3_000, ReasonCode::GrantedQos2)
-    );
+    assert_eq!((codes.len(), codes[899]), (900, ReasonCode::GrantedQos2));
 }
 
 /// [MQTT-3.8.4-5] [MQTT-3.8.4-6] [MQTT-3.9.3-1] [MQTT-3.8.4-1] [MQTT-3.8.4-2]: as if each filter

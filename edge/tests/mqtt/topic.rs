@@ -1,5 +1,8 @@
 //! 4.7 topic names and topic filters, through a broker.
 
+use edge::broker::Settings;
+use edge::mqtt;
+
 use crate::world::*;
 
 /// Subscribes to each filter with a client of its own, publishes to each name, and says which
@@ -100,7 +103,11 @@ fn topics_are_compared_byte_by_byte() {
 /// [MQTT-4.7.3-1]
 #[test]
 fn topics_of_every_length_arrive() {
-    let mut world = World::new();
+    let limits = mqtt::Settings {
+        topic_bytes_maximum: 65_535,
+        ..mqtt::Settings::default()
+    };
+    let mut world = World::with(Settings::default(), limits);
     let client = world.join(&hello(V5, "a"));
     world.subscribe(client, "#", 0);
     for length in [1, 2, 127, 128, 129, 1_024] {

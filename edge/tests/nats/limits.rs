@@ -147,3 +147,33 @@ fn parts_of_operations_are_held_only_while_there_is_memory_for_them() {
     world.cut(third);
     assert_eq!(memory.inbound_bytes(), 0);
 }
+
+#[test]
+fn a_subject_that_is_too_long_or_too_deep_for_a_topic_is_refused() {
+    let mut world = World::new();
+    let client = world.join();
+    world.say(client, "SUB > 1");
+    let refused = "-ERR 'Invalid Publish Subject'\r\n";
+    let deep = |levels: usize| "a.".repeat(levels - 1) + "a";
+    for (subject, is_taken) in [
+        ("a".repeat(1_024), true),
+        ("a".repeat(1_025), false),
+        (deep(64), true),
+        (deep(65), false),
+    ] {
+        world.publish(client, &subject, "x");
+        let message = format!("MSG {subject} 1 1\r\nx\r\n");
+        world.expect(client, if is_taken { &message } else { refused });
+    }
+}
+
+#[test]
+fn a_client_for_which_there_is_no_place_is_told_so() {
+    let mut world = World::new();
+    let client = world.open_without_place();
+    let got = world.take(client);
+    let (info, words) = got.split_once("\r\n").unwrap();
+    assert!(info.starts_with("INFO {"), "{info}");
+    assert_eq!(words, "-ERR 'maximum connections exceeded'\r\n");
+    world.expect_end(client, "");
+}

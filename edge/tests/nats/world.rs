@@ -84,6 +84,18 @@ impl World {
 
     /// Opens a link without saying anything.
     pub(crate) fn open(&mut self) -> ClientId {
+        let (id, connection) = self.connection();
+        self.add(id, Protocol::Nats(connection))
+    }
+
+    /// Opens a link that is one too many.
+    pub(crate) fn open_without_place(&mut self) -> ClientId {
+        let (id, mut connection) = self.connection();
+        connection.handle_no_place();
+        self.add(id, Protocol::Nats(connection))
+    }
+
+    fn connection(&self) -> (ConnectionId, Box<nats::Connection>) {
         let (settings, now, id) = (self.settings.clone(), self.now, self.next_id());
         let ends = nats::Ends {
             host: "10.0.0.1".to_owned(),
@@ -91,7 +103,7 @@ impl World {
             client_ip: Some("10.0.0.7".to_owned()),
         };
         let connection = nats::Connection::new(id, settings, ListenerId(0), &ends, now);
-        self.add(id, Protocol::Nats(Box::new(connection)))
+        (id, Box::new(connection))
     }
 
     /// Opens a link and introduces a client in its own words.

@@ -5,7 +5,9 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use rumqttc::mqttbytes::QoS;
-use rumqttc::mqttbytes::v4::{ConnAck, Connect, Packet, PubAck, Publish, Subscribe};
+use rumqttc::mqttbytes::v4::{
+    ConnAck, Connect, ConnectReturnCode, Packet, PubAck, Publish, Subscribe, SubscribeFilter,
+};
 
 use super::support::{Gateway, PATIENCE};
 
@@ -24,11 +26,16 @@ impl Device {
 
     /// Connects; `None` when the gateway does not want it.
     pub(crate) fn try_connect(address: SocketAddr, client_identifier: &str) -> Option<Self> {
+        Self::try_connect_saying(address, &kept(client_identifier))
+    }
+
+    /// Connects with a packet; `None` when the gateway does not want it.
+    pub(crate) fn try_connect_saying(address: SocketAddr, connect: &Connect) -> Option<Self> {
         let stream = TcpStream::connect(address).ok()?;
         stream
             .set_read_timeout(Some(PATIENCE))
             .expect("a socket has time-outs");
-        Self::over(stream, client_identifier)
+        Self::over_saying(stream, connect)
     }
 
     /// The connection itself, for what no codec would send.
@@ -37,20 +44,30 @@ impl Device {
     }
 }
 
+/// Asks for a session that is kept.
+fn kept(client_identifier: &str) -> Connect {
+    let mut connect = Connect::new(client_identifier);
+    connect.clean_session = false;
+    connect
+}
+
 impl<S: Read + Write> Device<S> {
     /// Says CONNECT over any stream of bytes; `None` when the gateway does not want it.
     pub(crate) fn over(stream: S, client_identifier: &str) -> Option<Self> {
+        Self::over_saying(stream, &kept(client_identifier))
+    }
+
+    fn over_saying(stream: S, connect: &Connect) -> Option<Self> {
         let mut device = Self {
             stream,
             inbound: bytes::BytesMut::new(),
             session_present: false,
         };
-        let mut connect = Connect::new(client_identifier);
-        connect.clean_session = false;
         device.send(|out| connect.write(out).map(drop));
         match device.receive()? {
             Packet::ConnAck(ConnAck {
-                session_present, ..
+                session_present,
+                code: ConnectReturnCode::Success,
             }) => {
                 device.session_present = session_present;
                 Some(device)
@@ -74,12 +91,31 @@ impl<S: Read + Write> Device<S> {
         assert!(matches!(self.receive(), Some(Packet::SubAck(_))));
     }
 
+    /// Publishes at QoS 0.
+    pub(crate) fn publish_at_most_once(&mut self, topic: &str, payload: &str) {
+        let publish = Publish::new(topic, QoS::AtMostOnce, payload);
+        self.send(|out| publish.write(out).map(drop));
+    }
+
     /// Subscribes at QoS 0 and waits for the answer.
     pub(crate) fn subscribe_at_most_once(&mut self, filter: &str) {
-        let mut subscribe = Subscribe::new(filter, QoS::AtMostOnce);
+        self.subscribe_to_all(&[filter.to_owned()]);
+    }
+
+    /// Subscribes to many filters at QoS 0 and waits for the answer, whatever it is.
+    pub(crate) fn subscribe_to_all(&mut self, filters: &[String]) {
+        let filter = |path: &String| SubscribeFilter::new(path.clone(), QoS::AtMostOnce);
+        let mut subscribe = Subscribe::new_many(filters.iter().map(filter));
         subscribe.pkid = 1;
         self.send(|out| subscribe.write(out).map(drop));
-        assert!(matches!(self.receive(), Some(Packet::SubAck(_))));
+        // Messages may come before it.
+        loop {
+            match self.receive() {
+                Some(Packet::Publish(_)) => {}
+                Some(Packet::SubAck(_)) => return,
+                other => panic!("SUBACK expected, not {other:?}"),
+            }
+        }
     }
 
     /// Whether the next packet is a PUBACK.
@@ -92,8 +128,10 @@ impl<S: Read + Write> Device<S> {
         loop {
             match self.receive()? {
                 Packet::Publish(publish) => {
-                    let acknowledgement = PubAck::new(publish.pkid);
-                    self.send(|out| acknowledgement.write(out).map(drop));
+                    if publish.qos != QoS::AtMostOnce {
+                        let acknowledgement = PubAck::new(publish.pkid);
+                        self.send(|out| acknowledgement.write(out).map(drop));
+                    }
                     return Some(String::from_utf8_lossy(&publish.payload).into_owned());
                 }
                 _ => continue,

@@ -292,7 +292,7 @@ fn each_listener_has_its_own_number_of_places() {
     let gateway = Gateway::start(more);
     let _first = Device::connect(gateway.address, "first");
     assert!(Device::try_connect(gateway.address, "second").is_none());
-    gateway.expect_line("connection refused: all 1 of its listener are in use");
+    gateway.expect_line("listener.connections is reached");
     let other = gateway.address_of(1);
     let third = Device::connect(other, "third");
     let _fourth = Device::connect(other, "fourth");

@@ -10,6 +10,8 @@ mod clients;
 mod cloud;
 mod devices;
 mod disk;
+mod flood;
+mod limits;
 mod line;
 mod links;
 mod memory;

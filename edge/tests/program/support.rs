@@ -37,10 +37,19 @@ impl Gateway {
         Self::start_with(more, &[])
     }
 
-    /// The same with more in its environment.
+    /// Starts a gateway on an address of its listener, whose table `more` begins with.
+    pub(crate) fn start_at(listener: &str, more: &str) -> Self {
+        Self::begin(listener, more, &[])
+    }
+
+    /// Starts a gateway on a free port with more in its environment.
     pub(crate) fn start_with(more: &str, environment: &[(&str, &str)]) -> Self {
+        Self::begin("127.0.0.1:0", more, environment)
+    }
+
+    fn begin(listener: &str, more: &str, environment: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        write_config(folder.path(), "127.0.0.1:0", more);
+        write_config(folder.path(), listener, more);
         let (child, lines, address) = spawn(folder.path(), environment);
         // The same port after a restart.
         write_config(folder.path(), &address.to_string(), more);

@@ -43,6 +43,7 @@ fn messages_pass_over_websocket_plain_and_secured() {
     }
 }
 
+/// [MQTT-6.0.0-2]
 #[test]
 fn frames_hold_parts_of_packets_or_several() {
     let gateway = Gateway::start(WEBSOCKET);

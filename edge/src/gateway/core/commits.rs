@@ -4,6 +4,7 @@ use sync::{Change, Lane, Now};
 use tracing::{error, info};
 
 use super::super::committer::{Group, Owner};
+use super::super::signal::Cue;
 use super::Core;
 use crate::broker::{Input, Refusal};
 use crate::log::{Committed, LogError};
@@ -101,7 +102,7 @@ impl Core {
             for id in std::mem::take(&mut self.held_back) {
                 if let Some(peer) = self.peers.find(id) {
                     peer.is_held_back = false;
-                    peer.signals.read.raise();
+                    peer.signals.raise(Cue::Read);
                 }
             }
         }

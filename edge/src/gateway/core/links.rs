@@ -1,43 +1,14 @@
-//! Links as they come, open, and go; each has a place for as long as it is there.
+//! Links as they open and go.
 
 use std::fmt::Display;
-use std::rc::Rc;
 
 use sync::Now;
 use tracing::warn;
 
-use super::super::peers::Signals;
 use super::Core;
-use crate::broker::{ConnectionId, ListenerId};
-use crate::nats::Ends;
+use crate::broker::ConnectionId;
 
 impl Core {
-    /// A listener accepted a link between two ends. `None` when there is no place left: drop the
-    /// link.
-    pub(crate) fn accept(
-        &mut self,
-        now: Now,
-        listener: ListenerId,
-        ends: impl FnOnce() -> Ends,
-    ) -> Option<(ConnectionId, Rc<Signals>)> {
-        let terms = self.terms.of(listener);
-        let (limit, of) = if self.peers.count() >= self.connection_limit {
-            (self.connection_limit, "")
-        } else if terms.is_full() {
-            (terms.connection_limit, " of its listener")
-        } else {
-            let protocol = terms.protocol.clone();
-            self.terms.enter(listener);
-            self.links.accepted += 1;
-            let make = |id| protocol.begin(id, listener, ends, now);
-            return Some(self.peers.insert(listener, make));
-        };
-        if let Some(times) = self.quiet.may_say(now.instant, "connections") {
-            warn!("connection refused: all {limit}{of} are in use{times}");
-        }
-        None
-    }
-
     /// A link is open, and its certificate says who the client is.
     pub(crate) fn identify(&mut self, id: ConnectionId, identity: Option<Box<str>>) {
         if let (Some(peer), Some(identity)) = (self.peers.find(id), identity) {
@@ -54,7 +25,7 @@ impl Core {
 
     /// A link could not be opened: its client is not who it should be, or breaks the rules below
     /// its protocol.
-    pub(crate) fn turned_away(
+    pub(crate) fn not_opened(
         &mut self,
         now: Now,
         id: ConnectionId,
@@ -79,9 +50,7 @@ impl Core {
         }
         peer.connection.handle_lost();
         self.hear(now, id);
-        if let Some(peer) = self.peers.remove(id) {
-            self.terms.leave(peer.listener);
-        }
+        self.peers.remove(id);
         self.pump(now);
     }
 }

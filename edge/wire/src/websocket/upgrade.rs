@@ -182,9 +182,14 @@ impl<'a> Asked<'a> {
         } else if is("sec-websocket-key") {
             (self.key, self.key_count) = (Some(value), self.key_count + 1);
         } else if is("sec-websocket-protocol") {
-            let known = [Subprotocol::Mqtt, Subprotocol::MqttV31];
-            let named = |token: &[u8]| known.into_iter().find(|one| one.name() == token);
-            self.subprotocol = self.subprotocol.or_else(|| tokens.find_map(named));
+            // The standard's own name, wherever it stands; the older one for those who have no other.
+            for token in tokens {
+                if token == Subprotocol::Mqtt.name() {
+                    self.subprotocol = Some(Subprotocol::Mqtt);
+                } else if token == Subprotocol::MqttV31.name() {
+                    self.subprotocol.get_or_insert(Subprotocol::MqttV31);
+                }
+            }
         }
         Ok(())
     }
@@ -261,14 +266,34 @@ mod tests {
         Sec-WebSocket-Protocol: chat, mqttv3.1, mqtt\r\nSec-WebSocket-Version: 13\r\n\
         Cookie: a=b\r\n\r\n";
 
+    /// [MQTT-6.0.0-4]
     #[test]
-    fn a_request_is_granted_with_the_subprotocol_it_names_first() {
+    fn mqtt_is_chosen_wherever_it_stands_and_its_older_name_only_alone() {
+        let choose = |offered: &str| {
+            let request = REQUEST.replace("chat, mqttv3.1, mqtt", offered);
+            let (upgrade, _) = Upgrade::parse(request.as_bytes()).ok()??;
+            Some(upgrade.subprotocol)
+        };
+        let header = "mqttv3.1\r\nSec-WebSocket-Protocol: mqtt";
+        for (offered, chosen) in [
+            ("mqtt", Some(Subprotocol::Mqtt)),
+            ("mqtt, mqttv3.1", Some(Subprotocol::Mqtt)),
+            ("chat, mqttv3.1, mqtt", Some(Subprotocol::Mqtt)),
+            (header, Some(Subprotocol::Mqtt)),
+            ("mqttv3.1", Some(Subprotocol::MqttV31)),
+            ("chat", None),
+        ] {
+            assert_eq!(choose(offered), chosen, "{offered}");
+        }
+    }
+
+    #[test]
+    fn a_request_is_granted_with_its_key_and_its_subprotocol() {
         let (upgrade, bytes) = Upgrade::parse(REQUEST.as_bytes())
             .expect("valid")
             .expect("whole");
         assert_eq!(bytes, REQUEST.len());
         assert_eq!(upgrade.key, "dGhlIHNhbXBsZSBub25jZQ==");
-        assert_eq!(upgrade.subprotocol, Subprotocol::MqttV31);
         // The example of RFC 6455, section 1.3.
         let digest = [
             0xb3, 0x7a, 0x4f, 0x2c, 0xc0, 0x62, 0x4f, 0x16, 0x90, 0xf6, 0x46, 0x06, 0xcf, 0x38,
@@ -281,7 +306,7 @@ mod tests {
         let text = core::str::from_utf8(&out[..256 - left]).expect("text");
         assert!(text.starts_with("HTTP/1.1 101 Switching Protocols\r\n"));
         assert!(text.contains("\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"));
-        assert!(text.ends_with("\r\nSec-WebSocket-Protocol: mqttv3.1\r\n\r\n"));
+        assert!(text.ends_with("\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Whatever a serial line brings is decided without panic, frame by frame, and what was taken for
 //! a packet comes back from a line of its own; the first byte chooses the limit.
 //!
-//! Run from `edge/wire`: `RUSTC_BOOTSTRAP=1 cargo fuzz run serial`
+//! Run: `edge/benches/fuzz.sh 600 serial`
 #![no_main]
 
 use embedded_io::Write as _;

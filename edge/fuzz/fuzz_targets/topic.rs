@@ -1,6 +1,6 @@
 //! A filter and a name, one a line, match exactly if section 4.7 of the specification says so.
 //!
-//! Run from `edge/wire`: `RUSTC_BOOTSTRAP=1 cargo fuzz run topic`
+//! Run: `edge/benches/fuzz.sh 600 topic`
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,6 +1,6 @@
 //! WebSocket: any bytes give the same, whole or in two pieces, as a request and as frames.
 //!
-//! Run from `edge/wire`: `RUSTC_BOOTSTRAP=1 cargo fuzz run websocket`
+//! Run: `edge/benches/fuzz.sh 600 websocket`
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,6 +1,6 @@
-//! Any bytes, read as MQTT 5.0, are decided without panic, and decided alike however they arrive.
+//! Any bytes, read as MQTT 3.1.1, are decided without panic, and decided alike however they arrive.
 //!
-//! Run from `edge/wire`: `RUSTC_BOOTSTRAP=1 cargo fuzz run decode_v5`
+//! Run: `edge/benches/fuzz.sh 600 decode_v311`
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -9,12 +9,12 @@ use wire::mqtt::{Version, decode, decode_connect, packet_bytes};
 fuzz_target!(|bytes: &[u8]| {
     let _ = decode_connect(bytes, u32::MAX);
     let needed = packet_bytes(bytes, u32::MAX);
-    match decode(bytes, Version::V5, u32::MAX) {
+    match decode(bytes, Version::V311, u32::MAX) {
         Ok(Some((packet, length))) => {
             assert_eq!(needed, Ok(Some(length)));
             let _ = format!("{packet:?}");
             assert_eq!(
-                decode(&bytes[..length - 1], Version::V5, u32::MAX),
+                decode(&bytes[..length - 1], Version::V311, u32::MAX),
                 Ok(None)
             );
         }
@@ -24,7 +24,7 @@ fuzz_target!(|bytes: &[u8]| {
             // More bytes never make an error good.
             let mut more = bytes.to_vec();
             more.push(0);
-            assert_eq!(decode(&more, Version::V5, u32::MAX), Err(error));
+            assert_eq!(decode(&more, Version::V311, u32::MAX), Err(error));
         }
     }
 });

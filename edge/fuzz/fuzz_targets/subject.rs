@@ -1,7 +1,7 @@
 //! A filter and a name, one a line: what has the same name in the other protocol comes back, and both
 //! protocols match alike.
 //!
-//! Run from `edge/wire`: `RUSTC_BOOTSTRAP=1 cargo fuzz run subject`
+//! Run: `edge/benches/fuzz.sh 600 subject`
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

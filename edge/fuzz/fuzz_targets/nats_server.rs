@@ -1,7 +1,7 @@
 //! Any bytes, read as a server reads a client, are decided without panic, alike however they arrive,
 //! and what is an operation comes back as it was.
 //!
-//! Run from `edge/wire`: `RUSTC_BOOTSTRAP=1 cargo fuzz run nats_server`
+//! Run: `edge/benches/fuzz.sh 600 nats_server`
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

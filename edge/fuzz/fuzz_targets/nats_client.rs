@@ -1,7 +1,7 @@
 //! Any bytes, read as a client reads a server, are decided without panic, alike however they arrive,
 //! and what is an operation comes back as it was.
 //!
-//! Run from `edge/wire`: `RUSTC_BOOTSTRAP=1 cargo fuzz run nats_client`
+//! Run: `edge/benches/fuzz.sh 600 nats_client`
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,7 +1,7 @@
 //! What was decoded can be encoded, and decoding that gives the same; the first byte chooses the
 //! version.
 //!
-//! Run from `edge/wire`: `RUSTC_BOOTSTRAP=1 cargo fuzz run round_trip`
+//! Run: `edge/benches/fuzz.sh 600 round_trip`
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Runs fuzz targets one after the other, each for some seconds on what earlier runs found and on the
+# packets of edge/wire/tests/mqtt-packets.json. Ends with 1 at the first input that breaks a target;
+# the input is below edge/fuzz/artifacts.
+#
+#   edge/benches/fuzz.sh                         # all targets, 30 minutes each
+#   edge/benches/fuzz.sh 60                      # 60 seconds each
+#   edge/benches/fuzz.sh 600 connection topic    # these
+#
+# Needs cargo-fuzz: cargo install cargo-fuzz
+set -euo pipefail
+cd "$(dirname "$0")/../fuzz"
+seconds=${1:-1800}
+[ $# -eq 0 ] || shift
+# The toolchain is a stable one, which has what the sanitizer needs but hides it.
+export RUSTC_BOOTSTRAP=1
+cargo fuzz build --fuzz-dir . >&2
+targets=("$@")
+[ $# -gt 0 ] || mapfile -t targets < <(cargo fuzz list --fuzz-dir .)
+
+# Each packet as a file, in its version; for the targets that choose a version, behind that choice.
+seed() { # target, prefix, version (4, 5 or any)
+  mkdir -p "corpus/$1"
+  local number=0 version bytes
+  while read -r version bytes; do
+    number=$((number + 1))
+    [[ $3 != "$version" && $3 != any ]] && continue
+    # shellcheck disable=SC2059
+    printf "$2$(sed 's/../\\x&/g' <<<"$bytes")" >"corpus/$1/packet-$number"
+  done < <(sed -nE 's/.*"version": ([45]).*"bytes": "([0-9a-f]*)".*/\1 \2/p' ../wire/tests/mqtt-packets.json)
+}
+seed decode_v311 '' 4
+seed decode_v5 '' 5
+seed round_trip '\x01' 4
+seed round_trip '\x02' 5
+seed connection '' any
+
+for target in "${targets[@]}"; do
+  mkdir -p "corpus/$target"
+  echo "== $target"
+  # Scripts of many steps find what short ones do not.
+  cargo fuzz run --fuzz-dir . "$target" -- -max_total_time="$seconds" -max_len=4096 -len_control=10 \
+    -timeout=20 -print_final_stats=1 2>&1 |
+    grep -E --line-buffered 'panicked|assertion|left:|right:|ERROR|SUMMARY|artifact|stat::number|^Done|^#[0-9]+\s+(pulse|DONE)'
+done
