@@ -19,6 +19,7 @@ pub mod logging;
 pub mod memory;
 pub mod mqtt;
 pub mod nats;
+mod pace;
 pub mod passwd;
 pub mod password;
 mod serve;

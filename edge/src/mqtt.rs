@@ -16,7 +16,6 @@ mod inbound;
 mod inflight;
 mod opening;
 mod outbound;
-mod pace;
 mod room;
 mod settings;
 mod traffic;

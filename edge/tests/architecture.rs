@@ -41,14 +41,20 @@ const LAYERS: &[Layer] = &[
         never: CLOCKS_AND_IO,
     },
     Layer {
+        module: "pace",
+        inside: &["pace"],
+        crates: &["sync", "std"],
+        never: CLOCKS_AND_IO,
+    },
+    Layer {
         module: "mqtt",
-        inside: &["mqtt", "broker", "memory"],
+        inside: &["mqtt", "broker", "memory", "pace"],
         crates: &["sync", "wire", "std", "core", "bytes"],
         never: CLOCKS_AND_IO,
     },
     Layer {
         module: "nats",
-        inside: &["nats", "broker", "memory"],
+        inside: &["nats", "broker", "memory", "pace"],
         crates: &["sync", "wire", "std", "core", "bytes"],
         never: CLOCKS_AND_IO,
     },

@@ -405,6 +405,8 @@ fn nats_settings(limits: &Limits) -> nats::Settings {
     nats::Settings {
         server_name: limits.edge_id.clone(),
         connect_timeout: Duration::from_secs(section.connect_timeout_seconds),
+        publishes_per_second: section.publishes_per_second,
+        publish_burst: section.publish_burst,
         subscription_count_maximum: section.subscriptions_per_session,
         subscription_bytes_maximum: limits.nats_bytes,
         outbound_bytes_maximum: limits.outbound_bytes,

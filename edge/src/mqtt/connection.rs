@@ -25,10 +25,10 @@ use super::error::PeerError;
 use super::greeting::Greeting;
 use super::inbound::Step;
 use super::inflight::{Answers, Inflight};
-use super::pace::Allowance;
 use super::words::Words;
 use crate::broker::{CloseReason, ConnectionId, Entrance, Event, Input, ListenerId, Refusal};
 use crate::memory::Held;
+use crate::pace::Allowance;
 
 /// The MQTT state of one connected byte stream.
 #[derive(Debug)]
@@ -256,7 +256,7 @@ impl Connection {
             State::Connected(established) => {
                 let patience = established.patience;
                 let silence = patience.map(|patience| self.last_received + patience);
-                let pace = established.allowance.due(&self.settings);
+                let pace = established.allowance.due(self.settings.rate());
                 let pace = pace.filter(|_| self.is_holding_back);
                 [silence, pace].into_iter().flatten().min()
             }
@@ -429,7 +429,9 @@ impl Connection {
                 return Ok(());
             };
             if matches!(packet, Packet::Publish(_))
-                && !established.allowance.take(now.instant, &self.settings)
+                && !established
+                    .allowance
+                    .take(now.instant, self.settings.rate())
             {
                 self.is_holding_back = true;
                 return Ok(());
@@ -471,7 +473,7 @@ impl Connection {
             && established.answers.len() <= usize::from(self.settings.receive_maximum) / 2
             && established
                 .allowance
-                .due(&self.settings)
+                .due(self.settings.rate())
                 .is_none_or(|due| due <= now.instant)
         {
             self.consume_tail(now);

@@ -10,9 +10,9 @@ use super::error::PeerError;
 use super::greeting::{Greeting, packet_bytes_maximum, refuse, wants_words};
 use super::inbound::Step;
 use super::inflight::{Answers, Inflight, Outbound};
-use super::pace::Allowance;
 use super::words::Words;
 use crate::broker::{Connected, Input, Refusal, WillFate};
+use crate::pace::Allowance;
 
 impl Connection {
     /// Handles CONNECT, if it is whole; gives how many bytes it had.
@@ -80,7 +80,7 @@ impl Connection {
             inflight: Inflight::restore(&connected.notes),
             answers: Answers::default(),
             unanswered: 0,
-            allowance: Allowance::new(now.instant, &self.settings),
+            allowance: Allowance::new(now.instant, self.settings.rate()),
             forwarded: Vec::new(),
         });
         self.send_encoded(&connack);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::error::PeerError;
 use super::traffic::Traffic;
 use crate::memory::Memory;
+use crate::pace::Rate;
 
 /// Limits; the defaults fit a gateway with 64 MiB.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +72,14 @@ impl Settings {
 }
 
 impl Settings {
+    /// How fast a client may publish.
+    pub(super) fn rate(&self) -> Rate {
+        Rate {
+            per_second: self.publishes_per_second,
+            burst: self.publish_burst,
+        }
+    }
+
     /// Checks a topic that a client publishes to against the limits.
     pub(super) fn admit_topic(&self, topic: &str) -> Result<(), PeerError> {
         let (bytes_limit, level_limit) = (self.topic_bytes_maximum, self.topic_level_maximum);

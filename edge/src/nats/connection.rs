@@ -20,6 +20,7 @@ use super::opening::{Ends, Options};
 use super::subscriptions::Subscriptions;
 use crate::broker::{ConnectionId, Entrance, Event, Input, ListenerId, Refusal};
 use crate::memory::Held;
+use crate::pace::Allowance;
 
 /// The NATS state of one connected byte stream.
 #[derive(Debug)]
@@ -31,6 +32,8 @@ pub struct Connection {
     /// The beginning of an operation whose end has not come, or operations that wait for the
     /// session.
     pub(super) tail: Vec<u8>,
+    /// Whether whole operations in the tail wait, since the client publishes too fast.
+    is_holding_back: bool,
     pub(super) outbound: Vec<u8>,
     inputs: VecDeque<Input>,
     /// When the last whole operation came.
@@ -58,6 +61,7 @@ pub(super) struct Established {
     pub(super) options: Options,
     /// [`sync::Record::publisher_hash`] of the session's client identifier.
     pub(super) publisher: u64,
+    pub(super) allowance: Allowance,
     pub(super) subscriptions: Subscriptions,
     /// Those that nobody may hear, in their order, until that is known.
     pub(super) requests: VecDeque<Request>,
@@ -97,6 +101,7 @@ impl Connection {
             },
             settings,
             tail: Vec::new(),
+            is_holding_back: false,
             outbound: Vec::new(),
             inputs: VecDeque::new(),
             last_received: now.instant,
@@ -159,13 +164,17 @@ impl Connection {
         self.count();
     }
 
-    /// Does what is due: the deadline of CONNECT and of the login, pings. One sweep a second over all connections is
+    /// Does what is due: the deadline of CONNECT and of the login, pings, what was held back. One sweep a second over all connections is
     /// precise enough.
     pub fn handle_timeout(&mut self, now: Now) {
         if self.poll_timeout().is_none_or(|due| due > now.instant) {
             return;
         }
         match &self.state {
+            State::Connected(_) if self.is_holding_back => {
+                self.is_holding_back = false;
+                self.consume_tail(now);
+            }
             State::AwaitingConnect { .. } | State::Connecting { .. } => {
                 self.fail(PeerError::ConnectTimeout);
             }
@@ -211,6 +220,10 @@ impl Connection {
             State::AwaitingConnect { deadline } | State::Connecting { deadline, .. } => {
                 Some(*deadline)
             }
+            State::Connected(established) if self.is_holding_back => {
+                let due = established.allowance.due(self.settings.rate());
+                Some(due.unwrap_or(self.last_received))
+            }
             State::Connected(_) => {
                 let intervals = u32::from(self.unanswered_pings) + 1;
                 Some(self.last_received + self.settings.ping_interval * intervals)
@@ -242,7 +255,7 @@ impl Connection {
     /// waits to be written, and when closed.
     #[must_use]
     pub fn wants_more(&self) -> bool {
-        self.takes_operations() && !self.is_over()
+        self.takes_operations() && !self.is_holding_back && !self.is_over()
     }
 
     /// Whether the link is to be closed once the outbound bytes are written.
@@ -295,6 +308,10 @@ impl Connection {
         while self.takes_operations() {
             let outcome = match ClientOperation::decode(&bytes[consumed..], &limits) {
                 Ok(None) => break,
+                Ok(Some((ClientOperation::Publish(_), _))) if !self.may_publish(now) => {
+                    self.is_holding_back = true;
+                    break;
+                }
                 Ok(Some((operation, taken))) => {
                     consumed += taken;
                     self.handle_operation(now, operation)
@@ -310,6 +327,16 @@ impl Connection {
             self.note_heard(now.instant);
         }
         consumed
+    }
+
+    /// Uses up one publish of the client's, unless it has none left.
+    fn may_publish(&mut self, now: Now) -> bool {
+        let rate = self.settings.rate();
+        match &mut self.state {
+            State::Connected(established) => established.allowance.take(now.instant, rate),
+            // It is refused for another reason.
+            State::AwaitingConnect { .. } | State::Connecting { .. } | State::Closing => true,
+        }
     }
 
     /// Holds a client that goes on talking before it has its session to one message.

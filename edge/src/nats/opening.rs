@@ -10,6 +10,7 @@ use super::error::PeerError;
 use super::settings::Tls;
 use super::subscriptions::Subscriptions;
 use crate::broker::{self, Connected, Credentials, Echo, Input, Password, Refusal, SessionStart};
+use crate::pace::Allowance;
 
 /// Both ends of a link, as INFO names them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -101,6 +102,7 @@ impl Connection {
         self.note_heard(now.instant);
         self.state = State::Connected(Box::new(Established {
             options,
+            allowance: Allowance::new(now.instant, self.settings.rate()),
             publisher: Record::publisher_hash(&connected.client_identifier),
             subscriptions: Subscriptions::default(),
             requests: VecDeque::new(),

@@ -144,7 +144,7 @@ impl Connection {
             return;
         };
         self.refuse(match refusal {
-            Refusal::Filter => ServerError::InvalidSubject,
+            Refusal::Filter | Refusal::FilterTooLarge => ServerError::InvalidSubject,
             Refusal::NotAuthorized => ServerError::SubscriptionPermission {
                 subject: &subject,
                 queue_group: queue_group.as_deref(),

@@ -7,6 +7,7 @@ use wire::nats::Limits;
 use wire::topic::TopicName;
 
 use crate::memory::Memory;
+use crate::pace::Rate;
 
 /// Limits; the defaults fit a gateway with 64 MiB.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +43,11 @@ pub struct Settings {
     pub topic_bytes_maximum: usize,
     /// Levels of such a topic, in the same way. Default 64.
     pub topic_level_maximum: usize,
+    /// Messages a second of one client. The link of a faster one is not read meanwhile. Default 0,
+    /// which sets no limit.
+    pub publishes_per_second: u32,
+    /// Messages that a client may send at once although that is faster. Default 1,000.
+    pub publish_burst: u32,
     /// Subscriptions of a connection. One more is refused. Default 1,000.
     pub subscription_count_maximum: usize,
     /// Bytes that the subscriptions of all connections take here, beside what they take in the
@@ -72,6 +78,14 @@ pub enum Tls {
 }
 
 impl Settings {
+    /// How fast a client may publish.
+    pub(super) const fn rate(&self) -> Rate {
+        Rate {
+            per_second: self.publishes_per_second,
+            burst: self.publish_burst,
+        }
+    }
+
     /// Whether a topic is within the limits.
     pub(super) fn admits(&self, topic: TopicName<'_>) -> bool {
         topic.as_str().len() <= self.topic_bytes_maximum
@@ -104,6 +118,8 @@ impl Default for Settings {
             message_bytes_maximum: limits.message_bytes,
             topic_bytes_maximum: 1_024,
             topic_level_maximum: 64,
+            publishes_per_second: 0,
+            publish_burst: 1_000,
             subscription_count_maximum: 1_000,
             subscription_bytes_maximum: 256 << 10,
             outbound_bytes_maximum: 256 << 10,

@@ -177,3 +177,31 @@ fn a_client_for_which_there_is_no_place_is_told_so() {
     assert_eq!(words, "-ERR 'maximum connections exceeded'\r\n");
     world.expect_end(client, "");
 }
+
+#[test]
+fn whoever_publishes_too_fast_is_slowed_down_and_loses_nothing() {
+    let mut world = with(nats::Settings {
+        publishes_per_second: 3,
+        publish_burst: 5,
+        ping_interval: std::time::Duration::from_secs(4),
+        ..nats::Settings::default()
+    });
+    let (fast, other) = (world.join(), world.join());
+    world.say(other, "SUB a 1");
+    let message = |number: u32| format!("MSG a 1 2\r\n{number:02}\r\n");
+    let all: String = (0..20)
+        .map(|number| format!("PUB a 2\r\n{number:02}\r\n"))
+        .collect();
+    world.send(fast, format!("{all}PING\r\n").as_bytes());
+    world.expect(other, &(0..5).map(message).collect::<String>());
+    assert!(!world.nats(fast).wants_more());
+    for second in 0..5 {
+        world.expect_nothing(fast);
+        world.pass(1);
+        world.say(other, "PONG");
+        let came = second * 3 + 5..second * 3 + 8;
+        world.expect(other, &came.map(message).collect::<String>());
+    }
+    world.expect(fast, "PONG\r\n");
+    assert!(world.nats(fast).wants_more());
+}
