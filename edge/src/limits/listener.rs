@@ -450,7 +450,7 @@ mod tests {
     }
 
     #[test]
-    fn subscriptions_of_nats_clients_are_counted_where_there_may_be_any() {
+    fn what_nats_clients_take_is_counted_where_there_may_be_any() {
         let part = |text: &str| {
             let limits = resolve(text).expect("valid");
             let part = limits.memory.iter().find(|(part, _)| part.contains("NATS"));
@@ -458,7 +458,9 @@ mod tests {
         };
         assert_eq!(part(""), Some(0));
         let text = "[[listener]]\naddress = \"unix:/a\"\nprotocol = \"nats\"\n";
-        assert_eq!(part(text), Some(256 << 10));
+        assert_eq!(part(text), Some((256 << 10) + 1024 * 512));
+        let few = format!("{text}connections = 10\n");
+        assert_eq!(part(&few), Some((256 << 10) + 10 * 512));
     }
 
     #[test]

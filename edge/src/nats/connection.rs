@@ -79,6 +79,8 @@ pub(super) struct Request {
 
 /// A tail larger than this gives its memory back when it is used up.
 const TAIL_BYTES_KEPT: usize = 1024;
+/// A queue of inputs with more room than this belongs to a busy client, which keeps it for a second.
+const INPUTS_KEPT: usize = 16;
 
 impl Connection {
     /// Starts with an accepted link, to which it says who we are.
@@ -167,6 +169,7 @@ impl Connection {
     /// Does what is due: the deadline of CONNECT and of the login, pings, what was held back. One sweep a second over all connections is
     /// precise enough.
     pub fn handle_timeout(&mut self, now: Now) {
+        self.shrink();
         if self.poll_timeout().is_none_or(|due| due > now.instant) {
             return;
         }
@@ -239,7 +242,15 @@ impl Connection {
             empty.is_empty(),
             "what is left in place of the bytes holds none"
         );
-        let taken = std::mem::replace(&mut self.outbound, empty);
+        // Who has nothing to write holds no buffer.
+        let rest = match self.outbound.is_empty() {
+            true => Vec::new(),
+            false => empty,
+        };
+        let taken = std::mem::replace(&mut self.outbound, rest);
+        if taken.is_empty() && self.inputs.capacity() <= INPUTS_KEPT {
+            self.shrink();
+        }
         self.taken_bytes = taken.capacity();
         self.count();
         taken
@@ -327,6 +338,18 @@ impl Connection {
             self.note_heard(now.instant);
         }
         consumed
+    }
+
+    /// Gives back the room of queues that are empty.
+    fn shrink(&mut self) {
+        if self.inputs.is_empty() {
+            self.inputs = VecDeque::new();
+        }
+        if let State::Connected(established) = &mut self.state
+            && established.requests.is_empty()
+        {
+            established.requests = VecDeque::new();
+        }
     }
 
     /// Uses up one publish of the client's, unless it has none left.

@@ -4,7 +4,6 @@
 //! again, each time under another subscription id. All of a filter's get each message; of one in a
 //! queue group they take turns, since together they are one member of the group.
 
-use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
 use wire::nats::Subscribe;
@@ -14,10 +13,12 @@ use wire::topic::TopicFilter;
 /// All subscriptions of a connection.
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
-    /// The filter of each, by subscription id.
-    sids: BTreeMap<Box<str>, u32>,
-    /// What was asked for, by the identifier that the broker gives back with each message.
-    filters: BTreeMap<u32, Filter>,
+    /// The filter of each, in the order of the subscription ids. Rows instead of maps, since most
+    /// clients have few.
+    sids: Vec<(Box<str>, u32)>,
+    /// What was asked for, in the order of the identifiers that the broker gives back with each
+    /// message.
+    filters: Vec<(u32, Filter)>,
     last_identifier: u32,
     held_bytes: usize,
 }
@@ -49,8 +50,8 @@ pub(super) enum Added {
     Filter(u32),
 }
 
-/// What a subscription takes beside its texts, each counted as often as it is kept: entries of maps
-/// and lists with room to grow.
+/// What a subscription takes beside its texts, each counted as often as it is kept: entries of
+/// three lists with room to grow.
 const ENTRY_BYTES: usize = 200;
 
 impl Subscriptions {
@@ -63,30 +64,37 @@ impl Subscriptions {
         let known = known.map(|(identifier, _)| *identifier);
         let identifier = known.unwrap_or_else(|| self.next_identifier());
         self.held_bytes += Self::added_bytes(subscribe);
-        self.sids.insert(subscribe.sid.into(), identifier);
-        let filter = self.filters.entry(identifier);
-        let filter = filter.or_insert_with(|| Filter {
-            subject: subscribe.subject.into(),
-            queue_group: subscribe.queue_group.map(Into::into),
-            members: Vec::new(),
-            turn: 0,
-        });
-        filter.members.push(Member {
+        if let Err(at) = self.place_of_sid(subscribe.sid) {
+            insert(&mut self.sids, at, (subscribe.sid.into(), identifier));
+        }
+        let member = Member {
             sid: subscribe.sid.into(),
             maximum: None,
             delivered_count: 0,
-        });
-        match known {
-            Some(_) => Added::Member,
-            None => Added::Filter(identifier),
+        };
+        match self.place_of(identifier) {
+            Ok(at) => {
+                self.filters[at].1.members.push(member);
+                Added::Member
+            }
+            Err(at) => {
+                let filter = Filter {
+                    subject: subscribe.subject.into(),
+                    queue_group: subscribe.queue_group.map(Into::into),
+                    members: vec![member],
+                    turn: 0,
+                };
+                insert(&mut self.filters, at, (identifier, filter));
+                Added::Filter(identifier)
+            }
         }
     }
 
     /// Ends a subscription after so many messages, counted from its beginning; at once without a
     /// number. Gives the topic filter that nobody needs any more.
     pub(super) fn limit(&mut self, sid: &str, maximum: Option<NonZeroU32>) -> Option<String> {
-        let identifier = *self.sids.get(sid)?;
-        let filter = self.filters.get_mut(&identifier)?;
+        let identifier = self.sids[self.place_of_sid(sid).ok()?].1;
+        let filter = self.filter_mut(identifier)?;
         let member = filter.members.iter_mut().find(|it| *it.sid == *sid)?;
         // Without a number none is left to come.
         member.maximum = maximum.or(NonZeroU32::new(1));
@@ -106,7 +114,7 @@ impl Subscriptions {
         identifier: u32,
         mut write: impl FnMut(&str) -> Result<(), E>,
     ) -> Result<Option<String>, E> {
-        let Some(filter) = self.filters.get_mut(&identifier) else {
+        let Some(filter) = self.filter_mut(identifier) else {
             // Unsubscribed while the message was on its way.
             return Ok(None);
         };
@@ -122,17 +130,17 @@ impl Subscriptions {
 
     /// Forgets a filter and all who asked for it; gives its subject and queue group.
     pub(super) fn remove(&mut self, identifier: u32) -> Option<(Box<str>, Option<Box<str>>)> {
-        let filter = self.filters.remove(&identifier)?;
+        let at = self.place_of(identifier).ok()?;
+        let (_, filter) = self.filters.remove(at);
         for member in &filter.members {
-            self.sids.remove(&member.sid);
-            self.held_bytes -= filter.held_bytes(member);
+            self.forget(&member.sid, filter.held_bytes(member));
         }
         Some((filter.subject, filter.queue_group))
     }
 
     /// Whether there is a subscription with this id.
     pub(super) fn holds(&self, sid: &str) -> bool {
-        self.sids.contains_key(sid)
+        self.place_of_sid(sid).is_ok()
     }
 
     /// Finds a filter that asks for a subject, in no queue group.
@@ -163,13 +171,15 @@ impl Subscriptions {
 
     /// Drops the members of a filter that have got all they wanted, and the filter with the last.
     fn drop_finished(&mut self, identifier: u32) -> Option<String> {
-        let filter = self.filters.get_mut(&identifier)?;
-        for member in filter.members.iter().filter(|it| it.is_finished()) {
-            self.sids.remove(&member.sid);
-            self.held_bytes -= filter.held_bytes(member);
+        let filter = self.filter_mut(identifier)?;
+        let finished = filter.members.extract_if(.., |member| member.is_finished());
+        let finished: Vec<Member> = finished.collect();
+        let is_over = filter.members.is_empty();
+        let sizes: Vec<usize> = finished.iter().map(|it| filter.held_bytes(it)).collect();
+        for (member, bytes) in finished.iter().zip(sizes) {
+            self.forget(&member.sid, bytes);
         }
-        filter.members.retain(|member| !member.is_finished());
-        if !filter.members.is_empty() {
+        if !is_over {
             return None;
         }
         let (subject, queue_group) = self.remove(identifier)?;
@@ -180,10 +190,33 @@ impl Subscriptions {
     fn next_identifier(&mut self) -> u32 {
         loop {
             self.last_identifier = self.last_identifier.wrapping_add(1);
-            if self.last_identifier > 0 && !self.filters.contains_key(&self.last_identifier) {
+            if self.last_identifier > 0 && self.place_of(self.last_identifier).is_err() {
                 return self.last_identifier;
             }
         }
+    }
+
+    fn filter_mut(&mut self, identifier: u32) -> Option<&mut Filter> {
+        let at = self.place_of(identifier).ok()?;
+        Some(&mut self.filters[at].1)
+    }
+
+    /// Where a filter is, or would be.
+    fn place_of(&self, identifier: u32) -> Result<usize, usize> {
+        let filters = &self.filters;
+        filters.binary_search_by_key(&identifier, |(identifier, _)| *identifier)
+    }
+
+    /// Where a subscription id is, or would be.
+    fn place_of_sid(&self, sid: &str) -> Result<usize, usize> {
+        self.sids.binary_search_by(|(found, _)| (**found).cmp(sid))
+    }
+
+    fn forget(&mut self, sid: &str, held_bytes: usize) {
+        if let Ok(at) = self.place_of_sid(sid) {
+            self.sids.remove(at);
+        }
+        self.held_bytes -= held_bytes;
     }
 }
 
@@ -212,6 +245,14 @@ impl Member {
         self.maximum
             .is_some_and(|maximum| self.delivered_count >= maximum.get())
     }
+}
+
+/// Inserts into a row that most have for one.
+fn insert<T>(row: &mut Vec<T>, at: usize, entry: T) {
+    if row.is_empty() {
+        row.reserve_exact(1);
+    }
+    row.insert(at, entry);
 }
 
 /// The topic filter that asks for exactly what a subject filter does, apart from names that begin
