@@ -16,7 +16,7 @@ pub struct Listener {
     pub baud: Option<u32>,
     /// Permissions of a Unix socket's file, in octal such as `0660`; only there.
     pub mode: Option<String>,
-    /// What carries the packets.
+    /// What is spoken, and what carries it.
     #[serde(default)]
     pub protocol: Protocol,
     /// Certificates; absent means that links are not encrypted.

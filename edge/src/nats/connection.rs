@@ -65,8 +65,6 @@ pub(super) struct Established {
     pub(super) subscriptions: Subscriptions,
     /// Those that nobody may hear, in their order, until that is known.
     pub(super) requests: VecDeque<Request>,
-    /// Properties of a message; kept for its capacity.
-    pub(super) properties: Vec<u8>,
 }
 
 /// A message whose publisher wants to know whether nobody hears it.

@@ -10,7 +10,7 @@ use wire::topic::TopicName;
 
 use super::connection::{Connection, Established, Request, State};
 use super::error::PeerError;
-use super::properties::write_properties;
+use super::properties::properties_of;
 use super::subscriptions::{Added, Subscriptions, topic_filter};
 use crate::broker::{Input, RetainAs, RetainHandling, SubscribeFilter, Token};
 
@@ -101,12 +101,7 @@ impl Connection {
                 None => Ok(()),
             };
         }
-        established.properties.clear();
-        write_properties(
-            reply.flatten(),
-            publish.headers,
-            &mut established.properties,
-        );
+        let properties = properties_of(reply.flatten(), publish.headers);
         let record = Record::new(&RecordParts {
             qos: 0,
             retain: false,
@@ -115,7 +110,7 @@ impl Connection {
             expiry_seconds: None,
             publisher: established.publisher,
             topic: topic.as_str(),
-            properties: &established.properties,
+            properties: &properties,
             payload: publish.payload,
         });
         // Answers come in the order of the requests.

@@ -106,7 +106,6 @@ impl Connection {
             publisher: Record::publisher_hash(&connected.client_identifier),
             subscriptions: Subscriptions::default(),
             requests: VecDeque::new(),
-            properties: Vec::new(),
         }));
         self.confirm(options);
         self.consume_tail(now);

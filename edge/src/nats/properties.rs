@@ -6,9 +6,9 @@
 //! | header `Mqtt-Correlation-Data`, in hexadecimal | correlation data |
 //! | any other header | user property |
 //!
-//! Order and repeats are kept. What the other protocol can't say is left out: a header that is not
-//! UTF-8 or longer than 65,535 bytes, a user property whose name is not printable ASCII or whose
-//! value has line ends or blanks around it.
+//! Order and repeats are kept. What the other protocol can't say is left out: a status, a header of
+//! more than 65,535 bytes, all headers where they are none by their own rules; a user property whose
+//! name is not printable ASCII or whose value has line ends or blanks around it.
 
 use wire::mqtt::property::{Properties, Property, PropertySet, PropertyWriter, UserProperty};
 use wire::nats::{HeaderWriter, Headers};
@@ -17,27 +17,26 @@ use wire::topic::TopicName;
 /// The header of the correlation data: whoever answers a device sends it back.
 const CORRELATION_DATA: &str = "Mqtt-Correlation-Data";
 
-/// Writes the properties of a message that was published with a reply subject and headers.
-pub(super) fn write_properties(reply: Option<TopicName<'_>>, headers: &[u8], into: &mut Vec<u8>) {
-    let mut writer = PropertyWriter::new(into, PropertySet::FORWARDABLE);
+/// The properties of a message that was published with a reply subject and headers.
+pub(super) fn properties_of(reply: Option<TopicName<'_>>, headers: &[u8]) -> Vec<u8> {
+    let mut properties = Vec::new();
+    let mut writer = PropertyWriter::new(&mut properties, PropertySet::FORWARDABLE);
     // What can't be written leaves the rest as good as it was.
     let mut write = |property: Property<'_>| writer.write(&property).is_ok();
     if let Some(topic) = reply {
         write(Property::ResponseTopic(topic));
     }
-    if headers.is_empty() {
-        return;
-    }
-    let Ok(headers) = Headers::parse(headers) else {
-        return;
-    };
-    for (name, value) in headers.fields() {
-        let data = from_hexadecimal(value).filter(|_| name == CORRELATION_DATA);
+    let headers = Headers::parse(headers).ok();
+    let fields = headers.iter().flat_map(Headers::fields);
+    for (name, value) in fields {
+        let data = (name == CORRELATION_DATA).then(|| from_hexadecimal(value));
+        let data = data.flatten();
         let is_written = data.is_some_and(|data| write(Property::CorrelationData(&data)));
         if !is_written {
             write(Property::UserProperty(UserProperty { name, value }));
         }
     }
+    properties
 }
 
 /// The header block of a message; empty where there is nothing to say.
