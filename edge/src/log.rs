@@ -47,6 +47,7 @@ mod reader;
 mod recovery;
 mod reserve;
 mod retention;
+mod salvage;
 mod segment;
 mod settings;
 mod state;

@@ -148,6 +148,24 @@ impl LogError {
         }
     }
 
+    /// Whether a read failed because the medium is bad there (`EIO`), which a later one will not
+    /// change.
+    pub(super) fn is_bad_medium(error: &io::Error) -> bool {
+        error.raw_os_error() == Some(EIO)
+    }
+
+    /// Whether what was to be read is damaged or on a bad medium.
+    pub(super) fn is_unreadable(&self) -> bool {
+        self.is_damage()
+            || match self {
+                Self::File { source, .. } => Self::is_bad_medium(source),
+                Self::Database { source, .. } => {
+                    matches!(&**source, redb::Error::Io(error) if Self::is_bad_medium(error))
+                }
+                _ => false,
+            }
+    }
+
     /// Whether a file is bad, as opposed to a disk that fails or is full: asking again is no use.
     pub(super) fn is_damage(&self) -> bool {
         match self {
@@ -189,6 +207,9 @@ impl LogError {
         }
     }
 }
+
+/// The number of "input/output error" on Linux, for which the standard library has no name.
+const EIO: i32 = 5;
 
 #[cfg(test)]
 mod tests {

@@ -129,10 +129,23 @@ impl Writer {
 
     /// Writes down a gap that a reader found or the cloud made. Durable no later than the next
     /// batch that is committed, so that no cursor is ever stored that has passed a gap unseen.
-    /// Beyond 64 gaps between two commits those of a lane become one.
-    pub fn note_gap(&mut self, gap: Gap) {
+    /// Beyond 64 gaps between two commits those of a lane become one. What other gaps count
+    /// already is left out: a reader finds the same damage again after every start.
+    pub fn note_gap(&mut self, mut gap: Gap) {
+        if !gap::leave_out(&mut gap, &self.known_gaps()) {
+            return;
+        }
         self.waiting_bytes += GAP_BYTES;
         gap::add(&mut self.noted, gap, NOTED_GAPS);
+    }
+
+    /// All gaps that are written down or will be. What can't be read at the moment may be counted
+    /// twice.
+    fn known_gaps(&self) -> Vec<Gap> {
+        let stored = state::gaps(&self.state).unwrap_or_default();
+        let stored = stored.into_iter().map(|(_, gap)| gap);
+        let waiting = self.gaps.iter().chain(&self.noted).cloned();
+        stored.chain(waiting).collect()
     }
 
     /// Empties the journal and closes all files, so that the next start has nothing to repair.
@@ -190,6 +203,8 @@ impl Writer {
         }
         let mut facts = self.facts.clone();
         facts.position = self.journal.position_when_emptied();
+        facts.last = self.journal.youngest();
+        facts.salt = self.journal.ownership().salt;
         facts.first = PerLane::from_fn(|lane| self.lanes[lane].first);
         facts.next = PerLane::from_fn(|lane| self.lanes[lane].flushed);
         let gaps = [self.gaps.as_slice(), &self.noted].concat();
@@ -271,6 +286,12 @@ impl Writer {
         }
         if trims.is_empty() {
             return Ok(());
+        }
+        if trims.iter().any(|trim| trim.gap.is_some()) {
+            let known = self.known_gaps();
+            for trim in &mut trims {
+                trim.gap = trim.gap.take_if(|gap| gap::leave_out(gap, &known));
+            }
         }
         let mut facts = self.facts.clone();
         for trim in &trims {
