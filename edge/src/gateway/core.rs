@@ -55,7 +55,10 @@ pub(crate) struct Core {
     released: PerLane<Offset>,
     /// When the clock's task wakes by itself.
     alarm: Option<Instant>,
-    is_refusing: bool,
+    /// Commits are refused.
+    pub(super) is_refusing: bool,
+    /// The log can't be flushed or trimmed.
+    pub(super) is_log_failing: bool,
     quiet: Quiet,
 }
 
@@ -122,6 +125,7 @@ impl Core {
             released: PerLane::default(),
             alarm: None,
             is_refusing: false,
+            is_log_failing: false,
             quiet: Quiet::default(),
         }
     }

@@ -65,6 +65,8 @@ impl Core {
             say(&format!("{lane}.first"), self.reader.first(lane).0);
             say(&format!("{lane}.head"), self.reader.head(lane).0);
         }
+        say("log.refusing", u64::from(self.is_refusing));
+        say("log.failing", u64::from(self.is_log_failing));
         let gaps = self.reader.gaps(0).unwrap_or_default();
         say("gaps", gaps.iter().map(|(_, gap)| gap.count).sum());
         if let Some(uplink) = &self.uplink {

@@ -61,6 +61,12 @@ pub enum LogError {
         /// The segment's file.
         path: String,
     },
+    /// The folder was deleted, moved or replaced while the log was open: what is written now would
+    /// be gone with the next start. It goes on by itself when the folder is back.
+    Displaced {
+        /// The file that is not where it was.
+        path: String,
+    },
     /// A file is of another version of this program. It is left as it is, and nothing is opened.
     Format {
         /// The file.
@@ -107,6 +113,11 @@ impl fmt::Display for LogError {
             ),
             Self::Unavailable { path } => write!(f, "{path} is closed since an error"),
             Self::Removed { path } => write!(f, "retention has just removed {path}"),
+            Self::Displaced { path } => write!(
+                f,
+                "{path} is not the file that was opened: the data folder was deleted, moved or \
+                 replaced"
+            ),
             Self::Format {
                 path,
                 found,

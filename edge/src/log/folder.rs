@@ -5,12 +5,12 @@
 
 use std::fs::{self, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::LogError;
-use super::directory::{Directory, File};
+use super::directory::{Directory, File, FileId};
 
 /// A folder of the file system that this process has to itself for as long as the value lives.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ impl Folder {
     /// it can't be made, read or written.
     pub fn open(path: &Path) -> Result<Arc<dyn Directory>, LogError> {
         let shown = path.display().to_string();
-        fs::create_dir_all(path).map_err(LogError::file("make folder", &shown))?;
+        make(path).map_err(LogError::file("make folder", &shown))?;
         let lock_path = path.join(LOCK);
         let shown = lock_path.display().to_string();
         let lock = OpenOptions::new()
@@ -87,6 +87,10 @@ impl Directory for Folder {
         fs::rename(self.path.join(from), self.path.join(to))
     }
 
+    fn identify(&self, name: &str) -> io::Result<FileId> {
+        fs::metadata(self.path.join(name)).map(|found| id(&found))
+    }
+
     fn sync(&self) -> io::Result<()> {
         fs::File::open(&self.path)?.sync_all()
     }
@@ -116,8 +120,40 @@ impl File for FolderFile {
         self.0.set_len(bytes)
     }
 
+    fn identity(&self) -> io::Result<FileId> {
+        self.0.metadata().map(|found| id(&found))
+    }
+
     fn sync_data(&self) -> io::Result<()> {
         self.0.sync_data()
+    }
+}
+
+/// Makes a folder and its parents where missing, durably: what is stored in a folder whose own name
+/// a power cut takes along is lost all the same.
+fn make(path: &Path) -> io::Result<()> {
+    if path.as_os_str().is_empty() || path.is_dir() {
+        return Ok(());
+    }
+    let parent = path.parent().unwrap_or(Path::new(""));
+    make(parent)?;
+    match fs::create_dir(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists || !path.is_dir() => Err(error),
+        _ => {
+            let parent = if parent.as_os_str().is_empty() {
+                Path::new(".")
+            } else {
+                parent
+            };
+            fs::File::open(parent)?.sync_all()
+        }
+    }
+}
+
+fn id(found: &fs::Metadata) -> FileId {
+    FileId {
+        device: found.dev(),
+        number: found.ino(),
     }
 }
 

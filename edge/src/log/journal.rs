@@ -118,7 +118,8 @@ impl Journal {
     }
 
     /// Opens the journal. One whose header is damaged, or whose end is cut off, opens as well when
-    /// it is known beforehand what the header must say; [`Journal::mend`] puts that right.
+    /// it is known beforehand what the header must say; [`Journal::mend`] puts that right. The
+    /// length is then `usual_bytes`, or what is there.
     ///
     /// # Errors
     /// [`LogError::Corrupt`] when it is none, [`LogError::Format`] when it is another version's,
@@ -126,6 +127,7 @@ impl Journal {
     pub(super) fn open(
         directory: &dyn Directory,
         known: Option<Ownership>,
+        usual_bytes: u64,
     ) -> Result<Self, LogError> {
         let file = directory.open(NAME).map_err(LogError::file("open", NAME))?;
         let found_bytes = file.len().map_err(LogError::file("measure", NAME))?;
@@ -155,7 +157,10 @@ impl Journal {
         let is_sound = is_whole && page[..] == header(stated, written.epoch, written.salt)[..];
         let (file_bytes, ownership) = match (is_sound, known) {
             (true, _) => (stated, written),
-            (false, Some(known)) => (found_bytes - found_bytes % PAGE_BYTES, known),
+            (false, Some(known)) => {
+                let found = found_bytes - found_bytes % PAGE_BYTES;
+                (found.max(usual_bytes), known)
+            }
             (false, None) => return Err(LogError::corrupt(NAME, "it has no header of format 2")),
         };
         let Ownership { epoch, salt } = ownership;
@@ -272,6 +277,15 @@ impl Journal {
 
     pub(super) const fn free_bytes(&self) -> u64 {
         self.capacity() - self.used_bytes
+    }
+
+    /// Whether the file is still the one of its name.
+    pub(super) fn is_in_place(&self, directory: &dyn Directory) -> bool {
+        match (directory.identify(NAME), self.file.identity()) {
+            (Ok(found), Ok(open)) => found == open,
+            (Err(error), _) => error.kind() != io::ErrorKind::NotFound,
+            (_, Err(_)) => true,
+        }
     }
 
     /// Whose journal it is.
@@ -411,7 +425,7 @@ mod tests {
         assert!(journal.has_room_for(2 * PAGE_BYTES));
         assert!(!journal.has_room_for(3 * PAGE_BYTES));
 
-        let mut again = Journal::open(folder.directory().as_ref(), None).unwrap();
+        let mut again = Journal::open(folder.directory().as_ref(), None, 0).unwrap();
         let frames = again.replay(position).unwrap().frames;
         assert_eq!(sequences(&frames), [4, 5]);
         assert_eq!(again.head, journal.head);
@@ -452,7 +466,7 @@ mod tests {
         );
         journal.emptied();
         write(&mut journal, 10);
-        let mut again = Journal::open(folder.directory().as_ref(), None).unwrap();
+        let mut again = Journal::open(folder.directory().as_ref(), None, 0).unwrap();
         assert_eq!(sequences(&again.replay(position).unwrap().frames), [2]);
     }
 
@@ -514,7 +528,7 @@ mod tests {
         journal
             .write(&large, WallTime(0), PerLane::default())
             .unwrap();
-        let mut again = Journal::open(folder.directory().as_ref(), None).unwrap();
+        let mut again = Journal::open(folder.directory().as_ref(), None, 0).unwrap();
         let position = Position {
             sequence: 1,
             at: 2 * PAGE_BYTES,
@@ -527,7 +541,7 @@ mod tests {
         let folder = SimulatedFolder::new();
         journal(&folder, 8);
         folder.flip(NAME, 9);
-        let opened = Journal::open(folder.directory().as_ref(), None);
+        let opened = Journal::open(folder.directory().as_ref(), None, 0);
         assert!(matches!(opened, Err(LogError::Corrupt { .. })));
     }
 }

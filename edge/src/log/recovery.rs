@@ -156,7 +156,7 @@ impl Recovery {
         if !self.has(journal::NAME) {
             return Ok(None);
         }
-        match Journal::open(self.directory.as_ref(), known) {
+        match Journal::open(self.directory.as_ref(), known, self.settings.journal_bytes) {
             Ok(journal) if known.is_none_or(|known| known == journal.ownership()) => {
                 Ok(Some(journal))
             }

@@ -21,7 +21,7 @@ use sync::{Change, Lane, Offset, PerLane, WallTime};
 
 use super::database::SharedDatabase;
 use super::directory::Directory;
-use super::journal::Journal;
+use super::journal::{self, Journal};
 use super::lane::LaneFiles;
 use super::retention::{self, AgeClock, Trim};
 use super::state::{self, Facts, Puts};
@@ -83,6 +83,7 @@ impl Writer {
                 allowed: self.journal.capacity(),
             });
         }
+        self.check_place()?;
         self.commit_noted(wall)?;
         self.make_room(bytes, wall)?;
         self.journal.write(batch, wall, first)?;
@@ -106,17 +107,31 @@ impl Writer {
                 || self.journal.is_failed()
                 || self.failed_at.is_some()
                 || self.shows_gaps_late(wall);
-            let flushed = if is_due {
-                self.flush_with_reserve()
-            } else {
-                Ok(())
-            };
-            // Also after a failure: what goes now may be the space that was missing.
-            let trimmed = self.trim().and_then(|()| self.remove_doomed());
-            let done = flushed.and(trimmed);
+            let done = self.check_place().and_then(|()| self.tidy(is_due));
             self.note_outcome(done, wall);
         }
         std::mem::take(&mut self.events)
+    }
+
+    fn tidy(&mut self, is_flush_due: bool) -> Result<(), LogError> {
+        let flushed = if is_flush_due {
+            self.flush_with_reserve()
+        } else {
+            Ok(())
+        };
+        // Also after a failure: what goes now may be the space that was missing.
+        let trimmed = self.trim().and_then(|()| self.remove_doomed());
+        flushed.and(trimmed)
+    }
+
+    /// Whether the journal is where the next start will look for it.
+    fn check_place(&self) -> Result<(), LogError> {
+        if self.journal.is_in_place(self.directory.as_ref()) {
+            return Ok(());
+        }
+        Err(LogError::Displaced {
+            path: format!("{}/{}", self.directory.path(), journal::NAME),
+        })
     }
 
     /// Sets the lowest offset of each lane that any reader still wants. Segments wholly below are
@@ -154,6 +169,7 @@ impl Writer {
     /// # Errors
     /// When the journal could not be emptied; it then keeps what it holds for the next start.
     pub fn close(mut self) -> Result<(), LogError> {
+        self.check_place()?;
         self.has_started();
         if self.waiting_bytes > 0 || self.journal.used_bytes() > 0 {
             self.flush_with_reserve()?;

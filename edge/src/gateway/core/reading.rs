@@ -32,13 +32,20 @@ impl Core {
                 }
             }
             Event::Failed { error } => {
-                if let Some(times) = self.quiet.may_say(now.instant, "log") {
+                self.is_log_failing = true;
+                let is_gone = matches!(error, LogError::Displaced { .. });
+                if is_gone && let Some(times) = self.quiet.may_say(now.instant, "displaced") {
+                    error!("nothing can be stored: {error}{times}");
+                } else if !is_gone && let Some(times) = self.quiet.may_say(now.instant, "log") {
                     error!(
                         "the log can't be written, the journal still holds everything: {error}{times}"
                     );
                 }
             }
-            Event::Recovered => info!("the log can be written again"),
+            Event::Recovered => {
+                self.is_log_failing = false;
+                info!("the log can be written again");
+            }
             event => debug!("log: {event:?}"),
         }
         self.pump(now);

@@ -36,7 +36,8 @@ pub(in super::super) enum Torn {
         first: PerLane<Offset>,
         next: PerLane<Offset>,
     },
-    /// Not even its header is whole, which no cut does: sectors are written whole.
+    /// Not even its header is whole, which no cut does: sectors are written whole. Or the place
+    /// where it would be can't be read.
     Unreadable,
 }
 
@@ -72,7 +73,10 @@ impl Journal {
         }
         let expected = self.head.sequence - position.sequence;
         replayed.lost_frames = expected - replayed.frames.len() as u64;
-        replayed.torn = self.torn();
+        // One whose claim is damaged is found by those around it.
+        let found = replayed.frames.last().map(|frame| frame.identity.sequence);
+        self.youngest = self.youngest.max(found);
+        replayed.torn = self.torn()?;
         Ok(replayed)
     }
 
@@ -91,7 +95,7 @@ impl Journal {
         }
         self.used_bytes = self.capacity();
         leave_out_refused(&mut frames);
-        let torn = self.torn();
+        let torn = self.torn()?;
         Ok(Replayed {
             frames,
             lost_frames: 0,
@@ -128,16 +132,23 @@ impl Journal {
         Ok(None)
     }
 
-    fn torn(&self) -> Option<Torn> {
+    fn torn(&self) -> Result<Option<Torn>, LogError> {
         let identity = self.identity(self.head.sequence);
-        [self.head.at, PAGE_BYTES].into_iter().find_map(|at| {
-            let page = self.read(at, PAGE_BYTES).ok()??;
-            match frame::peek(&page, identity) {
-                Some(Header { first, next, .. }) => Some(Torn::Offsets { first, next }),
-                None if frame::resembles(&page, identity) => Some(Torn::Unreadable),
-                None => None,
+        for at in [self.head.at, PAGE_BYTES] {
+            if at + PAGE_BYTES > self.file_bytes {
+                continue;
             }
-        })
+            let Some(page) = self.read(at, PAGE_BYTES)? else {
+                return Ok(Some(Torn::Unreadable));
+            };
+            if let Some(Header { first, next, .. }) = frame::peek(&page, identity) {
+                return Ok(Some(Torn::Offsets { first, next }));
+            }
+            if frame::resembles(&page, identity) {
+                return Ok(Some(Torn::Unreadable));
+            }
+        }
+        Ok(None)
     }
 
     /// Looks at every page of the file for a header of this journal. Gives sequence and place,

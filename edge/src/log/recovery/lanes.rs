@@ -90,13 +90,13 @@ impl Recovery {
         let ends = match self.look(&name) {
             Ok(ends) => ends,
             Err(error) if error.is_unreadable() => {
-                return self.keep_damaged(files, first, known, gaps);
+                return self.keep_damaged(files, (first, None), known, gaps);
             }
             Err(error) => return Err(error),
         };
         let reached = ends.map_or(first, |(_, last)| last.next());
         if reached < known.next && first < known.next {
-            return self.keep_damaged(files, first, known, gaps);
+            return self.keep_damaged(files, (first, Some(reached)), known, gaps);
         }
         if ends.is_some() && reached <= known.first {
             self.remove(&name)?;
@@ -104,7 +104,9 @@ impl Recovery {
         }
         let database = match self.open_database(&name) {
             Ok(database) => database,
-            Err(error) if error.is_damage() => return self.keep_damaged(files, first, known, gaps),
+            Err(error) if error.is_damage() => {
+                return self.keep_damaged(files, (first, None), known, gaps);
+            }
             Err(error) => return Err(error),
         };
         let times = ends.map(|(oldest, last)| (oldest.oldest, last.youngest));
@@ -126,11 +128,11 @@ impl Recovery {
     }
 
     /// Keeps what is whole of a damaged segment where it is; nothing is written to it any more. A
-    /// file without a block that is whole is set aside.
+    /// file without a block that is whole is set aside. `reached` is where redb sees its end.
     fn keep_damaged(
         &mut self,
         files: &mut LaneFiles,
-        first: Offset,
+        (first, reached): (Offset, Option<Offset>),
         known: Known,
         gaps: &mut Vec<Gap>,
     ) -> Result<Offset, LogError> {
@@ -143,6 +145,12 @@ impl Recovery {
             self.set_aside(&name)?;
             return Ok(first);
         };
+        let is_whole = reached == Some(end) && found.holes(first, end).is_empty();
+        if is_whole {
+            // It is the one after it that is missing.
+            files.sealed.push_back(self.sealed(lane, first, end)?);
+            return Ok(end);
+        }
         let next = end.max(known.next);
         let holes = found.holes(first.max(known.first), next);
         let lost = holes
