@@ -60,7 +60,7 @@ impl Recovery {
         };
         for (at, first) in firsts.iter().enumerate() {
             let next = firsts.get(at + 1).copied().or(last).unwrap_or(reached);
-            files.sealed.insert(at, self.sealed(lane, *first, next)?);
+            files.sealed.insert(at, self.sealed(files, *first, next)?);
         }
         self.remove_trimmed(files, known.first)?;
         files.flushed = reached.max(known.next);
@@ -148,7 +148,7 @@ impl Recovery {
         let is_whole = reached == Some(end) && found.holes(first, end).is_empty();
         if is_whole {
             // It is the one after it that is missing.
-            files.sealed.push_back(self.sealed(lane, first, end)?);
+            files.sealed.push_back(self.sealed(files, first, end)?);
             return Ok(end);
         }
         let next = end.max(known.next);
@@ -157,21 +157,24 @@ impl Recovery {
             .iter()
             .filter_map(|hole| missing(lane, hole.start, hole.end, Reason::Damage));
         gaps.extend(lost);
-        files.sealed.push_back(self.sealed(lane, first, next)?);
+        files.sealed.push_back(self.sealed(files, first, next)?);
         self.report.damaged_segments.push(name);
         Ok(next)
     }
 
-    fn sealed(&self, lane: Lane, first: Offset, next: Offset) -> Result<Sealed, LogError> {
-        let name = segment::name(lane, first);
+    fn sealed(&self, files: &LaneFiles, first: Offset, next: Offset) -> Result<Sealed, LogError> {
+        let name = segment::name(files.lane, first);
         let file = self
             .directory
             .open(&name)
             .map_err(LogError::file("open", &name))?;
+        // redb's files have room to grow: a start must not count it, or it would drop records that
+        // were within the limit before.
+        let bytes = file.len().map_err(LogError::file("measure", &name))?;
         Ok(Sealed {
             first,
             next,
-            bytes: file.len().map_err(LogError::file("measure", &name))?,
+            bytes: bytes.min(files.segment_bytes),
             times: None,
             is_silent: false,
         })
