@@ -17,4 +17,5 @@ pub mod log;
 pub mod logging;
 pub mod mqtt;
 mod serve;
+pub mod tools;
 mod uplink;

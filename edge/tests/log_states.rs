@@ -138,6 +138,22 @@ const STATES: &[State] = &[
         ..HARMLESS
     },
     State {
+        // The frame had a header, and the ones behind it were cut off without a word.
+        name: "the journal is cut within a frame that is not the last",
+        make: |folder| {
+            let frames = frames(folder);
+            resize(folder, "journal", frames[frames.len() - 2] + 4096);
+        },
+        missing: 20..=20,
+        lost_sessions: 2,
+        reason: Some(Reason::Damage),
+        flags: Flags {
+            is_journal_mended: true,
+            ..FINE
+        },
+        ..HARMLESS
+    },
+    State {
         name: "the journal is cut in its first page",
         make: |folder| resize(folder, "journal", 100),
         set_aside: &["journal.damaged-1"],

@@ -16,9 +16,7 @@ use crate::broker::{self, Broker, Stored};
 use crate::config::Cloud;
 use crate::limits::{DOWNLINK_WINDOW, Limits, UNCONFIRMED};
 use crate::link::tcp;
-use crate::log::{
-    self, Folder, Gap, LaneLimits, LogError, Opened, Overflow, Reader, Reason, Report,
-};
+use crate::log::{self, Folder, LaneLimits, LogError, Opened, Overflow, Reader, Report};
 use crate::mqtt;
 use crate::uplink::{CURSOR_KEY, Uplink};
 
@@ -115,54 +113,8 @@ fn say(report: &Report, epoch: Epoch, folder: &str) {
             epoch.0, report.replayed_frames
         );
     }
-    for file in &report.damaged_files {
-        warn!("a file was damaged and set aside as {file}");
-    }
-    for file in &report.damaged_segments {
-        warn!("{file} is damaged: what is whole of it is served, nothing is written to it");
-    }
-    if report.is_journal_mended {
-        warn!("the journal's header or length was damaged and is mended: nothing is lost by that");
-    }
-    if report.is_state_lost {
-        warn!(
-            "sessions, cursors and retained messages were damaged and begin empty, in epoch {}",
-            epoch.0
-        );
-    }
-    if report.lost_rows > 0 {
-        warn!(
-            "{} sessions, subscriptions, cursors or retained messages were damaged and are lost",
-            report.lost_rows
-        );
-    }
-    if report.is_journal_lost {
-        warn!("the journal was damaged: what was acknowledged last may be missing");
-    }
-    if report.lost_frames > 0 {
-        warn!(
-            "{} groups of the journal are damaged; changes of sessions in them are lost",
-            report.lost_frames
-        );
-    }
-    for gap in &report.gaps {
-        say_gap(gap);
-    }
-}
-
-fn say_gap(gap: &Gap) {
-    let Gap {
-        lane, first, last, ..
-    } = gap;
-    match (gap.reason, gap.count) {
-        (_, 0) => warn!("lane {lane}: what was stored behind {first}, if anything, is lost"),
-        (Reason::Torn, count) => warn!(
-            "lane {lane}: {count} records, {first} to {last}, are not whole: the power went while \
-             they were written, or they were damaged since"
-        ),
-        (reason, count) => {
-            warn!("lane {lane}: {count} records, {first} to {last}, are lost: {reason:?}");
-        }
+    for finding in report.findings() {
+        warn!("{finding}");
     }
 }
 

@@ -6,6 +6,7 @@ use cloud_bridge::{Command, Event};
 use sync::{ConnectionId, Lane, Now};
 
 use super::core::Core;
+use super::disk;
 use crate::admin::Request;
 
 impl Core {
@@ -23,7 +24,14 @@ impl Core {
                 self.pump(now);
                 format!("{lane}: {count} records are sent again\n")
             }
-            None => "unknown request, allowed are: status, replay LANE OFFSET\n".to_owned(),
+            Some(Request::Snapshot) => {
+                self.notes.push_back(disk::Request::Snapshot);
+                self.wakes.commit.raise();
+                "a snapshot is made\n".to_owned()
+            }
+            None => {
+                "unknown request, allowed are: status, replay LANE OFFSET, snapshot\n".to_owned()
+            }
         }
     }
 

@@ -49,6 +49,20 @@ pub trait Directory: Debug + Send + Sync {
     /// system says.
     fn identify(&self, name: &str) -> io::Result<FileId>;
 
+    /// Begins a folder `snapshot.new` inside this one, in place of an older one, with the named
+    /// files in it: linked where the file system can, copied where not. They must not be written
+    /// any more. Gives it for more files.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn snapshot(&self, names: &[String]) -> io::Result<Arc<dyn Directory>>;
+
+    /// Makes the folder that [`Directory::snapshot`] began durable, under the name `snapshot`.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn finish_snapshot(&self) -> io::Result<()>;
+
     /// Makes creations, renamings and removals durable.
     ///
     /// # Errors

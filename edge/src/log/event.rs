@@ -52,6 +52,11 @@ pub enum Event {
         /// What was dropped although wanted; `None` when everything was released.
         gap: Option<Gap>,
     },
+    /// [`Writer::snapshot`](super::Writer::snapshot) has made a copy, or not.
+    Snapshot {
+        /// What went wrong, if anything; the log itself is as before.
+        result: Result<(), LogError>,
+    },
     /// Flushing or retention failed. Nothing acknowledged is lost: the journal still holds it, and
     /// the writer tries again with a later [`Writer::maintain`](super::Writer::maintain).
     Failed {

@@ -14,6 +14,8 @@
 //! | `from`, `to` | milliseconds: no record of it is older or younger; both 0 when unknown |
 //! | `reason` | `limit`, `age`, `damage`, `torn`, `rejected`, `toolarge` or `several` |
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use sync::{Change, Lane, Offset, Table, WallTime};
 
@@ -123,6 +125,45 @@ impl Gap {
                 Reason::Several
             },
         }
+    }
+}
+
+impl fmt::Display for Gap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            lane, first, last, ..
+        } = self;
+        match (self.reason, self.count) {
+            (_, 0) => write!(
+                f,
+                "lane {lane}: what was stored from {first} on, if anything, is lost"
+            ),
+            (Reason::Torn, count) => write!(
+                f,
+                "lane {lane}: {count} records, {first} to {last}, are not whole: the power went \
+                 while they were written, or they were damaged since"
+            ),
+            (reason, count) => {
+                write!(
+                    f,
+                    "lane {lane}: {count} records, {first} to {last}, are gone: {reason}"
+                )
+            }
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Limit => "limit",
+            Self::Age => "age",
+            Self::Damage => "damage",
+            Self::Torn => "torn",
+            Self::Rejected => "rejected",
+            Self::TooLarge => "toolarge",
+            Self::Several => "several",
+        })
     }
 }
 

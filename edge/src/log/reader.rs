@@ -163,7 +163,10 @@ impl Reader {
                 self.lanes[*lane].segments.insert(*first, sealed);
             }
             Event::Trimmed { lane, first, .. } => self.trim(*lane, *first),
-            Event::SegmentRemoved { .. } | Event::Failed { .. } | Event::Recovered => {}
+            Event::SegmentRemoved { .. }
+            | Event::Snapshot { .. }
+            | Event::Failed { .. }
+            | Event::Recovered => {}
         }
     }
 
@@ -225,6 +228,16 @@ impl Reader {
     pub fn head(&self, lane: Lane) -> Offset {
         let view = &self.lanes[lane];
         Offset(view.flushed.0 + view.tail.len() as u64)
+    }
+
+    /// Lists the segments of a lane, oldest first: the first offset of each and the one after its
+    /// last.
+    pub fn segments(&self, lane: Lane) -> impl Iterator<Item = (Offset, Offset)> {
+        let view = &self.lanes[lane];
+        view.segments.iter().map(|(first, segment)| match segment {
+            Segment::Active(_) => (*first, view.flushed),
+            Segment::Sealed { next } => (*first, *next),
+        })
     }
 
     /// Reads a whole state table in the order of its keys. For the start: right after

@@ -27,6 +27,7 @@
 
 mod found;
 mod lanes;
+mod report;
 mod state;
 
 use std::sync::Arc;
@@ -34,6 +35,7 @@ use std::sync::Arc;
 use sync::{Epoch, PerLane, WallTime};
 
 use self::found::Found;
+pub use self::report::Report;
 use self::state::StateFound;
 use super::database::SharedDatabase;
 use super::directory::Directory;
@@ -54,35 +56,6 @@ pub struct Opened {
     pub epoch: Epoch,
     /// What was found.
     pub report: Report,
-}
-
-/// What was found at opening; everything but the counts is worth a warning.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
-    /// Whether the folder held no log before.
-    pub is_new: bool,
-    /// Frames of the journal that were not yet in redb: more than zero after a power cut.
-    pub replayed_frames: u64,
-    /// Files that were damaged or foreign, under their new names.
-    pub damaged_files: Vec<String>,
-    /// Segments that stay although they are damaged: they are read block by block.
-    pub damaged_segments: Vec<String>,
-    /// Whether the journal's header or length was damaged. Nothing is lost by that.
-    pub is_journal_mended: bool,
-    /// Whether the state is lost: sessions, cursors, retained messages and earlier gaps begin
-    /// empty, in a new epoch. Records are not lost with it.
-    pub is_state_lost: bool,
-    /// Rows of the state that are lost: sessions, subscriptions, cursors, retained messages. An
-    /// estimate where a table can't be counted any more.
-    pub lost_rows: u64,
-    /// Whether the journal is lost: what was acknowledged last may be missing. How many records
-    /// nobody can tell; a gap without a count says where.
-    pub is_journal_lost: bool,
-    /// Frames of the journal that are damaged: their records are gaps, and changes of sessions
-    /// and cursors in them are lost.
-    pub lost_frames: u64,
-    /// Ranges found missing by this start although they were not released.
-    pub gaps: Vec<Gap>,
 }
 
 /// Opens the log of a folder, or begins one, and brings everything acknowledged back.
@@ -129,7 +102,7 @@ impl Recovery {
                 .map_err(LogError::file("remove", &name))?;
         }
         let is_suspicious = names.iter().any(|name| name == STARTING);
-        let journal_bytes = settings.journal_bytes.max(FEWEST_PAGES * PAGE_BYTES);
+        let journal_bytes = settings.journal_bytes.max(SMALLEST_JOURNAL_BYTES);
         let settings = Settings {
             journal_bytes: journal_bytes - journal_bytes % PAGE_BYTES,
             cache_bytes: settings.cache_bytes.max(SMALLEST_CACHE_BYTES),
@@ -420,6 +393,12 @@ impl Recovery {
     }
 }
 
+/// Whether a file of this name holds a part of a log.
+#[must_use]
+pub fn is_of_a_log(name: &str) -> bool {
+    [journal::NAME, tables::NAME, state::SALVAGED].contains(&name) || segment::parse(name).is_some()
+}
+
 /// Whether a file was being made when the power went. Others' files are none of our business.
 fn is_half_made(name: &str) -> bool {
     name.strip_suffix(".new").is_some_and(|name| {
@@ -444,7 +423,7 @@ pub(super) fn unmark(directory: &dyn Directory) -> bool {
 /// Stands in the folder while it is opened.
 const STARTING: &str = "starting";
 /// A journal has room for a few batches at least.
-const FEWEST_PAGES: u64 = 16;
+pub(super) const SMALLEST_JOURNAL_BYTES: u64 = 16 * PAGE_BYTES;
 /// What an append takes of a frame at least.
 const LEAST_APPEND_BYTES: u64 = 39;
 /// Less makes redb write every page several times.

@@ -189,6 +189,14 @@ impl Directory for SimulatedFolder {
         Ok(FileId { device: 0, number })
     }
 
+    fn snapshot(&self, _: &[String]) -> io::Result<Arc<dyn Directory>> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
+    fn finish_snapshot(&self) -> io::Result<()> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
     fn sync(&self) -> io::Result<()> {
         let mut disk = self.disk();
         disk.change()?;

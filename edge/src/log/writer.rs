@@ -125,7 +125,7 @@ impl Writer {
     }
 
     /// Whether the journal is where the next start will look for it.
-    fn check_place(&self) -> Result<(), LogError> {
+    pub(super) fn check_place(&self) -> Result<(), LogError> {
         if self.journal.is_in_place(self.directory.as_ref()) {
             return Ok(());
         }
@@ -145,13 +145,15 @@ impl Writer {
     /// Writes down a gap that a reader found or the cloud made. Durable no later than the next
     /// batch that is committed, so that no cursor is ever stored that has passed a gap unseen.
     /// Beyond 64 gaps between two commits those of a lane become one. What other gaps count
-    /// already is left out: a reader finds the same damage again after every start.
-    pub fn note_gap(&mut self, mut gap: Gap) {
+    /// already is left out: a reader finds the same damage again after every start. Says whether
+    /// anything of it is news.
+    pub fn note_gap(&mut self, mut gap: Gap) -> bool {
         if !gap::leave_out(&mut gap, &self.known_gaps()) {
-            return;
+            return false;
         }
         self.waiting_bytes += GAP_BYTES;
         gap::add(&mut self.noted, gap, NOTED_GAPS);
+        true
     }
 
     /// All gaps that are written down or will be. What can't be read at the moment may be counted

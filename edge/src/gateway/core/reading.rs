@@ -46,6 +46,10 @@ impl Core {
                 self.is_log_failing = false;
                 info!("the log can be written again");
             }
+            Event::Snapshot { result: Ok(()) } => info!("a snapshot for a backup is there"),
+            Event::Snapshot { result: Err(error) } => {
+                error!("there is no snapshot for a backup: {error}");
+            }
             event => debug!("log: {event:?}"),
         }
         self.pump(now);

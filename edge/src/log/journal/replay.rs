@@ -141,8 +141,15 @@ impl Journal {
             let Some(page) = self.read(at, PAGE_BYTES)? else {
                 return Ok(Some(Torn::Unreadable));
             };
-            if let Some(Header { first, next, .. }) = frame::peek(&page, identity) {
-                return Ok(Some(Torn::Offsets { first, next }));
+            if let Some(header) = frame::peek(&page, identity) {
+                let Header { first, next, .. } = header;
+                // Where the file is cut off, others may have followed.
+                let is_there = self.read(at, header.padded_bytes)?.is_some();
+                return Ok(Some(if is_there {
+                    Torn::Offsets { first, next }
+                } else {
+                    Torn::Unreadable
+                }));
             }
             if frame::resembles(&page, identity) {
                 return Ok(Some(Torn::Unreadable));
