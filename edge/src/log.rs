@@ -28,7 +28,7 @@
 //! | `reserve` | 1 MiB that is given back to get out of a full disk |
 //! | `starting` | the next start checks every file: this one is under way, or found damage |
 //! | `snapshot/` | a consistent copy of the log for a backup, by links |
-//! | `*.new` | a file being made; removed at the next start |
+//! | `*.new`, `*.redb.salvaged` | a file being made; removed at the next start |
 //! | `*.damaged-N` | a file that was damaged or foreign; never looked at again |
 
 pub mod directory;
@@ -47,6 +47,7 @@ mod gap;
 mod journal;
 mod lane;
 mod reader;
+mod rebuild;
 mod recovery;
 mod reserve;
 mod retention;
@@ -63,6 +64,7 @@ pub use event::Event;
 pub use folder::Folder;
 pub use gap::{Gap, Reason};
 pub use reader::{Budget, Chunk, Reader};
+pub use rebuild::rebuild_segment;
 pub use recovery::{Opened, Report, is_of_a_log, open};
 pub use segment::SharedSegment;
 pub use settings::{LaneLimits, Overflow, Settings};

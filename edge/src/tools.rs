@@ -79,17 +79,28 @@ pub enum ToolError {
 /// # Errors
 /// When the folder can't be read, or to be repaired not be written, or a gateway runs on it.
 pub fn fsck(data: &Path, effect: Effect, out: &mut dyn Write) -> Result<Outcome, ToolError> {
+    let mut is_rebuilt = false;
     let mut log = match effect {
         Effect::Nothing => open(data)?,
         Effect::Repair => {
             // A folder without a log would become one.
-            look(data)?;
+            let damaged = open(data)?.report.damaged_segments;
             let folder = Folder::open(data)?;
+            for segment in damaged {
+                let aside = log::rebuild_segment(&folder, &segment)?;
+                say(
+                    out,
+                    &[format!(
+                        "{segment} is made anew, the damaged one is {aside}"
+                    )],
+                )?;
+                is_rebuilt = true;
+            }
             log::open(folder.clone(), settings(folder.as_ref()), wall_time())?
         }
     };
     let mut findings = log.report.findings();
-    let mut outcome = if log.report.is_clean() {
+    let mut outcome = if log.report.is_clean() && !is_rebuilt {
         Outcome::Fine
     } else {
         Outcome::Damaged

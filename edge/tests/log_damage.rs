@@ -34,7 +34,9 @@ fn whatever_is_damaged_the_log_opens_and_accounts_for_everything() {
         let mut dice = Dice(seed);
         let folder = base.copy();
         let done = damage(&folder, &mut dice);
-        if let Err(wrong) = base.check(&folder, &mut seen) {
+        let check = std::panic::AssertUnwindSafe(|| base.check(&folder, &mut seen));
+        let checked = std::panic::catch_unwind(check);
+        if let Err(wrong) = checked.unwrap_or_else(|_| Err("it panicked".to_owned())) {
             panic!("seed {seed}, {done:?}: {wrong}");
         }
     }

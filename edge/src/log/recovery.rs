@@ -401,10 +401,17 @@ pub fn is_of_a_log(name: &str) -> bool {
 
 /// Whether a file was being made when the power went. Others' files are none of our business.
 fn is_half_made(name: &str) -> bool {
-    name.strip_suffix(".new").is_some_and(|name| {
-        [journal::NAME, tables::NAME, state::SALVAGED, reserve::NAME].contains(&name)
-            || segment::parse(name).is_some()
-    })
+    let is_segment = |name: &str| {
+        let plain = name.strip_suffix(".salvaged").unwrap_or(name);
+        segment::parse(plain).is_some()
+    };
+    name.strip_suffix(".new").map_or_else(
+        || segment::parse(name).is_none() && is_segment(name),
+        |name| {
+            [journal::NAME, tables::NAME, state::SALVAGED, reserve::NAME].contains(&name)
+                || is_segment(name)
+        },
+    )
 }
 
 /// Has the next start check every file before it trusts it. What can't be written can't be helped.

@@ -33,6 +33,14 @@ struct Place {
     header: Header,
 }
 
+impl Place {
+    fn read(&self, file: &dyn File) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; self.bytes as usize];
+        file.read_at(self.at, &mut bytes).ok()?;
+        Some(bytes)
+    }
+}
+
 impl Salvage {
     /// Searches a file for blocks with offsets in `range`.
     ///
@@ -69,9 +77,13 @@ impl Salvage {
         if offset >= place.header.next() {
             return None;
         }
-        let mut bytes = vec![0; place.bytes as usize];
-        file.read_at(place.at, &mut bytes).ok()?;
-        Block::read(Bytes::from(bytes), *first).ok()
+        Block::read(Bytes::from(place.read(file)?), *first).ok()
+    }
+
+    /// Reads the block that begins with `first` as it is stored.
+    pub(super) fn bytes(&self, file: &dyn File, first: Offset) -> Option<Vec<u8>> {
+        let bytes = self.blocks.get(&first)?.read(file)?;
+        Header::read(&bytes, first).is_ok().then_some(bytes)
     }
 
     /// The first offset after `offset` that a block begins with.

@@ -42,7 +42,16 @@ pub(super) fn create(
     first: Offset,
     cache_bytes: usize,
 ) -> Result<SharedDatabase, LogError> {
-    SharedDatabase::create(directory, &name(lane, first), cache_bytes, |transaction| {
+    create_as(directory, &name(lane, first), cache_bytes)
+}
+
+/// Makes an empty segment of any name.
+pub(super) fn create_as(
+    directory: &Arc<dyn Directory>,
+    name: &str,
+    cache_bytes: usize,
+) -> Result<SharedDatabase, LogError> {
+    SharedDatabase::create(directory, name, cache_bytes, |transaction| {
         transaction.open_table(BLOCKS)?;
         Ok(())
     })

@@ -149,7 +149,7 @@ mod tests {
         assert_eq!(header[..8], *b"journal\0");
         assert_eq!(header[100..108], *b"0000600\0");
         assert_eq!(header[124..136], *b"00040000000\0");
-        assert_eq!(header[148..156], *b"007416\0 ");
+        assert_eq!(header[148..156], *b"007324\0 ");
         assert_eq!(header[156..157], *b"0");
         assert_eq!(header[257..265], *b"ustar\x0000");
     }

@@ -11,4 +11,5 @@ mod memory;
 mod scripted;
 mod support;
 mod tls;
+mod tools;
 mod uplink;
