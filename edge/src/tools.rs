@@ -156,7 +156,7 @@ fn open(data: &Path) -> Result<Opened, ToolError> {
     let below = look(data)?;
     let settings = settings(below.as_ref());
     let path = below.path();
-    let overlay = Overlay::new(below).map_err(|source| ToolError::File { path, source })?;
+    let overlay = Overlay::over(below).map_err(|source| ToolError::File { path, source })?;
     Ok(log::open(overlay, settings, wall_time())?)
 }
 

@@ -9,7 +9,7 @@
 //!
 //! Thirty by default. The long run:
 //! `DAMAGES=10000 cargo test --release -p robustmq-edge --test log_damage`, with another seed in
-//! `DAMAGE_SEED`.
+//! `DAMAGE_SEED`, and the first to be done in `DAMAGE_FROM`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,7 +28,8 @@ fn whatever_is_damaged_the_log_opens_and_accounts_for_everything() {
     println!("seed {seed}, {damages} damaged folders");
     let bases: Vec<Base> = (0..4).map(Base::new).collect();
     let mut seen = Seen::default();
-    for number in 0..damages {
+    let from = variable("DAMAGE_FROM").unwrap_or(0);
+    for number in from..damages {
         let seed = seed * 1_000_003 + number;
         let base = &bases[number as usize % bases.len()];
         let mut dice = Dice(seed);
@@ -86,12 +87,15 @@ impl Seen {
     }
 }
 
+/// What a key had, one after the other.
+type Values = Vec<Option<Vec<u8>>>;
+
 /// A folder as it was left, and what it must hold.
 struct Base {
     files: Vec<(String, Vec<u8>)>,
     lanes: PerLane<Vec<Record>>,
     /// Every value that a key ever had; `None` where it had none.
-    history: BTreeMap<(Table, Vec<u8>), Vec<Option<Vec<u8>>>>,
+    history: BTreeMap<(Table, Vec<u8>), Values>,
     /// Below, nothing is wanted.
     floors: PerLane<Offset>,
 }
@@ -124,7 +128,7 @@ impl Base {
                 log.reader.apply(&event);
             }
         }
-        if seed % 2 == 0 {
+        if seed.is_multiple_of(2) {
             log.writer.close().expect("the log works");
         }
         for name in folder.names().expect("the log works") {
@@ -171,7 +175,10 @@ impl Base {
                 Change::Put { table, key, value } => ((table, key), Some(value)),
                 Change::Delete { table, key } => ((table, key), None),
             };
-            self.history.entry(place).or_insert(vec![None]).push(value);
+            self.history
+                .entry(place)
+                .or_insert_with(|| vec![None])
+                .push(value);
         }
     }
 
@@ -192,6 +199,9 @@ impl Base {
         let report = log.report.clone();
         if report.is_new {
             return Err("it is taken for new".to_owned());
+        }
+        if variable("DAMAGE_FROM").is_some() {
+            println!("{report:?}");
         }
         seen.files_set_aside += report.damaged_files.len() as u64;
         seen.segments_kept += report.damaged_segments.len() as u64;
@@ -312,8 +322,8 @@ impl Base {
         }
         for (place, values) in &self.history {
             let value = found.remove(place);
-            let is_last = values.last() == Some(&value);
-            if !is_last && !(may_be_old && values.contains(&value)) {
+            let is_right = values.last() == Some(&value) || may_be_old && values.contains(&value);
+            if !is_right {
                 return Err(format!("{place:?} has another value"));
             }
         }

@@ -5,6 +5,7 @@
 //! for pages that were written since. Nobody else may change that folder meanwhile.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -44,7 +45,7 @@ impl Overlay {
     ///
     /// # Errors
     /// When the folder or one of its files can't be read.
-    pub fn new(below: Arc<dyn Directory>) -> io::Result<Arc<dyn Directory>> {
+    pub fn over(below: Arc<dyn Directory>) -> io::Result<Arc<dyn Directory>> {
         let mut names = Names {
             files: BTreeMap::new(),
             next_number: 0,
@@ -104,7 +105,9 @@ impl Directory for Overlay {
 
     fn remove(&self, name: &str) -> io::Result<()> {
         let removed = self.names().files.remove(name);
-        removed.map(drop).ok_or(io::ErrorKind::NotFound.into())
+        removed
+            .map(drop)
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -186,12 +189,10 @@ impl File for OverlayFile {
         let mut contents = self.contents();
         let below_bytes = contents.below_bytes;
         for (number, range, of_page) in pages(at, bytes.len()) {
-            if !contents.pages.contains_key(&number) {
-                let page = self.page_below(number, below_bytes)?;
-                contents.pages.insert(number, page);
-            }
-            let page = contents.pages.get_mut(&number);
-            let page = page.expect("the page was just put there");
+            let page = match contents.pages.entry(number) {
+                Entry::Occupied(page) => page.into_mut(),
+                Entry::Vacant(place) => place.insert(self.page_below(number, below_bytes)?),
+            };
             page[of_page].copy_from_slice(&bytes[range]);
         }
         contents.bytes = contents.bytes.max(at + bytes.len() as u64);
@@ -252,7 +253,7 @@ mod tests {
         let below = folder.directory().create("f").unwrap();
         below.write_at(0, &[1; 10_000]).unwrap();
         folder.reset_counts();
-        let overlay = Overlay::new(folder.directory()).unwrap();
+        let overlay = Overlay::over(folder.directory()).unwrap();
         let file = overlay.open("f").unwrap();
         file.write_at(4090, &[2; 10]).unwrap();
         let mut read = vec![0; 10_000];

@@ -36,19 +36,23 @@ impl Found {
     }
 
     /// Brings records and gaps of a frame back into memory, but for records that segments hold
-    /// already.
+    /// already. What came before it in a lane, and is in no segment, is lost: frames say so of all
+    /// lanes, whatever they hold themselves.
     pub(super) fn replay(
         &mut self,
         frame: &Frame,
         directory: &Arc<dyn Directory>,
     ) -> Result<(), LogError> {
+        for (lane, first) in frame.first.iter() {
+            self.skip(lane, *first, Reason::Damage, directory)?;
+        }
         let mut offsets = frame.first;
         for change in &frame.batch.changes {
             match change {
                 Change::Append { lane, record } => {
                     let offset = offsets[*lane];
                     offsets[*lane] = offset.next();
-                    self.replay_record(*lane, offset, record, directory)?;
+                    self.replay_record(*lane, offset, record);
                 }
                 Change::Put { table, value, .. } if *table == Table::Gaps => {
                     self.noted.extend(Gap::decode(value));
@@ -59,23 +63,12 @@ impl Found {
         Ok(())
     }
 
-    fn replay_record(
-        &mut self,
-        lane: Lane,
-        offset: Offset,
-        record: &Record,
-        directory: &Arc<dyn Directory>,
-    ) -> Result<(), LogError> {
-        if offset > self.lanes[lane].next() {
-            // The journal goes on later than the segments end.
-            self.skip(lane, offset, Reason::Damage, directory)?;
-        }
+    fn replay_record(&mut self, lane: Lane, offset: Offset, record: &Record) {
         let files = &mut self.lanes[lane];
         if offset == files.next() {
             self.waiting_bytes += record.as_bytes().len();
             files.waiting.push_back(record.clone());
         }
-        Ok(())
     }
 
     /// Takes the changes of a frame to the tables.

@@ -15,6 +15,7 @@ use super::found::missing;
 /// What the state says of one lane; zeros when there is no state.
 #[derive(Clone, Copy, Default)]
 struct Known {
+    is_told: bool,
     first: Offset,
     next: Offset,
     active_bytes: u64,
@@ -30,6 +31,7 @@ impl Recovery {
         let mut gaps = Vec::new();
         for lane in Lane::ALL {
             let known = facts.map(|facts| Known {
+                is_told: true,
                 first: facts.first[lane],
                 next: facts.next[lane],
                 active_bytes: facts.active_bytes[lane],
@@ -95,7 +97,9 @@ impl Recovery {
             Err(error) => return Err(error),
         };
         let reached = ends.map_or(first, |(_, last)| last.next());
-        if reached < known.next && first < known.next {
+        // Nobody can say whether redb hides something: its file is searched, and closed.
+        let is_doubtful = !known.is_told && first < reached;
+        if is_doubtful || reached < known.next && first < known.next {
             return self.keep_damaged(files, (first, Some(reached)), known, gaps);
         }
         if ends.is_some() && reached <= known.first {
@@ -147,7 +151,7 @@ impl Recovery {
         };
         let is_whole = reached == Some(end) && found.holes(first, end).is_empty();
         if is_whole {
-            // It is the one after it that is missing.
+            // If anything is missing it is the one after it.
             files.sealed.push_back(self.sealed(files, first, end)?);
             return Ok(end);
         }
