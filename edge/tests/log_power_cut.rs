@@ -501,7 +501,7 @@ fn compare_state(model: &Model, reader: &Reader) -> Result<(), String> {
 
 fn settings() -> Settings {
     let mut lanes = PerLane::from_fn(|_| LaneLimits::default());
-    lanes[Lane::Normal].max_bytes = 400 << 10;
+    lanes[Lane::Normal].max_bytes = 256 << 10;
     Settings {
         journal_bytes: 512 << 10,
         flush_bytes: 32 << 10,
