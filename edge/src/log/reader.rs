@@ -165,6 +165,7 @@ impl Reader {
             Event::Trimmed { lane, first, .. } => self.trim(*lane, *first),
             Event::SegmentRemoved { .. }
             | Event::Snapshot { .. }
+            | Event::StateExchanged { .. }
             | Event::Failed { .. }
             | Event::Recovered => {}
         }

@@ -10,6 +10,7 @@ use sync::Offset;
 
 use super::directory::Directory;
 use super::salvage::Salvage;
+use super::state::exchange::name_aside;
 use super::{LogError, segment};
 
 /// Copies a segment to a name of its own and puts a new file with all whole blocks in its place.
@@ -40,11 +41,7 @@ pub fn rebuild_segment(directory: &Arc<dyn Directory>, name: &str) -> Result<Str
 
 fn copy(directory: &dyn Directory, name: &str) -> io::Result<String> {
     let names = directory.names()?;
-    let free = (1..).map(|number| format!("{name}.damaged-{number}"));
-    let aside = free
-        .into_iter()
-        .find(|aside| !names.contains(aside))
-        .expect("there are more numbers than names");
+    let aside = name_aside(name, |name| names.iter().any(|known| known == name));
     let (from, to) = (directory.open(name)?, directory.create(&aside)?);
     let bytes = from.len()?;
     let mut step = vec![0; STEP_BYTES];

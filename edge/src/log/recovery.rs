@@ -42,6 +42,7 @@ use super::directory::Directory;
 use super::frame::PAGE_BYTES;
 use super::journal::{self, Journal, Ownership, Replayed, Torn};
 use super::retention::AgeClock;
+use super::state::exchange::{SALVAGED, name_aside};
 use super::state::{self as tables, Facts, Rows};
 use super::{Event, Gap, LogError, Reader, Settings, Writer, gap, reserve, segment};
 
@@ -361,14 +362,7 @@ impl Recovery {
 
     /// Renames a damaged file so that it is out of the way and can still be looked at.
     fn set_aside(&mut self, name: &str) -> Result<(), LogError> {
-        let mut number = 1;
-        let aside = loop {
-            let aside = format!("{name}.damaged-{number}");
-            if !self.has(&aside) {
-                break aside;
-            }
-            number += 1;
-        };
+        let aside = name_aside(name, |name| self.has(name));
         self.directory
             .rename(name, &aside)
             .and_then(|()| self.directory.sync())
@@ -396,7 +390,7 @@ impl Recovery {
 /// Whether a file of this name holds a part of a log.
 #[must_use]
 pub fn is_of_a_log(name: &str) -> bool {
-    [journal::NAME, tables::NAME, state::SALVAGED].contains(&name) || segment::parse(name).is_some()
+    [journal::NAME, tables::NAME, SALVAGED].contains(&name) || segment::parse(name).is_some()
 }
 
 /// Whether a file was being made when the power went. Others' files are none of our business.
@@ -408,7 +402,7 @@ fn is_half_made(name: &str) -> bool {
     name.strip_suffix(".new").map_or_else(
         || segment::parse(name).is_none() && is_segment(name),
         |name| {
-            [journal::NAME, tables::NAME, state::SALVAGED, reserve::NAME].contains(&name)
+            [journal::NAME, tables::NAME, SALVAGED, reserve::NAME].contains(&name)
                 || is_segment(name)
         },
     )

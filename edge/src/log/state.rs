@@ -22,6 +22,7 @@
 //!
 //! The other tables belong to those who put into them; only `gaps` is the log's own.
 
+pub(super) mod exchange;
 mod rows;
 
 use std::collections::BTreeMap;

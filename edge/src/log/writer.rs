@@ -24,6 +24,7 @@ use super::directory::Directory;
 use super::journal::{self, Journal};
 use super::lane::LaneFiles;
 use super::retention::{self, AgeClock, Trim};
+use super::state::exchange::exchange;
 use super::state::{self, Facts, Puts};
 use super::{
     Batch, Committed, Event, Gap, LogError, Settings, frame, gap, recovery, reserve, segment,
@@ -226,7 +227,13 @@ impl Writer {
         facts.first = PerLane::from_fn(|lane| self.lanes[lane].first);
         facts.next = PerLane::from_fn(|lane| self.lanes[lane].flushed);
         let gaps = [self.gaps.as_slice(), &self.noted].concat();
-        self.facts = self.commit_state(facts, &self.puts, &gaps)?;
+        self.facts = match self.commit_state(facts.clone(), &self.puts, &gaps) {
+            Err(error) if error.is_damage() => {
+                self.exchange_state()?;
+                self.commit_state(facts, &self.puts, &gaps)?
+            }
+            committed => committed?,
+        };
         self.puts.clear();
         self.gaps.clear();
         self.noted.clear();
@@ -363,6 +370,14 @@ impl Writer {
         let gap_count = self.settings.gap_count;
         state::commit(&self.state, puts, gaps, gap_count, &facts)?;
         Ok(facts)
+    }
+
+    /// Goes on with a state made of the rows that are intact: the damaged one takes no changes.
+    fn exchange_state(&mut self) -> Result<(), LogError> {
+        let cache_bytes = self.settings.cache_bytes;
+        let (aside, lost_rows) = exchange(&self.directory, &self.state, cache_bytes, &self.facts)?;
+        self.events.push(Event::StateExchanged { aside, lost_rows });
+        Ok(())
     }
 
     fn has_started(&mut self) {

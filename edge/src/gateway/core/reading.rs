@@ -46,6 +46,10 @@ impl Core {
                 self.is_log_failing = false;
                 info!("the log can be written again");
             }
+            Event::StateExchanged { aside, lost_rows } => warn!(
+                "the state was damaged and is made anew, without {lost_rows} sessions, \
+                 subscriptions, cursors or retained messages; the damaged file is {aside}"
+            ),
             Event::Snapshot { result: Ok(()) } => info!("a snapshot for a backup is there"),
             Event::Snapshot { result: Err(error) } => {
                 error!("there is no snapshot for a backup: {error}");

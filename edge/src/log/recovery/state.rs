@@ -1,9 +1,7 @@
 //! The part of opening that looks at `state.redb`, and makes it anew of what is left of it.
-//!
-//! The new file is complete before the damaged one is renamed, and both renamings may be cut: see
-//! [`Recovery::finish_exchange`].
 
-use super::super::database::SharedDatabase;
+use super::super::database::{READ_CACHE_BYTES, SharedDatabase};
+use super::super::state::exchange::{self, SALVAGED};
 use super::super::state::{self, Facts, Rows};
 use super::super::{LogError, reserve};
 use super::Recovery;
@@ -23,12 +21,16 @@ impl Recovery {
         if !self.has(state::NAME) {
             return Ok(StateFound::Nothing);
         }
-        let state = match self.open_database(state::NAME) {
-            Ok(state) => state,
-            Err(error) if error.is_damage() => {
-                self.set_aside(state::NAME)?;
-                return Ok(StateFound::Nothing);
-            }
+        let (state, is_sound) = match self.open_database(state::NAME) {
+            Ok(state) => (state, true),
+            // Not good for writing, or not trusted: reading may do.
+            Err(error) if error.is_damage() => match self.open_to_read() {
+                Ok(state) => (state, false),
+                Err(_) => {
+                    self.set_aside(state::NAME)?;
+                    return Ok(StateFound::Nothing);
+                }
+            },
             Err(error) => return Err(error),
         };
         let facts = match state::facts(&state) {
@@ -36,6 +38,7 @@ impl Recovery {
             facts => facts.ok(),
         };
         if let Some(facts) = &facts
+            && is_sound
             && state::are_whole(&state)?
         {
             return Ok(StateFound::Whole(state, facts.clone()));
@@ -56,6 +59,10 @@ impl Recovery {
         }
     }
 
+    fn open_to_read(&self) -> Result<SharedDatabase, LogError> {
+        SharedDatabase::open_sealed(&self.directory, state::NAME, READ_CACHE_BYTES)
+    }
+
     /// Puts a new file with these rows in the place of a damaged one, which is set aside. On a full
     /// disk the room comes from the reserve.
     pub(super) fn exchange_state(
@@ -63,18 +70,19 @@ impl Recovery {
         facts: &Facts,
         rows: &Rows,
     ) -> Result<SharedDatabase, LogError> {
-        let made = match self.create_salvaged(facts, rows) {
+        let cache_bytes = self.settings.cache_bytes;
+        let prepared = match exchange::prepare(&self.directory, cache_bytes, facts, rows) {
             Err(error) if error.is_full() && self.has(reserve::NAME) => {
                 reserve::give_back(self.directory.as_ref())?;
                 self.names.retain(|known| known != reserve::NAME);
-                self.create_salvaged(facts, rows)
+                exchange::prepare(&self.directory, cache_bytes, facts, rows)
             }
-            made => made,
+            prepared => prepared,
         };
-        made?.close()?;
+        prepared?;
         self.report.lost_rows = rows.lost;
         self.set_aside(state::NAME)?;
-        self.take_salvaged()?;
+        exchange::finish(self.directory.as_ref())?;
         self.names.push(state::NAME.to_owned());
         self.open_database(state::NAME)
     }
@@ -84,28 +92,12 @@ impl Recovery {
         if !self.has(SALVAGED) {
             return Ok(());
         }
+        self.names.retain(|known| known != SALVAGED);
         if self.has(state::NAME) {
-            self.names.retain(|known| known != SALVAGED);
             return self.remove(SALVAGED);
         }
-        self.take_salvaged()?;
-        self.names.retain(|known| known != SALVAGED);
+        exchange::finish(self.directory.as_ref())?;
         self.names.push(state::NAME.to_owned());
         Ok(())
     }
-
-    fn create_salvaged(&self, facts: &Facts, rows: &Rows) -> Result<SharedDatabase, LogError> {
-        let cache_bytes = self.settings.cache_bytes;
-        state::create(&self.directory, SALVAGED, cache_bytes, facts, rows)
-    }
-
-    fn take_salvaged(&self) -> Result<(), LogError> {
-        self.directory
-            .rename(SALVAGED, state::NAME)
-            .and_then(|()| self.directory.sync())
-            .map_err(LogError::file("rename", SALVAGED))
-    }
 }
-
-/// A whole state that waits for its name.
-pub(super) const SALVAGED: &str = "state.redb.salvaged";
