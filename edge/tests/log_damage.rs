@@ -427,7 +427,7 @@ fn a_damaged_page_of_the_state_does_not_stop_the_log() {
             panic!("page {number}: {wrong}");
         }
     }
-    assert!(seen.records_read > 10_000, "{seen:?}");
+    assert!(seen.records_read > 5_000, "{seen:?}");
 }
 
 /// redb panicked on one damaged page in six: one bad sector, and no reader that came by lived.
