@@ -91,6 +91,18 @@ const STATES: &[State] = &[
         ..HARMLESS
     },
     State {
+        name: "the beginning of the last frame is overwritten",
+        make: |folder| {
+            let at = frames(folder).pop().expect("frames");
+            let journal = folder.open("journal").expect("it is there");
+            journal.write_at(at, &[0; 2048]).expect("the log works");
+        },
+        missing: 10..=10,
+        lost_sessions: 1,
+        reason: Some(Reason::Torn),
+        ..HARMLESS
+    },
+    State {
         name: "what is known of a header beforehand is damaged",
         make: |folder| {
             for at in frames(folder) {
@@ -422,6 +434,15 @@ fn check(state: &State, folder: &SimulatedFolder, acknowledged: u64) -> Result<(
         state.set_aside,
     )?;
     expect("damaged", report.damaged_segments.len(), state.damaged)?;
+    // A start that finds damage has done with it, also when nothing is stored before the next.
+    drop(log);
+    log = reopen(folder);
+    let nothing = Report {
+        damaged_segments: log.report.damaged_segments.clone(),
+        replayed_frames: log.report.replayed_frames,
+        ..Report::default()
+    };
+    expect("a start after it", &log.report, &nothing)?;
     let sessions = sessions(&log).len();
     if sessions + state.lost_sessions < SESSIONS.min(sessions + state.lost_sessions + 1) {
         return Err(format!("{sessions} sessions are left"));

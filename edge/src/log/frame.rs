@@ -23,7 +23,9 @@
 //! | put | 2, table (1), key length (2), value length (4), key, value |
 //! | delete | 3, table (1), key length (2), key |
 //!
-//! All integers are little-endian. A frame is padded with zeros to whole pages of 4 KiB.
+//! All integers are little-endian. A frame is padded with zeros to whole pages of 4 KiB, and its last
+//! 100 bytes are its header again: of a last frame whose beginning is damaged it is known then that
+//! there was one, and which offsets it took.
 //!
 //! The salt is what keeps a frame from being forged: after a wrap the place where the next frame
 //! is expected holds old bytes, and a publisher decides what some of those are.
@@ -74,7 +76,12 @@ pub(super) struct Header {
 /// Bytes of a frame in the file, padding included.
 pub(super) fn padded_bytes(batch: &Batch) -> u64 {
     let body: usize = batch.changes.iter().map(change_bytes).sum();
-    ((HEADER_BYTES + body) as u64).next_multiple_of(PAGE_BYTES)
+    padded(body as u64)
+}
+
+/// Body with header, its copy, and padding.
+const fn padded(body_bytes: u64) -> u64 {
+    (HEADER_BYTES as u64 + body_bytes + HEADER_BYTES as u64).next_multiple_of(PAGE_BYTES)
 }
 
 /// Writes a frame over `into`, padding included.
@@ -112,7 +119,9 @@ pub(super) fn encode(
     into[92..96].copy_from_slice(&crc.to_le_bytes());
     let crc = checksum(&into[..96], &into[HEADER_BYTES..]);
     into[96..100].copy_from_slice(&crc.to_le_bytes());
-    into.resize(into.len().next_multiple_of(PAGE_BYTES as usize), 0);
+    into.resize(padded(u64::from(body)) as usize, 0);
+    let copy_at = into.len() - HEADER_BYTES;
+    into.copy_within(..HEADER_BYTES, copy_at);
     Ok(())
 }
 
@@ -130,11 +139,19 @@ pub(super) fn peek(page: &[u8], expected: Identity) -> Option<Header> {
         identity: expected,
         first: offsets(40),
         next: offsets(64),
-        padded_bytes: (HEADER_BYTES as u64 + u64::from(body_bytes)).next_multiple_of(PAGE_BYTES),
+        padded_bytes: padded(u64::from(body_bytes)),
         wall: WallTime(u64_at(&header, 32)),
         change_count: u32_at(&header, 20),
         body_bytes,
     })
+}
+
+/// Reads the copy of a header at the end of a frame's last page.
+pub(super) fn peek_at_end(page: &[u8], expected: Identity) -> Option<Header> {
+    let at = page.len().checked_sub(HEADER_BYTES)?;
+    let copy = &page[at..];
+    // Not as lenient as at the beginning, where something is expected.
+    peek(copy, expected).filter(|_| resembles(copy, expected))
 }
 
 /// Whether a page begins with the expected frame's own words, whatever else it says.
@@ -366,7 +383,12 @@ mod tests {
         golden.extend_from_slice(b"\x02\x03\x01\0\x01\0\0\0kv");
         golden.extend_from_slice(b"\x03\x01\x01\0s");
         assert_eq!(bytes[..golden.len()], golden);
-        assert_eq!(bytes[golden.len()..], vec![0; 4096 - golden.len()]);
+        let copy_at = 4096 - HEADER_BYTES;
+        assert_eq!(
+            bytes[golden.len()..copy_at],
+            vec![0; copy_at - golden.len()]
+        );
+        assert_eq!(bytes[copy_at..], bytes[..HEADER_BYTES]);
     }
 
     const HEADER_CRC: u32 = 0x603c_c54e;
@@ -387,7 +409,8 @@ mod tests {
     fn a_changed_byte_is_noticed_or_was_known_beforehand() {
         let bytes = encoded();
         let whole = decode(&Bytes::from(bytes.clone()), IDENTITY);
-        let used = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+        let body = &bytes[..4096 - HEADER_BYTES];
+        let used = body.iter().rposition(|byte| *byte != 0).unwrap();
         for at in 0..=used {
             let mut torn = bytes.clone();
             torn[at] ^= 1;
@@ -402,6 +425,9 @@ mod tests {
         let mut bytes = encoded();
         bytes[HEADER_BYTES..].fill(0);
         let header = peek(&bytes, IDENTITY).unwrap();
+        let mut end = encoded();
+        end[..4096 - HEADER_BYTES].fill(7);
+        assert_eq!(peek_at_end(&end, IDENTITY), Some(header));
         assert_eq!(header.first, PerLane([Offset(1), Offset(2), Offset(3)]));
         assert_eq!(header.next, PerLane([Offset(1), Offset(2), Offset(4)]));
         assert_eq!(header.padded_bytes, PAGE_BYTES);

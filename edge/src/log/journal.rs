@@ -71,7 +71,7 @@ pub(super) struct Journal {
     used_bytes: u64,
     /// Where the head is once a frame that failed is given up.
     behind_failure: Option<Position>,
-    /// The youngest frame that was written or found.
+    /// The youngest frame that was written, or whose header is found.
     youngest: Option<u64>,
     /// The header or the length of the file is not what it must be.
     is_damaged: bool,
@@ -304,12 +304,6 @@ impl Journal {
     /// Makes [`Journal::youngest`] say that there is no frame, before the file is replaced.
     pub(super) const fn forget_youngest(&mut self) {
         self.youngest = None;
-    }
-
-    /// Whether it was written as late as the state says. An old copy was not. The youngest frame
-    /// alone may just be damaged.
-    pub(super) fn reaches(&self, youngest: u64) -> bool {
-        self.youngest() + 1 >= youngest
     }
 
     /// Whether [`Journal::mend`] has something to do.

@@ -192,7 +192,7 @@ impl Recovery {
     fn replay(&mut self, facts: &Facts) -> Result<(Journal, Replayed), LogError> {
         if let Some(mut journal) = self.open_journal(Some(facts.journal()))? {
             let replayed = journal.replay(facts.position)?;
-            if journal.reaches(facts.last) {
+            if replayed.reaches(facts.last) {
                 self.report.lost_frames = replayed.lost_frames;
                 return Ok((journal, replayed));
             }

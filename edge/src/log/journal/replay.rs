@@ -25,6 +25,16 @@ pub(in super::super) struct Replayed {
     pub(in super::super) lost_frames: u64,
     /// What is left of a frame behind the last.
     pub(in super::super) torn: Option<Torn>,
+    /// The youngest frame of the file, whole or not; 0 when there is none.
+    youngest: u64,
+}
+
+impl Replayed {
+    /// Whether the file was written as late as the state says. An old copy was not. The youngest
+    /// frame alone may just be damaged.
+    pub(in super::super) const fn reaches(&self, youngest: u64) -> bool {
+        self.youngest + 1 >= youngest
+    }
 }
 
 /// A last frame that is not whole. Either it was being written when the power went, and nobody was
@@ -39,6 +49,12 @@ pub(in super::super) enum Torn {
     /// Not even its header is whole, which no cut does: sectors are written whole. Or the place
     /// where it would be can't be read.
     Unreadable,
+}
+
+impl Torn {
+    fn of(Header { first, next, .. }: Header) -> Self {
+        Self::Offsets { first, next }
+    }
 }
 
 impl Journal {
@@ -73,10 +89,18 @@ impl Journal {
         }
         let expected = self.head.sequence - position.sequence;
         replayed.lost_frames = expected - replayed.frames.len() as u64;
-        // One whose claim is damaged is found by those around it.
+        // One whose claim is damaged is found by those around it, until the state has it.
         let found = replayed.frames.last().map(|frame| frame.identity.sequence);
-        self.youngest = self.youngest.max(found);
+        replayed.youngest = self.youngest.max(found).unwrap_or(0);
         replayed.torn = self.torn()?;
+        if replayed.torn.is_some() {
+            // Its place and its sequence are given up, so that it is found once.
+            self.head = Position {
+                sequence: self.head.sequence + 1,
+                at: (self.head.at + PAGE_BYTES).min(self.file_bytes),
+            };
+            self.used_bytes = (self.used_bytes + PAGE_BYTES).min(self.capacity());
+        }
         Ok(replayed)
     }
 
@@ -98,8 +122,8 @@ impl Journal {
         let torn = self.torn()?;
         Ok(Replayed {
             frames,
-            lost_frames: 0,
             torn,
+            ..Replayed::default()
         })
     }
 
@@ -142,11 +166,10 @@ impl Journal {
                 return Ok(Some(Torn::Unreadable));
             };
             if let Some(header) = frame::peek(&page, identity) {
-                let Header { first, next, .. } = header;
                 // Where the file is cut off, others may have followed.
                 let is_there = self.read(at, header.padded_bytes)?.is_some();
                 return Ok(Some(if is_there {
-                    Torn::Offsets { first, next }
+                    Torn::of(header)
                 } else {
                     Torn::Unreadable
                 }));
@@ -155,35 +178,51 @@ impl Journal {
                 return Ok(Some(Torn::Unreadable));
             }
         }
-        Ok(None)
+        let end = self.find_page(|page| frame::peek_at_end(page, identity).map(Torn::of))?;
+        Ok(end.map(|(_, torn)| torn))
     }
 
     /// Looks at every page of the file for a header of this journal. Gives sequence and place,
     /// by sequence.
     fn headers(&self) -> Result<Vec<(u64, u64)>, LogError> {
         let mut found = Vec::new();
+        self.find_page(|page| {
+            let sequence = frame::claimed_sequence(page);
+            let is_header = frame::peek(page, self.identity(sequence)).is_some();
+            found.push(is_header.then_some(sequence));
+            None::<()>
+        })?;
+        let places = (1..).map(|number| number * PAGE_BYTES);
+        let all = found.into_iter().zip(places);
+        let mut found: Vec<_> = all
+            .filter_map(|(sequence, at)| sequence.zip(Some(at)))
+            .collect();
+        found.sort_unstable();
+        Ok(found)
+    }
+
+    /// Looks at every page behind the header until one is what is looked for. Gives its place.
+    fn find_page<T>(
+        &self,
+        mut look: impl FnMut(&[u8]) -> Option<T>,
+    ) -> Result<Option<(u64, T)>, LogError> {
         let mut at = PAGE_BYTES;
-        while at < self.file_bytes {
+        while at + PAGE_BYTES <= self.file_bytes {
             let bytes = STEP_BYTES.min(self.file_bytes - at);
+            let bytes = bytes - bytes % PAGE_BYTES;
             let step = match self.read(at, bytes)? {
                 Some(step) => step,
                 // A page of it can't be read: one by one.
                 None => self.read_pages(at, bytes)?,
             };
             for (number, page) in step.chunks(PAGE_BYTES as usize).enumerate() {
-                if page.len() < frame::HEADER_BYTES {
-                    continue;
-                }
-                let sequence = frame::claimed_sequence(page);
-                let identity = self.identity(sequence);
-                if frame::peek(page, identity).is_some() {
-                    found.push((sequence, at + number as u64 * PAGE_BYTES));
+                if let Some(found) = look(page) {
+                    return Ok(Some((at + number as u64 * PAGE_BYTES, found)));
                 }
             }
             at += bytes;
         }
-        found.sort_unstable();
-        Ok(found)
+        Ok(None)
     }
 
     fn read_frame(&self, at: u64, sequence: u64) -> Result<Option<Frame>, LogError> {
