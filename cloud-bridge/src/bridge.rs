@@ -2,6 +2,8 @@
 
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -10,7 +12,7 @@ use embedded_io::ErrorKind;
 use sync::{ConnectionId, Epoch};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::{LocalSet, spawn_local};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::connection;
 use crate::settings::Settings;
@@ -23,6 +25,7 @@ pub struct Bridge {
     commands: Sender<Command>,
     events: Receiver<Event>,
     thread: JoinHandle<()>,
+    turns: Arc<AtomicU64>,
 }
 
 impl Bridge {
@@ -44,15 +47,18 @@ impl Bridge {
         let runtime = runtime(&settings).map_err(BridgeError::Thread)?;
         let (command_sender, command_receiver) = async_channel::bounded(settings.capacity());
         let (event_sender, event_receiver) = async_channel::bounded(settings.capacity());
+        let turns = Arc::new(AtomicU64::new(0));
+        let counter = turns.clone();
         let thread = thread::Builder::new()
             .name("bridge".to_owned())
             .stack_size(STACK_BYTES)
-            .spawn(move || run(runtime, settings, command_receiver, event_sender))
+            .spawn(move || run(runtime, settings, (command_receiver, event_sender), counter))
             .map_err(BridgeError::Thread)?;
         Ok(Self {
             commands: command_sender,
             events: event_receiver,
             thread,
+            turns,
         })
     }
 
@@ -67,6 +73,12 @@ impl Bridge {
     #[must_use]
     pub const fn events(&self) -> &Receiver<Event> {
         &self.events
+    }
+
+    /// Counts the turns of the thread: one a second, as long as nothing in it hangs.
+    #[must_use]
+    pub fn turns(&self) -> u64 {
+        self.turns.load(Ordering::Relaxed)
     }
 
     /// Stops the bridge and waits for its thread: at most 1.5 s, whatever the cloud does. Blocks,
@@ -90,8 +102,19 @@ fn runtime(settings: &Settings) -> io::Result<Runtime> {
         .build()
 }
 
-fn run(runtime: Runtime, settings: Settings, commands: Receiver<Command>, events: Sender<Event>) {
+fn run(
+    runtime: Runtime,
+    settings: Settings,
+    (commands, events): (Receiver<Command>, Sender<Event>),
+    turns: Arc<AtomicU64>,
+) {
     let tasks = LocalSet::new();
+    tasks.spawn_local(async move {
+        loop {
+            turns.fetch_add(1, Ordering::Relaxed);
+            sleep(TURN).await;
+        }
+    });
     tasks.block_on(&runtime, dispatch(Rc::new(settings), commands, events));
     drop(tasks);
     // A name that is still being looked up is left behind.
@@ -155,6 +178,8 @@ const fn addressee(command: &Command) -> Option<ConnectionId> {
     }
 }
 
+/// Between two turns of [`Bridge::turns`].
+const TURN: Duration = Duration::from_secs(1);
 /// Longer than any farewell takes, shorter than a service manager's or an operator's patience.
 const LEAVE: Duration = Duration::from_millis(1200);
 /// Enough for TLS handshakes and the system's resolver; only touched pages are memory.

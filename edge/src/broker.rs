@@ -4,7 +4,8 @@
 //! It promises that a publish with QoS over 0 is answered only when every reader that outlives its
 //! connection can find it in the log, and that a session gets the records of one topic in the
 //! order of their publication. Sessions are cursors over the log, never queues: an offline session
-//! costs nothing a message. It never touches a socket, a file or a clock: time comes with each
+//! costs nothing a message; a group that shares a subscription is one more such cursor, and hands
+//! each record to one of its members. It never touches a socket, a file or a clock: time comes with each
 //! call, commits and reads are outputs that inputs answer, and it knows no protocol.
 //!
 //! A driver feeds [`Broker::handle`], and drains [`Broker::poll`]: it gives each event to its
@@ -16,6 +17,7 @@ mod commit;
 mod connect;
 mod deliver;
 mod event;
+mod group;
 mod inflight;
 mod leftovers;
 mod note;
@@ -26,15 +28,17 @@ mod restore;
 mod retained;
 mod session;
 mod settings;
+mod share;
 mod stored;
 mod subscribe;
 mod subscriptions;
 mod sweep;
 
 pub use event::{
-    Connect, Connected, ConnectionId, Delivery, DeliveryId, Echo, Entrance, Event, Input,
-    ListenerId, Note, NoteChange, Output, RetainAs, RetainHandling, Room, SessionFound, SessionId,
-    SessionStart, SubscribeFilter, SubscriptionIdentifiers, Ticket, Token, Urgency, Will, WillFate,
+    Connect, Connected, ConnectionId, Delivery, DeliveryId, Echo, Entrance, Event, GroupId, Input,
+    ListenerId, Note, NoteChange, Output, ReaderId, RetainAs, RetainHandling, Room, SessionFound,
+    SessionId, SessionStart, SubscribeFilter, SubscriptionIdentifiers, Ticket, Token, Urgency,
+    Will, WillFate,
 };
 pub use outcome::{CloseReason, Outcome, Refusal, Unsubscription};
 pub use settings::{Counters, Settings, Stored};
@@ -45,12 +49,13 @@ use sync::{Epoch, Instant, Lane, Now, Offset, PerLane};
 
 use self::commit::Tickets;
 use self::connect::Timer;
+use self::group::Groups;
 use self::leftovers::Leftovers;
 use self::registry::Registry;
 use self::retained::Retained;
 use self::subscriptions::{Entry, Subscriptions};
 
-/// Sessions, subscriptions, retained messages and wills of one gateway.
+/// Sessions, groups, subscriptions, retained messages and wills of one gateway.
 #[derive(Debug)]
 pub struct Broker {
     settings: Settings,
@@ -61,6 +66,7 @@ pub struct Broker {
     /// The offset that comes next, as far as commits are answered.
     head: PerLane<Offset>,
     registry: Registry,
+    groups: Groups,
     subscriptions: Subscriptions,
     retained: Retained,
     tickets: Tickets,
@@ -69,12 +75,14 @@ pub struct Broker {
     refused_wills: Vec<Will>,
     /// Topics, by hash, of the records that are on their way into the log.
     appending: BTreeMap<u32, u32>,
-    /// Sessions with something to read.
-    runnable: VecDeque<SessionId>,
-    /// Sessions whose log could not be read; tried again at the next sweep.
-    stalled: Vec<SessionId>,
+    /// Sessions and groups with something to read.
+    runnable: VecDeque<ReaderId>,
+    /// Those whose log could not be read; tried again at the next sweep.
+    stalled: Vec<ReaderId>,
     /// Sessions whose stored cursors are old.
     dirty: BTreeSet<SessionId>,
+    /// Groups whose stored cursors are old.
+    dirty_groups: BTreeSet<GroupId>,
     timers: BTreeSet<(Instant, Timer, SessionId)>,
     next_sweep: Option<Instant>,
     /// The heads when lagging cursors were looked for.
@@ -100,6 +108,7 @@ impl Broker {
                 settings.retained_count_maximum,
                 settings.retained_bytes_maximum,
             ),
+            groups: Groups::new(settings.group_inflight_maximum),
             settings,
             now,
             epoch: stored.epoch,
@@ -114,6 +123,7 @@ impl Broker {
             runnable: VecDeque::new(),
             stalled: Vec::new(),
             dirty: BTreeSet::new(),
+            dirty_groups: BTreeSet::new(),
             timers: BTreeSet::new(),
             next_sweep: None,
             swept_head: stored.head,
@@ -183,15 +193,16 @@ impl Broker {
             Input::Committed { ticket, place } => self.handle_committed(ticket, place),
             Input::CommitFailed { ticket, refusal } => self.handle_commit_failed(ticket, refusal),
             Input::Fetched {
-                session,
+                reader,
                 lane,
                 from,
                 records,
                 next,
             } => {
-                self.handle_fetched(session, (lane, from), &records, next);
+                self.handle_fetched(reader, (lane, from), &records, next);
             }
             Input::Trimmed { lane, first } => self.handle_trimmed(lane, first),
+            Input::Announce { record } => self.handle_announce(record),
             Input::FromCloud {
                 record,
                 token,
@@ -212,8 +223,10 @@ impl Broker {
             if let Some(output) = self.outputs.pop_front() {
                 return Some(output);
             }
-            let session = self.runnable.pop_front()?;
-            self.step(session);
+            match self.runnable.pop_front()? {
+                ReaderId::Session(session) => self.step(session),
+                ReaderId::Group(group) => self.step_shared(group),
+            }
         }
     }
 
@@ -224,20 +237,19 @@ impl Broker {
         [timer, self.next_sweep].into_iter().flatten().min()
     }
 
-    /// The lowest offset of a lane that any session still wants. Walks all sessions.
+    /// The lowest offset of a lane that any session or group still wants. Walks all of them.
     #[must_use]
     pub fn release_floor(&self, lane: Lane) -> Offset {
         let head = self.head[lane];
-        let floors = self
-            .registry
-            .iter()
-            .map(|session| session.floor(lane, head));
-        floors.min().unwrap_or(head)
+        let sessions = self.registry.iter();
+        let sessions = sessions.map(|session| session.floor(lane, head));
+        let groups = self.groups.iter().map(|group| group.floor(lane, head));
+        sessions.chain(groups).min().unwrap_or(head)
     }
 
-    /// What filters and wills take, in bytes.
+    /// What filters, wills and groups take, in bytes.
     fn held_bytes(&self) -> usize {
-        self.registry.held_bytes() + self.subscriptions.held_bytes()
+        self.registry.held_bytes() + self.subscriptions.held_bytes() + self.groups.held_bytes()
     }
 
     /// Bytes of commits that are not answered yet. A driver stops reading from links above its
@@ -259,9 +271,45 @@ impl Broker {
         self.registry.len()
     }
 
-    /// Retained messages that exist.
+    /// Subscriptions of all sessions, and how many of these are shared. Walks all sessions.
+    #[must_use]
+    pub fn subscription_counts(&self) -> (usize, usize) {
+        let counts = self.registry.iter().map(|session| {
+            let shared = session.shared_filters().count();
+            (session.subscriptions.len(), shared)
+        });
+        counts.fold((0, 0), |(all, shared), (more, more_shared)| {
+            (all + more, shared + more_shared)
+        })
+    }
+
+    /// Groups of shared subscriptions that exist.
+    #[must_use]
+    pub fn group_count(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// Clients that are connected now, and the most that ever were at once.
+    #[must_use]
+    pub const fn connected_counts(&self) -> (usize, usize) {
+        self.registry.connected_counts()
+    }
+
+    /// Deliveries that are not acknowledged, of all sessions. Walks all sessions.
+    #[must_use]
+    pub fn inflight_count(&self) -> usize {
+        self.registry.iter().map(|it| it.inflight.len()).sum()
+    }
+
+    /// Retained messages that exist, without what the gateway says itself.
     #[must_use]
     pub fn retained_count(&self) -> usize {
         self.retained.len()
+    }
+
+    /// Bytes of the retained messages.
+    #[must_use]
+    pub const fn retained_bytes(&self) -> usize {
+        self.retained.bytes()
     }
 }

@@ -14,7 +14,9 @@ use sync::Lane;
 
 pub use self::cloud::Cloud;
 pub use self::error::ConfigError;
-pub use self::listener::Listener;
+pub use self::listener::{
+    Address, ClientCertificate, IdentityAsUser, Listener, ListenerTls, Protocol,
+};
 
 /// The whole file.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
@@ -49,6 +51,10 @@ pub struct Gateway {
     pub id: Option<String>,
     /// The folder that holds everything; made if it is missing.
     pub data: PathBuf,
+    /// Seconds from one look at the `$SYS` topics to the next; 0 for none of these topics.
+    pub sys_interval_seconds: u64,
+    /// Whether the process gives up privileges, capabilities and writes outside `data` at its start.
+    pub self_protection: bool,
 }
 
 /// `[lanes]`: filters of the lanes above `normal`.
@@ -135,14 +141,24 @@ pub struct LimitsSection {
     pub connections: usize,
     /// The largest packet a device may send or is sent.
     pub packet_bytes: u32,
-    /// Seconds until a connection has to have sent its CONNECT.
+    /// Seconds until a connection has to have sent its CONNECT, from accept on: TLS and WebSocket
+    /// have to be done by then.
     pub connect_timeout_seconds: u64,
+    /// Share of the core thread that TLS handshakes may take; the rest of a storm of them waits.
+    pub handshake_percent: u32,
+    /// The longest keep alive, and that of clients that ask for none; 0 leaves it to them. Clients
+    /// before MQTT 5 can't be told.
+    pub keep_alive_max_seconds: u16,
     /// Unacknowledged messages a client, either way.
     pub inflight_count: u16,
     /// Sessions, connected or kept.
     pub sessions: usize,
     /// Subscriptions a session.
     pub subscriptions_per_session: usize,
+    /// Groups of shared subscriptions.
+    pub shared_groups: usize,
+    /// Bytes of a share name.
+    pub share_name_bytes: usize,
     /// The longest a session is kept after its client left.
     pub session_expiry_seconds: u32,
     /// Retained messages.
@@ -183,6 +199,8 @@ impl Default for Gateway {
         Self {
             id: None,
             data: PathBuf::from("./data"),
+            sys_interval_seconds: 10,
+            self_protection: true,
         }
     }
 }
@@ -225,9 +243,13 @@ impl Default for LimitsSection {
             connections: 1024,
             packet_bytes: 1 << 20,
             connect_timeout_seconds: 10,
+            handshake_percent: 50,
+            keep_alive_max_seconds: 0,
             inflight_count: 100,
             sessions: 4_000,
             subscriptions_per_session: 1000,
+            shared_groups: 64,
+            share_name_bytes: 64,
             session_expiry_seconds: 30 * 86_400,
             retained_count: 5_000,
             retained_bytes: 4 << 20,
@@ -316,7 +338,7 @@ mod tests {
             (
                 "[[listener]]\naddress = \"localhost\"\n",
                 "edge.toml:2: listener.address: found \"localhost\", allowed is an IP \
-                 address and port such as 127.0.0.1:1883",
+                 address and port such as 127.0.0.1:1883, unix:PATH or serial:DEVICE",
             ),
         ];
         for (text, expected) in table {

@@ -4,15 +4,20 @@
 //! writer, and the bridge. They talk through bounded channels. The gateway promises to be gone two
 //! seconds after SIGTERM, whatever the disk and the cloud do.
 
+mod announce;
+mod certificates;
 mod committer;
 mod core;
 mod disk;
 mod error;
+mod listen;
 mod peers;
 mod quiet;
+mod service;
 mod signal;
 mod start;
 mod status;
+mod terms;
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -25,18 +30,20 @@ use smol::future::FutureExt as _;
 use smol::stream::StreamExt as _;
 use smol::{LocalExecutor, Timer};
 use sync::{Instant, Now, WallTime};
-use tracing::{info, warn};
+use tracing::info;
 
+use self::certificates::{Certificates, Prepared};
 use self::core::{Core, Wakes};
 pub(crate) use self::core::{Progress, Push};
 use self::disk::{Answer, Disk, Request};
 pub use self::error::GatewayError;
+use self::listen::Serving;
 pub(crate) use self::peers::Signals;
-pub use self::start::check_cloud;
+use self::service::{Service, Turns};
+pub use self::start::check;
 use crate::admin;
 use crate::limits::Limits;
-use crate::link::{ReadBuffer, tcp};
-use crate::serve::serve;
+use crate::link::{ReadBuffer, Turnstile};
 
 /// What all tasks of the core thread share.
 pub(crate) struct Shared {
@@ -54,12 +61,13 @@ const GOODBYE: Duration = Duration::from_millis(700);
 /// After a failed accept (no file descriptors left), before the next.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Runs a gateway until SIGTERM or SIGINT.
+/// Runs a gateway until SIGTERM or SIGINT. SIGHUP reads its certificates again.
 ///
 /// # Errors
 /// When it can't start: the data folder, a port, or the cloud's files. Afterwards nothing ends it
 /// but a signal.
 pub fn run(limits: Limits) -> Result<(), GatewayError> {
+    start::protect(&limits);
     let executor = LocalExecutor::new();
     smol::block_on(executor.run(serve_until_told(&executor, limits)))
 }
@@ -68,11 +76,12 @@ async fn serve_until_told(
     executor: &LocalExecutor<'_>,
     limits: Limits,
 ) -> Result<(), GatewayError> {
-    let mut signals =
-        OsSignals::new([OsSignal::Term, OsSignal::Int]).map_err(GatewayError::Signals)?;
+    let mut signals = OsSignals::new([OsSignal::Term, OsSignal::Int, OsSignal::Hup])
+        .map_err(GatewayError::Signals)?;
     let started = start::start(&limits)?;
     let control = admin::listen(&limits.data).map_err(|source| GatewayError::Control { source })?;
-    let listeners = start::listen(&limits.listeners)?;
+    let certificates = Rc::new(Certificates::new(Prepared::read(&limits.listeners)?));
+    let listeners = listen::open(&limits.listeners)?;
     let shared = Rc::new(Shared {
         wakes: started.core.wakes.clone(),
         core: RefCell::new(started.core),
@@ -86,40 +95,45 @@ async fn serve_until_told(
         executor.spawn(take_answers(shared.clone(), disk.clone())),
         executor.spawn(fetch(shared.clone())),
         executor.spawn(watch_clock(shared.clone())),
-        executor.spawn(sweep(shared.clone())),
         executor.spawn(answer_operator(shared.clone(), control)),
     ];
     if let Some(bridge) = &bridge {
         tasks.push(executor.spawn(command_bridge(shared.clone(), bridge.clone())));
         tasks.push(executor.spawn(hear_bridge(shared.clone(), bridge.clone())));
     }
+    let mut service = Service::from_environment();
     let clients = Rc::new(LocalExecutor::new());
-    let buffer = ReadBuffer::new(READ_BYTES);
-    let accepting: Vec<_> = listeners
-        .into_iter()
-        .map(|listener| {
-            let serving = (shared.clone(), clients.clone(), buffer.clone());
-            executor.spawn(accept(serving, listener))
-        })
-        .collect();
-    let serving = executor.spawn({
+    let serving = Serving {
+        shared: shared.clone(),
+        clients: clients.clone(),
+        buffer: ReadBuffer::new(READ_BYTES),
+        turnstile: Rc::new(Turnstile::new(limits.section.handshake_percent)),
+        certificates: certificates.clone(),
+    };
+    let accepting = serving.start(executor, listeners);
+    let running = executor.spawn({
         let clients = clients.clone();
         async move { clients.run(std::future::pending::<()>()).await }
     });
 
-    let signal = signals.next().await;
-    info!("stopping: {signal:?}");
+    service.ready();
+    let sweeping = sweep(
+        &shared,
+        || Turns {
+            writer: disk.turns(),
+            bridge: bridge.as_ref().map(|bridge| bridge.turns()),
+        },
+        &mut service,
+    );
+    let ending = wait_for_the_end(&mut signals, &certificates, &limits);
+    sweeping.or(ending).await;
+    service.stopping();
     for task in accepting {
         task.cancel().await;
     }
-    shared.core.borrow_mut().shut_down(shared.now());
-    say_goodbye(&shared).await;
-    if let Some(bridge) = &bridge {
-        // A full channel means that the bridge is busy; it ends with its channel.
-        let _ = bridge.commands().try_send(Command::Stop);
-    }
+    say_goodbye(&shared, bridge.as_deref()).await;
     // What the tasks share goes with the last of them.
-    tasks.push(serving);
+    tasks.push(running);
     for task in tasks {
         task.cancel().await;
     }
@@ -127,6 +141,16 @@ async fn serve_until_told(
     let disk = Rc::into_inner(disk).expect("all tasks that used the disk are gone");
     disk.close()
         .map_err(|source| GatewayError::Close { source })
+}
+
+/// Waits for SIGTERM or SIGINT; SIGHUP is dealt with meanwhile.
+async fn wait_for_the_end(signals: &mut OsSignals, certificates: &Certificates, limits: &Limits) {
+    loop {
+        match signals.next().await {
+            Some(Ok(OsSignal::Hup)) => certificates.reload(&limits.listeners),
+            signal => return info!("stopping: {signal:?}"),
+        }
+    }
 }
 
 impl Shared {
@@ -163,33 +187,6 @@ pub(crate) fn wall_time() -> WallTime {
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
     WallTime(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-}
-
-/// Accepts links for as long as the gateway runs, whatever single accepts say.
-async fn accept(
-    (shared, clients, buffer): (Rc<Shared>, Rc<LocalExecutor<'static>>, ReadBuffer),
-    listener: tcp::Listener,
-) {
-    let mut was_failing = false;
-    loop {
-        let (reader, writer, peer) = match listener.accept(&buffer).await {
-            Ok(link) => link,
-            Err(error) => {
-                if !std::mem::replace(&mut was_failing, true) {
-                    warn!("can't accept connections: {error}");
-                }
-                Timer::after(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        was_failing = false;
-        let place = shared.core.borrow_mut().accept(shared.now());
-        if let Some(place) = place {
-            clients
-                .spawn(serve(shared.clone(), place, (reader, writer), peer))
-                .detach();
-        }
-    }
 }
 
 /// Hands notes and groups to the writer thread. Notes go first: a gap that the uplink gave up must
@@ -254,10 +251,12 @@ async fn watch_clock(shared: Rc<Shared>) {
     }
 }
 
-async fn sweep(shared: Rc<Shared>) {
+/// Looks at everything once a second, and feeds the watchdog while all threads turn.
+async fn sweep<T>(shared: &Shared, turns: impl Fn() -> Turns, service: &mut Service) -> T {
     loop {
         Timer::after(SWEEP).await;
         shared.core.borrow_mut().sweep(shared.now());
+        service.feed(turns());
     }
 }
 
@@ -293,8 +292,10 @@ async fn answer_operator(
     }
 }
 
-/// Waits until the last commits are durable and the clients have gone, but not for long.
-async fn say_goodbye(shared: &Shared) {
+/// Says goodbye to all, waits until the last commits are durable and the clients have gone, but
+/// not for long, and stops the bridge.
+async fn say_goodbye(shared: &Shared, bridge: Option<&Bridge>) {
+    shared.core.borrow_mut().shut_down(shared.now());
     let all_gone = async {
         loop {
             let is_done = {
@@ -311,6 +312,10 @@ async fn say_goodbye(shared: &Shared) {
         Timer::after(GOODBYE).await;
     };
     all_gone.or(patience).await;
+    if let Some(bridge) = bridge {
+        // A full channel means that the bridge is busy; it ends with its channel.
+        let _ = bridge.commands().try_send(Command::Stop);
+    }
 }
 
 /// Writes a path for a message.

@@ -6,15 +6,16 @@
 //! the ceiling is refused here and never starts.
 
 mod check;
+mod listener;
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sync::{Lane, PerLane};
 
 use self::check::Check;
+pub use self::listener::{Address, Listener};
 use crate::config::{Cloud, Config, ConfigError, LaneRetention, LimitsSection, Logging};
 
 /// A configuration that can be used.
@@ -24,8 +25,10 @@ pub struct Limits {
     pub edge_id: String,
     /// The folder that holds everything.
     pub data: PathBuf,
-    /// Where devices connect; at least one.
-    pub listeners: Vec<SocketAddr>,
+    /// Whether the process gives up what it does not need.
+    pub self_protection: bool,
+    /// Where devices connect, in the order of their [`crate::broker::ListenerId`]; at least one.
+    pub listeners: Vec<Listener>,
     /// The cluster, with its secrets still in their files.
     pub cloud: Option<Cloud>,
     /// Filters of the lanes above normal.
@@ -50,8 +53,11 @@ pub struct Limits {
     pub outbound_bytes: usize,
     /// What may wait for all sockets together.
     pub outbound_total_bytes: usize,
-    /// Packets that have arrived in part, of all connections together.
+    /// Packets that have arrived in part and topics behind clients' aliases, of all connections
+    /// together.
     pub inbound_total_bytes: usize,
+    /// Topics behind aliases that clients were given, of all connections together.
+    pub alias_bytes: usize,
     /// Records read ahead for the uplink.
     pub read_ahead_bytes: usize,
     /// Records sent and not acknowledged on one connection to the cloud.
@@ -64,7 +70,9 @@ pub struct Limits {
     pub acknowledge_timeout: Duration,
     /// The longest wait between two tries to connect.
     pub backoff_max: Duration,
-    /// Filters and wills of all sessions.
+    /// From one look at the `$SYS` topics to the next; `None` for none of these topics.
+    pub sys_interval: Option<Duration>,
+    /// Filters and wills of all sessions, and groups of shared subscriptions.
     pub session_bytes: usize,
     /// The section as written.
     pub section: LimitsSection,
@@ -89,6 +97,8 @@ const BRIDGE_CONNECTION_BYTES: u64 = 256 << 10;
 /// A connection's task, packet state and socket bookkeeping in this process. Measured together with
 /// a session: 3.6 to 4.3 KB.
 const CONNECTION_BYTES: u64 = 3 << 10;
+/// What a serial line keeps beside its longest packet.
+const SERIAL_BYTES: u64 = 8 << 10;
 /// A session's entry, with the nodes that one subscription takes.
 const SESSION_BYTES: u64 = 1 << 10;
 /// A retained message's entry, without its record.
@@ -127,7 +137,8 @@ impl Limits {
                 .clone()
                 .unwrap_or_else(|| "edge".to_owned()),
             data: config.gateway.data.clone(),
-            listeners: check.listeners(&config.listener)?,
+            self_protection: config.gateway.self_protection,
+            listeners: check.listeners(config)?,
             cloud: config.cloud.clone(),
             lane_filters: check.lane_filters(config)?,
             retention: PerLane::from_fn(|lane| config.retention.lane(lane).clone()),
@@ -141,12 +152,15 @@ impl Limits {
             outbound_bytes: usize_of(share(128, 64 << 10, 1 << 20)),
             outbound_total_bytes: usize_of(share(10, 512 << 10, 64 << 20)),
             inbound_total_bytes: usize_of(share(16, 256 << 10, 64 << 20)),
+            alias_bytes: usize_of(share(512, 32 << 10, 4 << 20)),
             read_ahead_bytes: usize_of(share(64, 256 << 10, 4 << 20)),
             flight_bytes: usize_of(share(64, 256 << 10, 1 << 20)),
             hold: Duration::from_secs(config.sync.hold_seconds),
             watch_offsets: config.sync.watch_offsets,
             acknowledge_timeout: Duration::from_secs(config.sync.acknowledge_timeout_seconds),
             backoff_max: Duration::from_secs(config.sync.backoff_max_seconds),
+            sys_interval: (config.gateway.sys_interval_seconds > 0)
+                .then(|| Duration::from_secs(config.gateway.sys_interval_seconds)),
             session_bytes: usize_of(share(32, 256 << 10, 16 << 20)),
             section,
             log: config.log.clone(),
@@ -177,6 +191,10 @@ impl Limits {
             ("program", PROGRAM_BYTES),
             ("connections", section.connections as u64 * CONNECTION_BYTES),
             (
+                "their TLS and WebSocket",
+                listener::worst_layers(&self.listeners, section.connections),
+            ),
+            (
                 "sessions",
                 section.sessions as u64 * SESSION_BYTES + self.session_bytes as u64,
             ),
@@ -192,12 +210,23 @@ impl Limits {
                 "packets leaving",
                 self.outbound_total_bytes as u64 + packet_bytes,
             ),
+            ("serial lines", self.worst_lines()),
+            ("topic aliases", self.alias_bytes as u64),
             ("waiting for a commit", 2 * self.waiting_bytes),
             // All of the journal, when the disk is full and nothing can be flushed.
             ("committed, not yet in redb", self.journal_bytes),
             ("redb", redb),
             ("cloud", cloud),
         ]
+    }
+
+    /// The buffer that frames are put together in, and small ones.
+    fn worst_lines(&self) -> u64 {
+        let line = |listener: &Listener| match listener.address {
+            Address::Serial { .. } => u64::from(listener.packet_bytes) + SERIAL_BYTES,
+            Address::Tcp(_) | Address::Unix { .. } => 0,
+        };
+        self.listeners.iter().map(line).sum()
     }
 
     /// Up: what is in flight on each connection and what was read ahead. Down: messages that are
@@ -229,8 +258,9 @@ impl fmt::Display for Limits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "gateway.id = {}", self.edge_id)?;
         writeln!(f, "gateway.data = {}", self.data.display())?;
+        writeln!(f, "gateway.self_protection = {}", self.self_protection)?;
         for listener in &self.listeners {
-            writeln!(f, "listener.address = {listener}")?;
+            listener.fmt(f)?;
         }
         match &self.cloud {
             None => writeln!(f, "cloud = none")?,
@@ -274,6 +304,7 @@ impl fmt::Display for Limits {
         writeln!(f, "limits.sessions = {}", self.section.sessions)?;
         writeln!(f, "limits.packet_bytes = {}", self.section.packet_bytes)?;
         writeln!(f, "limits.inflight_count = {}", self.section.inflight_count)?;
+        writeln!(f, "limits.shared_groups = {}", self.section.shared_groups)?;
         for (what, limit, parts) in [
             ("memory", Some(self.section.memory_bytes), &self.memory),
             ("disk", None, &self.disk),

@@ -1,18 +1,28 @@
 //! Links: connected byte streams, and where they come from.
 //!
 //! A link is two halves, `embedded_io_async::BufRead` to read and `embedded_io_async::Write` to
-//! write, and the name of its peer. It carries bytes and knows no packet. Dropping a pending read
-//! or write loses nothing; [`crate::serve`] relies on it.
+//! write, and the name of its peer. It carries bytes and knows no MQTT packet. Dropping a pending
+//! read or write loses nothing; [`crate::serve`] relies on it. What was written has left only after
+//! a flush.
 
+pub(crate) mod layered;
+pub(crate) mod serial;
+pub(crate) mod socket;
 pub(crate) mod tcp;
+pub(crate) mod tls;
+mod turnstile;
+pub(crate) mod unix;
+mod websocket;
 
 use std::cell::Cell;
 use std::rc::Rc;
 
+pub(crate) use self::turnstile::Turnstile;
+
 /// The end of a writing half.
 pub(crate) trait Finish {
-    /// Says that nothing more will be written, after what was written has been sent. A link that
-    /// is dropped without it may take its last bytes back.
+    /// Says that nothing more will be written, after what was flushed has been sent. A link that
+    /// is dropped without it may take its last bytes back. What is read afterwards has no meaning.
     fn finish(&self);
 }
 
@@ -44,5 +54,61 @@ impl ReadBuffer {
 
     fn put_back(&self, buffer: Box<[u8]>) {
         self.spare.set(Some(buffer));
+    }
+}
+
+/// Bytes that were read and not yet consumed, in a buffer taken from the pool.
+struct Held {
+    pool: ReadBuffer,
+    part: Option<Part>,
+}
+
+struct Part {
+    buffer: Box<[u8]>,
+    from: usize,
+    to: usize,
+}
+
+impl Held {
+    const fn new(pool: ReadBuffer) -> Self {
+        Self { pool, part: None }
+    }
+
+    const fn is_empty(&self) -> bool {
+        self.part.is_none()
+    }
+
+    /// Holds what `read` puts at the front of a buffer, if it gives a count; 0 is held too, as the
+    /// end of the stream.
+    fn fill<E>(
+        &mut self,
+        read: impl FnOnce(&mut [u8]) -> Result<Option<usize>, E>,
+    ) -> Result<(), E> {
+        debug_assert!(self.is_empty(), "what was held has been consumed");
+        let mut buffer = self.pool.take();
+        let outcome = read(&mut buffer);
+        if let Ok(Some(to)) = outcome {
+            let from = 0;
+            self.part = Some(Part { buffer, from, to });
+        } else {
+            self.pool.put_back(buffer);
+        }
+        outcome.map(drop)
+    }
+
+    fn as_slice(&self) -> &[u8] {
+        let part = self.part.as_ref();
+        part.map_or(&[], |part| &part.buffer[part.from..part.to])
+    }
+
+    fn consume(&mut self, count: usize) {
+        if let Some(mut part) = self.part.take() {
+            part.from = (part.from + count).min(part.to);
+            if part.from == part.to {
+                self.pool.put_back(part.buffer);
+            } else {
+                self.part = Some(part);
+            }
+        }
     }
 }

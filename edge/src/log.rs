@@ -61,7 +61,7 @@ mod writer;
 pub use database::contains_panics;
 pub use error::LogError;
 pub use event::Event;
-pub use folder::Folder;
+pub use folder::{Folder, lane_bytes};
 pub use gap::{Gap, Reason};
 pub use reader::{Budget, Chunk, Reader};
 pub use rebuild::rebuild_segment;

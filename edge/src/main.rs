@@ -48,6 +48,8 @@ fn limits(file: Option<&Path>) -> Result<Limits, ConfigError> {
 fn run(limits: Limits) -> ExitCode {
     logging::start(&limits.log);
     end_at_panics();
+    let (version, machine) = (env!("CARGO_PKG_VERSION"), std::env::consts::ARCH);
+    tracing::info!("robustmq-edge {version} on {machine}");
     exit("run", gateway::run(limits))
 }
 
@@ -64,7 +66,7 @@ fn end_at_panics() {
 }
 
 fn check(limits: &Limits) -> ExitCode {
-    if let Err(error) = gateway::check_cloud(limits) {
+    if let Err(error) = gateway::check(limits) {
         eprintln!("robustmq-edge: {error}");
         return ExitCode::from(2);
     }

@@ -1,4 +1,5 @@
-//! Serves one link: bytes to the core, bytes from the core, until either side ends it.
+//! Serves one link: its handshakes, then bytes to the core and bytes from the core, until either
+//! side ends it.
 //!
 //! Reads only while the core has room, so that a full disk or a slow one holds the sender up and
 //! not memory. Decides nothing: what bytes mean is the connection's business.
@@ -13,7 +14,7 @@ use smol::future::FutureExt as _;
 
 use crate::broker::ConnectionId;
 use crate::gateway::{Progress, Push, Shared, Signals};
-use crate::link::Finish;
+use crate::link::{Finish, Turnstile, layered};
 
 /// How long a peer may take to close its side after ours.
 const LINGER: Duration = Duration::from_millis(500);
@@ -40,13 +41,47 @@ pub(crate) async fn serve<R: BufRead, W: Write<Error = R::Error> + Finish>(
     };
     let outcome = write.or(read).or(abandon).await;
     gateway.core.borrow_mut().lost(gateway.now(), id, &name);
-    match outcome {
-        Ok(()) => {
-            writer.finish();
-            drain(&mut reader).or(linger()).await;
-        }
-        Err(error) => tracing::debug!("{name}: {error}"),
+    if let Err(error) = outcome {
+        tracing::debug!("{name}: {error}");
     }
+    say_goodbye(&mut reader, &writer).await;
+}
+
+/// Opens the layers of a link whose connection has a place in the core, and serves it. A client
+/// has no more time for that than until its CONNECT has to be there.
+pub(crate) async fn open_and_serve(
+    gateway: Rc<Shared>,
+    (id, signals): (ConnectionId, Rc<Signals>),
+    (mut reader, writer): (layered::Reader, layered::Writer),
+    turnstile: Rc<Turnstile>,
+    name: impl Display,
+) {
+    let ended = async {
+        while gateway.core.borrow_mut().is_open(id) {
+            signals.write.wait().await;
+        }
+        Ok(None)
+    };
+    match reader.open(&turnstile).or(ended).await {
+        Ok(identity) => {
+            gateway.core.borrow_mut().identify(id, identity);
+            serve(gateway, (id, signals), (reader, writer), name).await;
+        }
+        Err(error) => {
+            let now = gateway.now();
+            gateway
+                .core
+                .borrow_mut()
+                .turned_away(now, id, &name, &error);
+            say_goodbye(&mut reader, &writer).await;
+        }
+    }
+}
+
+/// Ends the writing half and waits for the peer to end its own, but not for long.
+async fn say_goodbye<R: BufRead>(reader: &mut R, writer: &impl Finish) {
+    writer.finish();
+    drain(reader).or(linger()).await;
 }
 
 /// Takes what the peer still sends, unread: closing a link with unread bytes makes the system cut
@@ -58,6 +93,8 @@ async fn drain<R: BufRead>(reader: &mut R) {
             return;
         }
         reader.consume(count);
+        // Whoever sends without end must not keep the thread.
+        smol::future::yield_now().await;
     }
 }
 
@@ -119,6 +156,7 @@ async fn write<W: Write>(
         };
         if !bytes.is_empty() {
             writer.write_all(&bytes).await?;
+            writer.flush().await?;
             bytes.clear();
             spare = if bytes.capacity() <= SPARE_BYTES {
                 bytes
@@ -129,5 +167,42 @@ async fn write<W: Write>(
             signals.write.wait().await;
         }
         // Otherwise once more, so that no buffer is kept while there is nothing to write.
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A peer that always has more to say.
+    struct Endless {
+        reads_left: u32,
+    }
+
+    impl embedded_io::ErrorType for Endless {
+        type Error = std::io::Error;
+    }
+
+    impl embedded_io_async::Read for Endless {
+        async fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            Ok(buffer.len())
+        }
+    }
+
+    impl BufRead for Endless {
+        async fn fill_buf(&mut self) -> std::io::Result<&[u8]> {
+            self.reads_left -= 1;
+            Ok(&[0; 100])
+        }
+
+        fn consume(&mut self, _count: usize) {}
+    }
+
+    #[test]
+    fn who_sends_without_end_after_the_goodbye_does_not_keep_the_thread() {
+        let mut peer = Endless { reads_left: 100 };
+        let patience = smol::future::yield_now();
+        smol::block_on(drain(&mut peer).or(patience));
+        assert!(peer.reads_left > 90, "patience comes to its turn");
     }
 }

@@ -35,6 +35,12 @@ const LAYERS: &[Layer] = &[
         never: CLOCKS_AND_IO,
     },
     Layer {
+        module: "sys",
+        inside: &["sys", "mqtt"],
+        crates: &["sync", "std", "core"],
+        never: CLOCKS_AND_IO,
+    },
+    Layer {
         module: "log",
         inside: &["log"],
         crates: &[
@@ -49,11 +55,16 @@ const LAYERS: &[Layer] = &[
             "std",
             "core",
             "smol",
+            "ring",
             "rustls",
+            "rustix",
+            "tracing",
             "embedded_io",
             "embedded_io_async",
+            "wire",
         ],
-        never: &["wire", "std::thread"],
+        // What a link carries is not its business.
+        never: &["wire::mqtt", "wire::topic", "std::thread"],
     },
 ];
 

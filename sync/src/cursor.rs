@@ -85,6 +85,12 @@ impl Cursor {
         self.delivered = self.ack_floor();
     }
 
+    /// Goes back to `offset`, so that what is pending from there on is delivered again and nothing
+    /// else is. Does nothing when the cursor is not yet past it.
+    pub fn rewind_to(&mut self, offset: Offset) {
+        self.delivered = self.delivered.min(offset);
+    }
+
     /// Goes back to `offset` and forgets all acknowledgements from there on: everything is wanted
     /// again. Does nothing when the cursor is not yet past it.
     pub fn replay_from(&mut self, offset: Offset) {
@@ -342,6 +348,7 @@ mod tests {
         Skip(u64),
         Acknowledge(u64),
         Rewind,
+        RewindTo(u64),
         Gap(u64),
         Replay(u64),
         Restore,
@@ -353,6 +360,7 @@ mod tests {
             2 => (0_u64..6).prop_map(Step::Skip),
             8 => (0_u64..80).prop_map(Step::Acknowledge),
             1 => Just(Step::Rewind),
+            1 => (0_u64..80).prop_map(Step::RewindTo),
             1 => (0_u64..80).prop_map(Step::Gap),
             1 => (0_u64..80).prop_map(Step::Replay),
             1 => Just(Step::Restore),
@@ -384,6 +392,10 @@ mod tests {
             Step::Rewind => {
                 cursor.rewind();
                 model.at = model.floor();
+            }
+            Step::RewindTo(offset) => {
+                cursor.rewind_to(Offset(offset));
+                model.at = model.at.min(offset);
             }
             Step::Gap(first) => {
                 let unsettled = |at: &u64| model.fate.get(at) != Some(&Fate::Settled);

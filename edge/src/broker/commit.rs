@@ -6,7 +6,8 @@ use sync::{Change, Lane, Offset, Table};
 
 use super::Broker;
 use super::event::{
-    ConnectionId, Event, NoteChange, Output, SessionFound, SessionId, Ticket, Token, Urgency,
+    ConnectionId, Event, GroupId, NoteChange, Output, SessionFound, SessionId, Ticket, Token,
+    Urgency,
 };
 use super::outcome::{Outcome, Refusal};
 use super::publish::{Origin, Publication};
@@ -52,6 +53,8 @@ pub(super) enum Waiting {
         sessions: Vec<SessionId>,
         members: Vec<(SessionId, Member)>,
     },
+    /// Nobody, but the cursors of these groups are stored by the next sweep if it failed.
+    Groups(Vec<GroupId>),
     /// Nobody.
     Nobody,
 }
@@ -124,7 +127,7 @@ impl Broker {
                 let outcome = Ok(());
                 self.tell(connection, Event::NoteKept { token, outcome });
             }
-            Waiting::Sweep { .. } | Waiting::Nobody => {}
+            Waiting::Sweep { .. } | Waiting::Groups(_) | Waiting::Nobody => {}
         }
     }
 
@@ -158,6 +161,9 @@ impl Broker {
                 sessions.into_iter().for_each(|id| self.note_unsaved(id));
                 let members = members.into_iter();
                 members.for_each(|(id, member)| self.note_unsaved_member(id, member));
+            }
+            Waiting::Groups(groups) => {
+                groups.into_iter().for_each(|id| self.mark_group_dirty(id));
             }
             Waiting::Nobody => {}
         }

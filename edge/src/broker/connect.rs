@@ -20,8 +20,10 @@ use super::event::{
     Connect, Connected, ConnectionId, Event, Note, Output, SessionFound, SessionId, SessionStart,
     Urgency, Will, WillFate,
 };
+use super::group::is_shared;
+use super::inflight::Shared;
 use super::outcome::{CloseReason, Refusal};
-use super::publish::{Origin, Publication, published_at};
+use super::publish::{Origin, Publication, is_own_topic, published_at};
 use super::session::{Link, Session};
 use super::subscriptions::Entry;
 
@@ -67,7 +69,9 @@ impl Broker {
         let limit = self.settings.inflight_maximum.min(WINDOW_CEILING);
         let window = connect.receive_maximum.min(limit).max(1);
         let id = former.unwrap_or_else(|| self.registry.create(&name, head).id);
-        self.registry.set_will(id, connect.will);
+        // As Mosquitto does: the client may come in, and its will is never published.
+        let is_its_own = |will: &Will| !is_own_topic(will.record.topic());
+        self.registry.set_will(id, connect.will.filter(is_its_own));
         let mut changes = self.delete_leftovers(&name);
         let Some(session) = self.registry.get_mut(id) else {
             return;
@@ -106,6 +110,10 @@ impl Broker {
         }
         let (gone, missed) = session.attach(connection, self.first, self.head);
         self.counters.missed += missed;
+        self.return_shared_to(id);
+        let Some(session) = self.registry.get(id) else {
+            return;
+        };
         let notes = session.notes.iter();
         let connected = Connected {
             client_identifier: session.client_identifier.to_string(),
@@ -182,6 +190,7 @@ impl Broker {
         if expiry == 0 {
             return self.end_session(id);
         }
+        self.offer_shared_of(id);
         self.schedule_end(id);
         if delay == Some(0) {
             return self.publish_will(id);
@@ -340,8 +349,14 @@ impl Broker {
     fn remove_session(&mut self, id: SessionId) -> Option<Box<Session>> {
         self.cancel_timers(id);
         let session = self.registry.remove(id)?;
+        let shared: Vec<Shared> = session.inflight.shared().collect();
+        self.take_back_shared(id, &shared);
         for filter in session.subscriptions.keys() {
-            self.subscriptions.remove(filter, id.index);
+            if is_shared(filter) {
+                self.leave_group(id, filter);
+            } else {
+                self.subscriptions.remove(filter, id.index);
+            }
         }
         if session.is_stored {
             self.leftovers

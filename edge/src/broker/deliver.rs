@@ -7,8 +7,10 @@ use wire::topic::{TopicName, pattern_matches};
 use super::Broker;
 use super::commit::Waiting;
 use super::event::{
-    ConnectionId, Delivery, DeliveryId, Event, NoteChange, Output, Room, SessionId, Token, Urgency,
+    ConnectionId, Delivery, DeliveryId, Event, NoteChange, Output, ReaderId, Room, SessionId,
+    Token, Urgency,
 };
+use super::group::{Holder, is_shared};
 use super::inflight::Source;
 use super::publish::is_expired;
 use super::retained::Step;
@@ -45,13 +47,15 @@ impl Broker {
         let Some(id) = self.registry.session_of(connection) else {
             return;
         };
-        let (put, delivery) = match &change {
-            NoteChange::Put { note, delivery } => (self.put_note(id, note, *delivery), *delivery),
-            NoteChange::Delete { key, delivery } => {
+        let (NoteChange::Put { delivery, .. } | NoteChange::Delete { delivery, .. }) = change;
+        let source = delivery.and_then(|delivery| self.source_of(id, delivery));
+        let put = match &change {
+            NoteChange::Put { note, .. } => self.put_note(id, note, delivery),
+            NoteChange::Delete { key, .. } => {
                 if let Some(delivery) = delivery {
-                    self.settle(id, *delivery);
+                    self.settle(id, delivery);
                 }
-                (Ok(self.delete_note(id, *key, *delivery)), *delivery)
+                Ok(self.delete_note(id, *key, delivery))
             }
         };
         let (change_of_table, former) = match put {
@@ -66,9 +70,11 @@ impl Broker {
             }
         };
         let mut changes = vec![change_of_table];
-        if delivery.is_some() {
-            changes.extend(self.put_cursors(id));
-        }
+        changes.extend(match (delivery, source) {
+            (None, _) => None,
+            (Some(_), Some(Source::Shared(group, ..))) => self.put_group(group),
+            (Some(_), _) => self.put_cursors(id),
+        });
         let waiting = Waiting::Note {
             session: id,
             connection,
@@ -80,6 +86,19 @@ impl Broker {
     }
 
     pub(super) fn handle_fetched(
+        &mut self,
+        reader: ReaderId,
+        place: (Lane, Offset),
+        records: &[(Offset, Record)],
+        next: Offset,
+    ) {
+        match reader {
+            ReaderId::Session(id) => self.fetched(id, place, records, next),
+            ReaderId::Group(id) => self.fetched_shared(id, place, records, next),
+        }
+    }
+
+    fn fetched(
         &mut self,
         id: SessionId,
         (lane, from): (Lane, Offset),
@@ -93,9 +112,14 @@ impl Broker {
             return;
         }
         session.fetching = None;
+        let is_repeating = std::mem::take(&mut session.inflight.is_repeating);
         if next <= from {
-            self.stalled.push(id);
+            self.stalled.push(ReaderId::Session(id));
             return self.schedule_sweep();
+        }
+        if is_repeating {
+            let found = records.iter().find(|(offset, _)| *offset == from);
+            return self.repeat_shared(id, (lane, from), found.map(|(_, record)| record));
         }
         let delivered_before = self.counters.delivered;
         let is_consumed = records
@@ -218,6 +242,7 @@ impl Broker {
             let position = reader.cursor.delivered();
             self.pass_gone(id, lane, position);
         }
+        self.trim_shared(lane, first);
     }
 
     /// Puts a session into the list of those with something to do.
@@ -227,8 +252,9 @@ impl Broker {
             && !session.is_runnable
         {
             session.is_runnable = true;
-            self.runnable.push_back(id);
+            self.runnable.push_back(ReaderId::Session(id));
         }
+        self.wake_groups_of(id);
     }
 
     /// Does one bounded piece of a session's reading.
@@ -241,22 +267,24 @@ impl Broker {
             return;
         };
         while session.has_room() {
-            let Some((delivery, qos, record)) = session.inflight.repeat_kept() else {
+            let Some(repeat) = session.inflight.repeat_kept() else {
                 break;
             };
             let event = Event::Deliver(Delivery {
-                record,
-                id: Some(delivery),
-                qos,
+                record: repeat.record,
+                id: Some(repeat.id),
+                qos: repeat.qos,
                 retain: true,
                 is_repeated: true,
-                identifiers: Default::default(),
+                identifiers: repeat.identifier.into(),
             });
             self.outputs
                 .push_back(Output::ToConnection { connection, event });
         }
         self.walk_retained(id, connection);
+        self.fetch_repeat(id);
         self.fetch(id);
+        self.wake_groups_of(id);
     }
 
     fn fetch(&mut self, id: SessionId) {
@@ -272,7 +300,7 @@ impl Broker {
         let room = session.window - session.inflight.sent_count;
         let wish = usize::from(room) * usize::from(session.stride);
         self.outputs.push_back(Output::Fetch {
-            session: id,
+            reader: ReaderId::Session(id),
             lane,
             from,
             maximum_count: wish.min(self.settings.fetch_count_maximum),
@@ -338,10 +366,20 @@ impl Broker {
                 session.reader_mut(lane).cursor.acknowledge(offset);
                 self.mark_dirty(id);
             }
-            Source::Kept(_) => self.mark_dirty(id),
+            Source::Shared(group, lane, offset) => {
+                let session = id;
+                let holder = Holder { session, delivery };
+                self.settle_shared(group, (lane, offset), holder);
+            }
+            Source::Kept { .. } => self.mark_dirty(id),
             Source::Passing | Source::Lost => {}
         }
         self.wake(id);
+    }
+
+    fn source_of(&self, id: SessionId, delivery: DeliveryId) -> Option<Source> {
+        let sent = self.registry.get(id)?.inflight.find(delivery)?;
+        Some(sent.source.clone())
     }
 
     /// Says that deliveries before a position can't be repeated.
@@ -372,7 +410,8 @@ impl Session {
         for (filter, subscription) in &self.subscriptions {
             let is_heard = !(is_own && subscription.is_no_local);
             let is_new_enough = subscription.begin[lane] <= offset;
-            if is_new_enough && is_heard && pattern_matches(filter, topic) {
+            let is_its = is_new_enough && is_heard && !is_shared(filter);
+            if is_its && pattern_matches(filter, topic) {
                 matched.add(
                     subscription.qos,
                     subscription.is_retain_as_published,
@@ -387,28 +426,21 @@ impl Session {
     fn send_retained(&mut self, record: Record, qos: u8, identifier: Option<u32>) -> Delivery {
         let is_kept = self.is_stored;
         let source = if is_kept {
-            Source::Kept(record.clone())
+            Source::Kept {
+                record: record.clone(),
+                identifier,
+            }
         } else {
             Source::Passing
         };
         let id = (qos > 0).then(|| self.inflight.send(source, qos));
-        let mut matched = Match::default();
-        matched.add(qos, false, identifier.unwrap_or(0));
         Delivery {
             record,
             id,
             qos,
             retain: true,
             is_repeated: false,
-            identifiers: matched.identifiers,
-        }
-    }
-
-    /// Where in the log a delivery can be found after a restart.
-    pub(super) fn place_of(&self, delivery: DeliveryId) -> Option<(Lane, Offset)> {
-        match self.inflight.find(delivery)?.source {
-            Source::Logged(lane, offset) => Some((lane, offset)),
-            Source::Passing | Source::Kept(_) | Source::Lost => None,
+            identifiers: identifier.into(),
         }
     }
 }

@@ -34,6 +34,22 @@ pub struct SessionId {
     pub(super) generation: u32,
 }
 
+/// A group's place in the broker's slab; the generation tells successors apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GroupId {
+    pub(super) index: u32,
+    pub(super) generation: u32,
+}
+
+/// Who reads the log: a session for itself, or a group of sessions that share a subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ReaderId {
+    /// A client's session.
+    Session(SessionId),
+    /// The group of a shared subscription.
+    Group(GroupId),
+}
+
 /// Names a commit until it is answered. Grows by one with each commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
@@ -137,12 +153,12 @@ pub enum Input {
     /// What the log holds from a position on.
     Fetched {
         /// For whom it was asked.
-        session: SessionId,
+        reader: ReaderId,
         /// The lane that was asked for.
         lane: Lane,
         /// The position that was asked for.
         from: Offset,
-        /// In growing order, none below `from`; ones that the session does not want are harmless.
+        /// In growing order, none below `from`; ones that the reader does not want are harmless.
         records: Vec<(Offset, Record)>,
         /// Where to go on: everything below was looked at. `from` says that nothing could be
         /// read; it is asked again at the next sweep.
@@ -154,6 +170,13 @@ pub enum Input {
         lane: Lane,
         /// The first that is left.
         first: Offset,
+    },
+    /// The gateway has something of its own to say on a `$SYS` topic. Those who are connected hear
+    /// it with QoS 0, and later subscribers find it as a retained message. It is never stored. No
+    /// answer.
+    Announce {
+        /// The message, with QoS 0.
+        record: Record,
     },
     /// A message came down from the cloud. Answered by [`Output::FromCloudStored`].
     FromCloud {
@@ -178,10 +201,10 @@ pub enum Output {
         /// Whether somebody waits for it.
         urgency: Urgency,
     },
-    /// Read a lane for a session that is behind.
+    /// Read a lane for a session or group that is behind.
     Fetch {
         /// To answer with.
-        session: SessionId,
+        reader: ReaderId,
         /// The lane.
         lane: Lane,
         /// The first offset to look at.
@@ -390,6 +413,12 @@ impl SubscriptionIdentifiers {
                     .collect::<Box<[u32]>>(),
             ),
         };
+    }
+}
+
+impl From<Option<u32>> for SubscriptionIdentifiers {
+    fn from(identifier: Option<u32>) -> Self {
+        identifier.map_or(Self::None, Self::One)
     }
 }
 

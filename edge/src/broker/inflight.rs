@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use sync::{Lane, Offset, Record};
 
-use super::event::DeliveryId;
+use super::event::{DeliveryId, GroupId};
 
 /// Deliveries with QoS over 0 that are not acknowledged, by their names. Every pending offset of
 /// the cursors has an entry here.
@@ -16,6 +16,8 @@ pub(super) struct Inflight {
     last: u16,
     /// How many were sent on the present connection.
     pub(super) sent_count: u16,
+    /// Whether the session's read is for a delivery of a group that is to be sent again.
+    pub(super) is_repeating: bool,
     /// Places of those that are to be sent again on the present connection.
     repeats: BTreeMap<(Lane, Offset), u16>,
 }
@@ -35,12 +37,37 @@ pub(super) struct Sent {
 pub(super) enum Source {
     /// In the log.
     Logged(Lane, Offset),
+    /// In the log, for a group that shares a subscription.
+    Shared(GroupId, Lane, Offset),
     /// Nowhere; its session ends with the connection.
     Passing,
     /// Here: a retained message of a session that goes on.
-    Kept(Record),
+    Kept {
+        record: Record,
+        /// Of the subscription that it was sent for.
+        identifier: Option<u32>,
+    },
     /// Nowhere, although its session went on: a restart forgot it.
     Lost,
+}
+
+/// A delivery of a group to one of its members.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shared {
+    pub(super) delivery: DeliveryId,
+    pub(super) qos: u8,
+    pub(super) group: GroupId,
+    pub(super) lane: Lane,
+    pub(super) offset: Offset,
+}
+
+/// A retained message that is to be sent again.
+#[derive(Clone, Debug)]
+pub(super) struct Repeat {
+    pub(super) id: DeliveryId,
+    pub(super) qos: u8,
+    pub(super) record: Record,
+    pub(super) identifier: Option<u32>,
 }
 
 impl Inflight {
@@ -93,15 +120,60 @@ impl Inflight {
     }
 
     /// The next retained message that is to be sent again, marked as sent.
-    pub(super) fn repeat_kept(&mut self) -> Option<(DeliveryId, u8, Record)> {
-        let (id, record) = self
-            .entries
+    pub(super) fn repeat_kept(&mut self) -> Option<Repeat> {
+        let (id, record, identifier) =
+            self.entries
+                .iter()
+                .find_map(|(id, sent)| match &sent.source {
+                    Source::Kept { record, identifier } if !sent.is_sent => {
+                        Some((*id, record.clone(), *identifier))
+                    }
+                    _ => None,
+                })?;
+        Some(Repeat {
+            id: DeliveryId(id),
+            qos: self.mark_sent(id),
+            record,
+            identifier,
+        })
+    }
+
+    /// The first delivery of a group that is to be sent again on the present connection.
+    pub(super) fn next_shared(&self) -> Option<(DeliveryId, Lane, Offset)> {
+        let unsent = self.entries.iter().filter(|(_, sent)| !sent.is_sent);
+        let shared = unsent.filter_map(|(id, sent)| match sent.source {
+            Source::Shared(_, lane, offset) => Some((lane, offset, *id)),
+            _ => None,
+        });
+        let (lane, offset, id) = shared.min()?;
+        Some((DeliveryId(id), lane, offset))
+    }
+
+    /// Marks a delivery as sent and gives its QoS; `None` for one that is settled or sent already.
+    pub(super) fn repeat_shared(&mut self, id: DeliveryId) -> Option<u8> {
+        self.entries.get(&id.0).filter(|sent| !sent.is_sent)?;
+        Some(self.mark_sent(id.0))
+    }
+
+    /// Walks the deliveries of groups.
+    pub(super) fn shared(&self) -> impl Iterator<Item = Shared> {
+        self.entries
             .iter()
-            .find_map(|(id, sent)| match &sent.source {
-                Source::Kept(record) if !sent.is_sent => Some((*id, record.clone())),
+            .filter_map(|(id, sent)| match sent.source {
+                Source::Shared(group, lane, offset) => Some(Shared {
+                    delivery: DeliveryId(*id),
+                    qos: sent.qos,
+                    group,
+                    lane,
+                    offset,
+                }),
                 _ => None,
-            })?;
-        Some((DeliveryId(id), self.mark_sent(id), record))
+            })
+    }
+
+    /// Whether everything that earlier connections left was sent again.
+    pub(super) fn is_all_sent(&self) -> bool {
+        self.entries.len() == usize::from(self.sent_count)
     }
 
     /// Notes which QoS a delivery was given that a restart forgot.
@@ -147,7 +219,7 @@ impl Inflight {
     pub(super) fn has_kept(&self) -> bool {
         self.entries
             .values()
-            .any(|sent| matches!(sent.source, Source::Kept(_)))
+            .any(|sent| matches!(sent.source, Source::Kept { .. }))
     }
 
     /// Counts all unacknowledged deliveries.
@@ -158,6 +230,7 @@ impl Inflight {
     /// Forgets what the connection that ended was sent.
     pub(super) fn forget_sent(&mut self) {
         self.sent_count = 0;
+        self.is_repeating = false;
         self.repeats.clear();
         self.entries
             .values_mut()
@@ -218,6 +291,7 @@ impl Inflight {
 mod tests {
     use super::*;
 
+    /// [MQTT-2.2.1-4] [MQTT-4.3.2-1] [MQTT-4.3.3-1]
     #[test]
     fn a_name_in_use_is_not_given_again() {
         let mut inflight = Inflight::default();

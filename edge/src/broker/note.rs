@@ -7,15 +7,36 @@ use sync::{Change, Table};
 
 use super::Broker;
 use super::event::{DeliveryId, Note, NoteChange, SessionId};
+use super::group::Groups;
+use super::inflight::Source;
 use super::outcome::Refusal;
 use super::session::{KeptNote, Member};
-use super::stored::{Blob, StoredNote, encode, member_key};
+use super::stored::{Blob, StoredNote, StoredSharedNote, encode, member_key};
 
 /// A change of the table, and the note that it replaces.
 type NotePut = (Change, Option<KeptNote>);
 
 /// Bytes of a note's value, at most.
 const NOTE_BYTES_MAXIMUM: usize = 64;
+
+impl Groups {
+    /// Encodes a note with where in the log its delivery can be found after a restart.
+    fn encode_note(&self, value: Blob, delivery: Option<(u16, &Source)>) -> Vec<u8> {
+        let place = match delivery {
+            Some((id, Source::Shared(group, lane, offset))) => {
+                if let Some(group) = self.get(*group) {
+                    let place = (id, *lane, *offset);
+                    return encode(&StoredSharedNote::new(value, place, &group.filter));
+                }
+                Some((id, None))
+            }
+            Some((id, Source::Logged(lane, offset))) => Some((id, Some((*lane, *offset)))),
+            Some((id, Source::Passing | Source::Kept { .. } | Source::Lost)) => Some((id, None)),
+            None => None,
+        };
+        encode(&StoredNote::new(value, place))
+    }
+}
 
 impl Broker {
     /// Keeps a note, about a delivery or not. `None` when the session is not stored: its view
@@ -35,11 +56,12 @@ impl Broker {
         if !session.is_stored {
             return Ok(None);
         }
-        let place = delivery.map(|delivery| (delivery.0, session.place_of(delivery)));
+        let source = delivery.and_then(|it| Some((it.0, &session.inflight.find(it)?.source)));
+        let value = Blob(note.value.clone());
         let change = Change::Put {
             table: Table::Handshakes,
             key: member_key(&session.client_identifier, &note.key.to_be_bytes()),
-            value: encode(&StoredNote::new(Blob(note.value.clone()), place)),
+            value: self.groups.encode_note(value, source),
         };
         let value = note.value.clone();
         let former = session.notes.insert(note.key, KeptNote { value, delivery });

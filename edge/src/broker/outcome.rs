@@ -39,17 +39,19 @@ pub enum Refusal {
     ClientIdentifier,
     /// [`super::Settings::subscription_count_maximum`] is reached.
     Subscriptions,
-    /// The filter is longer than [`super::Settings::filter_bytes_maximum`], or has more levels than
-    /// `filter_level_maximum`.
+    /// The filter is longer than [`super::Settings::filter_bytes_maximum`], has more levels than
+    /// `filter_level_maximum`, or a share name longer than `share_name_bytes_maximum`.
     Filter,
     /// [`super::Settings::session_bytes_maximum`] is reached.
     SessionBytes,
-    /// Shared subscriptions are not served.
-    SharedSubscription,
+    /// [`super::Settings::group_count_maximum`] is reached.
+    Groups,
     /// [`super::Settings::retained_count_maximum`] or `retained_bytes_maximum` is reached.
     Retained,
     /// A note is larger, or a session has more notes, than is kept.
     Notes,
+    /// The client may not do this. Topics that begin with `$SYS` are the gateway's own.
+    NotAuthorized,
     /// The log is full.
     LogFull,
     /// The log can't write.
@@ -66,9 +68,10 @@ impl fmt::Display for Refusal {
             Self::Subscriptions => "no subscription is left below the limit",
             Self::Filter => "topic filter is longer or has more levels than the limit",
             Self::SessionBytes => "no room for filters and wills is left below the limit",
-            Self::SharedSubscription => "shared subscriptions are not served",
+            Self::Groups => "no group of a shared subscription is left below the limit",
             Self::Retained => "no room for retained messages is left below the limit",
             Self::Notes => "no note is left below the limit",
+            Self::NotAuthorized => "not allowed to this client",
             Self::LogFull => "log is full",
             Self::LogFailed => "log can not write",
             Self::SessionGone => "session ended before the answer",

@@ -6,7 +6,7 @@
 //! (retain, exactly once) takes its readers with QoS over 0 along, so that nobody sees what its
 //! publisher may send again. QoS 0 passes through memory at once, always.
 
-use sync::{Change, Lane, Offset, Record, RecordParts, WallTime};
+use sync::{Change, Lane, Offset, Record, RecordParts, Table, WallTime};
 use wire::topic::{TopicName, pattern_matches};
 
 use super::Broker;
@@ -15,6 +15,7 @@ use super::event::{ConnectionId, Delivery, Event, Note, Output, SessionId, Token
 use super::inflight::Source;
 use super::outcome::{Outcome, Refusal};
 use super::session::Match;
+use super::share::room_for;
 use super::subscriptions::Entry;
 
 /// A message whose commit is not answered yet.
@@ -69,6 +70,9 @@ impl Broker {
         };
         self.counters.published += 1;
         let origin = Origin::Client { connection, token };
+        if is_own_topic(record.topic()) {
+            return self.refuse(&Publication::new(record, origin), Refusal::NotAuthorized);
+        }
         let (mut changes, mut kept) = (Vec::new(), None);
         if let Some(note) = note {
             match self.put_note(id, &note, None) {
@@ -92,10 +96,20 @@ impl Broker {
         self.distribute(Publication::new(record, origin), changes);
     }
 
+    /// Says something of the gateway's own to whom it concerns.
+    pub(super) fn handle_announce(&mut self, record: Record) {
+        let mut found = std::mem::take(&mut self.found);
+        self.look_up(record.topic(), &mut found);
+        self.pass_on(&record, &found, 0);
+        self.found = found;
+        self.retained.announce(record);
+    }
+
     /// Sends a record on its way, committing `changes` with it.
     pub(super) fn distribute(&mut self, mut publication: Publication, mut changes: Vec<Change>) {
         let record = publication.record.clone();
         if record.is_retained() {
+            self.forget_expired_retained(&record);
             match self.retained.change(&record) {
                 Ok(change) => changes.push(change),
                 Err(refusal) => {
@@ -160,6 +174,7 @@ impl Broker {
             self.offer(&publication.record, lane, offset);
         }
         if publication.record.is_retained() {
+            self.retained.settle(&publication.record);
             self.retained.set(publication.record.clone());
         }
         let outcome = publication.outcome;
@@ -169,6 +184,9 @@ impl Broker {
     pub(super) fn publication_failed(&mut self, publication: Publication, refusal: Refusal) {
         if publication.is_appended {
             self.forget_appending(&publication.record);
+        }
+        if publication.record.is_retained() {
+            self.retained.settle(&publication.record);
         }
         if let Origin::Will { session, will } = &publication.origin {
             self.restore_will(*session, will.clone());
@@ -190,7 +208,7 @@ impl Broker {
     }
 
     /// Finds out who wants a record. Leaves the sessions' subscriptions in `found`, those of one
-    /// session in a row.
+    /// session in a row, and then the groups.
     fn weigh(&self, record: &Record, lane: Lane, found: &mut Vec<Entry>) -> Demand {
         let is_routed = self.look_up(record.topic(), found);
         let is_routed = is_routed && !record.is_from_cloud();
@@ -202,13 +220,22 @@ impl Broker {
         if record.qos() == 0 {
             return demand;
         }
-        let mut rest = found.as_slice();
+        let (sessions, groups) = Entry::split(found);
+        let mut rest = sessions;
         while let Some((index, matched)) = self.next_match(&mut rest, record) {
             if matched.qos > 0 {
                 demand.has_readers = true;
                 let session = self.registry.at(index);
                 demand.needs_log |=
                     session.is_some_and(|it| it.is_durable() || !it.takes_live(lane));
+            }
+        }
+        let room = room_for(sessions, groups);
+        for entry in groups {
+            let group = self.groups.at(entry.group_index());
+            if let Some(group) = group.filter(|group| group.has_readers()) {
+                demand.has_readers = true;
+                demand.needs_log |= self.needs_log_shared(group, lane, room);
             }
         }
         // A later message of a topic must not overtake an earlier one.
@@ -262,10 +289,11 @@ impl Broker {
         }
     }
 
-    /// Hands a record to the connected sessions whose effective QoS is at most `qos_maximum`,
-    /// without the log.
+    /// Hands a record to the connected sessions and groups whose effective QoS is at most
+    /// `qos_maximum`, without the log.
     fn pass_on(&mut self, record: &Record, found: &[Entry], qos_maximum: u8) {
-        let mut rest = found;
+        let (mut rest, groups) = Entry::split(found);
+        self.pass_on_shared(record, groups, (room_for(rest, groups), qos_maximum));
         while let Some((index, matched)) = self.next_match(&mut rest, record) {
             let Some(session) = self.registry.at_mut(index) else {
                 continue;
@@ -292,15 +320,19 @@ impl Broker {
         }
     }
 
-    /// Hands a committed record to the live sessions that want it with QoS over 0. One without
-    /// room is behind from here on.
+    /// Hands a committed record to the live sessions and groups that want it with QoS over 0. One
+    /// without room is behind from here on.
     fn offer(&mut self, record: &Record, lane: Lane, offset: Offset) {
-        if record.qos() == 0 {
+        // A commit may have taken long. [MQTT-3.3.2-5]
+        if record.qos() == 0 || is_expired(record, self.now.wall) {
             return;
         }
         let mut found = std::mem::take(&mut self.found);
         self.look_up(record.topic(), &mut found);
-        let mut rest = found.as_slice();
+        let (mut rest, groups) = Entry::split(&found);
+        for entry in groups {
+            self.offer_shared(entry.group_index(), lane, offset, record);
+        }
         while let Some((index, matched)) = self.next_match(&mut rest, record) {
             let Some(session) = self.registry.at_mut(index) else {
                 continue;
@@ -319,6 +351,20 @@ impl Broker {
             }
         }
         self.found = found;
+    }
+
+    /// Makes room for a retained message on a new topic.
+    fn forget_expired_retained(&mut self, new: &Record) {
+        let expired = self.retained.forget_expired(new, self.now.wall);
+        if expired.is_empty() {
+            return;
+        }
+        let table = Table::Retained;
+        let changes = expired.into_iter().map(|topic| Change::Delete {
+            table,
+            key: topic.as_bytes().to_vec(),
+        });
+        self.commit(changes.collect(), Urgency::Relaxed, Waiting::Nobody);
     }
 
     fn forget_appending(&mut self, record: &Record) {
@@ -367,10 +413,17 @@ pub(super) fn published_at(record: &Record, time: WallTime) -> Record {
     })
 }
 
-/// Whether a record's expiry interval has passed.
+/// Whether a topic is below `$SYS`, where only the gateway speaks.
+pub(super) fn is_own_topic(topic: &str) -> bool {
+    let rest = topic.strip_prefix("$SYS");
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Whether a record's expiry interval has passed. One of 0 counts as a second, so that those who
+/// are there get the message whatever way it takes.
 pub(super) fn is_expired(record: &Record, now: WallTime) -> bool {
     let age = now.seconds_since(record.time());
     record
         .expiry_seconds()
-        .is_some_and(|expiry| age >= u64::from(expiry))
+        .is_some_and(|expiry| age >= u64::from(expiry.max(1)))
 }

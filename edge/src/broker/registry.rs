@@ -16,6 +16,8 @@ pub(super) struct Registry {
     by_name: BTreeMap<Box<str>, SessionId>,
     /// By the index of the connection.
     connections: Vec<Option<(ConnectionId, SessionId)>>,
+    connected_count: usize,
+    connected_most: usize,
     /// What the filters and wills of all sessions take.
     held_bytes: usize,
 }
@@ -96,13 +98,16 @@ impl Registry {
         if self.connections.len() <= index {
             self.connections.resize(index + 1, None);
         }
-        self.connections[index] = Some((connection, session));
+        let former = self.connections[index].replace((connection, session));
+        self.connected_count += usize::from(former.is_none());
+        self.connected_most = self.connected_most.max(self.connected_count);
     }
 
     /// Forgets a connection. Gives back the session that it held.
     pub(super) fn unbind(&mut self, connection: ConnectionId) -> Option<SessionId> {
         let session = self.session_of(connection)?;
         self.connections[connection.index as usize] = None;
+        self.connected_count -= 1;
         Some(session)
     }
 
@@ -138,6 +143,11 @@ impl Registry {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Session> {
         self.slots.iter().filter_map(|slot| slot.session.as_deref())
+    }
+
+    /// Connections that hold a session now, and the most that ever did at once.
+    pub(super) const fn connected_counts(&self) -> (usize, usize) {
+        (self.connected_count, self.connected_most)
     }
 
     /// What the filters and wills of all sessions take, in bytes.

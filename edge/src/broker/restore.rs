@@ -1,17 +1,19 @@
 //! From the tables to sessions, at the start.
 
 use bytes::Bytes;
-use sync::{Change, Cursor, Lane, Offset, Record, Table};
+use sync::{Change, Cursor, Lane, Offset, PerLane, Record, Table};
 
 use super::Broker;
 use super::commit::Waiting;
 use super::connect::{Timer, end_of};
-use super::event::{DeliveryId, Urgency, Will};
+use super::event::{DeliveryId, SessionId, Urgency, Will};
+use super::group::{Groups, Holder};
 use super::inflight::Source;
-use super::session::{KeptNote, Link, Session, Walk};
+use super::session::{KeptNote, Link, Reader, Session, Walk};
 use super::settings::Stored;
 use super::stored::{
-    StoredCursors, StoredNote, StoredSession, Subscription, cursor_owner, decode, split_member_key,
+    ReadNote, StoredCursors, StoredSession, Subscription, cursor_owner, decode, group_of,
+    split_member_key,
 };
 
 type Rows = Vec<(Vec<u8>, Vec<u8>)>;
@@ -21,8 +23,9 @@ impl Broker {
     pub(super) fn restore(&mut self, stored: Stored) {
         let mut changes = Vec::new();
         self.restore_sessions(stored.sessions, &mut changes);
-        self.restore_cursors(stored.cursors);
         self.restore_subscriptions(stored.subscriptions, &mut changes);
+        self.begin_groups();
+        self.restore_cursors(stored.cursors, &mut changes);
         self.restore_notes(stored.handshakes, &mut changes);
         for (_, value) in stored.retained {
             match Record::from_bytes(Bytes::from(value)) {
@@ -35,6 +38,10 @@ impl Broker {
             if let Some(session) = self.registry.get_mut(id) {
                 session.name_pending();
             }
+        }
+        for group in self.groups.iter_mut() {
+            self.counters.missed += group.resume(self.first, self.head);
+            group.count_away(|_| true);
         }
         if !changes.is_empty() {
             self.commit(changes, Urgency::Relaxed, Waiting::Nobody);
@@ -85,19 +92,22 @@ impl Broker {
     }
 
     /// A session without readable cursors begins at the oldest record: rather twice than never.
-    fn restore_cursors(&mut self, rows: Rows) {
+    fn restore_cursors(&mut self, rows: Rows, changes: &mut Vec<Change>) {
         for (key, value) in rows {
-            let Some(name) = cursor_owner(&key) else {
+            if cursor_owner(&key).or_else(|| group_of(&key)).is_none() {
                 continue;
-            };
+            }
             let Some(StoredCursors(_, epoch, cursors)) = decode(&value) else {
                 self.counters.damaged += 1;
                 continue;
             };
             let (first, head) = (self.first, self.head);
             let is_known = epoch == self.epoch;
-            let id = self.registry.find(name);
-            let Some(session) = id.and_then(|id| self.registry.get_mut(id)) else {
+            let Some(readers) = self.readers_of(&key) else {
+                if group_of(&key).is_some() {
+                    let table = Table::Cursors;
+                    changes.push(Change::Delete { table, key });
+                }
                 continue;
             };
             for (lane, cursor) in Lane::ALL.into_iter().zip(cursors) {
@@ -106,10 +116,40 @@ impl Broker {
                     true => Cursor::starting_at(head[lane]),
                     false => Cursor::starting_at(first[lane]),
                 };
-                let reader = session.reader_mut(lane);
+                let reader = &mut readers[lane as usize];
                 reader.stored = cursor.delivered();
                 reader.cursor = cursor;
             }
+        }
+    }
+
+    /// Whose cursors a row is for.
+    fn readers_of(&mut self, key: &[u8]) -> Option<&mut [Reader; 3]> {
+        if let Some(filter) = group_of(key) {
+            let group = self.groups.find(filter)?;
+            return self.groups.get_mut(group).map(|group| &mut group.lanes);
+        }
+        let session = self.registry.find(cursor_owner(key)?)?;
+        let session = self.registry.get_mut(session);
+        session.map(|session| &mut session.lanes)
+    }
+
+    /// Lets a group without readable cursors begin where its first member did: rather twice than
+    /// never.
+    fn begin_groups(&mut self) {
+        let (first, registry) = (self.first, &self.registry);
+        for group in self.groups.iter_mut() {
+            let members = group.members().iter();
+            let begins = members.filter_map(|it| {
+                let session = registry.get(it.session)?;
+                Some(session.subscriptions.get(&group.filter)?.begin)
+            });
+            let begins: Vec<PerLane<Offset>> = begins.collect();
+            group.lanes = PerLane::from_fn(|lane| {
+                let begin = begins.iter().map(|begin| begin[lane]).min();
+                Reader::starting_at(begin.unwrap_or_default().max(first[lane]))
+            })
+            .0;
         }
     }
 
@@ -148,7 +188,7 @@ impl Broker {
         for (key, value) in rows {
             let member = split_member_key(&key);
             let parts = member.and_then(|(name, note)| Some((name, note.try_into().ok()?)));
-            let (Some((name, note)), Some(stored)) = (parts, decode::<StoredNote>(&value)) else {
+            let (Some((name, note)), Some(stored)) = (parts, ReadNote::decode(&value)) else {
                 self.counters.damaged += 1;
                 continue;
             };
@@ -160,23 +200,33 @@ impl Broker {
                 });
                 continue;
             };
-            let StoredNote(_, value, delivery) = stored;
-            let delivery = delivery.map(|(id, place)| (DeliveryId(id), place));
-            if let Some((id, place)) = delivery {
-                let source = place.map_or(Source::Lost, |(lane, offset): (Lane, Offset)| {
-                    Source::Logged(lane, offset)
-                });
-                session.inflight.restore(Some(id), source, 2);
+            let value = stored.value.0.clone();
+            let delivery = stored.delivery.map(|(id, _)| DeliveryId(id));
+            if let Some(delivery) = delivery {
+                let source = self.groups.regain(session.id, delivery, &stored);
+                session.inflight.restore(Some(delivery), source, 2);
             }
-            let delivery = delivery.map(|(id, _)| id);
-            session.notes.insert(
-                u32::from_be_bytes(note),
-                KeptNote {
-                    value: value.0,
-                    delivery,
-                },
-            );
+            let note = u32::from_be_bytes(note);
+            session.notes.insert(note, KeptNote { value, delivery });
         }
+    }
+}
+
+impl Groups {
+    /// Finds where a delivery of an earlier run is; one of a group is held again.
+    fn regain(&mut self, session: SessionId, delivery: DeliveryId, note: &ReadNote) -> Source {
+        let Some((lane, offset)) = note.delivery.and_then(|(_, place)| place) else {
+            return Source::Lost;
+        };
+        let Some(filter) = &note.group else {
+            return Source::Logged(lane, offset);
+        };
+        let id = self.find(filter);
+        let Some(group) = id.and_then(|id| self.get_mut(id)) else {
+            return Source::Lost;
+        };
+        group.hold(lane, offset, Holder { session, delivery });
+        Source::Shared(group.id, lane, offset)
     }
 }
 

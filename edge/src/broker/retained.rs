@@ -1,19 +1,27 @@
 //! Retained messages: the last durable one of each topic that wanted to be kept, bounded in count
-//! and bytes.
+//! and bytes. And beside them what the gateway says itself, which is never durable, and whose topics
+//! are few and nobody else's.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use sync::{Change, Record, Table};
+use sync::{Change, Record, Table, WallTime};
 use wire::topic::{TopicName, pattern_matches};
 
 use super::outcome::Refusal;
+use super::publish::is_expired;
 
 /// The store.
 #[derive(Debug, Default)]
 pub(super) struct Retained {
     records: BTreeMap<Box<str>, Record>,
+    /// How many of these are the gateway's own; they count for nothing else.
+    announced_count: usize,
     bytes: usize,
+    /// How many changes of a topic, by hash, are on their way into the table.
+    changing: BTreeMap<u32, u32>,
+    /// The topic after which the search for expired messages goes on.
+    searched: Option<Box<str>>,
     count_maximum: usize,
     bytes_maximum: usize,
 }
@@ -31,6 +39,8 @@ pub(super) enum Step {
 
 /// Topics that one step looks at, at most: bounds the time of a step.
 const STEP_TOPICS: usize = 256;
+/// Topics that are looked at for each new one, so that no message pays for all that expired.
+const SEARCH_TOPICS: usize = 16;
 
 impl Retained {
     pub(super) fn new(count_maximum: usize, bytes_maximum: usize) -> Self {
@@ -42,10 +52,56 @@ impl Retained {
     }
 
     /// The change that keeps a message, or deletes the topic's one when the payload is empty.
+    /// [`Retained::settle`] has to follow once it is known how the change ended.
     ///
     /// # Errors
     /// When a limit is reached. What other commits on their way will add is not counted.
-    pub(super) fn change(&self, record: &Record) -> Result<Change, Refusal> {
+    pub(super) fn change(&mut self, record: &Record) -> Result<Change, Refusal> {
+        let change = self.change_of(record)?;
+        *self.changing.entry(record.topic_hash()).or_default() += 1;
+        Ok(change)
+    }
+
+    /// Notes that a change is durable, or never will be.
+    pub(super) fn settle(&mut self, record: &Record) {
+        let topic = record.topic_hash();
+        if let Some(count) = self.changing.get_mut(&topic) {
+            *count -= 1;
+            if *count == 0 {
+                self.changing.remove(&topic);
+            }
+        }
+    }
+
+    /// Forgets some of the messages whose time is over, if one on a new topic needs the room; gives
+    /// their topics, whose rows are to be deleted.
+    pub(super) fn forget_expired(&mut self, new: &Record, now: WallTime) -> Vec<Box<str>> {
+        if self.records.contains_key(new.topic()) || new.payload().is_empty() {
+            return Vec::new();
+        }
+        let start = match &self.searched {
+            Some(topic) => Bound::Excluded(&**topic),
+            None => Bound::Unbounded,
+        };
+        let topics = self.records.range::<str, _>((start, Bound::Unbounded));
+        let looked_at: Vec<_> = topics.take(SEARCH_TOPICS).collect();
+        let last = looked_at.last().map(|(topic, _)| (*topic).clone());
+        let expired: Vec<Box<str>> = looked_at
+            .iter()
+            .filter(|(_, record)| is_expired(record, now))
+            // The row may already be the next message's.
+            .filter(|(_, record)| !self.changing.contains_key(&record.topic_hash()))
+            .map(|(topic, _)| (*topic).clone())
+            .collect();
+        self.searched = last.filter(|_| looked_at.len() == SEARCH_TOPICS);
+        for topic in &expired {
+            let old = self.records.remove(topic);
+            self.bytes -= old.map_or(0, |old| old.as_bytes().len());
+        }
+        expired
+    }
+
+    fn change_of(&self, record: &Record) -> Result<Change, Refusal> {
         let topic = record.topic();
         // [MQTT-3.3.1-6] [MQTT-3.3.1-7]
         if record.payload().is_empty() {
@@ -57,7 +113,7 @@ impl Retained {
         let old = self.records.get(topic).map(|old| old.as_bytes().len());
         let is_full = match old {
             None => {
-                self.records.len() >= self.count_maximum
+                self.len() >= self.count_maximum
                     || self.bytes + record.as_bytes().len() > self.bytes_maximum
             }
             Some(old) => {
@@ -86,6 +142,13 @@ impl Retained {
             self.records.insert(topic.into(), record)
         };
         self.bytes -= old.map_or(0, |old| old.as_bytes().len());
+    }
+
+    /// Takes over what the gateway says itself.
+    pub(super) fn announce(&mut self, record: Record) {
+        let topic = record.topic().into();
+        let former = self.records.insert(topic, record);
+        self.announced_count += usize::from(former.is_none());
     }
 
     /// Looks for the next message that matches a filter, after a topic.
@@ -120,7 +183,12 @@ impl Retained {
         Step::Done
     }
 
+    /// Counts the messages, without the gateway's own.
     pub(super) fn len(&self) -> usize {
-        self.records.len()
+        self.records.len() - self.announced_count
+    }
+
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
     }
 }

@@ -10,11 +10,13 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
 
 use bytes::Bytes;
 use sync::{Cursor, Instant, Lane, Offset, PerLane, Record, Table, WallTime};
 
 use super::event::{ConnectionId, DeliveryId, SessionId, SubscriptionIdentifiers, Will};
+use super::group::{SHARE_PREFIX, is_shared};
 use super::inflight::Inflight;
 use super::leftovers::Row;
 use super::stored::{Blob, StoredSession, Subscription, cursor_key, member_key};
@@ -35,6 +37,7 @@ pub(super) struct Session {
     /// Whether the tables hold anything of it.
     pub(super) is_stored: bool,
     pub(super) will: Option<Will>,
+    /// By their filters, shared ones among them.
     pub(super) subscriptions: BTreeMap<Box<str>, Subscription>,
     pub(super) notes: BTreeMap<u32, KeptNote>,
     pub(super) lanes: [Reader; 3],
@@ -218,6 +221,14 @@ impl Session {
         (gone, missed)
     }
 
+    /// The filters of its shared subscriptions.
+    pub(super) fn shared_filters(&self) -> impl Iterator<Item = &str> {
+        let from = (Bound::Included(SHARE_PREFIX), Bound::Unbounded);
+        let from = self.subscriptions.range::<str, _>(from);
+        let filters = from.map(|(filter, _)| &**filter);
+        filters.take_while(|filter| is_shared(filter))
+    }
+
     /// The lane's reader.
     pub(super) const fn reader(&self, lane: Lane) -> &Reader {
         &self.lanes[lane as usize]
@@ -259,6 +270,20 @@ impl Session {
         !self.reader(lane).is_behind && self.has_room()
     }
 
+    /// Whether a group can hand it a record: after what earlier connections left, and with room
+    /// for so many.
+    pub(super) fn takes_shared(&self, room: usize) -> bool {
+        self.online().is_some()
+            && !self.is_congested
+            && usize::from(self.free_window()) >= room
+            && self.inflight.is_all_sent()
+    }
+
+    /// How many more deliveries may be unacknowledged.
+    pub(super) fn free_window(&self) -> u16 {
+        self.window.saturating_sub(self.inflight.sent_count)
+    }
+
     /// Whether it is connected and waits for something that is there.
     pub(super) fn has_work(&self) -> bool {
         self.online().is_some()
@@ -270,20 +295,11 @@ impl Session {
     /// The most important lane that is worth reading now. Waits until half of the window is free,
     /// so that each read is of use.
     pub(super) fn lane_to_read(&self) -> Option<Lane> {
-        let room = self.window - self.inflight.sent_count.min(self.window);
-        let is_worth = self.has_room() && room >= self.window.div_ceil(2);
+        let is_worth = self.has_room() && self.free_window() >= self.window.div_ceil(2);
         if !is_worth || self.fetching.is_some() {
             return None;
         }
-        let mut behind = Lane::ALL
-            .into_iter()
-            .filter(|lane| self.reader(*lane).is_behind);
-        // Now and then the least important one, so that none waits for ever.
-        if self.reads.is_multiple_of(READS_A_ROUND) {
-            behind.next_back()
-        } else {
-            behind.next()
-        }
+        lane_behind(&self.lanes, self.reads)
     }
 
     /// The lowest offset of a lane that the session still wants.
@@ -329,7 +345,8 @@ impl Session {
 
     /// Whether any subscription wants records of the log; QoS 0 is not kept for later.
     fn wants_log(&self) -> bool {
-        self.subscriptions.values().any(|wanted| wanted.qos > 0)
+        let mut subscriptions = self.subscriptions.iter();
+        subscriptions.any(|(filter, wanted)| wanted.qos > 0 && !is_shared(filter))
     }
 
     /// The value of the session's table.
@@ -346,11 +363,24 @@ impl Session {
 
 impl Reader {
     /// Not live before it is connected.
-    fn starting_at(offset: Offset) -> Self {
+    pub(super) fn starting_at(offset: Offset) -> Self {
         Self {
             cursor: Cursor::starting_at(offset),
             is_behind: true,
             stored: offset,
         }
+    }
+}
+
+/// The most important lane that is behind; now and then the least important one, so that none waits
+/// for ever.
+pub(super) fn lane_behind(lanes: &[Reader; 3], reads: u8) -> Option<Lane> {
+    let mut behind = Lane::ALL
+        .into_iter()
+        .filter(|lane| lanes[*lane as usize].is_behind);
+    if reads.is_multiple_of(READS_A_ROUND) {
+        behind.next_back()
+    } else {
+        behind.next()
     }
 }

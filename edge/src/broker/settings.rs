@@ -15,8 +15,9 @@ pub struct Settings {
     /// Bytes of a topic filter. A longer one is refused. With a client identifier it is the key of a
     /// row, which has 65,535 bytes at most. Default 1,024.
     pub filter_bytes_maximum: usize,
-    /// Bytes that the filters and wills of all sessions take. At the limit a filter is refused, and
-    /// a client that brings a will. Default 16 MiB.
+    /// Bytes that the filters and wills of all sessions take, and the groups of shared
+    /// subscriptions. At the limit a filter is refused, and a client that brings a will. Default
+    /// 16 MiB.
     pub session_bytes_maximum: usize,
     /// Bytes of a client identifier. A longer one is refused. Default 256.
     pub client_identifier_bytes_maximum: usize,
@@ -26,6 +27,14 @@ pub struct Settings {
     /// Unacknowledged deliveries a session, together with the client's own receive maximum. At
     /// the limit the session falls back to reading the log. Default 64.
     pub inflight_maximum: u16,
+    /// Groups of shared subscriptions, each a share name with a filter. At the limit a filter that
+    /// would make another one is refused. Default 64.
+    pub group_count_maximum: usize,
+    /// Bytes of a share name. A longer one is refused. Default 64.
+    pub share_name_bytes_maximum: usize,
+    /// Unacknowledged deliveries of a group to members that are connected. At the limit the group
+    /// falls back to reading the log. It is counted in `session_bytes_maximum`. Default 256.
+    pub group_inflight_maximum: usize,
     /// Notes a session. At the limit a note is refused, and the publish it belongs to. Default
     /// 1,024.
     pub note_count_maximum: usize,
@@ -60,6 +69,9 @@ impl Default for Settings {
             client_identifier_bytes_maximum: 256,
             session_expiry_maximum: u32::MAX,
             inflight_maximum: 64,
+            group_count_maximum: 64,
+            share_name_bytes_maximum: 64,
+            group_inflight_maximum: 256,
             note_count_maximum: 1_024,
             retained_count_maximum: 100_000,
             retained_bytes_maximum: 16 << 20,
@@ -104,6 +116,8 @@ pub struct Counters {
     pub refused: u64,
     /// Messages handed to views.
     pub delivered: u64,
+    /// Sessions that ended because their clients stayed away for too long.
+    pub expired: u64,
     /// Records that were dropped before a session had looked at them, whether it would have wanted
     /// them or not. After a power cut this may count ones that it had looked at since its cursor
     /// was stored.

@@ -6,8 +6,9 @@
 //! | --- | --- | --- |
 //! | `Sessions` | client identifier | expiry seconds, left at (wall, absent while connected), will (delay seconds, record) or null |
 //! | `Subscriptions` | client identifier, 0, filter | QoS, options, identifier (0: none), epoch, first offset of each lane, whether retained messages are still to be sent |
-//! | `Handshakes` | client identifier, 0, key (big-endian) | view's value, delivery (id, lane, offset) or null |
+//! | `Handshakes` | client identifier, 0, key (big-endian) | view's value, delivery (id, lane, offset) or null; in version 2 the filter of the group whose delivery it is |
 //! | `Cursors` | `session/`, client identifier | epoch, cursor of each lane |
+//! | `Cursors` | `group/`, filter of the group | epoch, cursor of each lane |
 //! | `Retained` | topic | the record's own format, without CBOR |
 //!
 //! Options: bit 0 No Local, bit 1 Retain As Published.
@@ -19,8 +20,16 @@ use serde::de::{DeserializeOwned, Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sync::{Cursor, Epoch, Lane, Offset, PerLane, WallTime};
 
+use super::event::GroupId;
+use super::group::{Member, is_shared};
+
 const VERSION: u8 = 1;
+/// A place in a group, and the group's in the session, each in a list that doubles.
+const MEMBERSHIP_BYTES: usize = 2 * (size_of::<Member>() + size_of::<GroupId>());
+/// Of a note about a delivery of a group.
+const SHARED_VERSION: u8 = 2;
 const CURSOR_PREFIX: &[u8] = b"session/";
+const GROUP_PREFIX: &[u8] = b"group/";
 const NO_LOCAL: u8 = 1;
 const RETAIN_AS_PUBLISHED: u8 = 2;
 
@@ -99,8 +108,13 @@ impl Subscription {
     }
 
     /// What keeping it takes, the tree of all subscriptions aside.
-    pub(super) const fn held_bytes(filter: &str) -> usize {
-        size_of::<Self>() + size_of::<Box<str>>() + filter.len()
+    pub(super) fn held_bytes(filter: &str) -> usize {
+        let membership = if is_shared(filter) {
+            MEMBERSHIP_BYTES
+        } else {
+            0
+        };
+        size_of::<Self>() + size_of::<Box<str>>() + filter.len() + membership
     }
 
     /// Reads the value of the table. Offsets of another epoch begin at 0.
@@ -138,7 +152,55 @@ impl StoredNote {
     }
 }
 
-/// A session's cursors.
+/// The value of a note about a delivery of a group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct StoredSharedNote(
+    u8,
+    /// The view's own.
+    Blob,
+    /// The delivery it is about: id and place.
+    (u16, Lane, Offset),
+    /// The filter that names the group.
+    Box<str>,
+);
+
+/// A note as it is read, of either version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ReadNote {
+    pub(super) value: Blob,
+    /// Id and place.
+    pub(super) delivery: Option<(u16, Option<(Lane, Offset)>)>,
+    /// The filter of the group whose delivery it is.
+    pub(super) group: Option<Box<str>>,
+}
+
+impl StoredSharedNote {
+    pub(super) fn new(value: Blob, delivery: (u16, Lane, Offset), group: &str) -> Self {
+        Self(SHARED_VERSION, value, delivery, group.into())
+    }
+}
+
+impl ReadNote {
+    /// Reads a note of either version.
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        if let Some(StoredNote(_, value, delivery)) = decode(bytes) {
+            return Some(Self {
+                value,
+                delivery,
+                group: None,
+            });
+        }
+        let note = decode_version(bytes, SHARED_VERSION)?;
+        let StoredSharedNote(_, value, (id, lane, offset), group) = note;
+        Some(Self {
+            value,
+            delivery: Some((id, Some((lane, offset)))),
+            group: Some(group),
+        })
+    }
+}
+
+/// The cursors of a session or group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct StoredCursors(
     pub(super) u8,
@@ -163,8 +225,12 @@ pub(super) fn encode(value: &impl Serialize) -> Vec<u8> {
 
 /// Reads one of the values above; `None` when it is damaged or of another version.
 pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    decode_version(bytes, VERSION)
+}
+
+fn decode_version<T: DeserializeOwned>(bytes: &[u8], version: u8) -> Option<T> {
     // 0x80 to 0x97 begin an array of up to 23 fields; the version is its first.
-    let is_known = matches!(bytes, [0x81..=0x97, VERSION, ..]);
+    let is_known = matches!(bytes, [0x81..=0x97, found, ..] if *found == version);
     if is_known {
         ciborium::from_reader(bytes).ok()
     } else {
@@ -180,6 +246,16 @@ pub(super) fn cursor_key(client_identifier: &str) -> Vec<u8> {
 /// Names whose cursors a key is for; `None` for those of others than sessions.
 pub(super) fn cursor_owner(key: &[u8]) -> Option<&str> {
     std::str::from_utf8(key.strip_prefix(CURSOR_PREFIX)?).ok()
+}
+
+/// Names the cursors of a group.
+pub(super) fn group_key(filter: &str) -> Vec<u8> {
+    [GROUP_PREFIX, filter.as_bytes()].concat()
+}
+
+/// Names the group that cursors are of; `None` for those of others.
+pub(super) fn group_of(key: &[u8]) -> Option<&str> {
+    std::str::from_utf8(key.strip_prefix(GROUP_PREFIX)?).ok()
 }
 
 /// Names a subscription or a note below its session.
@@ -279,7 +355,30 @@ mod tests {
         let bytes = encode(&note);
         assert_eq!(hex(&bytes), "830142010282098266757267656e7405");
         assert_eq!(decode(&bytes), Some(note));
-        assert_eq!(hex(&encode(&StoredNote::new(value, None))), "8301420102f6");
+        let bytes = encode(&StoredNote::new(value.clone(), None));
+        assert_eq!(hex(&bytes), "8301420102f6");
+        let read = ReadNote {
+            value,
+            delivery: None,
+            group: None,
+        };
+        assert_eq!(ReadNote::decode(&bytes), Some(read));
+    }
+
+    #[test]
+    fn stored_note_of_a_group_keeps_its_bytes() {
+        let value = Blob(Bytes::from_static(&[1]));
+        let place = (9, Lane::Normal, Offset(300));
+        let note = StoredSharedNote::new(value.clone(), place, "$share/g/t");
+        let bytes = encode(&note);
+        let golden = "840241018309666e6f726d616c19012c6a2473686172652f672f74";
+        assert_eq!(hex(&bytes), golden);
+        let read = ReadNote {
+            value,
+            delivery: Some((9, Some((Lane::Normal, Offset(300))))),
+            group: Some("$share/g/t".into()),
+        };
+        assert_eq!(ReadNote::decode(&bytes), Some(read));
     }
 
     #[test]
@@ -315,5 +414,9 @@ mod tests {
         assert_eq!(split_member_key(b"none"), None);
         assert_eq!(cursor_owner(&cursor_key("client")), Some("client"));
         assert_eq!(cursor_owner(b"route/cloud"), None);
+        assert_eq!(group_key("$share/g/t"), b"group/$share/g/t");
+        assert_eq!(group_of(b"group/$share/g/t"), Some("$share/g/t"));
+        assert_eq!(group_of(&cursor_key("client")), None);
+        assert_eq!(cursor_owner(&group_key("$share/g/t")), None);
     }
 }

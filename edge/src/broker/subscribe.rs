@@ -10,6 +10,7 @@ use super::commit::Waiting;
 use super::event::{
     ConnectionId, Echo, Event, RetainAs, RetainHandling, SessionId, SubscribeFilter, Token, Urgency,
 };
+use super::group::is_shared;
 use super::outcome::{Refusal, Unsubscription};
 use super::session::{Member, Session, Walk};
 use super::stored::Subscription;
@@ -68,10 +69,13 @@ impl Broker {
             waiting.codes.push(code);
         }
         // However often a packet repeats a filter, it is one row.
-        let replaced = waiting.replaced.iter();
-        let changes: Vec<_> = replaced
-            .filter_map(|(filter, it)| self.put_subscription(session, filter, &it.subscription))
-            .collect();
+        let mut changes = Vec::new();
+        for (filter, it) in &waiting.replaced {
+            changes.extend(self.put_subscription(session, filter, &it.subscription));
+            if let Some(group) = self.groups.find(filter) {
+                changes.extend(self.put_group(group));
+            }
+        }
         if changes.is_empty() {
             self.subscribe_committed(waiting);
         } else {
@@ -94,6 +98,8 @@ impl Broker {
         let former = session.subscriptions.get(filter).copied();
         self.admit_filter(session, filter, former.is_none())?;
         let is_walking = match wanted.retain_handling {
+            // Retained messages are not for groups.
+            _ if is_shared(filter) => false,
             RetainHandling::Always => true,
             RetainHandling::WhenNew => former.is_none(),
             RetainHandling::Never => false,
@@ -128,18 +134,24 @@ impl Broker {
     fn admit_filter(&self, session: &Session, filter: &str, is_new: bool) -> Result<(), Refusal> {
         // An invalid filter never gets here: the view decoded it.
         let parsed = TopicFilter::new(filter).map_err(|_| Refusal::Filter)?;
-        if parsed.is_shared() {
-            return Err(Refusal::SharedSubscription);
-        }
         let settings = &self.settings;
         let has_more_levels = parsed.levels().count() > settings.filter_level_maximum;
-        if filter.len() > settings.filter_bytes_maximum || has_more_levels {
+        let name_bytes = parsed.group().map_or(0, str::len);
+        let has_longer_name = name_bytes > settings.share_name_bytes_maximum;
+        if filter.len() > settings.filter_bytes_maximum || has_more_levels || has_longer_name {
             return Err(Refusal::Filter);
+        }
+        let is_new_group = parsed.is_shared() && self.groups.find(filter).is_none();
+        if is_new_group && self.groups.len() >= settings.group_count_maximum {
+            return Err(Refusal::Groups);
         }
         if is_new && session.subscriptions.len() >= settings.subscription_count_maximum {
             return Err(Refusal::Subscriptions);
         }
-        let added = Subscriptions::added_bytes(parsed) + Subscription::held_bytes(filter);
+        let mut added = Subscriptions::added_bytes(parsed) + Subscription::held_bytes(filter);
+        if is_new_group {
+            added += self.groups.added_bytes(filter);
+        }
         if is_new && self.held_bytes() + added > settings.session_bytes_maximum {
             return Err(Refusal::SessionBytes);
         }
@@ -164,15 +176,21 @@ impl Broker {
         filter: &str,
         subscription: Subscription,
     ) {
-        let entry = subscription.entry(id.index);
         self.registry.subscribe(id, filter, subscription);
-        self.subscriptions.insert(filter, entry);
+        if is_shared(filter) {
+            self.join_group(id, filter, &subscription);
+        } else {
+            let entry = subscription.entry(id.index);
+            self.subscriptions.insert(filter, entry);
+        }
     }
 
     /// False when there was none.
     fn remove_subscription(&mut self, id: SessionId, filter: &str) -> bool {
         let is_there = self.registry.unsubscribe(id, filter).is_some();
-        if is_there {
+        if is_there && is_shared(filter) {
+            self.leave_group(id, filter);
+        } else if is_there {
             self.subscriptions.remove(filter, id.index);
         }
         is_there

@@ -11,7 +11,7 @@ use wire::topic::TopicFilter;
 /// One session's subscription at one node, as small as matching allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
-    /// Index of the session, or [`Entry::ROUTE`].
+    /// Index of the session, or that of a group above [`Entry::GROUPS`], or [`Entry::ROUTE`].
     pub(super) session: u32,
     /// The subscription identifier; 0 for none.
     pub(super) identifier: u32,
@@ -26,6 +26,33 @@ pub(super) struct Entry {
 impl Entry {
     /// Stands for the uplink's routes instead of a session.
     pub(super) const ROUTE: u32 = u32::MAX;
+
+    /// From here on up, indices are of groups. Sessions are far fewer.
+    const GROUPS: u32 = 1 << 31;
+
+    /// Makes the entry of a group; what its members want is asked of them.
+    pub(super) const fn group(index: u32) -> Self {
+        Self {
+            session: Self::GROUPS | index,
+            ..Self::route()
+        }
+    }
+
+    /// Splits entries that are sorted, and without routes, into those of sessions and those of
+    /// groups.
+    pub(super) fn split(found: &[Self]) -> (&[Self], &[Self]) {
+        match found.last() {
+            Some(last) if last.session >= Self::GROUPS => {
+                found.split_at(found.partition_point(|entry| entry.session < Self::GROUPS))
+            }
+            _ => (found, &[]),
+        }
+    }
+
+    /// The group that it stands for.
+    pub(super) const fn group_index(&self) -> u32 {
+        self.session & !Self::GROUPS
+    }
 
     /// Makes the entry of an uplink route.
     pub(super) const fn route() -> Self {

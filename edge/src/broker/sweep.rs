@@ -8,14 +8,17 @@ use sync::{Change, Lane};
 use super::Broker;
 use super::commit::Waiting;
 use super::connect::Timer;
-use super::event::{SessionId, Urgency};
-use super::session::Member;
+use super::event::{GroupId, ReaderId, SessionId, Urgency};
+use super::session::{Member, Reader};
 
 /// How long moved cursors may wait for their commit: what is read again after a power cut.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Sessions that one commit of a sweep stores, at most.
 const SWEEP_SESSIONS: usize = 256;
+
+/// Groups that one commit of a sweep stores, at most; their cursors name all that is in flight.
+const SWEEP_GROUPS: usize = 16;
 
 impl Broker {
     pub(super) fn run_timers(&mut self) {
@@ -37,6 +40,7 @@ impl Broker {
                 }
                 Timer::End => {
                     session.end_due = None;
+                    self.counters.expired += 1;
                     self.end_session(id);
                 }
             }
@@ -90,8 +94,11 @@ impl Broker {
 
     fn sweep(&mut self) {
         self.next_sweep = None;
-        for id in std::mem::take(&mut self.stalled) {
-            self.wake(id);
+        for reader in std::mem::take(&mut self.stalled) {
+            match reader {
+                ReaderId::Session(id) => self.wake(id),
+                ReaderId::Group(id) => self.wake_group(id),
+            }
         }
         self.renew_lagging();
         self.delete_stranded();
@@ -105,6 +112,19 @@ impl Broker {
             let sessions = sessions.to_vec();
             if !changes.is_empty() {
                 let waiting = Waiting::Sweep { sessions, members };
+                self.commit(changes, Urgency::Relaxed, waiting);
+            }
+        }
+        self.store_groups();
+    }
+
+    fn store_groups(&mut self) {
+        let dirty: Vec<GroupId> = std::mem::take(&mut self.dirty_groups).into_iter().collect();
+        for groups in dirty.chunks(SWEEP_GROUPS) {
+            let changes = groups.iter().filter_map(|id| self.put_group(*id));
+            let changes: Vec<Change> = changes.collect();
+            if !changes.is_empty() {
+                let waiting = Waiting::Groups(groups.to_vec());
                 self.commit(changes, Urgency::Relaxed, waiting);
             }
         }
@@ -152,20 +172,24 @@ impl Broker {
             return;
         }
         self.swept_head = head;
-        let lagging = self.registry.iter().filter(|session| {
-            session.online().is_some()
-                && Lane::ALL.into_iter().any(|lane| {
-                    let reader = session.reader(lane);
-                    let at = if reader.is_behind {
-                        reader.cursor.delivered()
-                    } else {
-                        head[lane]
-                    };
-                    at.0.saturating_sub(reader.stored.0) >= maximum
-                })
-        });
+        let lags = |lanes: &[Reader; 3]| {
+            let mut lanes = Lane::ALL.into_iter().zip(lanes);
+            lanes.any(|(lane, reader)| {
+                let at = if reader.is_behind {
+                    reader.cursor.delivered()
+                } else {
+                    head[lane]
+                };
+                at.0.saturating_sub(reader.stored.0) >= maximum
+            })
+        };
+        let sessions = self.registry.iter();
+        let lagging = sessions.filter(|it| it.online().is_some() && lags(&it.lanes));
         let lagging: Vec<SessionId> = lagging.map(|session| session.id).collect();
         lagging.into_iter().for_each(|id| self.mark_dirty(id));
+        let lagging = self.groups.iter().filter(|group| lags(&group.lanes));
+        let lagging: Vec<GroupId> = lagging.map(|group| group.id).collect();
+        lagging.into_iter().for_each(|id| self.mark_group_dirty(id));
     }
 
     /// Notes that the retained messages of subscriptions were sent, once all are acknowledged.

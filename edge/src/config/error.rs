@@ -23,7 +23,7 @@ impl ConfigError {
         let message = error.message().lines().next().unwrap_or_default();
         let (found, allowed) = message
             .split_once(", expected ")
-            .unwrap_or((message, "TOML"));
+            .unwrap_or_else(|| (message, or_else(message)));
         let place = error.span().map(|span| Place::of(text, span.start));
         Self {
             file: path.to_owned(),
@@ -49,6 +49,15 @@ impl fmt::Display for ConfigError {
 }
 
 impl std::error::Error for ConfigError {}
+
+/// What could be there, where the parser does not say.
+fn or_else(message: &str) -> &'static str {
+    if message.starts_with("missing field") {
+        "a section that has it"
+    } else {
+        "TOML"
+    }
+}
 
 /// Where in the file a value stands.
 struct Place {

@@ -5,6 +5,8 @@
 //! wait (sockets, the disk, the cloud) belongs to the tasks around it.
 
 mod commits;
+mod lines;
+mod links;
 mod reading;
 
 use std::collections::VecDeque;
@@ -14,14 +16,17 @@ use std::time::Duration;
 use sync::{Instant, Lane, Now, Offset, PerLane};
 use tracing::warn;
 
+use super::announce::{Announcer, LinkCounts};
 use super::committer::{Committer, Owner};
 use super::disk::Request;
-use super::peers::{Peer, Peers, Signals};
+use super::peers::{Peer, Peers};
 use super::quiet::Quiet;
 use super::signal::Signal;
-use crate::broker::{Broker, ConnectionId, Event, Input, ListenerId, Output, SessionId};
+use super::terms::Terms;
+use crate::broker::{Broker, ConnectionId, Event, Input, Output, ReaderId};
+use crate::link::serial;
 use crate::log::{Budget, Reader, Reason};
-use crate::mqtt::{self, Connection};
+use crate::mqtt::TrafficCounts;
 use crate::uplink::{Uplink, Wish};
 
 /// Wakes the tasks around the core.
@@ -46,8 +51,11 @@ pub(crate) struct Core {
     /// Requests for the writer thread that are not commits.
     pub(crate) notes: VecDeque<Request>,
     pub(crate) wakes: Rc<Wakes>,
+    /// Who says what the `$SYS` topics say; `None` for nobody.
+    pub(crate) announcer: Option<Announcer>,
+    pub(super) links: LinkCounts,
     peers: Peers,
-    mqtt: Rc<mqtt::Settings>,
+    terms: Terms,
     connection_limit: usize,
     fetches: VecDeque<Fetch>,
     touched: Vec<ConnectionId>,
@@ -60,12 +68,13 @@ pub(crate) struct Core {
     /// The log can't be flushed or trimmed.
     pub(super) is_log_failing: bool,
     quiet: Quiet,
+    lines: Vec<Rc<serial::Counters>>,
 }
 
 /// Somebody wants records of the log.
 enum Fetch {
-    Session {
-        session: SessionId,
+    Broker {
+        reader: ReaderId,
         lane: Lane,
         from: Offset,
         budget: Budget,
@@ -106,7 +115,7 @@ impl Core {
         committer: Committer,
         reader: Reader,
         uplink: Option<Uplink>,
-        mqtt: mqtt::Settings,
+        terms: Terms,
         connection_limit: usize,
     ) -> Self {
         Self {
@@ -116,8 +125,10 @@ impl Core {
             uplink,
             notes: VecDeque::new(),
             wakes: Rc::default(),
+            announcer: None,
+            links: LinkCounts::default(),
             peers: Peers::default(),
-            mqtt: Rc::new(mqtt),
+            terms,
             connection_limit,
             fetches: VecDeque::new(),
             touched: Vec::new(),
@@ -127,29 +138,13 @@ impl Core {
             is_refusing: false,
             is_log_failing: false,
             quiet: Quiet::default(),
+            lines: Vec::new(),
         }
-    }
-
-    /// A link was accepted. `None` when there is no place left: drop the link.
-    pub(crate) fn accept(&mut self, now: Now) -> Option<(ConnectionId, Rc<Signals>)> {
-        if self.peers.count() >= self.connection_limit {
-            if let Some(times) = self.quiet.may_say(now.instant, "connections") {
-                warn!(
-                    "connection refused: all {} are in use{times}",
-                    self.connection_limit
-                );
-            }
-            return None;
-        }
-        let settings = self.mqtt.clone();
-        Some(
-            self.peers
-                .insert(|id| Connection::new(id, settings, ListenerId::default(), now)),
-        )
     }
 
     /// Bytes came from a client. [`Core::go_on`] deals with them.
     pub(crate) fn received(&mut self, now: Now, id: ConnectionId, bytes: &[u8]) {
+        self.links.bytes_received += bytes.len() as u64;
         if let Some(peer) = self.peers.find(id) {
             peer.connection.handle_bytes(now, bytes);
             self.touch(id);
@@ -163,7 +158,7 @@ impl Core {
         while let Some(input) = self.next_input(id) {
             self.broker.handle(now, input);
             self.settle(now);
-            if push == Push::Gentle && self.mqtt.is_nearly_crowded() {
+            if push == Push::Gentle && self.terms.shared().is_nearly_crowded() {
                 progress = Progress::Held;
                 break;
             }
@@ -182,6 +177,7 @@ impl Core {
     ) -> Option<Vec<u8>> {
         let peer = self.peers.find(id)?;
         let bytes = peer.connection.take_outbound(empty);
+        self.links.bytes_sent += bytes.len() as u64;
         peer.deaf_since = None;
         let is_over = bytes.is_empty() && peer.connection.is_closed();
         self.hear(now, id);
@@ -200,22 +196,6 @@ impl Core {
             self.held_back.push(id);
         }
         !is_full && peer.connection.wants_more()
-    }
-
-    /// A link is gone, from either side.
-    pub(crate) fn lost(&mut self, now: Now, id: ConnectionId, name: &dyn std::fmt::Display) {
-        let Some(peer) = self.peers.find(id) else {
-            return;
-        };
-        if let Some(error) = peer.connection.peer_error()
-            && let Some(times) = self.quiet.may_say(now.instant, error.reason_code().name())
-        {
-            warn!("{name} was disconnected: {error}{times}");
-        }
-        peer.connection.handle_lost();
-        self.hear(now, id);
-        self.peers.remove(id);
-        self.pump(now);
     }
 
     /// Does what is due and says when to come back.
@@ -260,7 +240,9 @@ impl Core {
             }
             self.hear(now, id);
         }
+        self.tell_of_damage(now);
         self.release();
+        self.announce(now);
         self.notes.push_back(Request::Maintain);
         self.wakes.commit.raise();
         self.pump(now);
@@ -279,6 +261,11 @@ impl Core {
         }
         self.committer.hurry(now.instant);
         self.pump(now);
+    }
+
+    /// What all connections received and sent.
+    pub(super) fn traffic(&self) -> TrafficCounts {
+        self.terms.shared().traffic.counts()
     }
 
     /// How many clients are connected.
@@ -330,7 +317,7 @@ impl Core {
                     .add(now.instant, Owner::Broker(ticket), changes, urgency);
             }
             Output::Fetch {
-                session,
+                reader,
                 lane,
                 from,
                 maximum_count,
@@ -340,8 +327,8 @@ impl Core {
                     records: maximum_count,
                     bytes: maximum_bytes,
                 };
-                self.fetches.push_back(Fetch::Session {
-                    session,
+                self.fetches.push_back(Fetch::Broker {
+                    reader,
                     lane,
                     from,
                     budget,

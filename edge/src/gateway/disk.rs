@@ -1,6 +1,8 @@
 //! The writer thread: the only place that waits for a disk sync.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -41,6 +43,7 @@ pub(crate) struct Disk {
     pub(crate) requests: Sender<Request>,
     pub(crate) answers: Receiver<Answer>,
     thread: thread::JoinHandle<Result<(), LogError>>,
+    turns: Arc<AtomicU64>,
 }
 
 /// Requests that may wait: one group, and some notes.
@@ -58,15 +61,23 @@ impl Disk {
     pub(crate) fn start(writer: Writer) -> io::Result<Self> {
         let (requests, inbox) = async_channel::bounded(REQUESTS);
         let (outbox, answers) = async_channel::bounded(ANSWERS);
+        let turns = Arc::new(AtomicU64::new(0));
+        let counter = turns.clone();
         let thread = thread::Builder::new()
             .name("log-writer".to_owned())
             .stack_size(512 << 10)
-            .spawn(move || write(writer, &inbox, &outbox))?;
+            .spawn(move || write(writer, &inbox, &outbox, &counter))?;
         Ok(Self {
             requests,
             answers,
             thread,
+            turns,
         })
+    }
+
+    /// How many requests the thread has dealt with; it gets one a second at least.
+    pub(crate) fn turns(&self) -> u64 {
+        self.turns.load(Ordering::Relaxed)
     }
 
     /// Ends the thread: the journal is emptied and the files are closed, if the disk lets it
@@ -97,6 +108,7 @@ fn write(
     mut writer: Writer,
     inbox: &Receiver<Request>,
     outbox: &Sender<Answer>,
+    turns: &AtomicU64,
 ) -> Result<(), LogError> {
     while let Ok(request) = inbox.recv_blocking() {
         let wall = wall_time();
@@ -114,6 +126,7 @@ fn write(
             Request::Maintain => {}
         }
         maintain(&mut writer, wall, outbox);
+        turns.fetch_add(1, Ordering::Relaxed);
     }
     writer.close()
 }

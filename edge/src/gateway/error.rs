@@ -2,8 +2,9 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 
+use crate::limits::Address;
+use crate::link::tls::TlsError;
 use crate::log::LogError;
 
 /// What went wrong, for the one line that the operator sees.
@@ -17,12 +18,19 @@ pub enum GatewayError {
         /// What the log said.
         source: LogError,
     },
-    /// A listener's port can't be opened.
+    /// A listener's port, socket or line can't be opened.
     Listen {
         /// As configured.
-        address: SocketAddr,
+        address: Address,
         /// What the system said.
         source: io::Error,
+    },
+    /// A listener's certificates can't be used.
+    Certificate {
+        /// As configured.
+        address: Address,
+        /// Which file, and why.
+        source: Box<TlsError>,
     },
     /// The operator's socket can't be made.
     Control {
@@ -56,6 +64,7 @@ impl fmt::Display for GatewayError {
         match self {
             Self::Log { folder, source } => write!(f, "data folder {folder}: {source}"),
             Self::Listen { address, source } => write!(f, "listener {address}: {source}"),
+            Self::Certificate { address, source } => write!(f, "listener {address}: {source}"),
             Self::Control { source } => write!(f, "control socket in the data folder: {source}"),
             Self::Thread(source) => write!(f, "can't start a thread: {source}"),
             Self::Signals(source) => write!(f, "can't catch signals: {source}"),
@@ -78,6 +87,7 @@ impl std::error::Error for GatewayError {
             | Self::Password { source, .. }
             | Self::Thread(source)
             | Self::Signals(source) => Some(source),
+            Self::Certificate { source, .. } => Some(source.as_ref()),
             Self::Bridge(source) => Some(source),
             Self::Uplink(source) => Some(source),
         }

@@ -5,13 +5,15 @@ use std::rc::Rc;
 use sync::Instant;
 
 use super::signal::Signal;
-use crate::broker::ConnectionId;
+use crate::broker::{ConnectionId, ListenerId};
 use crate::mqtt::Connection;
 
 /// One connected client.
 pub(crate) struct Peer {
     /// Its protocol state.
     pub(crate) connection: Connection,
+    /// Where it came in.
+    pub(crate) listener: ListenerId,
     /// What its task waits for.
     pub(crate) signals: Rc<Signals>,
     /// Whether its task was told of something new in this turn.
@@ -52,6 +54,7 @@ impl Peers {
     /// Takes a place for a connection that `make` makes from its name.
     pub(crate) fn insert(
         &mut self,
+        listener: ListenerId,
         make: impl FnOnce(ConnectionId) -> Connection,
     ) -> (ConnectionId, Rc<Signals>) {
         let index = self.free.pop().unwrap_or_else(|| {
@@ -69,6 +72,7 @@ impl Peers {
         let signals = Rc::new(Signals::default());
         place.peer = Some(Peer {
             connection: make(id),
+            listener,
             signals: signals.clone(),
             is_touched: false,
             is_held_back: false,

@@ -1,21 +1,25 @@
 //! The start: what is stored becomes what is running.
 
-use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::Duration;
 
 use cloud_bridge::{Bridge, Credentials, Endpoint, Tls};
 use sync::{Engine, Epoch, Lane, LaneExtent, Now, Origin, PerLane, Start, Table};
 use tracing::{info, warn};
 
+use super::announce::Announcer;
+use super::certificates::Prepared;
 use super::committer::{self, Committer};
 use super::core::Core;
 use super::disk::Disk;
 use super::error::GatewayError;
+use super::terms::{self, Terms};
 use super::{shown, wall_time};
 use crate::broker::{self, Broker, Stored};
 use crate::config::Cloud;
-use crate::limits::{DOWNLINK_WINDOW, Limits, UNCONFIRMED};
-use crate::link::tcp;
+use crate::guard;
+use crate::limits::{self, Address, DOWNLINK_WINDOW, Limits, UNCONFIRMED};
 use crate::log::{self, Folder, LaneLimits, LogError, Opened, Overflow, Reader, Report};
 use crate::mqtt;
 use crate::uplink::{CURSOR_KEY, Uplink};
@@ -25,6 +29,43 @@ pub(super) struct Started {
     pub(super) core: Core,
     pub(super) disk: Disk,
     pub(super) bridge: Option<Bridge>,
+}
+
+/// Gives up what is not needed, before there is a second thread. The data folder has to exist by
+/// then; whatever is wrong with it is said when it is opened.
+pub(super) fn protect(limits: &Limits) {
+    if !limits.self_protection {
+        return info!("self-protection is turned off");
+    }
+    let _ = std::fs::create_dir_all(&limits.data);
+    let (mut folders, mut devices) = (vec![limits.data.clone()], Vec::new());
+    for listener in &limits.listeners {
+        match &listener.address {
+            Address::Tcp(_) => {}
+            Address::Unix { path, .. } => folders.push(folder_of(path)),
+            Address::Serial { path, .. } => devices.extend(devices_at(path)),
+        }
+    }
+    info!("{}", guard::protect(&folders, &devices));
+}
+
+/// What has to be writable for a serial line. One that is soldered in is the same file for ever;
+/// one that is plugged in again is another, and what a link in /dev/serial points to is another.
+fn devices_at(path: &Path) -> Vec<PathBuf> {
+    const SOLDERED_IN: [&str; 2] = ["/dev/ttyS", "/dev/ttyAMA"];
+    let device = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let name = device.to_string_lossy();
+    if device.exists() && SOLDERED_IN.iter().any(|kind| name.starts_with(kind)) {
+        return vec![device];
+    }
+    vec![PathBuf::from("/dev"), folder_of(&device)]
+}
+
+fn folder_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+        Some(_) | None => PathBuf::from("."),
+    }
 }
 
 /// Opens the log and builds everything on what it holds.
@@ -66,42 +107,26 @@ pub(super) fn start(limits: &Limits) -> Result<Started, GatewayError> {
     let disk = Disk::start(writer).map_err(GatewayError::Thread)?;
     let committer = Committer::new(committer_settings(limits));
     let connections = limits.section.connections;
-    let core = Core::new(
-        broker,
-        committer,
-        reader,
-        uplink,
-        mqtt_settings(limits),
-        connections,
-    );
+    let terms = terms(limits);
+    let mut core = Core::new(broker, committer, reader, uplink, terms, connections);
+    let announcer = |interval| Announcer::new(interval, limits.data.clone());
+    core.announcer = limits.sys_interval.map(announcer);
+    // The first client is to find it.
+    core.announce(now);
     Ok(Started { core, disk, bridge })
 }
 
-/// Looks at everything that the cloud's part of a configuration names, certificates and password
-/// included.
+/// Looks at every file that a configuration names: certificates, keys and passwords.
 ///
 /// # Errors
-/// When `run` would not start because of it.
-pub fn check_cloud(limits: &Limits) -> Result<(), GatewayError> {
+/// When `run` would not start because of one.
+pub fn check(limits: &Limits) -> Result<(), GatewayError> {
+    Prepared::read(&limits.listeners)?;
     let Some(cloud) = &limits.cloud else {
         return Ok(());
     };
     let config = bridge_config(limits, cloud)?;
     Bridge::check(config, &limits.edge_id).map_err(GatewayError::Bridge)
-}
-
-/// Opens every port before anything is served.
-pub(super) fn listen(addresses: &[SocketAddr]) -> Result<Vec<tcp::Listener>, GatewayError> {
-    let open = |address: &SocketAddr| {
-        let failed = |source| GatewayError::Listen {
-            address: *address,
-            source,
-        };
-        let listener = tcp::Listener::bind(*address).map_err(failed)?;
-        info!("listening on {}", listener.local_address().map_err(failed)?);
-        Ok(listener)
-    };
-    addresses.iter().map(open).collect()
 }
 
 fn say(report: &Report, epoch: Epoch, folder: &str) {
@@ -270,6 +295,8 @@ fn broker_settings(limits: &Limits, seed: u64) -> broker::Settings {
     broker::Settings {
         session_count_maximum: section.sessions,
         subscription_count_maximum: section.subscriptions_per_session,
+        group_count_maximum: section.shared_groups,
+        share_name_bytes_maximum: section.share_name_bytes,
         session_bytes_maximum: limits.session_bytes,
         session_expiry_maximum: section.session_expiry_seconds,
         inflight_maximum: section.inflight_count,
@@ -286,15 +313,30 @@ fn broker_settings(limits: &Limits, seed: u64) -> broker::Settings {
     }
 }
 
+/// One set of limits a listener, which differ in what the listener says itself.
+fn terms(limits: &Limits) -> Terms {
+    let shared = mqtt_settings(limits);
+    let listener = |listener: &limits::Listener| {
+        let settings = mqtt::Settings {
+            packet_bytes_maximum: listener.packet_bytes,
+            ..shared.clone()
+        };
+        terms::Listener::new(Rc::new(settings), listener.connections)
+    };
+    Terms::new(limits.listeners.iter().map(listener).collect())
+}
+
 fn mqtt_settings(limits: &Limits) -> mqtt::Settings {
     let section = &limits.section;
     mqtt::Settings {
         connect_timeout: Duration::from_secs(section.connect_timeout_seconds),
         packet_bytes_maximum: section.packet_bytes,
+        keep_alive_maximum: section.keep_alive_max_seconds,
         receive_maximum: section.inflight_count,
         outbound_bytes_maximum: limits.outbound_bytes,
         inbound_total_bytes_maximum: limits.inbound_total_bytes,
         outbound_total_bytes_maximum: limits.outbound_total_bytes,
+        outbound_alias_bytes_maximum: limits.alias_bytes,
         ..mqtt::Settings::default()
     }
 }

@@ -55,7 +55,7 @@ impl Core {
             .is_none_or(|uplink| uplink.engine.is_stopped())
     }
 
-    fn status(&self) -> String {
+    pub(super) fn status(&self) -> String {
         let mut text = String::new();
         let mut say = |name: &str, value: u64| {
             // Writing to a string does not fail.
@@ -64,14 +64,25 @@ impl Core {
         say("connections", self.connection_count() as u64);
         say("sessions", self.broker.session_count() as u64);
         say("retained", self.broker.retained_count() as u64);
+        let (subscriptions, shared) = self.broker.subscription_counts();
+        say("subscriptions", subscriptions as u64);
+        say("subscriptions.shared", shared as u64);
+        say("groups", self.broker.group_count() as u64);
         let counters = self.broker.counters();
         say("published", counters.published);
         say("delivered", counters.delivered);
         say("refused", counters.refused);
         say("missed", counters.missed);
+        for (name, count) in self.line_counts().into_iter().flatten() {
+            say(name, count);
+        }
         for lane in Lane::ALL {
             say(&format!("{lane}.first"), self.reader.first(lane).0);
             say(&format!("{lane}.head"), self.reader.head(lane).0);
+            // What any session or group still wants, and all behind it.
+            let wanted = self.broker.release_floor(lane);
+            let backlog = self.reader.head(lane).0.saturating_sub(wanted.0);
+            say(&format!("{lane}.backlog"), backlog);
         }
         say("log.refusing", u64::from(self.is_refusing));
         say("log.failing", u64::from(self.is_log_failing));

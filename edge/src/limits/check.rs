@@ -1,13 +1,12 @@
 //! The rules of the configuration, each with the words of its refusal.
 
-use std::net::SocketAddr;
 use std::path::Path;
 
 use cloud_bridge::{Endpoint, Scheme};
 use sync::Lane;
 
 use super::Limits;
-use crate::config::{Cloud, Config, ConfigError, LimitsSection, Listener};
+use crate::config::{Cloud, Config, ConfigError, LimitsSection};
 
 /// Checks one file.
 pub(super) struct Check<'a> {
@@ -15,7 +14,7 @@ pub(super) struct Check<'a> {
 }
 
 impl Check<'_> {
-    fn refuse<T>(
+    pub(super) fn refuse<T>(
         &self,
         key: &str,
         found: impl ToString,
@@ -30,7 +29,13 @@ impl Check<'_> {
         })
     }
 
-    fn within(&self, key: &str, found: u64, least: u64, most: u64) -> Result<(), ConfigError> {
+    pub(super) fn within(
+        &self,
+        key: &str,
+        found: u64,
+        least: u64,
+        most: u64,
+    ) -> Result<(), ConfigError> {
         if (least..=most).contains(&found) {
             return Ok(());
         }
@@ -40,6 +45,8 @@ impl Check<'_> {
     pub(super) fn ranges(&self, config: &Config) -> Result<(), ConfigError> {
         self.limits(&config.limits)?;
         self.durability(config)?;
+        let interval = config.gateway.sys_interval_seconds;
+        self.within("gateway.sys_interval_seconds", interval, 0, DAY)?;
         let sync = &config.sync;
         self.within("sync.hold_seconds", sync.hold_seconds, 0, 30 * DAY)?;
         let timeout = sync.acknowledge_timeout_seconds;
@@ -66,6 +73,8 @@ impl Check<'_> {
         self.within("limits.connections", limits.connections as u64, 1, MILLION)?;
         self.within("limits.packet_bytes", packet, 1024, 4 << 20)?;
         self.within("limits.connect_timeout_seconds", connect, 1, 600)?;
+        let handshakes = u64::from(limits.handshake_percent);
+        self.within("limits.handshake_percent", handshakes, 1, 90)?;
         self.within("limits.inflight_count", inflight, 1, 10_000)?;
         self.within("limits.sessions", limits.sessions as u64, 1, 10 * MILLION)?;
         self.within(
@@ -73,7 +82,11 @@ impl Check<'_> {
             subscriptions,
             1,
             100_000,
-        )
+        )?;
+        let groups = limits.shared_groups as u64;
+        self.within("limits.shared_groups", groups, 0, 10_000)?;
+        let name_bytes = limits.share_name_bytes as u64;
+        self.within("limits.share_name_bytes", name_bytes, 1, 512)
     }
 
     fn durability(&self, config: &Config) -> Result<(), ConfigError> {
@@ -201,22 +214,6 @@ impl Check<'_> {
         .concat())
     }
 
-    pub(super) fn listeners(&self, listeners: &[Listener]) -> Result<Vec<SocketAddr>, ConfigError> {
-        if listeners.is_empty() {
-            return Ok(vec![SocketAddr::from(([127, 0, 0, 1], 1883))]);
-        }
-        for listener in listeners {
-            if !listener.address.ip().is_loopback() && listener.allow_anonymous != Some(true) {
-                return self.refuse(
-                    "listener.allow_anonymous",
-                    format!("nothing for {}, which others can reach", listener.address),
-                    "true, written out",
-                );
-            }
-        }
-        Ok(listeners.iter().map(|listener| listener.address).collect())
-    }
-
     pub(super) fn memory(&self, limits: &Limits) -> Result<(), ConfigError> {
         let (found, needed) = (limits.section.memory_bytes, Limits::sum(&limits.memory));
         if needed <= found {
@@ -230,4 +227,4 @@ impl Check<'_> {
 }
 
 const DAY: u64 = 86_400;
-const MILLION: u64 = 1_000_000;
+pub(super) const MILLION: u64 = 1_000_000;

@@ -10,8 +10,8 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::LogError;
 use super::directory::{Directory, File, FileId};
+use super::{LogError, segment};
 
 /// A folder of the file system that this process has to itself for as long as the value lives.
 #[derive(Debug)]
@@ -77,6 +77,26 @@ impl Folder {
             Err(TryLockError::Error(error)) => Err(LogError::file("lock", &shown)(error)),
         }
     }
+}
+
+/// Adds up the files of all lanes in a folder, whoever has it open.
+///
+/// # Errors
+/// When the folder can't be read.
+pub fn lane_bytes(path: &Path) -> io::Result<u64> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name
+            .to_str()
+            .is_some_and(|name| segment::parse(name).is_some())
+        {
+            // One that is being deleted has none.
+            bytes += entry.metadata().map_or(0, |metadata| metadata.len());
+        }
+    }
+    Ok(bytes)
 }
 
 impl Directory for Folder {

@@ -1,13 +1,20 @@
-//! Topic aliases of one connection, inbound: numbers that a client gives to topics.
+//! Topic aliases of one connection: numbers that stand for topics, in each direction its own.
+//! They end with the connection. [MQTT-3.3.2-7]
+
+mod outbound;
+
+pub(super) use self::outbound::{Naming, OutboundAliases};
 
 use wire::topic::TopicName;
 
 use super::PeerError;
 
-/// What each alias stands for. Grows to the highest alias in use, at most the agreed maximum.
+/// What each alias of the client stands for. Grows to the highest alias in use, at most the agreed
+/// maximum.
 #[derive(Debug, Default)]
 pub(super) struct Aliases {
     topics: Vec<Box<str>>,
+    held_bytes: usize,
 }
 
 impl Aliases {
@@ -30,9 +37,16 @@ impl Aliases {
             self.topics.resize(at + 1, Box::default());
         }
         if *self.topics[at] != *topic.as_str() {
+            self.held_bytes += topic.as_str().len();
+            self.held_bytes -= self.topics[at].len();
             self.topics[at] = topic.as_str().into();
         }
         Ok(())
+    }
+
+    /// What the topics take, in bytes.
+    pub(super) const fn held_bytes(&self) -> usize {
+        self.held_bytes
     }
 
     /// Finds the topic of an alias.
@@ -53,6 +67,20 @@ impl Aliases {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_an_alias_stood_for_is_no_longer_held() {
+        let mut aliases = Aliases::default();
+        assert_eq!(aliases.held_bytes(), 0);
+        aliases
+            .assign(1, TopicName::new("long/topic").unwrap(), 1)
+            .unwrap();
+        let held = aliases.held_bytes();
+        aliases
+            .assign(1, TopicName::new("short").unwrap(), 1)
+            .unwrap();
+        assert_eq!(held - aliases.held_bytes(), 5);
+    }
 
     #[test]
     fn aliases_are_known_after_they_are_assigned() {

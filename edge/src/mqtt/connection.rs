@@ -17,13 +17,14 @@ use wire::DecodeError;
 use wire::mqtt::{Acknowledgement, Packet, ReasonCode, Version, decode};
 
 use super::Settings;
-use super::alias::Aliases;
+use super::alias::{Aliases, OutboundAliases};
 use super::ending::Ending;
 use super::error::PeerError;
-use super::greeting::{Greeting, connect_reason, refuse};
+use super::greeting::Greeting;
 use super::inbound::Step;
 use super::inflight::{Answers, Inflight};
 use super::memory::Held;
+use super::words::Words;
 use crate::broker::{CloseReason, ConnectionId, Entrance, Event, Input, ListenerId};
 
 /// The MQTT state of one connected byte stream.
@@ -40,7 +41,8 @@ pub struct Connection {
     pub(super) outbound: Vec<u8>,
     pub(super) inputs: VecDeque<Input>,
     pub(super) is_congested: bool,
-    last_received: Instant,
+    /// When the last whole packet came.
+    pub(super) last_received: Instant,
     pub(super) peer_error: Option<PeerError>,
     pub(super) dropped_count: u64,
     /// Bytes that the driver is writing.
@@ -60,15 +62,19 @@ pub(super) enum State {
 #[derive(Debug)]
 pub(super) struct Established {
     pub(super) version: Version,
-    /// [`Record::publisher_hash`] of the client identifier.
+    /// [`sync::Record::publisher_hash`] of the client identifier.
     pub(super) publisher: u64,
     /// How long the client may be silent.
     pub(super) patience: Option<Duration>,
     /// The largest packet that the client takes.
     pub(super) packet_bytes_maximum: u32,
+    /// Whether the client takes reason strings.
+    pub(super) wants_words: bool,
     /// As the client asked in CONNECT.
     pub(super) session_expiry: u32,
     pub(super) aliases: Aliases,
+    /// Aliases that we gave; `None` for a client that takes none.
+    pub(super) given: Option<Box<OutboundAliases>>,
     pub(super) inflight: Inflight,
     pub(super) answers: Answers,
     /// Publishes of this connection whose exchange is not over.
@@ -114,7 +120,6 @@ impl Connection {
 
     /// Takes bytes as they came. Drain [`Connection::poll`] afterwards.
     pub fn handle_bytes(&mut self, now: Now, bytes: &[u8]) {
-        self.last_received = now.instant;
         if self.tail.is_empty() {
             let consumed = self.consume(now, bytes);
             if !self.is_closed() {
@@ -140,13 +145,12 @@ impl Connection {
                 self.establish(now, &connected);
             }
             (State::Connecting(greeting), Event::Refused(refusal)) => {
-                let (version, limit) = (greeting.version, greeting.packet_bytes_maximum);
-                let connack = refuse(version, connect_reason(refusal), limit);
-                self.outbound.extend(connack);
+                let connack = greeting.refuse(refusal);
+                self.send_connack(&connack);
                 self.state = State::Closing;
             }
             (State::Connected(_), Event::Closed(CloseReason::TakenOver)) => {
-                self.say_goodbye(ReasonCode::SessionTakenOver);
+                self.say_goodbye(ReasonCode::SessionTakenOver, &Words::NONE);
                 self.state = State::Closing;
             }
             (State::Connecting(_), Event::Closed(CloseReason::TakenOver)) => {
@@ -199,7 +203,7 @@ impl Connection {
 
     /// Says goodbye because the server stops. The will is published, as after a loss.
     pub fn handle_shutdown(&mut self) {
-        self.give_up(ReasonCode::ServerShuttingDown);
+        self.give_up(ReasonCode::ServerShuttingDown, &Words::NONE);
     }
 
     /// Gives the next input for the broker.
@@ -278,6 +282,15 @@ impl Connection {
         if fits {
             let sent = packet.encode(version, &mut self.outbound);
             debug_assert!(sent.is_ok(), "a packet that has a length can be encoded");
+            self.settings.traffic.note_sent();
+        }
+    }
+
+    /// Sends an encoded CONNACK, if there is one.
+    pub(super) fn send_connack(&mut self, connack: &[u8]) {
+        if !connack.is_empty() {
+            self.outbound.extend_from_slice(connack);
+            self.settings.traffic.note_sent();
         }
     }
 
@@ -292,14 +305,8 @@ impl Connection {
         let Ok(packet_identifier) = packet_identifier.try_into() else {
             return;
         };
-        let step_of = match step {
-            Step::Puback => Packet::Puback,
-            Step::Pubrec => Packet::Pubrec,
-            Step::Pubrel => Packet::Pubrel,
-            Step::Pubcomp => Packet::Pubcomp,
-        };
-        let packet = step_of(Acknowledgement::with_reason(packet_identifier, reason_code));
-        self.send(established, &packet);
+        let answer = Acknowledgement::with_reason(packet_identifier, reason_code);
+        self.send(established, &step.packet(answer));
     }
 
     /// Handles whole packets from the front of `bytes`; gives how many bytes they had.
@@ -321,6 +328,10 @@ impl Connection {
                 }
             }
             state => self.state = state,
+        }
+        // Bytes alone are no sign of life. [MQTT-3.1.2-22]
+        if consumed > 0 {
+            self.last_received = now.instant;
         }
         consumed
     }
@@ -353,6 +364,7 @@ impl Connection {
             let Some((packet, taken)) = decoded else {
                 return Ok(());
             };
+            self.settings.traffic.note_received(&packet);
             self.handle_packet(now, established, packet)?;
             *consumed += taken;
         }

@@ -5,7 +5,9 @@ use wire::mqtt::{Disconnect, Packet, ReasonCode, Version};
 
 use super::connection::{Connection, State};
 use super::error::PeerError;
-use crate::broker::Input;
+use super::outbound::refusal_reason;
+use super::words::Words;
+use crate::broker::{Input, Refusal};
 
 /// How a connection ends on our side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,7 +15,7 @@ pub(super) enum Ending {
     /// The peer made a mistake.
     Peer(PeerError),
     /// We can't go on.
-    Refused(ReasonCode),
+    Refused(Refusal),
     /// The client said so; the broker knows already.
     Goodbye,
 }
@@ -34,7 +36,9 @@ impl Connection {
     pub(super) fn end(&mut self, ending: Ending) {
         match ending {
             Ending::Peer(error) => self.fail(error),
-            Ending::Refused(reason_code) => self.give_up(reason_code),
+            Ending::Refused(refusal) => {
+                self.give_up(refusal_reason(refusal), &Words::of(refusal));
+            }
             Ending::Goodbye => self.state = State::Closing,
         }
     }
@@ -42,27 +46,30 @@ impl Connection {
     /// Closes because of the peer.
     pub(super) fn fail(&mut self, error: PeerError) {
         self.peer_error = Some(error);
-        self.give_up(error.reason_code());
+        self.give_up(error.reason_code(), &Words::of(error));
     }
 
     /// Closes with a reason; the broker loses the client.
-    pub(super) fn give_up(&mut self, reason_code: ReasonCode) {
-        self.say_goodbye(reason_code);
+    pub(super) fn give_up(&mut self, reason_code: ReasonCode, words: &Words) {
+        self.say_goodbye(reason_code, words);
         self.leave_broker();
         self.state = State::Closing;
     }
 
     /// Sends DISCONNECT where there is one. [MQTT-3.14.0-1]
-    pub(super) fn say_goodbye(&mut self, reason_code: ReasonCode) {
-        if let State::Connected(established) = std::mem::replace(&mut self.state, State::Closing) {
-            if established.version == Version::V5 {
-                self.send(
-                    &established,
-                    &Packet::Disconnect(Disconnect::new(reason_code)),
-                );
-            }
-            self.state = State::Connected(established);
+    pub(super) fn say_goodbye(&mut self, reason_code: ReasonCode, words: &Words) {
+        let state = std::mem::replace(&mut self.state, State::Closing);
+        if let State::Connected(established) = &state
+            && established.version == Version::V5
+        {
+            self.send_saying(established, words, |properties| {
+                Packet::Disconnect(Disconnect {
+                    reason_code,
+                    properties,
+                })
+            });
         }
+        self.state = state;
     }
 
     pub(super) fn leave_broker(&mut self) {

@@ -51,9 +51,11 @@ pub enum PeerError {
     SessionExpiry,
     /// An authentication method; none is spoken.
     AuthenticationMethod,
-    /// An empty client identifier for a session that is to be resumed, before MQTT 5.
+    /// An empty client identifier before MQTT 5, for a session that is to be resumed, and in 3.1
+    /// for any.
     ClientIdentifier,
-    /// A packet that came in part, when connections held too much of such packets together.
+    /// A packet that came in part or a topic with an alias, when connections held too much of these
+    /// together.
     Memory,
 }
 
@@ -110,11 +112,11 @@ impl fmt::Display for PeerError {
             }
             Self::AuthenticationMethod => f.write_str("authentication method is not supported"),
             Self::Memory => {
-                f.write_str("packet came in part when there was no memory left for such packets")
+                f.write_str("no memory is left for packets in part and for topics with aliases")
             }
-            Self::ClientIdentifier => {
-                f.write_str("empty client identifier for a session to be resumed")
-            }
+            Self::ClientIdentifier => f.write_str(
+                "empty client identifier, which this version can not be told another for",
+            ),
         }
     }
 }

@@ -7,6 +7,7 @@ use sync::{Now, Record, RecordParts};
 use wire::mqtt::property::{Properties, Property, PropertySet, PropertyWriter};
 use wire::mqtt::{Connack, Connect, Packet, ReasonCode, Version, Will};
 
+use super::words::Words;
 use super::{PeerError, Settings};
 use crate::broker::{self, Connected, ConnectionId, Refusal, SessionFound, SessionStart};
 
@@ -21,7 +22,15 @@ pub(super) struct Greeting {
     has_client_identifier: bool,
     /// The largest packet that the client takes.
     pub(super) packet_bytes_maximum: u32,
+    /// The highest topic alias that the client takes.
+    pub(super) topic_alias_maximum: u16,
+    /// Whether the client takes reason strings.
+    pub(super) wants_words: bool,
+    wants_response_information: bool,
 }
+
+/// What response topics begin with; the client identifier follows.
+const RESPONSE_ROOT: &str = "response/";
 
 impl Greeting {
     /// Reads a CONNECT.
@@ -31,8 +40,12 @@ impl Greeting {
         if properties.authentication_method().is_some() {
             return Err(PeerError::AuthenticationMethod);
         }
-        let is_new = connect.version == Version::V5;
-        if connect.client_identifier.is_empty() && !connect.clean_start && !is_new {
+        let may_be_empty = match connect.version {
+            Version::V31 => false,
+            Version::V311 => connect.clean_start,
+            Version::V5 => true,
+        };
+        if connect.client_identifier.is_empty() && !may_be_empty {
             return Err(PeerError::ClientIdentifier);
         }
         let session_expiry = match connect.version {
@@ -46,6 +59,9 @@ impl Greeting {
             session_expiry,
             has_client_identifier: !connect.client_identifier.is_empty(),
             packet_bytes_maximum: packet_bytes_maximum(connect),
+            topic_alias_maximum: properties.topic_alias_maximum().unwrap_or(0),
+            wants_words: wants_words(connect),
+            wants_response_information: properties.request_response_information().unwrap_or(false),
         })
     }
 
@@ -72,11 +88,39 @@ impl Greeting {
         }
     }
 
-    /// Encodes the CONNACK of a session.
+    /// Encodes the CONNACK of a session; nothing where the client does not take one so large.
     pub(super) fn accept(&self, settings: &Settings, connected: &Connected) -> Vec<u8> {
+        let mut response = self.response_information(connected);
+        let mut connack = self.accept_with(settings, connected, response.as_deref());
+        if connack.len() > self.packet_bytes_maximum as usize && response.take().is_some() {
+            connack = self.accept_with(settings, connected, None);
+        }
+        if connack.len() > self.packet_bytes_maximum as usize {
+            connack.clear();
+        }
+        connack
+    }
+
+    /// Encodes the CONNACK of a broker's refusal.
+    pub(super) fn refuse(&self, refusal: Refusal) -> Vec<u8> {
+        let words = if self.wants_words {
+            Words::of(refusal)
+        } else {
+            Words::NONE
+        };
+        let limit = self.packet_bytes_maximum;
+        refuse(self.version, connect_reason(refusal), &words, limit)
+    }
+
+    fn accept_with(
+        &self,
+        settings: &Settings,
+        connected: &Connected,
+        response: Option<&str>,
+    ) -> Vec<u8> {
         let mut bytes = Vec::new();
         if self.version == Version::V5 {
-            self.write_properties(settings, connected, &mut bytes);
+            self.write_properties(settings, connected, response, &mut bytes);
         }
         let properties = Properties::parse(&bytes, PropertySet::CONNACK)
             .expect("what the property writer wrote can be read");
@@ -108,7 +152,20 @@ impl Greeting {
         (keep_alive > 0).then(|| Duration::from_millis(u64::from(keep_alive) * 1500))
     }
 
-    fn write_properties(&self, settings: &Settings, connected: &Connected, bytes: &mut Vec<u8>) {
+    /// A place for responses that is the client's own, if it can be a topic. [MQTT-3.1.2-28]
+    fn response_information(&self, connected: &Connected) -> Option<String> {
+        let client = &connected.client_identifier;
+        let is_topic = !client.contains(['+', '#']);
+        (self.wants_response_information && is_topic).then(|| format!("{RESPONSE_ROOT}{client}"))
+    }
+
+    fn write_properties(
+        &self,
+        settings: &Settings,
+        connected: &Connected,
+        response: Option<&str>,
+        bytes: &mut Vec<u8>,
+    ) {
         let keep_alive = self.keep_alive(settings);
         let changed_expiry = connected.session_expiry != self.session_expiry;
         let properties = [
@@ -122,7 +179,7 @@ impl Greeting {
             (settings.topic_alias_maximum > 0)
                 .then_some(Property::TopicAliasMaximum(settings.topic_alias_maximum)),
             (keep_alive != self.keep_alive).then_some(Property::ServerKeepAlive(keep_alive)),
-            Some(Property::SharedSubscriptionAvailable(false)),
+            response.map(Property::ResponseInformation),
         ];
         let mut writer = PropertyWriter::new(bytes, PropertySet::CONNACK);
         for property in properties.iter().flatten() {
@@ -134,25 +191,26 @@ impl Greeting {
 }
 
 /// Encodes the CONNACK of a refusal; nothing where an old version has no return code for it, or
-/// where the client does not take one so large. [MQTT-3.1.2-24]
+/// where the client does not take one so large.
 pub(super) fn refuse(
     version: Version,
     reason_code: ReasonCode,
+    words: &Words,
     packet_bytes_maximum: u32,
 ) -> Vec<u8> {
-    let properties = Properties::EMPTY;
-    let mut bytes = connack(
-        version,
-        &Connack {
+    words.encode(version, packet_bytes_maximum, |properties| {
+        Packet::Connack(Connack {
             session_present: false,
             reason_code,
             properties,
-        },
-    );
-    if bytes.len() > packet_bytes_maximum as usize {
-        bytes.clear();
-    }
-    bytes
+        })
+    })
+}
+
+/// Whether a client takes reason strings. [MQTT-3.1.2-29]
+pub(super) fn wants_words(connect: &Connect<'_>) -> bool {
+    let wanted = connect.properties.request_problem_information();
+    wanted.unwrap_or(true)
 }
 
 /// The largest packet that a client takes.
@@ -162,7 +220,7 @@ pub(super) fn packet_bytes_maximum(connect: &Connect<'_>) -> u32 {
 }
 
 /// The reason code of a broker's refusal.
-pub(super) const fn connect_reason(refusal: Refusal) -> ReasonCode {
+const fn connect_reason(refusal: Refusal) -> ReasonCode {
     match refusal {
         Refusal::ClientIdentifier => ReasonCode::ClientIdentifierNotValid,
         Refusal::LogFailed => ReasonCode::ServerUnavailable,

@@ -29,6 +29,17 @@ pub(super) enum Step {
     Pubcomp,
 }
 
+impl Step {
+    pub(super) const fn packet(self, answer: Acknowledgement<'_>) -> Packet<'_> {
+        match self {
+            Self::Puback => Packet::Puback(answer),
+            Self::Pubrec => Packet::Pubrec(answer),
+            Self::Pubrel => Packet::Pubrel(answer),
+            Self::Pubcomp => Packet::Pubcomp(answer),
+        }
+    }
+}
+
 impl Connection {
     pub(super) fn handle_packet(
         &mut self,
@@ -76,6 +87,11 @@ impl Connection {
         if properties.subscription_identifiers().next().is_some() {
             return Err(PeerError::SubscriptionIdentifier);
         }
+        let limit = self.settings.topic_alias_maximum;
+        // Also that of a repeat: the client counts on it from here on.
+        if let (Some(alias), Some(topic)) = (properties.topic_alias(), publish.topic) {
+            established.aliases.assign(alias.get(), topic, limit)?;
+        }
         let packet_identifier = publish.packet_identifier.map_or(0, u16::from);
         if publish.qos == QoS::ExactlyOnce
             && let Some(step) = established.inflight.inbound.get(&packet_identifier)
@@ -87,10 +103,6 @@ impl Connection {
             self.admit_unanswered(established)?;
         }
 
-        let limit = self.settings.topic_alias_maximum;
-        if let (Some(alias), Some(topic)) = (properties.topic_alias(), publish.topic) {
-            established.aliases.assign(alias.get(), topic, limit)?;
-        }
         established.forwarded.clear();
         let forwarded = match PropertySet::FORWARDABLE.includes(properties.present()) {
             true => properties.as_bytes(),
@@ -133,6 +145,7 @@ impl Connection {
             packet_identifier,
             kind,
             reason_code: None,
+            refusal: None,
         };
         let (token, note) = match qos {
             QoS::AtMostOnce => (Token(0), None),
@@ -181,6 +194,7 @@ impl Connection {
                 packet_identifier,
                 kind,
                 reason_code,
+                refusal: None,
             });
             self.send_answers(established);
         }

@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use wire::mqtt::ReasonCode;
 
-use crate::broker::{Delivery, Note, Token};
+use crate::broker::{Delivery, Note, Refusal, Token};
 
 /// Marks the notes about packet identifiers of the client.
 const INBOUND: u32 = 1 << 16;
@@ -150,6 +150,8 @@ pub(super) struct Answer {
     pub(super) kind: AnswerKind,
     /// `None` while the publish is not decided.
     pub(super) reason_code: Option<ReasonCode>,
+    /// Why not, if the publish is refused.
+    pub(super) refusal: Option<Refusal>,
 }
 
 /// Which packet answers.
@@ -169,10 +171,16 @@ impl Answers {
     }
 
     /// Decides an answer; gives it back. `None` for a token that was never given.
-    pub(super) fn decide(&mut self, token: Token, reason_code: ReasonCode) -> Option<Answer> {
+    pub(super) fn decide(
+        &mut self,
+        token: Token,
+        reason_code: ReasonCode,
+        refusal: Option<Refusal>,
+    ) -> Option<Answer> {
         let at = usize::try_from(token.0.checked_sub(self.first)?).ok()?;
         let answer = self.queue.get_mut(at)?;
         answer.reason_code = Some(reason_code);
+        answer.refusal = refusal;
         Some(*answer)
     }
 
@@ -247,16 +255,33 @@ mod tests {
             packet_identifier,
             kind: AnswerKind::Puback,
             reason_code: None,
+            refusal: None,
         };
         let tokens = [1, 2, 3].map(|number| answers.push(answer(number)));
-        assert!(answers.decide(tokens[1], ReasonCode::Success).is_some());
+        assert!(
+            answers
+                .decide(tokens[1], ReasonCode::Success, None)
+                .is_some()
+        );
         assert_eq!(answers.pop(), None);
-        assert!(answers.decide(tokens[0], ReasonCode::Success).is_some());
+        assert!(
+            answers
+                .decide(tokens[0], ReasonCode::Success, None)
+                .is_some()
+        );
         let left = [answers.pop(), answers.pop()].map(|it| it.map(|it| it.0.packet_identifier));
         assert_eq!(left, [Some(1), Some(2)]);
         assert_eq!(answers.pop(), None);
-        assert!(answers.decide(tokens[2], ReasonCode::Success).is_some());
-        assert!(answers.decide(Token(99), ReasonCode::Success).is_none());
+        assert!(
+            answers
+                .decide(tokens[2], ReasonCode::Success, None)
+                .is_some()
+        );
+        assert!(
+            answers
+                .decide(Token(99), ReasonCode::Success, None)
+                .is_none()
+        );
         assert_eq!(answers.len(), 1);
     }
 

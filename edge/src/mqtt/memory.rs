@@ -1,5 +1,5 @@
-//! What all connections together hold of packets that are not yet whole, and of packets that are
-//! not yet written.
+//! What all connections together hold of packets that are not yet whole and topics that clients
+//! gave aliases to, of packets that are not yet written, and of topics that we gave aliases to.
 //!
 //! Each limit is shared, so that a few connections may hold much or many a little. A connection is
 //! always allowed its fair part, so that those who hold too much can't starve the others.
@@ -11,6 +11,7 @@ use std::cell::Cell;
 pub struct Memory {
     inbound: Cell<usize>,
     outbound: Cell<usize>,
+    aliases: Cell<usize>,
 }
 
 /// What one connection was counted with.
@@ -18,13 +19,15 @@ pub struct Memory {
 pub(super) struct Held {
     pub(super) inbound: usize,
     pub(super) outbound: usize,
+    /// Of ours.
+    pub(super) aliases: usize,
 }
 
 /// What a connection may hold although the shared limit is reached.
 pub(super) const FAIR_BYTES: usize = 4 << 10;
 
 impl Memory {
-    /// Bytes of packets that have come in part.
+    /// Bytes of packets that have come in part, and of topics behind the aliases of clients.
     #[must_use]
     pub const fn inbound_bytes(&self) -> usize {
         self.inbound.get()
@@ -36,6 +39,12 @@ impl Memory {
         self.outbound.get()
     }
 
+    /// Bytes of topics that we gave aliases to.
+    #[must_use]
+    pub const fn alias_bytes(&self) -> usize {
+        self.aliases.get()
+    }
+
     /// Counts a connection with what it holds now instead of what it held before.
     pub(super) fn exchange(&self, before: &mut Held, now: Held) {
         let change = |total: &Cell<usize>, before: usize, now: usize| {
@@ -43,6 +52,7 @@ impl Memory {
         };
         change(&self.inbound, before.inbound, now.inbound);
         change(&self.outbound, before.outbound, now.outbound);
+        change(&self.aliases, before.aliases, now.aliases);
         *before = now;
     }
 }
@@ -55,13 +65,18 @@ mod tests {
     fn what_is_let_go_is_no_longer_counted() {
         let memory = Memory::default();
         let (mut first, mut second) = (Held::default(), Held::default());
-        let held = |inbound, outbound| Held { inbound, outbound };
+        let held = |inbound, outbound| Held {
+            inbound,
+            outbound,
+            aliases: 3,
+        };
         memory.exchange(&mut first, held(100, 5));
         memory.exchange(&mut second, held(10, 0));
         memory.exchange(&mut first, held(30, 7));
         assert_eq!((memory.inbound_bytes(), memory.outbound_bytes()), (40, 7));
+        assert_eq!(memory.alias_bytes(), 6);
         memory.exchange(&mut first, Held::default());
         memory.exchange(&mut second, Held::default());
-        assert_eq!((memory.inbound_bytes(), memory.outbound_bytes()), (0, 0));
+        assert_eq!(memory, Memory::default());
     }
 }

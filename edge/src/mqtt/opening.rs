@@ -2,29 +2,36 @@
 
 use sync::{Now, Record};
 use wire::DecodeError;
-use wire::mqtt::{ReasonCode, Version, decode_connect};
+use wire::mqtt::{ReasonCode, Version, connect_version, decode_connect};
 
-use super::alias::Aliases;
+use super::alias::{Aliases, OutboundAliases};
 use super::connection::{Connection, Established, State};
 use super::error::PeerError;
-use super::greeting::{Greeting, packet_bytes_maximum, refuse};
+use super::greeting::{Greeting, packet_bytes_maximum, refuse, wants_words};
 use super::inbound::Step;
 use super::inflight::{Answers, Inflight, Outbound};
-use crate::broker::{Connected, Input};
+use super::words::Words;
+use crate::broker::{Connected, Input, WillFate};
 
 impl Connection {
     /// Handles CONNECT, if it is whole; gives how many bytes it had.
     pub(super) fn consume_connect(&mut self, now: Now, bytes: &[u8]) -> Result<usize, PeerError> {
         let decoded = decode_connect(bytes, self.settings.packet_bytes_maximum);
-        let Some((connect, taken)) = decoded.inspect_err(|error| self.refuse_version(*error))?
+        let Some((connect, taken)) =
+            decoded.inspect_err(|error| self.refuse_bytes(bytes, *error))?
         else {
             return Ok(0);
         };
+        self.settings.traffic.note_connect();
         let version = connect.version;
         let greeting = Greeting::read(&connect).inspect_err(|error| {
+            let words = match wants_words(&connect) {
+                true => Words::of(error),
+                false => Words::NONE,
+            };
             let limit = packet_bytes_maximum(&connect);
-            let connack = refuse(version, error.reason_code(), limit);
-            self.outbound.extend(connack);
+            let connack = refuse(version, error.reason_code(), &words, limit);
+            self.send_connack(&connack);
         })?;
         let asked = greeting.ask(now, self.id, &connect);
         self.inputs.push_back(Input::Connect(Box::new(asked)));
@@ -38,22 +45,30 @@ impl Connection {
             return;
         };
         let connack = greeting.accept(&self.settings, connected);
-        if connack.len() > greeting.packet_bytes_maximum as usize {
-            return self.handle_lost();
+        if connack.is_empty() {
+            return self.withdraw();
         }
-        self.outbound.extend(connack);
+        self.last_received = now.instant;
+        let alias_maximum = greeting
+            .topic_alias_maximum
+            .min(self.settings.outbound_alias_maximum);
+        // Even the empty table takes something.
+        let has_room = self.alias_room() >= size_of::<OutboundAliases>();
         let established = Box::new(Established {
             version: greeting.version,
             publisher: Record::publisher_hash(&connected.client_identifier),
             patience: greeting.patience(&self.settings),
             packet_bytes_maximum: greeting.packet_bytes_maximum,
+            wants_words: greeting.wants_words,
             session_expiry: greeting.session_expiry,
             aliases: Aliases::default(),
+            given: OutboundAliases::new(alias_maximum).filter(|_| has_room),
             inflight: Inflight::restore(&connected.notes),
             answers: Answers::default(),
             unanswered: 0,
             forwarded: Vec::new(),
         });
+        self.send_connack(&connack);
         // [MQTT-4.4.0-1]
         for (packet_identifier, step) in &established.inflight.outbound {
             if matches!(step, Outbound::Released) {
@@ -65,13 +80,29 @@ impl Connection {
         self.consume_tail(now);
     }
 
-    /// Answers the CONNECT of a version that is not spoken here. [MQTT-3.1.2-2]
-    fn refuse_version(&mut self, error: DecodeError) {
-        if let DecodeError::ProtocolLevel { level } = error {
-            let is_newer = level > Version::V5.protocol_level();
-            let version = if is_newer { Version::V5 } else { Version::V311 };
-            let connack = refuse(version, error.reason_code(), u32::MAX);
-            self.outbound.extend(connack);
+    /// Leaves without having been connected, as far as the client knows.
+    fn withdraw(&mut self) {
+        self.inputs.push_back(Input::Disconnect {
+            connection: self.id,
+            will: WillFate::Discard,
+            session_expiry: None,
+        });
+        self.state = State::Closing;
+    }
+
+    /// Answers a CONNECT of a version that is not spoken here, or one that says at least that it
+    /// is of MQTT 5. [MQTT-3.1.2-2]
+    fn refuse_bytes(&mut self, bytes: &[u8], error: DecodeError) {
+        let version = match error {
+            DecodeError::ProtocolLevel { level } if level < Version::V5.protocol_level() => {
+                Some(Version::V311)
+            }
+            DecodeError::ProtocolLevel { .. } => Some(Version::V5),
+            _ => connect_version(bytes).filter(|version| *version == Version::V5),
+        };
+        if let Some(version) = version {
+            let connack = refuse(version, error.reason_code(), &Words::of(error), u32::MAX);
+            self.send_connack(&connack);
         }
     }
 }

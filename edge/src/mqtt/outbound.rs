@@ -4,13 +4,17 @@ use std::num::NonZeroU16;
 
 use sync::Now;
 use wire::mqtt::property::{Properties, PropertySet, SubscriptionIdentifier};
-use wire::mqtt::{Packet, PublishHeader, QoS, ReasonCode, ReasonCodes, Suback, Unsuback, Version};
+use wire::mqtt::{
+    Acknowledgement, Packet, PublishHeader, QoS, ReasonCode, ReasonCodes, Suback, Unsuback, Version,
+};
 use wire::topic::TopicName;
 
+use super::alias::Naming;
 use super::connection::{Connection, Established};
 use super::ending::Ending;
 use super::inbound::Step;
 use super::inflight::{AnswerKind, Inbound, Mark, Outbound, Then};
+use super::words::Words;
 use crate::broker::{
     Delivery, DeliveryId, Event, Outcome, Refusal, SubscriptionIdentifiers, Token, Unsubscription,
 };
@@ -50,7 +54,20 @@ impl Connection {
                 AnswerKind::Puback => Step::Puback,
                 AnswerKind::Pubrec => Step::Pubrec,
             };
-            self.send_step(established, step, answer.packet_identifier, reason_code);
+            let Some(refusal) = answer.refusal else {
+                self.send_step(established, step, answer.packet_identifier, reason_code);
+                continue;
+            };
+            let Ok(packet_identifier) = answer.packet_identifier.try_into() else {
+                continue;
+            };
+            self.send_saying(established, &Words::of(refusal), |properties| {
+                step.packet(Acknowledgement {
+                    packet_identifier,
+                    reason_code,
+                    properties,
+                })
+            });
         }
     }
 
@@ -59,7 +76,7 @@ impl Connection {
             if self.has_no_room_for(delivery.record.as_bytes().len())
                 || !self.send_publish(now, established, &delivery)
             {
-                self.dropped_count += 1;
+                self.note_dropped();
             }
             return;
         };
@@ -71,7 +88,7 @@ impl Connection {
                     .insert(packet_identifier, Outbound::PublishedOnce);
             } else {
                 // [MQTT-3.1.2-25]
-                self.dropped_count += 1;
+                self.note_dropped();
                 self.acknowledge(packet_identifier);
             }
             return;
@@ -100,13 +117,18 @@ impl Connection {
                 .outbound
                 .insert(packet_identifier, Outbound::Published);
         } else {
-            self.dropped_count += 1;
+            self.note_dropped();
             self.complete(established, packet_identifier);
         }
     }
 
     /// Encodes a PUBLISH; false when the client does not take one so large.
-    fn send_publish(&mut self, now: Now, established: &Established, delivery: &Delivery) -> bool {
+    fn send_publish(
+        &mut self,
+        now: Now,
+        established: &mut Established,
+        delivery: &Delivery,
+    ) -> bool {
         let record = &delivery.record;
         let version = established.version;
         let Ok(topic) = TopicName::new(record.topic()) else {
@@ -137,22 +159,51 @@ impl Connection {
             forwarded,
         };
         let payload = record.payload();
-        let limit = established.packet_bytes_maximum as usize;
-        if limit < u32::MAX as usize
-            && !header
-                .packet_bytes(version, payload.len())
-                .is_ok_and(|bytes| bytes <= limit)
-        {
+        let Some(given) = &mut established.given else {
+            return self.write_publish(established, &header, payload);
+        };
+        let naming = given.choose(record.topic(), record.topic_hash(), self.alias_room());
+        let (shown, topic_alias) = match naming {
+            Naming::Name => (Some(topic), None),
+            Naming::Both(alias) => (Some(topic), Some(alias)),
+            Naming::Alias(alias) => (None, Some(alias)),
+        };
+        let named = PublishHeader {
+            topic: shown,
+            topic_alias,
+            ..header
+        };
+        let is_written = self.write_publish(established, &named, payload);
+        match (naming, &mut established.given) {
+            (Naming::Both(alias), Some(given)) if is_written => given.assign(alias, record.topic()),
+            // The alias may have been too much.
+            (Naming::Both(_), _) => return self.write_publish(established, &header, payload),
+            _ => {}
+        }
+        is_written
+    }
+
+    /// Writes a PUBLISH, unless the client does not take one so large. [MQTT-3.1.2-24]
+    fn write_publish(
+        &mut self,
+        established: &Established,
+        header: &PublishHeader<'_>,
+        payload: &[u8],
+    ) -> bool {
+        let (version, limit) = (established.version, established.packet_bytes_maximum);
+        let fits = || {
+            let bytes = header.packet_bytes(version, payload.len());
+            bytes.is_ok_and(|bytes| bytes <= limit as usize)
+        };
+        if limit < u32::MAX && !fits() {
             return false;
         }
-        if header
-            .encode(version, payload.len(), &mut self.outbound)
-            .is_err()
-        {
-            return false;
+        let written = header.encode(version, payload.len(), &mut self.outbound);
+        if written.is_ok() {
+            self.outbound.extend_from_slice(payload);
+            self.settings.traffic.note_publish_sent(payload);
         }
-        self.outbound.extend_from_slice(payload);
-        true
+        written.is_ok()
     }
 
     /// A message of an earlier connection that can't be sent again. What the client may have
@@ -175,16 +226,20 @@ impl Connection {
         token: Token,
         outcome: Outcome,
     ) -> Result<(), Ending> {
-        let reason_code = match outcome {
-            Outcome::Accepted => ReasonCode::Success,
-            Outcome::NoSubscribers => ReasonCode::NoMatchingSubscribers,
-            // Without an answer the client keeps the message and sends it again.
-            Outcome::Refused(_) if established.version < Version::V5 => {
-                return Err(Ending::Refused(ReasonCode::QuotaExceeded));
+        let (reason_code, refusal) = match outcome {
+            Outcome::Accepted => (ReasonCode::Success, None),
+            Outcome::NoSubscribers => (ReasonCode::NoMatchingSubscribers, None),
+            // Before MQTT 5 there is no way to tell. [MQTT-3.3.5-2]
+            Outcome::Refused(Refusal::NotAuthorized) if established.version < Version::V5 => {
+                (ReasonCode::Success, None)
             }
-            Outcome::Refused(refusal) => refusal_reason(refusal),
+            // Without an answer the client keeps the message and sends it again.
+            Outcome::Refused(refusal) if established.version < Version::V5 => {
+                return Err(Ending::Refused(refusal));
+            }
+            Outcome::Refused(refusal) => (refusal_reason(refusal), Some(refusal)),
         };
-        let Some(answer) = established.answers.decide(token, reason_code) else {
+        let Some(answer) = established.answers.decide(token, reason_code, refusal) else {
             return Ok(());
         };
         let packet_identifier = answer.packet_identifier;
@@ -221,7 +276,7 @@ impl Connection {
             return Ok(());
         }
         // The client comes again, and so do the notes that are kept.
-        outcome.map_err(|refusal| Ending::Refused(refusal_reason(refusal)))?;
+        outcome.map_err(Ending::Refused)?;
         let outbound = &mut established.inflight.outbound;
         match (then, outbound.get_mut(&packet_identifier)) {
             (Then::Publish, Some(step @ Outbound::Keeping(_))) => {
@@ -260,11 +315,17 @@ impl Connection {
         token: Token,
         codes: &[Result<u8, Refusal>],
     ) {
+        let refusal = codes.iter().find_map(|code| code.err());
         let granted =
             |qos| QoS::try_from(qos).map_or(ReasonCode::UnspecifiedError, ReasonCode::granted);
+        let refused = |refusal| match established.version {
+            // It has no word for a failure: what is granted is nothing to count on.
+            Version::V31 => ReasonCode::Success,
+            Version::V311 | Version::V5 => subscribe_reason(refusal),
+        };
         let codes: Vec<u8> = codes
             .iter()
-            .map(|code| code.map_or_else(subscribe_reason, granted).number())
+            .map(|code| code.map_or_else(refused, granted).number())
             .collect();
         let (Some(packet_identifier), Ok(reason_codes)) = (
             packet_identifier_of(token),
@@ -272,15 +333,14 @@ impl Connection {
         ) else {
             return;
         };
-        let properties = Properties::EMPTY;
-        self.send(
-            established,
-            &Packet::Suback(Suback {
+        let words = refusal.map_or(Words::NONE, Words::of);
+        self.send_saying(established, &words, |properties| {
+            Packet::Suback(Suback {
                 packet_identifier,
                 properties,
                 reason_codes,
-            }),
-        );
+            })
+        });
     }
 
     fn handle_unsubscribed(
@@ -289,6 +349,7 @@ impl Connection {
         token: Token,
         codes: &[Result<Unsubscription, Refusal>],
     ) {
+        let refusal = codes.iter().find_map(|code| code.err());
         let codes: Vec<u8> = codes
             .iter()
             .map(|code| match code {
@@ -303,15 +364,14 @@ impl Connection {
         ) else {
             return;
         };
-        let properties = Properties::EMPTY;
-        self.send(
-            established,
-            &Packet::Unsuback(Unsuback {
+        let words = refusal.map_or(Words::NONE, Words::of);
+        self.send_saying(established, &words, |properties| {
+            Packet::Unsuback(Unsuback {
                 packet_identifier,
                 properties,
                 reason_codes,
-            }),
-        );
+            })
+        });
     }
 }
 
@@ -346,16 +406,16 @@ impl Identifiers {
     }
 }
 
-const fn refusal_reason(refusal: Refusal) -> ReasonCode {
+pub(super) const fn refusal_reason(refusal: Refusal) -> ReasonCode {
     match refusal {
         Refusal::LogFailed | Refusal::SessionGone => ReasonCode::UnspecifiedError,
+        Refusal::NotAuthorized => ReasonCode::NotAuthorized,
         _ => ReasonCode::QuotaExceeded,
     }
 }
 
 const fn subscribe_reason(refusal: Refusal) -> ReasonCode {
     match refusal {
-        Refusal::SharedSubscription => ReasonCode::SharedSubscriptionsNotSupported,
         Refusal::Filter => ReasonCode::TopicFilterInvalid,
         _ => refusal_reason(refusal),
     }

@@ -29,17 +29,30 @@ impl Connection {
 
     /// Counts the buffers as they are now.
     pub(super) fn count(&mut self) {
+        let (mut inbound, mut aliases) = (self.tail.capacity(), 0);
+        if let State::Connected(established) = &self.state {
+            inbound += established.aliases.held_bytes();
+            aliases = established.given.as_ref().map_or(0, |it| it.held_bytes());
+        }
         let now = Held {
-            inbound: self.tail.capacity(),
+            inbound,
             outbound: self.outbound.capacity() + self.taken_bytes,
+            aliases,
         };
         self.settings.memory.exchange(&mut self.held, now);
     }
 
-    /// Whether a packet that came in part has to go because all of them together are too much.
+    /// Whether what came in part, and topics that have an alias, are too much together, and this
+    /// connection has more than its fair part of them.
     pub(super) fn holds_too_much(&self) -> bool {
         let limit = self.settings.inbound_total_bytes_maximum;
-        self.tail.len() > FAIR_BYTES && self.settings.memory.inbound_bytes() > limit
+        self.held.inbound > FAIR_BYTES && self.settings.memory.inbound_bytes() > limit
+    }
+
+    /// What a topic may take that is to get an alias of ours.
+    pub(super) fn alias_room(&self) -> usize {
+        let limit = self.settings.outbound_alias_bytes_maximum;
+        limit.saturating_sub(self.settings.memory.alias_bytes())
     }
 
     /// Tells the broker when deliveries have to wait, and when they need no longer.

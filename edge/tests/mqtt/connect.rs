@@ -18,6 +18,7 @@ fn refusal(reason_code: ReasonCode) -> Packet<'static> {
     })
 }
 
+/// [MQTT-3.2.2-9]
 #[test]
 fn connack_tells_the_limits_in_5_and_nothing_before() {
     let mut world = World::new();
@@ -28,7 +29,6 @@ fn connack_tells_the_limits_in_5_and_nothing_before() {
             Property::ReceiveMaximum(64.try_into().unwrap()),
             Property::MaximumPacketSize(NonZeroU32::new(262_144).unwrap()),
             Property::TopicAliasMaximum(16),
-            Property::SharedSubscriptionAvailable(false),
         ],
     );
     let connack = Connack {
@@ -41,6 +41,7 @@ fn connack_tells_the_limits_in_5_and_nothing_before() {
     world.expect(old, &refusal(ReasonCode::Success));
 }
 
+/// [MQTT-3.2.0-1] [MQTT-3.1.4-5]
 #[test]
 fn connack_of_a_durable_session_waits_for_its_commit() {
     for version in [V311, V5] {
@@ -57,6 +58,7 @@ fn connack_of_a_durable_session_waits_for_its_commit() {
     }
 }
 
+/// [MQTT-3.2.2-7] [MQTT-3.1.4-2]
 #[test]
 fn connack_says_no_when_the_log_is_full() {
     for version in [V311, V5] {
@@ -71,6 +73,7 @@ fn connack_says_no_when_the_log_is_full() {
     }
 }
 
+/// [MQTT-3.1.3-6]
 #[test]
 fn empty_client_identifier_is_assigned_one() {
     let mut world = World::new();
@@ -88,6 +91,7 @@ fn empty_client_identifier_is_assigned_one() {
     world.expect_closed(refused);
 }
 
+/// [MQTT-3.1.3-8] [MQTT-3.1.4-2]
 #[test]
 fn client_identifier_over_the_limit_is_refused() {
     for version in [V311, V5] {
@@ -117,6 +121,7 @@ fn sessions_over_the_limit_are_refused_and_present_ones_resumed() {
     world.rejoin(&hello(V5, "a").durable());
 }
 
+/// [MQTT-3.1.2-2]
 #[test]
 fn unknown_versions_are_told_so() {
     let mut world = World::new();
@@ -130,6 +135,7 @@ fn unknown_versions_are_told_so() {
     world.expect_closed(client);
 }
 
+/// [MQTT-3.1.0-1]
 #[test]
 fn anything_but_connect_first_just_closes() {
     for bytes in [
@@ -148,6 +154,7 @@ fn anything_but_connect_first_just_closes() {
     }
 }
 
+/// [MQTT-3.1.0-2] [MQTT-3.2.0-2]
 #[test]
 fn second_connect_is_a_protocol_error() {
     for version in [V311, V5] {
@@ -170,6 +177,7 @@ fn second_connect_is_a_protocol_error() {
     }
 }
 
+/// [MQTT-4.13.1-1]
 #[test]
 fn packets_of_a_server_are_a_protocol_error() {
     let mut world = World::new();
@@ -201,6 +209,7 @@ fn connect_has_a_deadline() {
     );
 }
 
+/// [MQTT-3.1.2-22]
 #[test]
 fn silence_over_one_and_a_half_keep_alives_closes_with_8d() {
     for version in [V311, V5] {
@@ -256,6 +265,7 @@ fn packets_arrive_in_any_pieces() {
     }
 }
 
+/// [MQTT-3.2.2-15]
 #[test]
 fn a_packet_over_the_limit_is_refused_at_its_header() {
     for version in [V311, V5] {
@@ -329,6 +339,7 @@ fn clients_of_3_1_are_served_as_those_of_3_1_1() {
     world.expect_pubcomp(client, 7);
 }
 
+/// [MQTT-3.1.2-24]
 #[test]
 fn no_packet_is_larger_than_the_client_takes() {
     for limit in 1..=40 {

@@ -2,13 +2,25 @@
 //! log in memory.
 #![expect(clippy::unwrap_used, reason = "a test that can not go on fails")]
 
+mod alias;
+mod before_5;
+mod connack;
 mod connect;
+mod coverage;
+mod disconnect;
+mod flow;
+mod format;
 mod hostile;
+mod message;
 mod model;
 mod publish;
 mod qos;
+mod reason;
 mod retained;
 mod session;
+mod shared;
 mod subscribe;
+mod sys;
+mod topic;
 mod will;
 mod world;

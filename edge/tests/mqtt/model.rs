@@ -1,11 +1,13 @@
 //! Random clients, crashes and slow readers against what must hold: QoS 1 loses nothing and keeps
-//! the order of each topic, QoS 2 arrives exactly once, and nothing queues without bound.
+//! the order of each topic, QoS 2 arrives exactly once, and nothing queues without bound. The
+//! members of a group together are one more such reader, but for the order.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use edge::broker::Settings;
 use edge::mqtt;
 use sync::{Lane, Table};
+use wire::mqtt::property::Property;
 use wire::mqtt::{Packet, Publish, Subscription, decode};
 use wire::topic::TopicFilter;
 
@@ -49,9 +51,13 @@ enum WriterStep {
 /// A subscriber that acknowledges when it likes.
 struct Reader {
     hello: Hello,
+    /// With their QoS.
+    filters: &'static [(&'static str, u8)],
     /// Whether its session outlives its connection; otherwise it subscribes anew each time.
     is_durable: bool,
     client: Option<ClientId>,
+    /// What the aliases of the present connection stand for.
+    aliases: BTreeMap<u16, String>,
     /// First deliveries, by topic.
     received: BTreeMap<String, Vec<u32>>,
     unreleased: BTreeSet<u16>,
@@ -66,15 +72,35 @@ struct Play {
     readers: Vec<Reader>,
     /// A client that comes and goes in every way, and follows no protocol.
     stranger: Option<ClientId>,
+    weather: Weather,
 }
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Weather {
+    /// Links are cut and the gateway crashes.
+    Rough,
+    /// No connection is ever lost.
+    Calm,
+}
+
+/// What those subscribe who read for themselves.
+const OWN: &[(&str, u8)] = &[("one/+", 1), ("two/#", 2)];
+/// What those subscribe who share. One whose session ends with its connection takes QoS 2 along, so
+/// it only shares the rest.
+const SHARED: &[(&str, u8)] = &[("$share/m/one/+", 1), ("$share/m/two/#", 2)];
+/// What those subscribe who share messages of each QoS in one group.
+const MIXED: &[(&str, u8)] = &[("$share/n/+/+", 2)];
 
 const TOPICS: [(&str, u8); 3] = [("one/a", 1), ("one/b", 1), ("two/c", 2)];
 
 impl Play {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, weather: Weather) -> Self {
         let settings = Settings {
             routes: vec!["one/b".into()],
-            lanes: vec![("two/#".into(), Lane::Urgent)],
+            lanes: match seed % 2 {
+                0 => vec![("two/#".into(), Lane::Urgent)],
+                _ => Vec::new(),
+            },
             cursor_lag_maximum: 50,
             ..Settings::default()
         };
@@ -97,19 +123,32 @@ impl Play {
                 step: WriterStep::Idle,
                 is_repeated: false,
             });
-        let reader = |hello: Hello, is_durable| Reader {
+        let reader = |hello: Hello, filters, is_durable| Reader {
             hello,
+            filters,
             is_durable,
             client: None,
+            aliases: BTreeMap::new(),
             received: BTreeMap::new(),
             unreleased: BTreeSet::new(),
             owed: VecDeque::new(),
         };
+        // There are more topics than this one takes.
+        let one_alias = [Property::TopicAliasMaximum(1)];
         let readers = vec![
-            reader(hello(V5, "r0").durable().window(3), true),
-            reader(hello(V311, "r1").durable(), true),
-            reader(hello(V5, "r2").durable().window(5), true),
-            reader(hello(V5, "r3").window(4), false),
+            reader(
+                hello(V5, "r0").durable().window(3).with(&one_alias),
+                OWN,
+                true,
+            ),
+            reader(hello(V311, "r1").durable(), OWN, true),
+            reader(hello(V5, "r2").durable().window(5), OWN, true),
+            reader(hello(V5, "r3").window(4).with(&one_alias), OWN, false),
+            reader(hello(V5, "m0").durable().window(3), SHARED, true),
+            reader(hello(V311, "m1").durable(), SHARED, true),
+            reader(hello(V5, "m2").window(4), &SHARED[..1], false),
+            reader(hello(V5, "n0").durable().window(4), MIXED, true),
+            reader(hello(V311, "n1").durable(), MIXED, true),
         ];
         let mut play = Self {
             world: World::with(settings, limits),
@@ -117,6 +156,7 @@ impl Play {
             writers: writers.collect(),
             readers,
             stranger: None,
+            weather,
         };
         for index in 0..play.readers.len() {
             play.reconnect_reader(index);
@@ -132,9 +172,11 @@ impl Play {
     }
 
     fn step(&mut self) {
-        let who = self.random.below(4) as usize;
+        let who = self.random.below(self.readers.len() as u64) as usize;
         let writer = who % self.writers.len();
         match self.random.below(100) {
+            // A client whose note can't be stored is disconnected as well.
+            76..83 | 96 | 99 if self.weather == Weather::Calm => {}
             0..38 => self.write(writer),
             38..76 => self.read(who),
             76..80 => self.cut_reader(who),
@@ -175,7 +217,9 @@ impl Play {
             }
         };
         for _ in 0..self.random.below(6) {
-            let filter = ["one/a", "three/#"][self.random.below(2) as usize];
+            let kinds = if self.weather == Weather::Calm { 2 } else { 3 };
+            let filters = ["one/a", "three/#", "$share/m/one/+"];
+            let filter = filters[self.random.below(kinds) as usize];
             let qos = self.random.below(3) as u8;
             let id = 1 + self.random.below(3) as u16;
             match self.random.below(6) {
@@ -327,9 +371,9 @@ impl Play {
         let Some(client) = self.readers[who].client else {
             return;
         };
-        for (filter, qos) in [("one/+", 1), ("two/#", 2)] {
+        for (filter, qos) in self.readers[who].filters {
             let filter = TopicFilter::new(filter).unwrap();
-            let options = Subscription::new(filter, qos_of(qos));
+            let options = Subscription::new(filter, qos_of(*qos));
             self.world.subscribe_with(client, &[options], &[]);
         }
     }
@@ -375,14 +419,22 @@ impl Play {
             assert_eq!(self.writers[who].step, WriterStep::Idle);
         }
         for who in 0..self.readers.len() {
-            self.cut_reader(who);
-            self.reconnect_reader(who);
+            if self.weather == Weather::Rough {
+                self.cut_reader(who);
+                self.reconnect_reader(who);
+            } else if let Some(client) = self.readers[who].client {
+                self.world.set_reading(client, true);
+            }
             for _ in 0..5000 {
                 self.read(who);
             }
         }
         let stranger = self.world.join(&hello(V5, "s"));
         self.world.cut(stranger);
+        // What a member was sent when another one was cut.
+        for _ in 0..100 {
+            (0..self.readers.len()).for_each(|who| self.read(who));
+        }
         self.world.pass(3);
     }
 
@@ -394,12 +446,15 @@ impl Play {
             Table::Subscriptions,
             Table::Handshakes,
         ];
-        assert_eq!(rows.map(|table| self.world.table(table)), [6, 6, 6, 0]);
+        assert_eq!(rows.map(|table| self.world.table(table)), [10, 13, 12, 0]);
         for lane in Lane::ALL {
             let floor = self.world.broker.release_floor(lane);
             assert_eq!(floor.0, self.world.log_len(lane) as u64, "{lane}");
         }
         let durable = self.readers.iter().filter(|reader| reader.is_durable);
+        let durable = durable.filter(|reader| !reader.is_member());
+        self.check_shared("$share/m/");
+        self.check_shared("$share/n/");
         for (who, reader) in durable.enumerate() {
             for writer in &self.writers {
                 let received = reader
@@ -423,14 +478,43 @@ impl Play {
     }
 }
 
+impl Play {
+    /// The members together have everything, and but for what was lost with a connection, once.
+    fn check_shared(&self, name: &str) {
+        for writer in &self.writers {
+            let members = self.readers.iter();
+            let members = members.filter(|reader| reader.filters[0].0.starts_with(name));
+            let mut received: Vec<u32> = members
+                .filter_map(|member| member.received.get(writer.topic))
+                .flatten()
+                .copied()
+                .collect();
+            received.sort_unstable();
+            if self.weather == Weather::Rough && writer.qos == 1 {
+                received.dedup();
+            }
+            let expected: Vec<u32> = (0..writer.next).collect();
+            assert_eq!(received, expected, "{name}{}", writer.topic);
+        }
+    }
+}
+
 impl Reader {
+    fn is_member(&self) -> bool {
+        self.filters[0].0.starts_with("$share/")
+    }
+
     /// Ends a connection. What a session that ends with it received must be without a gap.
     fn leave(&mut self) {
         self.owed.clear();
+        self.aliases.clear();
         if self.is_durable {
             return;
         }
         self.unreleased.clear();
+        if self.is_member() {
+            return;
+        }
         for (topic, received) in std::mem::take(&mut self.received) {
             let mut highest = received[0];
             for number in received {
@@ -441,23 +525,36 @@ impl Reader {
     }
 
     fn receive(&mut self, publish: &Publish<'_>) {
+        let topic = self.topic_of(publish);
         let id = publish.packet_identifier.unwrap().get();
         let is_twice = u8::from(publish.qos) == 2;
-        if !is_twice || self.unreleased.insert(id) {
+        // The stranger's messages have no numbers.
+        if (!is_twice || self.unreleased.insert(id)) && !publish.payload.is_empty() {
             let number = std::str::from_utf8(publish.payload)
                 .unwrap()
                 .parse()
                 .unwrap();
-            let topic = publish.topic.unwrap().as_str().to_owned();
             self.received.entry(topic).or_default().push(number);
         }
         self.owed.push_back((if is_twice { 5 } else { 4 }, id));
     }
+
+    fn topic_of(&mut self, publish: &Publish<'_>) -> String {
+        let name = publish.topic.map(|topic| topic.as_str().to_owned());
+        match (publish.properties.topic_alias(), name) {
+            (None, name) => name.unwrap(),
+            (Some(alias), None) => self.aliases[&alias.get()].clone(),
+            (Some(alias), Some(name)) => {
+                self.aliases.insert(alias.get(), name.clone());
+                name
+            }
+        }
+    }
 }
 
-fn play(seed: u64, steps: usize) {
+fn play(seed: u64, steps: usize, weather: Weather) {
     println!("seed {seed}");
-    let mut play = Play::new(seed);
+    let mut play = Play::new(seed, weather);
     for _ in 0..steps {
         play.step();
     }
@@ -472,11 +569,18 @@ fn play(seed: u64, steps: usize) {
 #[test]
 fn random_clients_and_crashes_lose_nothing_and_repeat_nothing_of_qos_2() {
     for seed in 0..60 {
-        play(seed, 400);
+        play(seed, 400, Weather::Rough);
+    }
+}
+
+#[test]
+fn while_no_connection_is_lost_a_group_gets_each_message_once() {
+    for seed in 0..20 {
+        play(seed, 400, Weather::Calm);
     }
 }
 
 #[test]
 fn a_long_play_holds_as_well() {
-    play(1000, 6000);
+    play(1000, 6000, Weather::Rough);
 }

@@ -20,6 +20,7 @@ fn routed() -> World {
     World::with(settings, mqtt::Settings::default())
 }
 
+/// [MQTT-4.3.2-4] [MQTT-2.2.1-5]
 #[test]
 fn puback_waits_for_commit() {
     for version in [V311, V5] {
@@ -57,6 +58,7 @@ fn a_message_that_only_live_readers_want_is_never_written() {
     }
 }
 
+/// [MQTT-3.4.2-1]
 #[test]
 fn nobody_listening_is_said_in_5() {
     let mut world = World::new();
@@ -129,6 +131,7 @@ fn answers_leave_in_the_order_of_the_packets() {
     );
 }
 
+/// [MQTT-3.3.2-6]
 #[test]
 fn properties_go_on_unaltered_and_the_expiry_counts_down() {
     let mut world = World::new();
@@ -152,6 +155,7 @@ fn properties_go_on_unaltered_and_the_expiry_counts_down() {
     world.expect_publish(reader, &message("t", "1", 1).id(1).with(&left));
 }
 
+/// [MQTT-3.3.2-5]
 #[test]
 fn an_expired_message_is_passed_over() {
     let mut world = World::new();
@@ -181,6 +185,7 @@ fn old_clients_get_no_properties() {
     world.expect_publish(reader, &message("t", "1", 0));
 }
 
+/// [MQTT-3.3.2-9] [MQTT-3.2.2-17]
 #[test]
 fn topic_aliases_stand_for_topics() {
     let mut world = World::new();
@@ -200,6 +205,7 @@ fn topic_aliases_stand_for_topics() {
     world.expect_disconnect(client, ReasonCode::TopicAliasInvalid);
 }
 
+/// [MQTT-3.3.4-6]
 #[test]
 fn a_subscription_identifier_from_a_client_is_a_protocol_error() {
     let mut world = World::new();
@@ -210,6 +216,7 @@ fn a_subscription_identifier_from_a_client_is_a_protocol_error() {
     world.expect_disconnect(client, ReasonCode::ProtocolError);
 }
 
+/// [MQTT-3.3.4-7]
 #[test]
 fn more_than_the_receive_maximum_closes_with_93() {
     let limits = mqtt::Settings {
@@ -242,6 +249,7 @@ fn more_than_the_receive_maximum_closes_with_93() {
     assert!(world.connection(old).wants_more());
 }
 
+/// [MQTT-3.1.2-24] [MQTT-3.1.2-25]
 #[test]
 fn a_message_too_large_for_its_client_counts_as_delivered() {
     let mut world = World::new();
@@ -273,6 +281,7 @@ fn a_message_too_large_for_its_client_counts_as_delivered() {
     assert_eq!(world.broker.release_floor(Lane::Normal).0, 3);
 }
 
+/// [MQTT-4.6.0-5] [MQTT-4.6.0-6]
 #[test]
 fn messages_of_one_topic_keep_their_order_whatever_way_they_take() {
     for version in [V311, V5] {
@@ -320,6 +329,7 @@ fn qos_0_is_dropped_where_the_outbound_buffer_is_full() {
     world.expect_publish(reader, &message("t", "1", 1).id(1));
 }
 
+/// [MQTT-4.13.1-1]
 #[test]
 fn garbage_after_connect_closes_with_81() {
     let mut world = World::new();

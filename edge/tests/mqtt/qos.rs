@@ -20,6 +20,7 @@ fn routed() -> World {
     World::with(settings, mqtt::Settings::default())
 }
 
+/// [MQTT-4.3.3-8] [MQTT-4.3.3-10] [MQTT-4.3.3-11] [MQTT-4.3.3-12]
 #[test]
 fn inbound_qos2_is_stored_once() {
     for version in [V311, V5] {
@@ -48,6 +49,7 @@ fn inbound_qos2_is_stored_once() {
     }
 }
 
+/// [MQTT-4.3.3-10]
 #[test]
 fn a_repeat_while_the_commit_waits_is_not_stored() {
     let mut world = routed();
@@ -101,6 +103,7 @@ fn publish_with_crash(version: wire::mqtt::Version, crash_at: usize, durable: us
     world.log_len(Lane::Normal)
 }
 
+/// [MQTT-4.3.3-10]
 #[test]
 fn inbound_qos2_survives_restart_in_every_phase() {
     for version in [V311, V5] {
@@ -113,6 +116,7 @@ fn inbound_qos2_survives_restart_in_every_phase() {
     }
 }
 
+/// [MQTT-4.3.3-4]
 #[test]
 fn outbound_qos2_goes_through_all_steps() {
     for version in [V311, V5] {
@@ -216,6 +220,7 @@ fn receive_with_crash(version: wire::mqtt::Version, crash_at: usize, durable: us
     world.expect_nothing(reader);
 }
 
+/// [MQTT-4.4.0-1] [MQTT-4.3.3-3] [MQTT-4.3.3-5]
 #[test]
 fn qos2_survives_restart_in_every_phase() {
     for version in [V311, V5] {
@@ -245,6 +250,7 @@ fn a_record_that_is_gone_ends_its_qos2_exchange() {
     assert_eq!(world.broker.release_floor(Lane::Normal).0, 1);
 }
 
+/// [MQTT-4.4.0-2]
 #[test]
 fn a_refused_message_is_settled() {
     let mut world = World::new();
@@ -262,16 +268,34 @@ fn a_refused_message_is_settled() {
     assert_eq!(world.broker.release_floor(Lane::Normal).0, 1);
 }
 
+/// [MQTT-4.13.1-1]
 #[test]
 fn answers_at_another_step_are_a_protocol_error() {
-    let mut world = World::new();
-    let reader = world.join(&hello(V5, "r"));
-    world.subscribe(reader, "t", 2);
-    let writer = world.join(&hello(V5, "w"));
-    world.publish(writer, &message("t", "1", 1).id(7));
-    world.expect_publish(reader, &message("t", "1", 1).id(1));
-    world.pubcomp(reader, 1);
-    world.expect_disconnect(reader, ReasonCode::ProtocolError);
+    for version in [V311, V5] {
+        // The QoS of the message, and the packets before the wrong one.
+        let cases: [(u8, &[u8], u8); 4] = [(1, &[], 5), (1, &[], 7), (2, &[], 4), (2, &[], 7)];
+        for (qos, before, wrong) in cases.into_iter().chain([(2, &[5][..], 4)]) {
+            let mut world = World::new();
+            let reader = world.join(&hello(version, "r"));
+            world.subscribe(reader, "t", 2);
+            let writer = world.join(&hello(version, "w"));
+            world.publish(writer, &message("t", "1", qos).id(7));
+            world.expect_publish(reader, &message("t", "1", qos).id(1));
+            for packet_type in before {
+                world.send_bytes(reader, &[packet_type << 4, 2, 0, 1]);
+                world.expect_pubrel(reader, 1);
+            }
+            world.send_bytes(reader, &[wrong << 4, 2, 0, 1]);
+            world.expect_disconnect(reader, ReasonCode::ProtocolError);
+        }
+        // A PUBREL before its PUBREC.
+        let mut world = routed();
+        let writer = world.join(&hello(version, "w"));
+        world.commits = Commits::Wait;
+        world.publish(writer, &message("t", "1", 2).id(7));
+        world.pubrel(writer, 7);
+        world.expect_disconnect(writer, ReasonCode::ProtocolError);
+    }
 }
 
 #[test]
@@ -318,6 +342,7 @@ fn exchanges_over_the_limits_are_refused() {
     world.expect_closed(old);
 }
 
+/// [MQTT-4.3.3-9]
 #[test]
 fn a_refused_message_of_qos_2_leaves_its_packet_identifier_free() {
     let settings = Settings {
@@ -360,4 +385,109 @@ fn an_exchange_on_its_way_ends_with_its_session() {
     world.publish(client, &message("t", "2", 2).id(7));
     world.expect_pubrec(client, 7);
     assert_eq!(world.log_len(Lane::Normal), 2);
+}
+
+/// [MQTT-4.3.3-6] [MQTT-4.3.3-5] [MQTT-4.4.0-1]: from PUBREL on, PUBREL alone is sent again.
+#[test]
+fn a_message_that_was_released_is_not_sent_again() {
+    for version in [V311, V5] {
+        for is_crashed in [false, true] {
+            let mut world = World::new();
+            let hello_r = hello(version, "r").durable();
+            let mut reader = world.join(&hello_r);
+            world.subscribe(reader, "t", 2);
+            let writer = world.join(&hello(version, "w"));
+            world.publish(writer, &message("t", "1", 2).id(7));
+            world.expect_publish(reader, &message("t", "1", 2).id(1));
+            world.pubrec(reader, 1);
+            world.expect_pubrel(reader, 1);
+            for _ in 0..3 {
+                if is_crashed {
+                    world.crash(0);
+                } else {
+                    world.cut(reader);
+                }
+                reader = world.rejoin(&hello_r);
+                world.expect_pubrel(reader, 1);
+                world.expect_nothing(reader);
+            }
+            world.pubcomp(reader, 1);
+            world.cut(reader);
+            let reader = world.rejoin(&hello_r);
+            world.expect_nothing(reader);
+        }
+    }
+}
+
+/// [MQTT-4.4.0-1] [MQTT-4.3.2-3] [MQTT-4.3.3-3]: while a connection lasts nothing is sent twice,
+/// however long the client takes; afterwards everything unacknowledged is, as it was.
+#[test]
+fn only_a_new_connection_brings_a_message_again() {
+    for version in [V311, V5] {
+        let mut world = World::new();
+        let hello_r = hello(version, "r").durable();
+        let reader = world.join(&hello_r);
+        world.subscribe(reader, "t", 2);
+        let writer = world.join(&hello(version, "w"));
+        for qos in 1..=2 {
+            world.publish(writer, &message("t", "1", qos).id(qos.into()));
+            world.expect_publish(reader, &message("t", "1", qos).id(qos.into()));
+        }
+        world.pass(10_000);
+        world.expect_nothing(reader);
+        for _ in 0..2 {
+            let reader = world.rejoin(&hello_r);
+            for qos in 1..=2 {
+                world.expect_publish(reader, &message("t", "1", qos).id(qos.into()).again());
+            }
+            world.pass(100);
+            world.expect_nothing(reader);
+        }
+    }
+}
+
+/// [MQTT-4.3.3-4] [MQTT-3.6.2-1] [MQTT-2.2.1-5]: also one that nobody knows, which MQTT 5 says.
+#[test]
+fn every_pubrec_is_answered_with_a_pubrel_of_its_packet_identifier() {
+    for version in [V311, V5] {
+        let mut world = World::new();
+        let reader = world.join(&hello(version, "r"));
+        world.subscribe(reader, "t", 2);
+        let writer = world.join(&hello(version, "w"));
+        for id in 1..=2 {
+            world.publish(writer, &message("t", "1", 2).id(id));
+        }
+        while world.next_message(reader).is_some() {}
+        for id in [2, 1, 2] {
+            world.pubrec(reader, id);
+            world.expect_bytes(reader, &[0x62, 2, 0, id as u8]);
+        }
+        world.pubrec(reader, 0x0809);
+        match version {
+            V5 => world.expect_bytes(reader, &[0x62, 3, 8, 9, 0x92]),
+            _ => world.expect_bytes(reader, &[0x62, 2, 8, 9]),
+        }
+    }
+}
+
+/// [MQTT-4.3.3-11] [MQTT-3.7.2-1] [MQTT-2.2.1-5]
+#[test]
+fn every_pubrel_is_answered_with_a_pubcomp_of_its_packet_identifier() {
+    for version in [V311, V5] {
+        let mut world = World::new();
+        let client = world.join(&hello(version, "a"));
+        for id in [0x0102, 0x0304] {
+            world.publish(client, &message("t", "1", 2).id(id));
+            world.next_packet(client);
+        }
+        world.pubrel(client, 0x0304);
+        world.expect_bytes(client, &[0x70, 2, 3, 4]);
+        world.pubrel(client, 0x0102);
+        world.expect_bytes(client, &[0x70, 2, 1, 2]);
+        world.pubrel(client, 0x0506);
+        match version {
+            V5 => world.expect_bytes(client, &[0x70, 3, 5, 6, 0x92]),
+            _ => world.expect_bytes(client, &[0x70, 2, 5, 6]),
+        }
+    }
 }

@@ -9,6 +9,7 @@ use wire::topic::TopicFilter;
 
 use crate::world::*;
 
+/// [MQTT-3.3.1-5] [MQTT-3.3.1-9]
 #[test]
 fn retained_message_greets_a_new_subscription() {
     for version in [V311, V5] {
@@ -26,6 +27,7 @@ fn retained_message_greets_a_new_subscription() {
     }
 }
 
+/// [MQTT-3.3.1-6] [MQTT-3.3.1-7]
 #[test]
 fn retained_messages_survive_a_crash_and_an_empty_payload_deletes() {
     let mut world = World::new();
@@ -45,6 +47,7 @@ fn retained_messages_survive_a_crash_and_an_empty_payload_deletes() {
     world.expect_nothing(client);
 }
 
+/// [MQTT-3.3.1-9] [MQTT-3.3.1-10] [MQTT-3.3.1-11] [MQTT-3.8.4-4]
 #[test]
 fn retain_handling_is_obeyed() {
     let mut world = World::new();
@@ -219,4 +222,50 @@ fn expired_retained_messages_are_not_sent() {
     world.pass(5);
     world.subscribe(client, "t", 0);
     world.expect_nothing(client);
+}
+
+/// Messages whose time was over kept their places for ever, and new ones were refused.
+#[test]
+fn expired_retained_messages_make_room() {
+    let settings = Settings {
+        retained_count_maximum: 3,
+        ..Settings::default()
+    };
+    let mut world = World::with(settings, mqtt::Settings::default());
+    let client = world.join(&hello(V5, "a"));
+    let expiry = [Property::MessageExpiryInterval(5)];
+    for topic in ["a", "b"] {
+        world.publish(client, &message(topic, "1", 0).retained().with(&expiry));
+    }
+    world.publish(client, &message("c", "1", 0).retained());
+    world.publish(client, &message("d", "1", 0).retained());
+    assert_eq!(world.broker.retained_count(), 3);
+    world.pass(5);
+    world.publish(client, &message("d", "1", 0).retained());
+    assert_eq!(world.broker.retained_count(), 2);
+    assert_eq!(world.table(Table::Retained), 2);
+    world.crash(0);
+    let client = world.join(&hello(V5, "a"));
+    world.subscribe(client, "#", 0);
+    for topic in ["c", "d"] {
+        world.expect_publish(client, &message(topic, "1", 0).retained());
+    }
+}
+
+#[test]
+fn a_new_message_on_its_way_is_not_forgotten_with_the_expired_one() {
+    let mut world = World::new();
+    let client = world.join(&hello(V5, "a"));
+    let expiry = [Property::MessageExpiryInterval(5)];
+    world.publish(client, &message("a", "old", 0).retained().with(&expiry));
+    world.pass(5);
+    world.commits = Commits::Wait;
+    world.publish(client, &message("a", "new", 0).retained());
+    world.publish(client, &message("b", "1", 0).retained());
+    world.commits = Commits::Succeed;
+    world.run();
+    world.crash(0);
+    let client = world.join(&hello(V5, "a"));
+    world.subscribe(client, "a", 0);
+    world.expect_publish(client, &message("a", "new", 0).retained());
 }

@@ -16,6 +16,7 @@ fn publish_numbers(world: &mut World, writer: ClientId, numbers: std::ops::Range
     }
 }
 
+/// [MQTT-3.1.2-5] [MQTT-4.5.0-1] [MQTT-4.6.0-5] [MQTT-4.6.0-6]
 #[test]
 fn offline_session_gets_all_in_order() {
     for version in [V311, V5] {
@@ -76,6 +77,7 @@ fn an_offline_session_costs_nothing_a_message() {
     assert_eq!(world.broker.release_floor(Lane::Normal).0, 0);
 }
 
+/// [MQTT-4.4.0-1] [MQTT-3.3.1-1] [MQTT-4.3.2-3]
 #[test]
 fn unacknowledged_messages_are_sent_again_under_their_packet_identifiers() {
     for version in [V311, V5] {
@@ -100,6 +102,7 @@ fn unacknowledged_messages_are_sent_again_under_their_packet_identifiers() {
     }
 }
 
+/// [MQTT-3.3.4-9] [MQTT-4.9.0-1] [MQTT-4.9.0-2]
 #[test]
 fn a_smaller_window_is_kept_when_messages_are_sent_again() {
     let mut world = World::new();
@@ -117,6 +120,7 @@ fn a_smaller_window_is_kept_when_messages_are_sent_again() {
     world.expect_nothing(reader);
 }
 
+/// [MQTT-3.1.4-3]
 #[test]
 fn takeover_closes_the_old_connection_with_8e() {
     for version in [V311, V5] {
@@ -164,6 +168,7 @@ fn a_connection_taken_over_before_its_connack_just_closes() {
     assert!(!world.is_closed(second));
 }
 
+/// [MQTT-3.1.2-4] [MQTT-3.1.4-4] [MQTT-3.2.2-2]
 #[test]
 fn clean_start_discards_everything() {
     for version in [V311, V5] {
@@ -190,6 +195,7 @@ fn clean_start_discards_everything() {
     }
 }
 
+/// [MQTT-4.1.0-2] [MQTT-3.1.2-23]
 #[test]
 fn sessions_expire_by_the_wall_clock_across_restarts() {
     let expiry = [Property::SessionExpiryInterval(10)];
@@ -415,10 +421,10 @@ fn a_log_that_can_not_be_read_is_asked_again_at_the_sweep() {
     publish_numbers(&mut world, writer, 1..2);
     world.holds_fetches = true;
     let reader = world.rejoin(&hello_r);
-    let (session, lane, from, _) = world.fetches.pop_front().unwrap();
+    let (asking, lane, from, _) = world.fetches.pop_front().unwrap();
     let records = Vec::new();
     let input = Input::Fetched {
-        session,
+        reader: asking,
         lane,
         from,
         records,
@@ -464,7 +470,7 @@ fn a_read_may_be_ahead_of_the_answers_to_commits() {
     let reader = world.rejoin(&hello_r);
     world.commits = Commits::Wait;
     world.publish(writer, &message("t", "2", 1).id(9));
-    let (session, lane, from, _) = world.fetches.pop_front().unwrap();
+    let (asking, lane, from, _) = world.fetches.pop_front().unwrap();
     let Some(sync::Change::Append { record, .. }) = world.waiting[0].1.first().cloned() else {
         panic!("a record is on its way");
     };
@@ -474,7 +480,7 @@ fn a_read_may_be_ahead_of_the_answers_to_commits() {
     world.broker.handle(
         world.now,
         Input::Fetched {
-            session,
+            reader: asking,
             lane,
             from,
             records,
@@ -635,4 +641,110 @@ fn a_session_that_is_due_to_end_is_not_resumed_because_the_clock_is_late() {
     world.now.instant = world.now.instant + std::time::Duration::from_secs(3600);
     world.now.wall.0 += 3_600_000;
     world.join(&hello(V5, "a").durable());
+}
+
+/// [MQTT-4.1.0-1]: whatever its interval says, which begins when the connection ends.
+#[test]
+fn a_session_lasts_at_least_as_long_as_its_connection() {
+    let expiry = [Property::SessionExpiryInterval(1)];
+    for greeting in [
+        hello(V5, "a"),
+        hello(V5, "a").with(&expiry),
+        hello(V311, "a"),
+    ] {
+        let mut world = World::new();
+        let client = world.join(&greeting);
+        world.subscribe(client, "t", 2);
+        world.publish(client, &message("u", "1", 2).id(7));
+        world.next_packet(client);
+        world.pass(1_000);
+        world.publish(client, &message("u", "1", 2).id(7).again());
+        world.expect_pubrec(client, 7);
+        world.publish(client, &message("t", "1", 0));
+        world.expect_publish(client, &message("t", "1", 0));
+        world.pubrel(client, 7);
+        world.expect_pubcomp(client, 7);
+    }
+}
+
+/// [MQTT-4.1.0-2] [MQTT-3.1.2-23]: with nothing left of it.
+#[test]
+fn a_session_is_discarded_when_its_time_is_over() {
+    for (seconds, version) in [(0, V5), (0, V311), (5, V5)] {
+        let mut world = World::new();
+        let expiry = [Property::SessionExpiryInterval(seconds)];
+        let greeting = match version {
+            V5 => hello(V5, "a").with(&expiry),
+            _ => hello(V311, "a"),
+        };
+        let client = world.join(&greeting);
+        world.subscribe(client, "t", 2);
+        world.publish(client, &message("t", "1", 2).id(7));
+        world.cut(client);
+        if seconds > 0 {
+            world.pass(u64::from(seconds) - 1);
+            assert_eq!(world.broker.session_count(), 1);
+            world.pass(1);
+        }
+        assert_eq!(world.broker.session_count(), 0);
+        for table in [
+            Table::Sessions,
+            Table::Subscriptions,
+            Table::Handshakes,
+            Table::Cursors,
+        ] {
+            assert_eq!(world.table(table), 0, "{table:?}");
+        }
+        assert_eq!(
+            world.broker.release_floor(Lane::Normal).0,
+            world.log_len(Lane::Normal) as u64
+        );
+        let client = world.join(&Hello {
+            clean: false,
+            ..greeting
+        });
+        world.publish(client, &message("t", "1", 0));
+        world.expect_nothing(client);
+    }
+}
+
+/// [MQTT-3.1.2-5] [MQTT-3.1.2-23] [MQTT-4.5.0-1]: subscriptions, messages of QoS 1 and 2 on their
+/// way, in both directions, and those that came meanwhile; after a restart as after a cut.
+#[test]
+fn a_session_that_is_resumed_has_everything() {
+    for version in [V311, V5] {
+        for is_crashed in [false, true] {
+            let mut world = World::new();
+            let hello_a = hello(version, "a").durable();
+            let client = world.join(&hello_a);
+            world.subscribe(client, "t", 2);
+            let writer = world.join(&hello(version, "w"));
+            for id in 1..=2 {
+                world.publish(writer, &message("t", "sent", 2).id(id));
+                world.expect_publish(client, &message("t", "sent", 2).id(id));
+            }
+            world.pubrec(client, 1);
+            world.expect_pubrel(client, 1);
+            world.publish(client, &message("u", "mine", 2).id(9));
+            world.next_packet(client);
+            world.cut(client);
+            world.publish(writer, &message("t", "missed", 1).id(3));
+            if is_crashed {
+                world.crash(0);
+            }
+            let client = world.rejoin(&hello_a);
+            world.expect_pubrel(client, 1);
+            world.expect_publish(client, &message("t", "sent", 2).id(2).again());
+            let missed = world.next_message(client).unwrap();
+            assert_eq!((missed.payload.as_str(), missed.dup), ("missed", false));
+            let stored = world.log_len(Lane::Normal);
+            world.publish(client, &message("u", "mine", 2).id(9).again());
+            world.expect_pubrec(client, 9);
+            assert_eq!(world.log_len(Lane::Normal), stored);
+            world.pubrel(client, 9);
+            world.expect_pubcomp(client, 9);
+            world.publish(client, &message("t", "new", 0));
+            world.expect_publish(client, &message("t", "new", 0));
+        }
+    }
 }

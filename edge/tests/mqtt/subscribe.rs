@@ -13,6 +13,7 @@ fn filter(text: &str, qos: u8) -> Subscription<'_> {
     Subscription::new(TopicFilter::new(text).unwrap(), qos_of(qos))
 }
 
+/// [MQTT-3.8.4-1]
 #[test]
 fn suback_waits_for_the_commit_of_a_durable_session_only() {
     let mut world = World::new();
@@ -30,13 +31,15 @@ fn suback_waits_for_the_commit_of_a_durable_session_only() {
     assert_eq!(world.table(Table::Subscriptions), 2);
 }
 
+/// [MQTT-3.8.4-6] [MQTT-3.8.4-7] [MQTT-3.9.3-1] [MQTT-3.9.3-2]
 #[test]
 fn each_filter_has_its_own_answer() {
     for (version, codes) in [
         (V311, [0x01, 0x80, 0x80, 0x80]),
-        (V5, [0x01, 0x9E, 0x8F, 0x97]),
+        (V5, [0x01, 0x97, 0x8F, 0x97]),
     ] {
         let settings = Settings {
+            group_count_maximum: 0,
             filter_level_maximum: 2,
             subscription_count_maximum: 1,
             ..Settings::default()
@@ -70,6 +73,7 @@ fn refused_commit_undoes_a_subscription() {
     world.expect_nothing(client);
 }
 
+/// [MQTT-3.3.4-2] [MQTT-3.3.4-3] [MQTT-3.3.4-4]
 #[test]
 fn overlapping_subscriptions_deliver_once_with_the_highest_qos_and_all_identifiers() {
     let mut world = World::new();
@@ -91,6 +95,7 @@ fn overlapping_subscriptions_deliver_once_with_the_highest_qos_and_all_identifie
     world.expect_nothing(client);
 }
 
+/// [MQTT-3.8.3-3]
 #[test]
 fn no_local_keeps_a_client_from_hearing_itself() {
     let mut world = World::new();
@@ -115,6 +120,7 @@ fn no_local_keeps_a_client_from_hearing_itself() {
     world.expect_publish(client, &message("t", "own", 0));
 }
 
+/// [MQTT-3.8.3-3]
 #[test]
 fn no_local_holds_for_what_is_read_from_the_log() {
     let mut world = World::new();
@@ -140,8 +146,15 @@ fn no_local_holds_for_what_is_read_from_the_log() {
     }
     // One PUBACK of its own, and the other's second message.
     assert_eq!(found, [4, 3]);
+    // Its own message comes next in the log, and is passed over.
+    world.publish(other, &message("t", "3", 1).id(7));
+    world.puback(client, 2);
+    world.expect_publish(client, &message("t", "3", 1).id(3));
+    world.puback(client, 3);
+    world.expect_nothing(client);
 }
 
+/// [MQTT-3.3.1-12] [MQTT-3.3.1-13]
 #[test]
 fn retain_as_published_keeps_the_flag() {
     let mut world = World::new();
@@ -161,6 +174,7 @@ fn retain_as_published_keeps_the_flag() {
     world.expect_publish(client, &message("kept", "1", 0));
 }
 
+/// [MQTT-3.10.4-1] [MQTT-3.10.4-2] [MQTT-3.10.4-4] [MQTT-3.10.4-5] [MQTT-3.11.3-2]
 #[test]
 fn unsubscribing_stops_new_messages_and_says_what_was_there() {
     for version in [V311, V5] {
@@ -197,6 +211,7 @@ fn unsubscribing_stops_new_messages_and_says_what_was_there() {
     }
 }
 
+/// [MQTT-3.10.4-3]
 #[test]
 fn what_was_sent_is_completed_after_unsubscribing() {
     let mut world = World::new();
@@ -213,6 +228,7 @@ fn what_was_sent_is_completed_after_unsubscribing() {
     world.expect_publish(client, &message("t", "1", 1).id(1).again());
 }
 
+/// [MQTT-3.8.4-3] [MQTT-3.8.4-4]
 #[test]
 fn subscribing_again_replaces_and_loses_nothing() {
     let mut world = World::new();
@@ -318,4 +334,170 @@ fn a_filter_that_a_packet_repeats_is_stored_once_with_the_last_options() {
         (codes.len(), codes[2_999]),
         (3_000, ReasonCode::GrantedQos2)
     );
+}
+
+/// [MQTT-3.8.4-5] [MQTT-3.8.4-6] [MQTT-3.9.3-1] [MQTT-3.8.4-1] [MQTT-3.8.4-2]: as if each filter
+/// had come alone, with one answer.
+#[test]
+fn several_filters_in_a_packet_are_subscribed_one_after_the_other() {
+    for version in [V311, V5] {
+        let mut world = World::new();
+        let client = world.join(&hello(version, "a"));
+        for topic in ["a", "b"] {
+            world.publish(client, &message(topic, "kept", 0).retained());
+        }
+        let filters = [
+            filter("b", 0),
+            filter("a", 2),
+            filter("+", 1),
+            filter("a", 0),
+        ];
+        world.subscribe_with(client, &filters, &[]);
+        let codes: &[u8] = &[0, 2, 1, 0];
+        let front: &[u8] = if version == V5 {
+            &[0x90, 7, 0, 77, 0]
+        } else {
+            &[0x90, 6, 0, 77]
+        };
+        world.expect_bytes(client, &[front, codes].concat());
+        // The retained messages of each filter; one that the packet repeats counts once.
+        let mut found = Vec::new();
+        while let Some(message) = world.next_message(client) {
+            found.push(message.topic);
+        }
+        found.sort();
+        assert_eq!(found, ["a", "a", "b", "b"]);
+        // The last options hold, beside those of the other filter.
+        world.publish(client, &message("a", "1", 2).id(1));
+        world.expect_publish(client, &message("a", "1", 1).id(1));
+        world.expect_pubrec(client, 1);
+        world.expect_nothing(client);
+    }
+}
+
+/// [MQTT-3.10.4-6] [MQTT-3.11.3-1] [MQTT-3.11.3-2] [MQTT-3.10.4-1] [MQTT-3.10.4-4] [MQTT-3.10.4-5]
+#[test]
+fn several_filters_in_a_packet_are_unsubscribed_one_after_the_other() {
+    let mut world = World::new();
+    let client = world.join(&hello(V5, "a").durable());
+    for text in ["a/+", "a/b", "c"] {
+        world.subscribe(client, text, 0);
+    }
+    // Filters are compared, not matched: each letter counts.
+    world.send_bytes(
+        client,
+        b"\xA2\x1D\x12\x34\0\0\x03a/b\0\x03a/#\0\x01C\0\x03a/b\0\x01c\0\x03a/B",
+    );
+    world.expect_bytes(client, b"\xB0\x09\x12\x34\0\0\x11\x11\x11\0\x11");
+    world.publish(client, &message("c", "1", 0));
+    world.expect_nothing(client);
+    world.publish(client, &message("a/b", "1", 0));
+    world.expect_publish(client, &message("a/b", "1", 0));
+    world.expect_nothing(client);
+}
+
+/// [MQTT-3.10.4-2] [MQTT-3.10.4-3]: what was begun goes on to its end, nothing new begins.
+#[test]
+fn unsubscribing_completes_what_was_begun() {
+    for version in [V311, V5] {
+        let mut world = World::new();
+        let client = world.join(&hello(version, "a").durable());
+        world.subscribe(client, "t", 2);
+        let writer = world.join(&hello(version, "w"));
+        for (id, qos) in [(1, 1), (2, 2)] {
+            world.publish(writer, &message("t", "1", qos).id(id));
+            world.expect_publish(client, &message("t", "1", qos).id(id));
+        }
+        world.unsubscribe(client, "t");
+        world.next_unsuback(client);
+        for qos in 0..=2 {
+            world.publish(writer, &message("t", "2", qos).id(qos.into()));
+        }
+        world.expect_nothing(client);
+        world.puback(client, 1);
+        world.pubrec(client, 2);
+        world.expect_pubrel(client, 2);
+        world.pubcomp(client, 2);
+        world.cut(client);
+        let client = world.rejoin(&hello(version, "a").durable());
+        world.expect_nothing(client);
+    }
+}
+
+/// [MQTT-3.8.4-3] [MQTT-3.8.4-4]: one subscription, whose options are the new ones.
+#[test]
+fn subscribing_again_replaces_every_option_and_brings_retained_messages_again() {
+    let mut world = World::new();
+    let client = world.join(&hello(V5, "a"));
+    world.publish(client, &message("t", "kept", 1).id(1).retained());
+    world.next_packet(client);
+    let identifier = |number| {
+        [Property::SubscriptionIdentifier(
+            SubscriptionIdentifier::new(number).unwrap(),
+        )]
+    };
+    let options = Subscription {
+        no_local: true,
+        retain_as_published: true,
+        ..filter("t", 2)
+    };
+    world.subscribe_with(client, &[options], &identifier(1));
+    assert_eq!(world.next_suback(client), [ReasonCode::GrantedQos2]);
+    world.expect_publish(
+        client,
+        &message("t", "kept", 1)
+            .id(1)
+            .retained()
+            .with(&identifier(1)),
+    );
+    world.publish(client, &message("t", "own", 0));
+    world.expect_nothing(client);
+    world.subscribe_with(client, &[filter("t", 0)], &identifier(2));
+    assert_eq!(world.next_suback(client), [ReasonCode::Success]);
+    world.expect_publish(
+        client,
+        &message("t", "kept", 0).retained().with(&identifier(2)),
+    );
+    world.publish(client, &message("t", "own", 0).retained());
+    world.expect_publish(client, &message("t", "own", 0).with(&identifier(2)));
+    world.expect_nothing(client);
+    // Without an identifier there is none any more.
+    world.subscribe(client, "t", 0);
+    world.expect_publish(client, &message("t", "own", 0).retained());
+}
+
+/// [MQTT-3.3.1-12] [MQTT-3.3.1-13] for what is read from the log, which a restart left.
+#[test]
+fn retain_as_published_holds_for_what_is_read_from_the_log() {
+    let mut world = World::new();
+    let hello_r = hello(V5, "r").durable();
+    let reader = world.join(&hello_r);
+    let kept = Subscription {
+        retain_as_published: true,
+        ..filter("kept", 1)
+    };
+    world.subscribe_with(reader, &[kept, filter("plain", 1)], &[]);
+    world.next_suback(reader);
+    world.disconnect(reader);
+    // Now it is stored that there was nothing retained.
+    world.pass(2);
+    let writer = world.join(&hello(V5, "w"));
+    for topic in ["kept", "plain"] {
+        world.publish(writer, &message(topic, "1", 1).id(1).retained());
+        world.publish(writer, &message(topic, "2", 1).id(2));
+    }
+    world.crash(0);
+    let reader = world.rejoin(&hello_r);
+    for (id, topic, payload) in [(1, "kept", "1"), (2, "kept", "2"), (3, "plain", "1")] {
+        let expected = message(topic, payload, 1).id(id);
+        let is_kept = (topic, payload) == ("kept", "1");
+        world.expect_publish(
+            reader,
+            &if is_kept {
+                expected.retained()
+            } else {
+                expected
+            },
+        );
+    }
 }

@@ -8,14 +8,14 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use edge::broker::{
-    Broker, ConnectionId, Input, ListenerId, Outcome, Output, Refusal, SessionId, Settings, Stored,
+    Broker, ConnectionId, Input, ListenerId, Outcome, Output, ReaderId, Refusal, Settings, Stored,
     Ticket, Urgency,
 };
 use edge::mqtt::{self, Connection};
 use sync::{Change, Epoch, Instant, Lane, Now, Offset, PerLane, Record, Table, WallTime};
 use wire::mqtt::property::{Properties, Property, PropertySet, PropertyWriter};
 use wire::mqtt::{
-    Acknowledgement, Connect, Disconnect, Packet, Publish, QoS, ReasonCode, Subscribe,
+    Acknowledgement, Connack, Connect, Disconnect, Packet, Publish, QoS, ReasonCode, Subscribe,
     Subscription, Subscriptions, TopicFilters, Unsubscribe, Version, Will, decode, packet_bytes,
 };
 use wire::topic::{TopicFilter, TopicName};
@@ -38,7 +38,7 @@ pub(crate) enum Commits {
     Wait,
 }
 
-type Fetch = (SessionId, Lane, Offset, usize);
+type Fetch = (ReaderId, Lane, Offset, usize);
 
 pub(crate) struct World {
     pub(crate) now: Now,
@@ -337,6 +337,14 @@ impl World {
         self.clients[client].connection = None;
     }
 
+    /// Tells a connection that the server stops.
+    pub(crate) fn shut_down(&mut self, client: ClientId) {
+        if let Some(connection) = &mut self.clients[client].connection {
+            connection.handle_shutdown();
+        }
+        self.run();
+    }
+
     pub(crate) fn disconnect(&mut self, client: ClientId) {
         self.send(
             client,
@@ -443,14 +451,46 @@ impl World {
         Some(received.drain(..length).collect())
     }
 
+    /// Expects exactly a packet. Where it has no properties, the words of a reason string are not
+    /// looked at.
     pub(crate) fn expect(&mut self, client: ClientId, packet: &Packet<'_>) {
         let version = self.clients[client].version;
         let found = self
             .next_packet(client)
             .unwrap_or_else(|| panic!("nothing, not {packet:?}"));
         let decoded = decode(&found, version, u32::MAX).unwrap().unwrap().0;
-        assert_eq!(decoded, *packet);
-        assert_eq!(found, encode(version, packet));
+        let plain = without_words(decoded);
+        if plain == *packet {
+            assert_eq!(found, encode(version, &decoded));
+        } else {
+            assert_eq!(decoded, *packet);
+            assert_eq!(found, encode(version, packet));
+        }
+    }
+
+    /// Takes the next packet and gives its reason string.
+    pub(crate) fn next_words(&mut self, client: ClientId) -> Option<String> {
+        let bytes = self.next_packet(client).expect("a packet");
+        let mut packet = decode(&bytes, V5, u32::MAX).unwrap().unwrap().0;
+        let words = properties_in(&mut packet)?.reason_string();
+        words.map(str::to_owned)
+    }
+
+    pub(crate) fn expect_bytes(&mut self, client: ClientId, bytes: &[u8]) {
+        assert_eq!(self.next_packet(client).as_deref(), Some(bytes));
+    }
+
+    /// Takes the next packet, which is a CONNACK, and looks at it.
+    pub(crate) fn look_at_connack<T>(
+        &mut self,
+        client: ClientId,
+        look: impl FnOnce(&Connack<'_>) -> T,
+    ) -> T {
+        let bytes = self.next_packet(client).expect("CONNACK");
+        match decode(&bytes, self.clients[client].version, u32::MAX).unwrap() {
+            Some((Packet::Connack(connack), _)) => look(&connack),
+            other => panic!("CONNACK expected, not {other:?}"),
+        }
     }
 
     pub(crate) fn expect_nothing(&mut self, client: ClientId) {
@@ -678,14 +718,14 @@ impl World {
                 self.waiting.push_back((ticket, changes, urgency));
             }
             Output::Fetch {
-                session,
+                reader,
                 lane,
                 from,
                 maximum_count,
                 ..
             } => {
                 self.fetch_count += 1;
-                self.fetches.push_back((session, lane, from, maximum_count));
+                self.fetches.push_back((reader, lane, from, maximum_count));
             }
             Output::ToConnection { connection, event } => {
                 let now = self.now;
@@ -741,7 +781,7 @@ impl World {
         place
     }
 
-    fn answer_fetch(&mut self, (session, lane, from, maximum_count): Fetch) {
+    fn answer_fetch(&mut self, (reader, lane, from, maximum_count): Fetch) {
         let records = &self.disk.lanes[lane as usize];
         let start = from.max(self.disk.first[lane]);
         let found: Vec<_> = (start.0..records.len() as u64)
@@ -750,7 +790,7 @@ impl World {
             .collect();
         let next = found.last().map_or(start, |(offset, _)| offset.next());
         let input = Input::Fetched {
-            session,
+            reader,
             lane,
             from,
             records: found,
@@ -775,6 +815,34 @@ impl World {
             first: self.disk.first,
             head: PerLane::from_fn(|lane| Offset(self.log_len(lane) as u64)),
         }
+    }
+}
+
+/// A packet whose only property is a reason string, without it.
+fn without_words(mut packet: Packet<'_>) -> Packet<'_> {
+    if let Some(properties) = properties_in(&mut packet)
+        && properties
+            .iter()
+            .all(|it| matches!(it, Property::ReasonString(_)))
+    {
+        *properties = Properties::EMPTY;
+    }
+    packet
+}
+
+/// The properties of a packet that may have a reason string.
+pub(crate) fn properties_in<'p, 'a>(packet: &'p mut Packet<'a>) -> Option<&'p mut Properties<'a>> {
+    match packet {
+        Packet::Connack(connack) => Some(&mut connack.properties),
+        Packet::Puback(answer)
+        | Packet::Pubrec(answer)
+        | Packet::Pubrel(answer)
+        | Packet::Pubcomp(answer) => Some(&mut answer.properties),
+        Packet::Suback(suback) => Some(&mut suback.properties),
+        Packet::Unsuback(unsuback) => Some(&mut unsuback.properties),
+        Packet::Disconnect(disconnect) => Some(&mut disconnect.properties),
+        Packet::Auth(auth) => Some(&mut auth.properties),
+        _ => None,
     }
 }
 

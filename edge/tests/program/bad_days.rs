@@ -101,6 +101,19 @@ fn a_client_that_never_says_connect_is_closed() {
 }
 
 #[test]
+fn a_client_is_told_the_longest_keep_alive() {
+    let gateway = Gateway::start("[limits]\nkeep_alive_max_seconds = 10\n");
+    let mut stream = TcpStream::connect(gateway.address).expect("accepted");
+    let connect = b"\x10\x0E\0\x04MQTT\x05\x02\0\x3C\0\0\x01k";
+    stream.write_all(connect).expect("open");
+    let mut connack = [0; 64];
+    let length = stream.read(&mut connack).expect("an answer");
+    // The property with its value.
+    let said = connack[..length].windows(3).any(|it| it == [0x13, 0, 10]);
+    assert!(said, "{:02x?}", &connack[..length]);
+}
+
+#[test]
 fn connections_above_the_limit_are_refused_and_the_others_served() {
     let gateway = Gateway::start("[limits]\nconnections = 2\n");
     let mut first = Device::connect(gateway.address, "first");

@@ -39,6 +39,7 @@ fn the_example_and_every_profile_can_be_used() {
     for board in std::fs::read_dir(format!("{root}/targets"))
         .expect("boards")
         .flatten()
+        .filter(|entry| entry.path().is_dir())
     {
         texts.push(read(&format!("{}/profile.toml", board.path().display())));
     }
@@ -83,6 +84,17 @@ fn files_that_the_cloud_needs_are_looked_at() {
     }
 }
 
+#[test]
+fn files_that_a_listener_needs_are_looked_at() {
+    let tls = "certificate_file = '/nonexistent/c.pem'\nkey_file = '/nonexistent/c.key'\n";
+    let (code, _, stderr) = check(&format!(
+        "[[listener]]\naddress = \"127.0.0.1:8883\"\n[listener.tls]\n{tls}"
+    ));
+    assert_eq!(code, Some(2), "{stderr}");
+    let expected = "listener 127.0.0.1:8883: cannot read /nonexistent/c.pem: No such file";
+    assert!(stderr.contains(expected), "{stderr}");
+}
+
 fn read(file: &str) -> String {
     std::fs::read_to_string(file).expect("a file of the project")
 }
@@ -108,9 +120,21 @@ fn mistakes_are_named_with_file_key_found_and_allowed() {
             "edge.toml: limits.memory_bytes: found 16777216, allowed is at least ",
         ),
         (
+            "[limits]\nshared_groups = 10001\n",
+            "edge.toml: limits.shared_groups: found 10001, allowed is 0 to 10000",
+        ),
+        (
+            "[limits]\nshare_name_bytes = 0\n",
+            "edge.toml: limits.share_name_bytes: found 0, allowed is 1 to 512",
+        ),
+        (
+            "[gateway]\nsys_interval_seconds = 86401\n",
+            "edge.toml: gateway.sys_interval_seconds: found 86401, allowed is 0 to 86400",
+        ),
+        (
             "[[listener]]\naddress = \"0.0.0.0:1883\"\n",
             "edge.toml: listener.allow_anonymous: found nothing for 0.0.0.0:1883, which others can reach, \
-             allowed is true, written out",
+             allowed is true, written out, or a password_file or required client certificates",
         ),
         (
             "[cloud]\nendpoints = [\"mqtt://x\"]\n",

@@ -1,7 +1,7 @@
 //! A device on site: a blocking MQTT 3.1.1 client made by rumqttc's codec, so that nothing of the
 //! gateway's own is on both sides. And the tests of what a device may rely on.
 
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use rumqttc::mqttbytes::QoS;
@@ -10,8 +10,8 @@ use rumqttc::mqttbytes::v4::{ConnAck, Connect, Packet, PubAck, Publish, Subscrib
 use super::support::{Gateway, PATIENCE};
 
 /// One connected client with a kept session.
-pub(crate) struct Device {
-    stream: TcpStream,
+pub(crate) struct Device<S = TcpStream> {
+    stream: S,
     inbound: bytes::BytesMut,
     pub(crate) session_present: bool,
 }
@@ -28,6 +28,18 @@ impl Device {
         stream
             .set_read_timeout(Some(PATIENCE))
             .expect("a socket has time-outs");
+        Self::over(stream, client_identifier)
+    }
+
+    /// The connection itself, for what no codec would send.
+    pub(crate) const fn stream(&mut self) -> &mut TcpStream {
+        &mut self.stream
+    }
+}
+
+impl<S: Read + Write> Device<S> {
+    /// Says CONNECT over any stream of bytes; `None` when the gateway does not want it.
+    pub(crate) fn over(stream: S, client_identifier: &str) -> Option<Self> {
         let mut device = Self {
             stream,
             inbound: bytes::BytesMut::new(),
@@ -70,11 +82,6 @@ impl Device {
         assert!(matches!(self.receive(), Some(Packet::SubAck(_))));
     }
 
-    /// The connection itself, for what no codec would send.
-    pub(crate) const fn stream(&mut self) -> &mut TcpStream {
-        &mut self.stream
-    }
-
     /// Whether the next packet is a PUBACK.
     pub(crate) fn is_acknowledged(&mut self) -> bool {
         matches!(self.receive(), Some(Packet::PubAck(_)))
@@ -106,6 +113,9 @@ impl Device {
                 Ok(count) => self.inbound.extend_from_slice(&buffer[..count]),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
+                // What TLS says of a connection that was refused or cut off.
+                Err(error) if error.kind() == ErrorKind::InvalidData => return None,
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => return None,
                 Err(error) => panic!("nothing came: {error}"),
             }
         }
@@ -119,9 +129,11 @@ impl Device {
         write(&mut out).expect("a valid packet");
         // A gateway that was killed is noticed by the next read.
         let _ = self.stream.write_all(&out);
+        let _ = self.stream.flush();
     }
 }
 
+/// Over TCP. [MQTT-4.2-1]
 #[test]
 fn a_kept_session_gets_everything_after_a_kill() {
     let mut gateway = Gateway::start("");

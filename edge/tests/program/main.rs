@@ -2,14 +2,25 @@
 //!
 //! Tests against mosquitto run where it is installed and say so where it is not.
 
+mod authority;
 mod bad_days;
 mod check;
+mod clients;
 mod cloud;
 mod devices;
 mod disk;
+mod line;
+mod links;
 mod memory;
 mod scripted;
+mod serial;
+mod service;
+mod shared;
 mod support;
+mod sys;
 mod tls;
 mod tools;
+mod unix;
 mod uplink;
+mod web;
+mod websocket;

@@ -34,9 +34,14 @@ pub(crate) struct Gateway {
 impl Gateway {
     /// Starts a gateway on a free port with `more` in its configuration.
     pub(crate) fn start(more: &str) -> Self {
+        Self::start_with(more, &[])
+    }
+
+    /// The same with more in its environment.
+    pub(crate) fn start_with(more: &str, environment: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         write_config(folder.path(), "127.0.0.1:0", more);
-        let (child, lines, address) = spawn(folder.path());
+        let (child, lines, address) = spawn(folder.path(), environment);
         // The same port after a restart.
         write_config(folder.path(), &address.to_string(), more);
         Self {
@@ -55,7 +60,7 @@ impl Gateway {
 
     /// Starts it again on what it left.
     pub(crate) fn restart(&mut self) {
-        (self.child, self.lines, _) = spawn(self.folder.path());
+        (self.child, self.lines, _) = spawn(self.folder.path(), &[]);
     }
 
     /// Sends SIGTERM and waits for the end; gives the status and how long it took.
@@ -69,6 +74,20 @@ impl Gateway {
         assert!(sent.success());
         let status = self.child.wait().expect("it ends");
         (status, now() - start)
+    }
+
+    /// Sends SIGHUP.
+    pub(crate) fn hang_up(&self) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-HUP", &pid]).status();
+        assert!(sent.expect("kill is there").success());
+    }
+
+    /// The address of a further listener, by its place in the configuration.
+    pub(crate) fn address_of(&self, listener: usize) -> SocketAddr {
+        let listening = || self.lines_with("listening on ");
+        wait_until("a listener", || listening().len() > listener);
+        address_in(&listening()[listener])
     }
 
     /// Waits for a line on standard error that contains `text`, from the beginning.
@@ -127,14 +146,16 @@ impl Gateway {
 
     /// Resident memory, in bytes.
     pub(crate) fn resident_bytes(&self) -> u64 {
+        self.status_of("VmRSS:").parse::<u64>().expect("a number") * 1024
+    }
+
+    /// What the system says of the process in `/proc/PID/status`.
+    pub(crate) fn status_of(&self, name: &str) -> String {
         let status =
             std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("Linux");
-        let line = status
-            .lines()
-            .find(|line| line.starts_with("VmRSS"))
-            .expect("a process has memory");
-        let kilobytes = line.split_whitespace().nth(1).expect("a number");
-        kilobytes.parse::<u64>().expect("a number") * 1024
+        let line = status.lines().find(|line| line.starts_with(name));
+        let value = line.and_then(|line| line.split_whitespace().nth(1));
+        value.expect("Linux knows it").to_owned()
     }
 }
 
@@ -187,10 +208,11 @@ fn write_config(folder: &Path, address: &str, more: &str) {
     std::fs::write(folder.join("gateway.toml"), text).expect("a writable folder");
 }
 
-fn spawn(folder: &Path) -> (Child, Arc<Lines>, SocketAddr) {
+fn spawn(folder: &Path, environment: &[(&str, &str)]) -> (Child, Arc<Lines>, SocketAddr) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_robustmq-edge"))
         .args(["run", "--config"])
         .arg(folder.join("gateway.toml"))
+        .envs(environment.iter().copied())
         .stdin(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
@@ -207,12 +229,23 @@ fn spawn(folder: &Path) -> (Child, Arc<Lines>, SocketAddr) {
         shared.changed.notify_all();
     });
     let line = lines.expect("listening on ");
-    let address = line
-        .split("listening on ")
-        .nth(1)
+    let address = address_in(&line);
+    (child, lines, address)
+}
+
+fn address_in(line: &str) -> SocketAddr {
+    let (_, address) = line.split_once("listening on ").expect("an address");
+    let address = address.split([',', ' ']).next();
+    address
+        .and_then(|text| text.parse().ok())
         .expect("an address")
-        .trim();
-    (child, lines, address.parse().expect("an address"))
+}
+
+/// Says that a test can't run here for lack of another program; fails it where `REQUIRE_PEERS` is
+/// set, as in CI.
+pub(crate) fn skip(why: &str) {
+    assert!(std::env::var_os("REQUIRE_PEERS").is_none(), "{why}");
+    eprintln!("skipped: {why}");
 }
 
 /// Debian's mosquitto as a cloud, where it is installed.
@@ -255,7 +288,7 @@ impl Mosquitto {
                     .ok()
             });
         let Some(child) = spawned else {
-            eprintln!("skipped: mosquitto is not installed");
+            skip("mosquitto is not installed");
             return false;
         };
         self.child = Some(child);
@@ -303,8 +336,13 @@ impl Tool {
     /// Starts `mosquitto_pub` or `mosquitto_sub` against an address.
     pub(crate) fn start(program: &str, address: SocketAddr, arguments: &[&str]) -> Self {
         let port = address.port().to_string();
+        let way = ["-h", "127.0.0.1", "-p", &port];
+        Self::start_with(program, &[&way, arguments].concat())
+    }
+
+    /// Starts one with every argument.
+    pub(crate) fn start_with(program: &str, arguments: &[&str]) -> Self {
         let child = Command::new(program)
-            .args(["-h", "127.0.0.1", "-p", &port])
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -320,6 +358,11 @@ impl Tool {
         stdin.write_all(lines.as_bytes()).expect("it reads");
         drop(stdin);
         assert!(self.child.wait().expect("it ends").success());
+    }
+
+    /// Waits for its end; whether it did what it was asked.
+    pub(crate) fn succeeds(mut self) -> bool {
+        self.child.wait().expect("it ends").success()
     }
 
     /// Waits for its end (`-C` or `-W`) and gives the lines it printed.

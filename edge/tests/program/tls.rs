@@ -1,78 +1,33 @@
 //! Trust between gateway and cloud: who they are to each other, and what is said when they differ.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rcgen::{CertificateParams, KeyPair};
 use rustls::crypto::ring;
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 
+use super::authority::{Authority, Identity, write};
 use super::devices::Device;
 use super::scripted::Cloud;
 use super::support::{Gateway, run, stderr};
-
-type Authority = CertifiedIssuer<'static, KeyPair>;
-
-/// Certificates and keys in a folder of their own.
-struct Files {
-    folder: tempfile::TempDir,
-    authority: Authority,
-    ca: PathBuf,
-}
-
-impl Files {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let authority = authority("ours");
-        let ca = write(folder.path(), "ca.pem", &authority.pem());
-        Self {
-            folder,
-            authority,
-            ca,
-        }
-    }
-
-    /// A certificate for the gateway, and its key.
-    fn identity(&self) -> (PathBuf, PathBuf) {
-        let key = KeyPair::generate().expect("ring makes keys");
-        let params = CertificateParams::new(["test".to_owned()]).expect("a name");
-        let certificate = params.signed_by(&key, &self.authority).expect("signed");
-        let folder = self.folder.path();
-        (
-            write(folder, "gateway.pem", &certificate.pem()),
-            write(folder, "gateway.key", &key.serialize_pem()),
-        )
-    }
-}
-
-fn authority(name: &str) -> Authority {
-    let mut params = CertificateParams::default();
-    params.distinguished_name.push(DnType::CommonName, name);
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let key = KeyPair::generate().expect("ring makes keys");
-    CertifiedIssuer::self_signed(params, key).expect("signed")
-}
-
-fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
-    let path = folder.join(name);
-    std::fs::write(&path, text).expect("a writable folder");
-    path
-}
 
 /// A server certificate for `name`, and whether clients have to show one too.
 fn server(authority: &Authority, name: &str, asks: bool) -> Arc<ServerConfig> {
     let key = KeyPair::generate().expect("ring makes keys");
     let params = CertificateParams::new([name.to_owned()]).expect("a name");
-    let certificate = params.signed_by(&key, authority).expect("signed");
+    let certificate = params.signed_by(&key, &authority.issuer).expect("signed");
     let provider = Arc::new(ring::default_provider());
     let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .expect("versions of ring");
     let builder = if asks {
         let mut roots = RootCertStore::empty();
-        roots.add(authority.der().clone()).expect("an authority");
+        roots
+            .add(authority.issuer.der().clone())
+            .expect("an authority");
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
         builder.with_client_cert_verifier(verifier.build().expect("an authority"))
     } else {
@@ -129,19 +84,19 @@ fn expect_distrust(gateway: &mut Gateway, cloud: &Cloud, problem: &str) {
 
 #[test]
 fn a_cloud_of_the_named_authority_is_trusted() {
-    let files = Files::new();
-    let cloud = Cloud::start_secured(server(&files.authority, "127.0.0.1", false));
-    let gateway = Gateway::start(&section(&cloud, &path("ca_file", &files.ca)));
+    let ours = Authority::new("ours");
+    let cloud = Cloud::start_secured(server(&ours, "127.0.0.1", false));
+    let gateway = Gateway::start(&section(&cloud, &path("ca_file", &ours.ca)));
     expect_traffic(&gateway, &cloud);
 }
 
 #[test]
 fn a_cloud_that_asks_who_the_gateway_is_gets_its_certificate() {
-    let files = Files::new();
-    let cloud = Cloud::start_secured(server(&files.authority, "cloud.example", true));
-    let (certificate, key) = files.identity();
+    let ours = Authority::new("ours");
+    let cloud = Cloud::start_secured(server(&ours, "cloud.example", true));
+    let Identity { certificate, key } = ours.client("test", 1);
     let more = [
-        path("ca_file", &files.ca),
+        path("ca_file", &ours.ca),
         path("certificate_file", &certificate),
         path("key_file", &key),
         "server_name = \"cloud.example\"\n".to_owned(),
@@ -152,9 +107,9 @@ fn a_cloud_that_asks_who_the_gateway_is_gets_its_certificate() {
 
 #[test]
 fn a_gateway_without_the_certificate_that_is_asked_for_says_so() {
-    let files = Files::new();
-    let cloud = Cloud::start_secured(server(&files.authority, "127.0.0.1", true));
-    let mut gateway = Gateway::start(&section(&cloud, &path("ca_file", &files.ca)));
+    let ours = Authority::new("ours");
+    let cloud = Cloud::start_secured(server(&ours, "127.0.0.1", true));
+    let mut gateway = Gateway::start(&section(&cloud, &path("ca_file", &ours.ca)));
     expect_distrust(
         &mut gateway,
         &cloud,
@@ -164,9 +119,9 @@ fn a_gateway_without_the_certificate_that_is_asked_for_says_so() {
 
 #[test]
 fn a_cloud_of_another_authority_is_one_line() {
-    let files = Files::new();
-    let cloud = Cloud::start_secured(server(&authority("theirs"), "127.0.0.1", false));
-    let mut gateway = Gateway::start(&section(&cloud, &path("ca_file", &files.ca)));
+    let ours = Authority::new("ours");
+    let cloud = Cloud::start_secured(server(&Authority::new("theirs"), "127.0.0.1", false));
+    let mut gateway = Gateway::start(&section(&cloud, &path("ca_file", &ours.ca)));
     expect_distrust(
         &mut gateway,
         &cloud,
@@ -176,9 +131,9 @@ fn a_cloud_of_another_authority_is_one_line() {
 
 #[test]
 fn a_cloud_of_another_name_is_one_line() {
-    let files = Files::new();
-    let cloud = Cloud::start_secured(server(&files.authority, "cloud.example", false));
-    let mut gateway = Gateway::start(&section(&cloud, &path("ca_file", &files.ca)));
+    let ours = Authority::new("ours");
+    let cloud = Cloud::start_secured(server(&ours, "cloud.example", false));
+    let mut gateway = Gateway::start(&section(&cloud, &path("ca_file", &ours.ca)));
     expect_distrust(
         &mut gateway,
         &cloud,
@@ -188,8 +143,8 @@ fn a_cloud_of_another_name_is_one_line() {
 
 #[test]
 fn a_cloud_that_expects_tls_is_told_from_one_that_is_away() {
-    let files = Files::new();
-    let cloud = Cloud::start_secured(server(&files.authority, "127.0.0.1", false));
+    let ours = Authority::new("ours");
+    let cloud = Cloud::start_secured(server(&ours, "127.0.0.1", false));
     let plain = section(&cloud, "").replace("mqtts:", "mqtt:");
     let gateway = Gateway::start(&plain);
     let line = gateway.expect_line("is down");
@@ -204,18 +159,18 @@ fn a_cloud_that_expects_tls_is_told_from_one_that_is_away() {
 
 #[test]
 fn files_that_are_not_what_they_should_be_are_named() {
-    let files = Files::new();
-    let folder = files.folder.path();
-    let (certificate, key) = files.identity();
+    let ours = Authority::new("ours");
+    let folder = ours.folder.path();
+    let Identity { certificate, key } = ours.client("test", 1);
     let none = folder.join("none.pem");
     let empty = write(folder, "empty.pem", "");
     let garbled = write(
         folder,
         "garbled.pem",
-        &files.authority.pem().replace("MI", "!!"),
+        &ours.issuer.pem().replace("MI", "!!"),
     );
     let identity = |certificate: &Path, key: &Path| {
-        let ca = path("ca_file", &files.ca);
+        let ca = path("ca_file", &ours.ca);
         ca + &path("certificate_file", certificate) + &path("key_file", key)
     };
     let table = [
@@ -230,11 +185,7 @@ fn files_that_are_not_what_they_should_be_are_named() {
             &empty,
             "holds no private key",
         ),
-        (
-            identity(&files.ca, &key),
-            &files.ca,
-            "do not belong together",
-        ),
+        (identity(&ours.ca, &key), &ours.ca, "do not belong together"),
     ];
     let file = folder.join("gateway.toml");
     for (more, culprit, problem) in table {

@@ -45,7 +45,7 @@ use self::primitive::{Reader, Writer, variable_byte_integer_len};
 use crate::{DecodeError, EncodeError, InvalidPacket};
 
 pub use self::acknowledge::Acknowledgement;
-pub use self::connect::{Connack, Connect, Will};
+pub use self::connect::{Connack, Connect, Will, connect_version};
 pub use self::disconnect::{Auth, Disconnect};
 pub use self::header::{PacketType, packet_bytes};
 pub use self::publish::{HeaderLayout, Publish, PublishHeader};

@@ -238,6 +238,7 @@ mod tests {
     use super::*;
     use TopicError::{Empty, NullCharacter, ShareName, TooLong, Wildcard, WildcardPlace};
 
+    /// [MQTT-3.3.2-2] [MQTT-4.7.0-1]
     #[test]
     fn names_are_accepted_or_refused_for_their_reason() {
         let table = [
@@ -263,6 +264,7 @@ mod tests {
         }
     }
 
+    /// [MQTT-4.7.1-1] [MQTT-4.7.1-2] [MQTT-4.7.3-1] [MQTT-4.7.3-2]
     #[test]
     fn filters_are_accepted_or_refused_for_their_reason() {
         let table = [
@@ -301,6 +303,7 @@ mod tests {
         }
     }
 
+    /// [MQTT-4.7.3-3]
     #[test]
     fn length_ends_at_what_two_bytes_can_say() {
         let long = [b'a'; 65_536];
@@ -335,6 +338,7 @@ mod tests {
     }
 
     /// The examples of section 4.7, and what they leave open.
+    /// [MQTT-4.7.2-1] [MQTT-4.7.1-1] [MQTT-4.7.1-2]
     #[test]
     fn filters_match_names() {
         let table = [

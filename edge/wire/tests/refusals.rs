@@ -441,6 +441,7 @@ fn a_password_does_not_show() {
     assert!(shown.contains("has_password: true"));
 }
 
+/// [MQTT-2.2.1-2] [MQTT-3.3.1-2]
 #[test]
 fn what_would_not_be_a_packet_is_not_written() {
     let long = "x".repeat(65_536);

@@ -63,8 +63,8 @@ impl Core {
     pub(crate) fn fetch_one(&mut self, now: Now) -> bool {
         match self.fetches.pop_front() {
             None => return false,
-            Some(Fetch::Session {
-                session,
+            Some(Fetch::Broker {
+                reader,
                 lane,
                 from,
                 budget,
@@ -75,7 +75,7 @@ impl Core {
                 self.broker.handle(
                     now,
                     Input::Fetched {
-                        session,
+                        reader,
                         lane,
                         from,
                         records,

@@ -4,7 +4,7 @@ use core::fmt;
 
 use embedded_io::Write;
 
-use super::primitive::{Reader, Writer, binary_len, string_len};
+use super::primitive::{Reader, Writer, binary_len, string_len, variable_byte_integer};
 use super::property::{Properties, PropertySet};
 use super::{PacketType, QoS, ReasonCode, Version};
 use crate::topic::TopicName;
@@ -288,6 +288,18 @@ impl<'a> Connack<'a> {
             }
         }
     }
+}
+
+/// Finds the version that a CONNECT says it is of, whatever is wrong with the rest of it; `None` where
+/// its beginning is wrong, or not there yet.
+#[must_use]
+pub fn connect_version(bytes: &[u8]) -> Option<Version> {
+    let (first_byte, rest) = bytes.split_first()?;
+    if first_byte >> 4 != PacketType::Connect as u8 {
+        return None;
+    }
+    let (_, length_bytes) = variable_byte_integer(rest).ok()??;
+    decode_version(&mut Reader::new(&rest[length_bytes..])).ok()
 }
 
 fn decode_version(reader: &mut Reader<'_>) -> Result<Version, DecodeError> {

@@ -248,6 +248,7 @@ mod tests {
         (268_435_455, &[0xFF, 0xFF, 0xFF, 0x7F]),
     ];
 
+    /// [MQTT-1.5.5-1]
     #[test]
     fn variable_byte_integers_have_one_shortest_form() {
         for &(value, bytes) in VARIABLE_BYTE_INTEGERS {
@@ -264,6 +265,7 @@ mod tests {
         }
     }
 
+    /// [MQTT-1.5.5-1]
     #[test]
     fn longer_forms_are_read_only_where_they_are_allowed() {
         let long: &[u8] = &[0x81, 0x00];
@@ -293,6 +295,7 @@ mod tests {
         );
     }
 
+    /// [MQTT-1.5.4-1] [MQTT-1.5.4-2] [MQTT-1.5.4-3]
     #[test]
     fn strings_are_well_formed() {
         // Overlong, a surrogate, above U+10FFFF, cut off.

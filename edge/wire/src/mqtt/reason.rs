@@ -263,6 +263,8 @@ mod tests {
         (PacketType::Auth, &[0x00, 0x18, 0x19]),
     ];
 
+    /// [MQTT-3.2.2-8] [MQTT-3.4.2-1] [MQTT-3.5.2-1] [MQTT-3.6.2-1] [MQTT-3.7.2-1] [MQTT-3.9.3-2]
+    /// [MQTT-3.11.3-2] [MQTT-3.14.2-1]
     #[test]
     fn each_packet_carries_what_its_section_lists() {
         for type_number in 1..=15 {

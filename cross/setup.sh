@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what cross/build needs on Debian 12, from Debian's and PyPI's
+# Installs what cross/build.sh needs on Debian 12, from Debian's and PyPI's
 # registries only. Does nothing that is already done. Root is needed for apt.
 # rustc-web/cargo-web/rust-web-src live in /usr and do not replace a rustup
 # toolchain: ~/.cargo/bin stays first on PATH.

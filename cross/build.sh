@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# cross/build TARGET [cargo build arguments]
-# Builds a release binary for TARGET with zig as C compiler and linker; *-musl
-# targets give one static file. Where the toolchain in use has TARGET's std
-# (rustup target add TARGET) that is used; otherwise std is built from Debian's
-# rust-web-src (see cross/setup).
+# cross/build.sh TARGET [cargo build arguments]
+# Builds the gateway (or what the arguments say) for TARGET with zig as C compiler and linker, and
+# holds a static one to cross/check.sh. Where the toolchain in use has TARGET's std (rustup target
+# add TARGET) that is used; otherwise std is built from Debian's rust-web-src (see cross/setup.sh).
+# The binary is target/cross/TARGET/release/robustmq-edge.
 set -euo pipefail
 t=${1:?target, for example aarch64-unknown-linux-musl}; shift
+cd "$(dirname "$0")/.."
+[ $# -gt 0 ] || set -- -p robustmq-edge --locked
 venv=${CROSS_VENV:-$HOME/.cache/cross-venv}
 base=${t%%.[0-9]*}          # aarch64-unknown-linux-gnu.2.28 names a glibc version
 
@@ -28,4 +30,9 @@ export PATH CARGO_ZIGBUILD_ZIG_PATH=$venv/bin/zig
 v=CARGO_TARGET_$(printf %s "$base" | tr a-z- A-Z_)_RUSTFLAGS
 export "$v=${flags[*]} ${!v-}"
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target/cross}
-exec cargo-zigbuild zigbuild --release --target "$t" "${args[@]}" "$@"
+# 64-bit time on 32-bit musl; only a std built here can have it.
+export RUST_LIBC_UNSTABLE_MUSL_V1_2_3=1
+cargo-zigbuild zigbuild --release --target "$t" "${args[@]}" "$@"
+case $base in
+  *-musl*) cross/check.sh "$base" "$CARGO_TARGET_DIR/$base/release/robustmq-edge" ;;
+esac

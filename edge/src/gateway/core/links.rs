@@ -1,0 +1,85 @@
+//! Links as they come, open, and go; each has a place for as long as it is there.
+
+use std::fmt::Display;
+use std::rc::Rc;
+
+use sync::Now;
+use tracing::warn;
+
+use super::super::peers::Signals;
+use super::Core;
+use crate::broker::{ConnectionId, ListenerId};
+use crate::mqtt::Connection;
+
+impl Core {
+    /// A listener accepted a link. `None` when there is no place left: drop the link.
+    pub(crate) fn accept(
+        &mut self,
+        now: Now,
+        listener: ListenerId,
+    ) -> Option<(ConnectionId, Rc<Signals>)> {
+        let terms = self.terms.of(listener);
+        let (limit, of) = if self.peers.count() >= self.connection_limit {
+            (self.connection_limit, "")
+        } else if terms.is_full() {
+            (terms.connection_limit, " of its listener")
+        } else {
+            let settings = terms.settings.clone();
+            self.terms.enter(listener);
+            self.links.accepted += 1;
+            let make = |id| Connection::new(id, settings, listener, now);
+            return Some(self.peers.insert(listener, make));
+        };
+        if let Some(times) = self.quiet.may_say(now.instant, "connections") {
+            warn!("connection refused: all {limit}{of} are in use{times}");
+        }
+        None
+    }
+
+    /// A link is open, and its certificate says who the client is.
+    pub(crate) fn identify(&mut self, id: ConnectionId, identity: Option<Box<str>>) {
+        if let (Some(peer), Some(identity)) = (self.peers.find(id), identity) {
+            peer.connection.handle_identity(identity);
+        }
+    }
+
+    /// Whether a connection goes on.
+    pub(crate) fn is_open(&mut self, id: ConnectionId) -> bool {
+        self.peers
+            .find(id)
+            .is_some_and(|peer| !peer.connection.is_closed())
+    }
+
+    /// A link could not be opened: its client is not who it should be, or breaks the rules below
+    /// MQTT.
+    pub(crate) fn turned_away(
+        &mut self,
+        now: Now,
+        id: ConnectionId,
+        name: &dyn Display,
+        error: &dyn Display,
+    ) {
+        if let Some(times) = self.quiet.may_say(now.instant, "turned away") {
+            warn!("{name} was turned away: {error}{times}");
+        }
+        self.lost(now, id, name);
+    }
+
+    /// A link is gone, from either side.
+    pub(crate) fn lost(&mut self, now: Now, id: ConnectionId, name: &dyn Display) {
+        let Some(peer) = self.peers.find(id) else {
+            return;
+        };
+        if let Some(error) = peer.connection.peer_error()
+            && let Some(times) = self.quiet.may_say(now.instant, error.reason_code().name())
+        {
+            warn!("{name} was disconnected: {error}{times}");
+        }
+        peer.connection.handle_lost();
+        self.hear(now, id);
+        if let Some(peer) = self.peers.remove(id) {
+            self.terms.leave(peer.listener);
+        }
+        self.pump(now);
+    }
+}

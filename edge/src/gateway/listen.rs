@@ -1,0 +1,197 @@
+//! Where links come from: opened before anything is served, accepting for as long as the gateway
+//! runs.
+//!
+//! A link has its place in the core before its first byte is looked at, and whatever it has to do
+//! before its CONNECT happens in a task of its own: nobody holds up the next one.
+
+use std::fmt::Display;
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::rc::Rc;
+
+use embedded_io_async::{BufRead, Write};
+use smol::{Async, LocalExecutor, Task, Timer};
+use tracing::{info, warn};
+
+use super::certificates::Certificates;
+use super::error::GatewayError;
+use super::{ACCEPT_PAUSE, Shared};
+use crate::broker::ListenerId;
+use crate::config::{IdentityAsUser, Protocol};
+use crate::limits::{self, Address};
+use crate::link::{Finish, ReadBuffer, Turnstile, layered, serial, socket, tcp, unix};
+use crate::serve::{open_and_serve, serve};
+
+/// An open listener.
+pub(super) struct Listener {
+    id: ListenerId,
+    place: Place,
+    has_websocket: bool,
+    names_clients: bool,
+}
+
+/// A place where links come from.
+enum Place {
+    Tcp(tcp::Listener),
+    Unix(unix::Listener),
+    Serial(serial::Listener),
+}
+
+/// What the links of all listeners share.
+pub(super) struct Serving {
+    pub(super) shared: Rc<Shared>,
+    pub(super) clients: Rc<LocalExecutor<'static>>,
+    pub(super) buffer: ReadBuffer,
+    pub(super) turnstile: Rc<Turnstile>,
+    pub(super) certificates: Rc<Certificates>,
+}
+
+impl Serving {
+    /// Begins to accept on every listener, each in a task of its own.
+    pub(super) fn start(
+        self,
+        executor: &LocalExecutor<'_>,
+        listeners: Vec<Listener>,
+    ) -> Vec<Task<()>> {
+        let serving = Rc::new(self);
+        let listeners = listeners.into_iter();
+        listeners
+            .map(|listener| executor.spawn(accept(serving.clone(), listener)))
+            .collect()
+    }
+}
+
+/// Opens every listener.
+///
+/// # Errors
+/// At the first one that can't be opened.
+pub(super) fn open(listeners: &[limits::Listener]) -> Result<Vec<Listener>, GatewayError> {
+    let open = |(index, listener): (usize, &limits::Listener)| {
+        let failed = |source| GatewayError::Listen {
+            address: listener.address.clone(),
+            source,
+        };
+        let (place, address) = place(listener).map_err(failed)?;
+        let has_websocket = listener.protocol == Protocol::Websocket;
+        let layers = match (&listener.tls, has_websocket) {
+            (None, false) => "",
+            (Some(_), false) => ", TLS",
+            (None, true) => ", WebSocket",
+            (Some(_), true) => ", WebSocket over TLS",
+        };
+        info!("listening on {address}{layers}");
+        let names = listener.tls.as_ref().map(|tls| tls.identity_as_user);
+        Ok(Listener {
+            id: ListenerId(u16::try_from(index).expect("listeners are checked to be few")),
+            place,
+            has_websocket,
+            names_clients: names == Some(IdentityAsUser::CommonName),
+        })
+    };
+    listeners.iter().enumerate().map(open).collect()
+}
+
+/// Opens a place; gives its address as it has become.
+fn place(listener: &limits::Listener) -> io::Result<(Place, Address)> {
+    let mut address = listener.address.clone();
+    let place = match &mut address {
+        Address::Tcp(address) => {
+            let socket = tcp::Listener::bind(*address)?;
+            *address = socket.local_address()?;
+            Place::Tcp(socket)
+        }
+        Address::Unix { path, mode } => Place::Unix(unix::Listener::bind(path.clone(), *mode)?),
+        Address::Serial { path, baud } => Place::Serial(serial::Listener::open(serial::Settings {
+            path: path.clone(),
+            baud: *baud,
+            packet_bytes: listener.packet_bytes,
+        })),
+    };
+    Ok((place, address))
+}
+
+/// Accepts links for as long as the gateway runs, whatever single accepts say.
+async fn accept(serving: Rc<Serving>, listener: Listener) {
+    if let Place::Serial(line) = &listener.place {
+        let mut core = serving.shared.core.borrow_mut();
+        core.watch_line(line.counters().clone());
+    }
+    let mut was_failing = false;
+    loop {
+        match accept_one(&serving, &listener).await {
+            Ok(()) => was_failing = false,
+            Err(error) => {
+                if !std::mem::replace(&mut was_failing, true) {
+                    warn!("can't accept connections: {error}");
+                }
+                Timer::after(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn accept_one(serving: &Serving, listener: &Listener) -> io::Result<()> {
+    match &listener.place {
+        Place::Tcp(socket) => {
+            let (stream, peer) = socket.accept().await?;
+            welcome_in_layers(serving, listener, stream, peer);
+        }
+        Place::Unix(socket) => {
+            let (stream, peer) = socket.accept().await?;
+            welcome(serving, listener, peer, || {
+                socket::link(stream, &serving.buffer)
+            });
+        }
+        Place::Serial(line) => {
+            let link = line.accept().await?;
+            let name = line.counters().name().to_owned();
+            welcome(serving, listener, name, || link);
+        }
+    }
+    Ok(())
+}
+
+/// Gives a connection a place and a task; without a place it is dropped.
+fn welcome<R, W>(
+    serving: &Serving,
+    listener: &Listener,
+    peer: impl Display + 'static,
+    link: impl FnOnce() -> (R, W),
+) where
+    R: BufRead<Error = io::Error> + 'static,
+    W: Write<Error = io::Error> + Finish + 'static,
+{
+    let shared = serving.shared.clone();
+    let accepted = shared.core.borrow_mut().accept(shared.now(), listener.id);
+    if let Some(place) = accepted {
+        let task = serve(shared, place, link(), peer);
+        serving.clients.spawn(task).detach();
+    }
+}
+
+/// The same for a connection that may have layers between the socket and its bytes.
+fn welcome_in_layers(
+    serving: &Serving,
+    listener: &Listener,
+    stream: Async<TcpStream>,
+    peer: SocketAddr,
+) {
+    let layers = layered::Layers {
+        tls: serving.certificates.of(listener.id),
+        has_websocket: listener.has_websocket,
+        names_clients: listener.names_clients,
+    };
+    if layers.are_none() {
+        let link = || socket::link(stream, &serving.buffer);
+        return welcome(serving, listener, peer, link);
+    }
+    let shared = serving.shared.clone();
+    let accepted = shared.core.borrow_mut().accept(shared.now(), listener.id);
+    let Some(place) = accepted else {
+        return;
+    };
+    let link = layered::link(stream, &serving.buffer, layers);
+    let turnstile = serving.turnstile.clone();
+    let task = open_and_serve(shared, place, link, turnstile, peer);
+    serving.clients.spawn(task).detach();
+}

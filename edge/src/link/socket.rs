@@ -1,0 +1,128 @@
+//! Links on sockets of any family: both halves share one socket.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown as Direction, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+
+use smol::Async;
+
+use super::{Finish, Held, ReadBuffer};
+
+/// What ends one direction of a socket.
+pub(crate) trait Shutdown {
+    /// Ends it, after what was written has been sent.
+    ///
+    /// # Errors
+    /// When the peer has closed already.
+    fn shutdown(&self, direction: Direction) -> io::Result<()>;
+}
+
+impl Shutdown for TcpStream {
+    fn shutdown(&self, direction: Direction) -> io::Result<()> {
+        Self::shutdown(self, direction)
+    }
+}
+
+impl Shutdown for UnixStream {
+    fn shutdown(&self, direction: Direction) -> io::Result<()> {
+        Self::shutdown(self, direction)
+    }
+}
+
+/// Makes a connection a link that carries its bytes as they are.
+pub(crate) fn link<S>(stream: Async<S>, pool: &ReadBuffer) -> (Reader<S>, Writer<S>) {
+    let stream = Rc::new(stream);
+    let held = Held::new(pool.clone());
+    let reader = Reader {
+        stream: stream.clone(),
+        held,
+    };
+    (reader, Writer { stream })
+}
+
+/// The reading half.
+pub(crate) struct Reader<S> {
+    stream: Rc<Async<S>>,
+    held: Held,
+}
+
+impl<S> embedded_io::ErrorType for Reader<S> {
+    type Error = io::Error;
+}
+
+impl<S> embedded_io_async::Read for Reader<S>
+where
+    for<'a> &'a S: Read,
+{
+    async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        use embedded_io_async::BufRead as _;
+        let available = self.fill_buf().await?;
+        let count = available.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&available[..count]);
+        self.consume(count);
+        Ok(count)
+    }
+}
+
+impl<S> embedded_io_async::BufRead for Reader<S>
+where
+    for<'a> &'a S: Read,
+{
+    /// Tries to read first and waits only if there is nothing: a busy link costs no extra poll.
+    async fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        while self.held.is_empty() {
+            let mut stream = self.stream.get_ref();
+            match self.held.fill(|buffer| stream.read(buffer).map(Some)) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.stream.readable().await?
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                outcome => outcome?,
+            }
+        }
+        Ok(self.held.as_slice())
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.held.consume(count);
+    }
+}
+
+/// The writing half.
+pub(crate) struct Writer<S> {
+    stream: Rc<Async<S>>,
+}
+
+impl<S: Shutdown> Finish for Writer<S> {
+    fn finish(&self) {
+        // The peer may have closed already; there is nobody left to tell.
+        let _ = self.stream.get_ref().shutdown(Direction::Write);
+    }
+}
+
+impl<S> embedded_io::ErrorType for Writer<S> {
+    type Error = io::Error;
+}
+
+impl<S> embedded_io_async::Write for Writer<S>
+where
+    for<'a> &'a S: Write,
+{
+    async fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            match self.stream.get_ref().write(bytes) {
+                Ok(count) => return Ok(count),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.stream.writable().await?
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,66 @@
+#!/usr/bin/env bash
+# targets/check.sh [DEBIAN_ROOT]
+# Holds what is in this folder to what it promises: each profile is one that the gateway takes, the
+# unit is valid and exposed at most 2.0, the UCI example becomes a configuration that the gateway
+# takes, and, as root with a folder made by debootstrap (systemd in it), the Debian package installs,
+# keeps configuration and data on upgrade and removal, and leaves nothing after a purge. Needs
+# target/debug/robustmq-edge or $GATEWAY, systemd-analyze, and dpkg-deb for the last.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+gateway=${GATEWAY:-target/debug/robustmq-edge}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+fail() { echo "targets: $*" >&2; exit 1; }
+
+for profile in targets/*/profile.toml; do
+  "$gateway" check --config "$profile" >"$work/check" || fail "$profile can't be used"
+  echo "$profile: $(grep -o 'worst case memory: .*' "$work/check")"
+done
+
+# systemd-analyze wants the program to be there.
+mkdir -p "$work/unit"
+sed 's#/usr/bin/robustmq-edge#/bin/true#' targets/generic-linux/robustmq-edge.service >"$work/unit/robustmq-edge.service"
+systemd-analyze verify "$work/unit/robustmq-edge.service" || fail "the unit is not valid"
+systemd-analyze security --offline=true --threshold=20 targets/generic-linux/robustmq-edge.service >"$work/security" ||
+  fail "the unit is exposed: $(tail -n 1 "$work/security")"
+grep -o 'Overall.*service: [0-9.]*' "$work/security"
+
+# What OpenWrt's functions do, for the one file that is read here.
+sh -c '
+  . targets/openwrt/files/usr/libexec/robustmq-edge-uci
+  value() { awk -v type="$1" -v name="$2" "
+    /^config/ { here = (\$2 == type) } here && \$1 == \"option\" && \$2 == name { gsub(/\x27/, \"\", \$3); print \$3 }
+  " targets/openwrt/files/etc/config/robustmq-edge; }
+  config_get() { eval "$1=\$(value \"$2\" \"$3\")"; eval "[ -n \"\$$1\" ] || $1=\${4-}"; }
+  config_get_bool() { config_get "$@"; }
+  config_list_foreach() { :; }
+  config_foreach() { [ "$2" = listener ] && "$1" listener; true; }
+  robustmq_edge_toml
+' >"$work/uci.toml"
+"$gateway" check --config "$work/uci.toml" >/dev/null || fail "the UCI example can't be used"
+echo "UCI example: taken"
+
+root=${1-}
+[ -n "$root" ] || exit 0
+package=$(targets/generic-linux/debian/build.sh "$(dpkg --print-architecture)" "$gateway" targets/generic-linux/profile.toml target/packages)
+inside() { chroot "$root" /usr/bin/env PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive "$@"; }
+there() { [ -e "$root$1" ] || fail "$1 is missing after $2"; }
+cp "$package" "$root/robustmq-edge.deb"
+inside dpkg -i /robustmq-edge.deb >/dev/null
+inside robustmq-edge check --config /etc/robustmq-edge/gateway.toml >/dev/null || fail "what was installed can't be used"
+inside getent passwd robustmq-edge >/dev/null || fail "there is no user"
+echo '# ours' >>"$root/etc/robustmq-edge/gateway.toml"
+mkdir -p "$root/var/lib/robustmq-edge" && touch "$root/var/lib/robustmq-edge/kept"
+inside dpkg -i --force-confold /robustmq-edge.deb >/dev/null
+grep -q '^# ours' "$root/etc/robustmq-edge/gateway.toml" || fail "an upgrade took the configuration"
+there /var/lib/robustmq-edge/kept upgrade
+inside dpkg -r robustmq-edge >/dev/null 2>&1
+there /var/lib/robustmq-edge/kept removal
+there /etc/robustmq-edge/gateway.toml removal
+[ ! -e "$root/usr/bin/robustmq-edge" ] || fail "the program is left after removal"
+inside dpkg -P robustmq-edge >/dev/null 2>&1
+for path in /var/lib/robustmq-edge /etc/robustmq-edge; do
+  [ ! -e "$root$path" ] || fail "$path is left after a purge"
+done
+rm "$root/robustmq-edge.deb"
+echo "Debian package: installed, upgraded, removed, purged"

@@ -1,0 +1,27 @@
+################################################################################
+#
+# robustmq-edge: the static binary of a release; nothing is compiled
+#
+################################################################################
+
+ROBUSTMQ_EDGE_VERSION = 0.1.0
+# A folder with the binary of cross/build.sh, robustmq-edge.service, gateway.toml and LICENSE.
+ROBUSTMQ_EDGE_SITE = $(BR2_EXTERNAL_ROBUSTMQ_EDGE_PATH)/package/robustmq-edge/files
+ROBUSTMQ_EDGE_SITE_METHOD = local
+ROBUSTMQ_EDGE_LICENSE = Apache-2.0
+ROBUSTMQ_EDGE_LICENSE_FILES = LICENSE
+
+define ROBUSTMQ_EDGE_INSTALL_TARGET_CMDS
+	$(INSTALL) -D -m 0755 $(@D)/robustmq-edge $(TARGET_DIR)/usr/bin/robustmq-edge
+	$(INSTALL) -D -m 0640 $(@D)/gateway.toml $(TARGET_DIR)/etc/robustmq-edge/gateway.toml
+endef
+
+define ROBUSTMQ_EDGE_INSTALL_INIT_SYSTEMD
+	$(INSTALL) -D -m 0644 $(@D)/robustmq-edge.service $(TARGET_DIR)/usr/lib/systemd/system/robustmq-edge.service
+endef
+
+define ROBUSTMQ_EDGE_USERS
+	robustmq-edge -1 robustmq-edge -1 * - - - MQTT gateway
+endef
+
+$(eval $(generic-package))
