@@ -279,12 +279,14 @@ const STATES: &[State] = &[
         ..HARMLESS
     },
     State {
-        name: "what the state says of the log is damaged",
+        name: "what the state says of the log is damaged, and its copy",
         make: |folder| {
             flip_all(folder, "state.redb", b"lactive_bytes");
         },
         set_aside: &["state.redb.damaged-1"],
+        lost_sessions: 6,
         flags: Flags {
+            has_lost_frames: true,
             has_lost_rows: true,
             ..FINE
         },

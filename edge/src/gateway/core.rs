@@ -25,7 +25,7 @@ use super::signal::Signal;
 use super::terms::Terms;
 use crate::broker::{Broker, ConnectionId, Event, Input, Output, ReaderId};
 use crate::link::serial;
-use crate::log::{Budget, Reader, Reason};
+use crate::log::{Budget, Reader, Reason, Report};
 use crate::mqtt::TrafficCounts;
 use crate::uplink::{Uplink, Wish};
 
@@ -63,6 +63,8 @@ pub(crate) struct Core {
     released: PerLane<Offset>,
     /// When the clock's task wakes by itself.
     alarm: Option<Instant>,
+    /// What the start found.
+    pub(super) found: Report,
     /// Commits are refused.
     pub(super) is_refusing: bool,
     /// The log can't be flushed or trimmed.
@@ -135,6 +137,7 @@ impl Core {
             held_back: Vec::new(),
             released: PerLane::default(),
             alarm: None,
+            found: Report::default(),
             is_refusing: false,
             is_log_failing: false,
             quiet: Quiet::default(),

@@ -110,6 +110,7 @@ pub(super) fn start(limits: &Limits) -> Result<Started, GatewayError> {
     let terms = terms(limits);
     let mut core = Core::new(broker, committer, reader, uplink, terms, connections);
     let announcer = |interval| Announcer::new(interval, limits.data.clone());
+    core.found = report;
     core.announcer = limits.sys_interval.map(announcer);
     // The first client is to find it.
     core.announce(now);

@@ -86,6 +86,16 @@ impl Core {
         }
         say("log.refusing", u64::from(self.is_refusing));
         say("log.failing", u64::from(self.is_log_failing));
+        let found = &self.found;
+        say("start.set_aside", found.damaged_files.len() as u64);
+        say(
+            "start.damaged_segments",
+            found.damaged_segments.len() as u64,
+        );
+        say("start.lost_rows", found.lost_rows);
+        say("start.lost_groups", found.lost_frames);
+        say("start.lost_state", u64::from(found.is_state_lost));
+        say("start.lost_journal", u64::from(found.is_journal_lost));
         let gaps = self.reader.gaps(0).unwrap_or_default();
         say("gaps", gaps.iter().map(|(_, gap)| gap.count).sum());
         if let Some(uplink) = &self.uplink {

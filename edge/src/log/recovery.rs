@@ -7,7 +7,7 @@
 //! | what is damaged | what is kept | what becomes of the file |
 //! | --- | --- | --- |
 //! | a row or page of the state | all rows that are intact | made anew, the old one set aside |
-//! | what the state says of the log | rows; position and epoch come from the journal | as above |
+//! | what the state says of the log, twice | rows as last flushed; the epoch comes from the journal | as above |
 //! | the state as a whole | records; a new epoch begins | set aside |
 //! | the journal's header or length | all frames that are whole | mended |
 //! | frames of the journal | those before and behind; offsets between are a gap | goes on |
@@ -222,7 +222,7 @@ impl Recovery {
 
     /// Begins a log: with what is left of an old one whose state is lost, or with nothing. A new
     /// epoch begins, unless the journal says which one the rows are of.
-    fn begin(mut self, mut rows: Rows, wall: WallTime) -> Result<Opened, LogError> {
+    fn begin(mut self, rows: Rows, wall: WallTime) -> Result<Opened, LogError> {
         let mut journal = self.open_journal(None)?;
         let is_continued = !rows.is_empty() && journal.is_some();
         let before = journal.as_ref().map_or(0, |it| it.ownership().epoch.0);
@@ -250,10 +250,9 @@ impl Recovery {
             files.flush(&self.directory, &mut Vec::new())?;
         }
         if is_continued {
-            for frame in &replayed.frames {
-                found.take_puts(frame);
-            }
-            rows.apply(std::mem::take(&mut found.puts));
+            // Which of their changes are in the rows already nobody can tell, and an old one must
+            // not come back.
+            self.report.lost_frames = self.report.replayed_frames;
         }
         found.waiting_bytes = 0;
         found.facts.first = PerLane::from_fn(|lane| found.lanes[lane].first);
@@ -276,6 +275,12 @@ impl Recovery {
             let (name, cache_bytes) = (tables::NAME, self.settings.cache_bytes);
             tables::create(&self.directory, name, cache_bytes, &found.facts, &rows)?
         };
+        // Old frames name gaps that are rows already.
+        let known = tables::gaps(&state)?;
+        let known: Vec<Gap> = known.into_iter().map(|(_, gap)| gap).collect();
+        found
+            .noted
+            .retain_mut(|noted| gap::leave_out(noted, &known));
         let mut writer = self.writer(journal, state, found);
         if !writer.gaps.is_empty() {
             writer.flush()?;

@@ -2,7 +2,8 @@
 //!
 //! One redb table for each [`Table`], with its name in lower case, bytes to bytes. The key `log`
 //! of `meta` holds CBOR, a map with text keys; it changes in the same transaction as everything
-//! else that came from the journal, so the state is always that of one frame.
+//! else that came from the journal, so the state is always that of one frame. A copy of it is in a
+//! redb table of its own, `facts`, so that no single page takes both along.
 //!
 //! Every value has four bytes more than its owner gave: the CRC32C of table number, key and value,
 //! little-endian, because redb checks its pages only when it repairs. A start reads all rows once
@@ -129,14 +130,24 @@ pub(super) fn create(
     })
 }
 
-/// Reads what the log knows about itself.
+/// Reads what the log knows about itself, from the copy where the entry is damaged.
 ///
 /// # Errors
 /// [`LogError::is_damage`] when the file or the entry is damaged; [`LogError::Format`] when it is
 /// another version's.
 pub(super) fn facts(state: &SharedDatabase) -> Result<Facts, LogError> {
+    match facts_in(state, definition(Table::Meta)) {
+        Err(error) if error.is_unreadable() => facts_in(state, COPY).map_err(|_| error),
+        facts => facts,
+    }
+}
+
+fn facts_in(
+    state: &SharedDatabase,
+    table: TableDefinition<'static, &'static [u8], &'static [u8]>,
+) -> Result<Facts, LogError> {
     let bytes = state.read(|transaction| {
-        let table = transaction.open_table(definition(Table::Meta))?;
+        let table = transaction.open_table(table)?;
         Ok(table.get(FACTS)?.map(|value| value.value().to_vec()))
     })?;
     let bytes = bytes.ok_or_else(|| LogError::corrupt(NAME, "it has no meta entry"))?;
@@ -211,6 +222,9 @@ fn put_facts(transaction: &WriteTransaction, facts: &Facts) -> Result<(), redb::
     let mut meta = transaction.open_table(definition(Table::Meta))?;
     let sealed = rows::seal(Table::Meta, FACTS, &facts.encode());
     meta.insert(FACTS, sealed.as_slice())?;
+    transaction
+        .open_table(COPY)?
+        .insert(FACTS, sealed.as_slice())?;
     Ok(())
 }
 
@@ -257,6 +271,7 @@ const fn definition(table: Table) -> TableDefinition<'static, &'static [u8], &'s
     })
 }
 
+const COPY: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("facts");
 const FACTS: &[u8] = b"log";
 const FORMAT: u8 = 2;
 /// One more than there are lanes: among so many gaps two are of the same lane.

@@ -11,7 +11,7 @@ use sync::Table;
 
 use super::super::LogError;
 use super::super::database::SharedDatabase;
-use super::{Puts, definition};
+use super::definition;
 
 /// Intact rows, as their owners gave them.
 #[derive(Clone, Debug, Default)]
@@ -25,16 +25,6 @@ impl Rows {
     /// Whether nothing could be saved.
     pub(in super::super) fn is_empty(&self) -> bool {
         self.rows.is_empty()
-    }
-
-    /// Brings rows to where later changes have brought them.
-    pub(in super::super) fn apply(&mut self, changes: Puts) {
-        for (place, value) in changes {
-            match value {
-                Some(value) => self.rows.insert(place, value),
-                None => self.rows.remove(&place),
-            };
-        }
     }
 
     /// The rows of a table, in the order of their keys.
