@@ -22,12 +22,13 @@ use sync::{Change, Lane, Offset, PerLane, WallTime};
 use super::database::SharedDatabase;
 use super::directory::Directory;
 use super::journal::{self, Journal};
-use super::lane::LaneFiles;
+use super::lane::{Active, LaneFiles};
 use super::retention::{self, AgeClock, Trim};
 use super::state::exchange::exchange;
 use super::state::{self, Facts, Puts};
 use super::{
-    Batch, Committed, Event, Gap, LogError, Settings, frame, gap, recovery, reserve, segment,
+    Batch, Committed, Event, Gap, LogError, Reason, Settings, frame, gap, recovery, reserve,
+    segment,
 };
 
 /// Makes batches durable and keeps the files in order. It owns everything that is written; there
@@ -151,6 +152,12 @@ impl Writer {
     pub fn note_gap(&mut self, mut gap: Gap) -> bool {
         if !gap::leave_out(&mut gap, &self.known_gaps()) {
             return false;
+        }
+        let files = &mut self.lanes[gap.lane];
+        let is_active = |active: &Active| active.first <= gap.last;
+        if gap.reason == Reason::Damage && files.active.as_ref().is_some_and(is_active) {
+            // Nothing more goes into a damaged file. What can't be closed goes all the same.
+            let _ = files.seal(&mut self.events);
         }
         self.waiting_bytes += GAP_BYTES;
         gap::add(&mut self.noted, gap, NOTED_GAPS);
