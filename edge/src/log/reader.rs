@@ -59,6 +59,8 @@ pub struct Reader {
     state: SharedDatabase,
     /// Changes that recovery could not flush, because the disk is full.
     overlay: Puts,
+    /// Gaps that recovery could not flush either; the writer does before it has recovered.
+    unflushed: Vec<Gap>,
 }
 
 /// One lane as the reader knows it.
@@ -125,6 +127,7 @@ impl Reader {
             reported: BTreeSet::new(),
             state: writer.state.clone(),
             overlay: writer.puts.clone(),
+            unflushed: writer.gaps.clone(),
         }
     }
 
@@ -166,8 +169,8 @@ impl Reader {
             Event::SegmentRemoved { .. }
             | Event::Snapshot { .. }
             | Event::StateExchanged { .. }
-            | Event::Failed { .. }
-            | Event::Recovered => {}
+            | Event::Failed { .. } => {}
+            Event::Recovered => self.unflushed.clear(),
         }
     }
 
@@ -277,6 +280,8 @@ impl Reader {
     /// When the table can't be read.
     pub fn gaps(&self, from: u64) -> Result<Vec<(u64, Gap)>, LogError> {
         let mut gaps = state::gaps(&self.state)?;
+        let next = gaps.last().map_or(0, |(number, _)| number + 1);
+        gaps.extend((next..).zip(self.unflushed.iter().cloned()));
         gaps.retain(|(number, _)| *number >= from);
         Ok(gaps)
     }

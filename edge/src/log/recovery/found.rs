@@ -9,7 +9,7 @@ use super::super::directory::Directory;
 use super::super::frame::Frame;
 use super::super::lane::LaneFiles;
 use super::super::state::{Facts, Puts};
-use super::super::{Gap, LogError, Reason};
+use super::super::{Gap, LogError, Reason, reserve};
 
 /// What a writer begins with, besides its files.
 pub(super) struct Found {
@@ -136,7 +136,13 @@ impl Found {
         let Some(gap) = missing(lane, files.next(), to, reason) else {
             return Ok(());
         };
-        files.flush(directory, &mut Vec::new())?;
+        match files.flush(directory, &mut Vec::new()) {
+            Err(error) if error.is_full() => {
+                reserve::give_back(directory.as_ref())?;
+                files.flush(directory, &mut Vec::new())?;
+            }
+            flushed => flushed?,
+        }
         if files.is_unheard_of {
             // What came before was released, for all that anybody knows.
             files.first = to;
