@@ -170,9 +170,12 @@ impl LogError {
         self.is_damage()
             || match self {
                 Self::File { source, .. } => Self::is_bad_medium(source),
-                Self::Database { source, .. } => {
-                    matches!(&**source, redb::Error::Io(error) if Self::is_bad_medium(error))
-                }
+                // A handle that an earlier unreadable page has latched tells no more than that.
+                Self::Database { source, .. } => match &**source {
+                    redb::Error::Io(error) => Self::is_bad_medium(error),
+                    redb::Error::PreviousIo => true,
+                    _ => false,
+                },
                 _ => false,
             }
     }
