@@ -236,7 +236,15 @@ fn put_gaps(
 ) -> Result<(), redb::Error> {
     let mut table = transaction.open_table(definition(Table::Gaps))?;
     let last = table.last()?.and_then(|(key, _)| gap::number(key.value()));
-    for (number, gap) in (last.map_or(0, |last| last + 1)..).zip(gaps) {
+    // A commit that failed may have reached the file all the same, and is made again.
+    let mut known = Vec::new();
+    for pair in table.iter()? {
+        let (key, value) = pair?;
+        let value = rows::unseal(Table::Gaps, key.value(), value.value());
+        known.extend(value.and_then(Gap::decode));
+    }
+    let news = gaps.iter().filter(|gap| !known.contains(gap));
+    for (number, gap) in (last.map_or(0, |last| last + 1)..).zip(news) {
         let key = number.to_be_bytes();
         let sealed = rows::seal(Table::Gaps, &key, &gap.encode());
         table.insert(key.as_slice(), sealed.as_slice())?;
