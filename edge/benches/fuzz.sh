@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Runs fuzz targets one after the other, each for some seconds on what earlier runs found and on the
+# Runs fuzz targets, each for some seconds on what earlier runs found and on the
 # packets of edge/wire/tests/mqtt-packets.json. Ends with 1 at the first input that breaks a target;
 # the input is below edge/fuzz/artifacts.
 #
 #   edge/benches/fuzz.sh                         # all targets, 30 minutes each
 #   edge/benches/fuzz.sh 60                      # 60 seconds each
 #   edge/benches/fuzz.sh 600 connection topic    # these
+#   JOBS=2 edge/benches/fuzz.sh 60               # two targets at a time
 #
 # Needs cargo-fuzz: cargo install cargo-fuzz
 set -euo pipefail
@@ -35,11 +36,14 @@ seed round_trip '\x01' 4
 seed round_trip '\x02' 5
 seed connection '' any
 
-for target in "${targets[@]}"; do
-  mkdir -p "corpus/$target"
-  echo "== $target"
+fuzz() { # target
+  mkdir -p "corpus/$1"
   # Scripts of many steps find what short ones do not.
-  cargo fuzz run --fuzz-dir . "$target" -- -max_total_time="$seconds" -max_len=4096 -len_control=10 \
+  cargo fuzz run --fuzz-dir . "$1" -- -max_total_time="$seconds" -max_len=4096 -len_control=10 \
     -timeout=20 -print_final_stats=1 2>&1 |
-    grep -E --line-buffered 'panicked|assertion|left:|right:|ERROR|SUMMARY|artifact|stat::number|^Done|^#[0-9]+\s+(pulse|DONE)'
-done
+    grep -E --line-buffered 'panicked|assertion|left:|right:|ERROR|SUMMARY|artifact|stat::number|^Done|^#[0-9]+\s+(pulse|DONE)' |
+    sed -u "s/^/$1: /"
+}
+export -f fuzz
+export seconds
+printf '%s\n' "${targets[@]}" | xargs -P "${JOBS:-1}" -I '{}' bash -euo pipefail -c 'fuzz {}'

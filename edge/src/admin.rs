@@ -1,7 +1,7 @@
 //! The operator's way in: a Unix socket `control` in the data folder, one line in, text out.
 //!
 //! `status` tells where every lane and connection stands; `replay LANE OFFSET` sends records up
-//! again. The socket belongs to the user that runs the gateway; nobody else may open it.
+//! again; `snapshot` has a consistent copy of the log put into the folder `snapshot`. The socket belongs to the user that runs the gateway; nobody else may open it.
 
 use std::io::{self, BufRead as _, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
@@ -31,6 +31,8 @@ pub enum Request {
         /// The first offset.
         from: Offset,
     },
+    /// Put a copy of the log into the folder `snapshot` of the data folder, soon.
+    Snapshot,
 }
 
 impl Request {
@@ -40,6 +42,7 @@ impl Request {
         let mut words = line.split_ascii_whitespace();
         let request = match words.next()? {
             "status" => Self::Status,
+            "snapshot" => Self::Snapshot,
             "replay" => {
                 let name = words.next()?;
                 let lane = Lane::ALL.into_iter().find(|lane| lane.name() == name)?;
@@ -58,6 +61,7 @@ impl Request {
     pub fn line(&self) -> String {
         match self {
             Self::Status => "status\n".to_owned(),
+            Self::Snapshot => "snapshot\n".to_owned(),
             Self::Replay { lane, from } => format!("replay {lane} {from}\n"),
         }
     }
@@ -148,6 +152,7 @@ mod tests {
     fn requests_are_read_as_they_are_written() {
         for request in [
             Request::Status,
+            Request::Snapshot,
             Request::Replay {
                 lane: Lane::Urgent,
                 from: Offset(7),

@@ -27,6 +27,14 @@ pub enum Command {
     Replay(Replay),
     /// Add a user to a password file, change a user's password, or delete a user
     Passwd(Passwd),
+    /// Say what is in a data folder: lanes, segments, cursors, gaps; no gateway may run on it
+    Inspect(DataFolder),
+    /// Check everything in a data folder, and say what is damaged; no gateway may run on it
+    Fsck(Fsck),
+    /// Write records of a data folder to standard output; no gateway may run on it
+    Export(Export),
+    /// Write a data folder to one tar archive, while a gateway runs on it or not
+    Backup(Backup),
     /// Show a gateway surviving a cut link and a kill, with nothing else installed
     Demo,
 }
@@ -37,6 +45,65 @@ pub struct ConfigFile {
     /// TOML file; without one: 127.0.0.1:1883, ./data, no cloud
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+}
+
+/// Which data folder.
+#[derive(Debug, clap::Args)]
+pub struct DataFolder {
+    /// The data folder
+    #[arg(value_name = "DIR")]
+    pub data: PathBuf,
+}
+
+/// What to check.
+#[derive(Debug, clap::Args)]
+pub struct Fsck {
+    /// The data folder
+    #[command(flatten)]
+    pub folder: DataFolder,
+    /// Save what can be saved, and write down what is missing, as the next start would
+    #[arg(long)]
+    pub repair: bool,
+}
+
+/// What to export.
+#[derive(Debug, clap::Args)]
+pub struct Export {
+    /// The data folder
+    #[command(flatten)]
+    pub folder: DataFolder,
+    /// The lane
+    #[arg(long, value_enum, value_name = "LANE")]
+    pub lane: LaneName,
+    /// First offset
+    #[arg(long, value_name = "OFFSET", default_value_t = 0)]
+    pub from: u64,
+    /// Last offset; without one: all
+    #[arg(long, value_name = "OFFSET")]
+    pub to: Option<u64>,
+    /// One JSON object a line, or CBOR maps one after the other
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = ExportFormat::Jsonl)]
+    pub format: ExportFormat,
+}
+
+/// How records are written, as typed.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum ExportFormat {
+    /// JSON lines
+    Jsonl,
+    /// CBOR sequence
+    Cbor,
+}
+
+/// What to back up, and where to.
+#[derive(Debug, clap::Args)]
+pub struct Backup {
+    /// The data folder
+    #[command(flatten)]
+    pub folder: DataFolder,
+    /// The archive, which must not exist; - is standard output
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
 }
 
 /// What to send again.

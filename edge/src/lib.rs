@@ -24,4 +24,5 @@ pub mod passwd;
 pub mod password;
 mod serve;
 mod sys;
+pub mod tools;
 mod uplink;

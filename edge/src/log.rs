@@ -24,12 +24,15 @@
 //! | `journal` | the commit point; format in `log/journal.rs` and `log/frame.rs` |
 //! | `state.redb` | the tables of [`Table`](sync::Table); format in `log/state.rs` |
 //! | `{lane}-{first offset, 20 digits}.redb` | a segment; format in `log/segment.rs` and `log/block.rs` |
+//! | `state.redb.salvaged` | a state made of what was left of a damaged one, before it has its name |
 //! | `reserve` | 1 MiB that is given back to get out of a full disk |
 //! | `starting` | the next start checks every file: this one is under way, or found damage |
-//! | `*.new` | a file being made; removed at the next start |
-//! | `*.damaged-N` | a file that could not be opened; never looked at again |
+//! | `snapshot/` | a consistent copy of the log for a backup, by links |
+//! | `*.new`, `*.redb.salvaged` | a file being made; removed at the next start |
+//! | `*.damaged-N` | a file that was damaged or foreign; never looked at again |
 
 pub mod directory;
+pub mod overlay;
 pub mod simulated;
 
 mod backend;
@@ -44,11 +47,14 @@ mod gap;
 mod journal;
 mod lane;
 mod reader;
+mod rebuild;
 mod recovery;
 mod reserve;
 mod retention;
+mod salvage;
 mod segment;
 mod settings;
+mod snapshot;
 mod state;
 mod writer;
 
@@ -58,7 +64,8 @@ pub use event::Event;
 pub use folder::{Folder, lane_bytes};
 pub use gap::{Gap, Reason};
 pub use reader::{Budget, Chunk, Reader};
-pub use recovery::{Opened, Report, open};
+pub use rebuild::rebuild_segment;
+pub use recovery::{Opened, Report, is_of_a_log, open};
 pub use segment::SharedSegment;
 pub use settings::{LaneLimits, Overflow, Settings};
 pub use writer::Writer;

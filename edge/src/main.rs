@@ -8,11 +8,12 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use edge::admin::{self, Request};
-use edge::args::{Args, Command, ConfigFile, Replay};
+use edge::args::{Args, Command, ConfigFile, Export, ExportFormat, Fsck, Replay};
 use edge::config::{Config, ConfigError};
 use edge::gateway::GatewayError;
 use edge::limits::Limits;
 use edge::log::contains_panics;
+use edge::tools::{self, Effect, Outcome, ToolError};
 use edge::{demo, gateway, logging, passwd};
 use sync::{Lane, Offset};
 
@@ -23,6 +24,10 @@ fn main() -> ExitCode {
         Command::Status(file) => with_limits(&file, |limits| ask(&limits, Request::Status)),
         Command::Replay(replay) => with_limits(&replay.file, |limits| ask_replay(&replay, &limits)),
         Command::Passwd(passwd) => exit("passwd", passwd::run(&passwd)),
+        Command::Inspect(folder) => tool("inspect", |out| tools::inspect(&folder.data, out)),
+        Command::Fsck(args) => tool("fsck", |out| fsck(&args, out)),
+        Command::Export(args) => tool("export", |out| export(&args, out)),
+        Command::Backup(args) => tool("backup", |_| tools::backup(&args.folder.data, &args.file)),
         Command::Demo => exit("demo", demo::run()),
     }
 }
@@ -112,6 +117,52 @@ fn ask(limits: &Limits, request: Request) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Runs a tool that writes to standard output. A reader that has seen enough is no failure.
+fn tool(
+    name: &str,
+    act: impl FnOnce(&mut dyn std::io::Write) -> Result<Outcome, ToolError>,
+) -> ExitCode {
+    end_at_panics();
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let done = act(&mut out).and_then(|outcome| {
+        let flushed = out.flush();
+        flushed.map(|()| outcome).map_err(|source| ToolError::File {
+            path: "the output".to_owned(),
+            source,
+        })
+    });
+    match done {
+        Ok(Outcome::Fine) => ExitCode::SUCCESS,
+        Ok(Outcome::Damaged) => ExitCode::FAILURE,
+        Err(ToolError::File { source, .. }) if source.kind() == std::io::ErrorKind::BrokenPipe => {
+            ExitCode::SUCCESS
+        }
+        Err(error) => exit(name, Err(error)),
+    }
+}
+
+fn fsck(args: &Fsck, out: &mut dyn std::io::Write) -> Result<Outcome, ToolError> {
+    let effect = if args.repair {
+        Effect::Repair
+    } else {
+        Effect::Nothing
+    };
+    tools::fsck(&args.folder.data, effect, out)
+}
+
+fn export(args: &Export, out: &mut dyn std::io::Write) -> Result<Outcome, ToolError> {
+    let range = tools::Range {
+        lane: args.lane.into(),
+        from: Offset(args.from),
+        to: args.to.map(Offset),
+    };
+    let format = match args.format {
+        ExportFormat::Jsonl => tools::Format::JsonLines,
+        ExportFormat::Cbor => tools::Format::Cbor,
+    };
+    tools::export(&args.folder.data, range, format, out)
 }
 
 fn exit<E: std::fmt::Display>(command: &str, result: Result<(), E>) -> ExitCode {

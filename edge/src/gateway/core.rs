@@ -29,7 +29,7 @@ use super::signal::{Cue, Signal};
 use super::terms::Terms;
 use crate::broker::{Broker, ConnectionId, Event, Input, Output, ReaderId};
 use crate::link::serial;
-use crate::log::{Budget, Reader, Reason};
+use crate::log::{Budget, Reader, Reason, Report};
 use crate::mqtt::TrafficCounts;
 use crate::uplink::{Uplink, Wish};
 
@@ -71,7 +71,12 @@ pub(crate) struct Core {
     released: PerLane<Offset>,
     /// When the clock's task wakes by itself.
     alarm: Option<Instant>,
-    is_refusing: bool,
+    /// What the start found.
+    pub(super) found: Report,
+    /// Commits are refused.
+    pub(super) is_refusing: bool,
+    /// The log can't be flushed or trimmed.
+    pub(super) is_log_failing: bool,
     quiet: Quiet,
     lines: Vec<Rc<serial::Counters>>,
 }
@@ -141,7 +146,9 @@ impl Core {
             held_back: Vec::new(),
             released: PerLane::default(),
             alarm: None,
+            found: Report::default(),
             is_refusing: false,
+            is_log_failing: false,
             quiet: Quiet::default(),
             lines: Vec::new(),
         }

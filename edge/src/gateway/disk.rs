@@ -21,6 +21,8 @@ pub(crate) enum Request {
     Release(PerLane<Offset>),
     /// Write down a gap that a reader found or the cloud made.
     NoteGap(Gap),
+    /// Make a copy of the log for a backup.
+    Snapshot,
     /// Nothing new: retention and what failed before.
     Maintain,
 }
@@ -117,7 +119,10 @@ fn write(
                 let _ = outbox.send_blocking(Answer::Committed { group, result });
             }
             Request::Release(floors) => writer.release(floors),
-            Request::NoteGap(gap) => writer.note_gap(gap),
+            Request::NoteGap(gap) => {
+                writer.note_gap(gap);
+            }
+            Request::Snapshot => writer.snapshot(),
             Request::Maintain => {}
         }
         maintain(&mut writer, wall, outbox);

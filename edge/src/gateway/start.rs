@@ -117,6 +117,7 @@ pub(super) fn start(limits: &Limits, policies: Vec<Policy>) -> Result<Started, G
     let terms = terms(limits, seed);
     let mut core = Core::new(broker, committer, reader, uplink, terms, doors);
     let announcer = |interval| Announcer::new(interval, limits.data.clone());
+    core.found = report;
     core.announcer = limits.sys_interval.map(announcer);
     // The first client is to find it.
     core.announce(now);
@@ -150,23 +151,8 @@ fn say(report: &Report, epoch: Epoch, folder: &str) {
             epoch.0, report.replayed_frames
         );
     }
-    for file in &report.damaged_files {
-        warn!("a file was damaged and set aside as {file}");
-    }
-    if report.is_state_lost {
-        warn!(
-            "sessions, cursors and retained messages were damaged and begin empty, in epoch {}",
-            epoch.0
-        );
-    }
-    if report.is_journal_lost {
-        warn!("the journal was damaged: what was acknowledged last may be missing");
-    }
-    for gap in &report.gaps {
-        warn!(
-            "lane {}: {} records, {} to {}, are lost: {:?}",
-            gap.lane, gap.count, gap.first, gap.last, gap.reason
-        );
+    for finding in report.findings() {
+        warn!("{finding}");
     }
 }
 

@@ -6,6 +6,7 @@ use cloud_bridge::{Command, Event};
 use sync::{ConnectionId, Lane, Now};
 
 use super::core::Core;
+use super::disk;
 use crate::admin::Request;
 
 impl Core {
@@ -23,7 +24,14 @@ impl Core {
                 self.pump(now);
                 format!("{lane}: {count} records are sent again\n")
             }
-            None => "unknown request, allowed are: status, replay LANE OFFSET\n".to_owned(),
+            Some(Request::Snapshot) => {
+                self.notes.push_back(disk::Request::Snapshot);
+                self.wakes.commit.raise();
+                "a snapshot is made\n".to_owned()
+            }
+            None => {
+                "unknown request, allowed are: status, replay LANE OFFSET, snapshot\n".to_owned()
+            }
         }
     }
 
@@ -76,6 +84,18 @@ impl Core {
             let backlog = self.reader.head(lane).0.saturating_sub(wanted.0);
             say(&format!("{lane}.backlog"), backlog);
         }
+        say("log.refusing", u64::from(self.is_refusing));
+        say("log.failing", u64::from(self.is_log_failing));
+        let found = &self.found;
+        say("start.set_aside", found.damaged_files.len() as u64);
+        say(
+            "start.damaged_segments",
+            found.damaged_segments.len() as u64,
+        );
+        say("start.lost_rows", found.lost_rows);
+        say("start.lost_groups", found.lost_frames);
+        say("start.lost_state", u64::from(found.is_state_lost));
+        say("start.lost_journal", u64::from(found.is_journal_lost));
         let gaps = self.reader.gaps(0).unwrap_or_default();
         say("gaps", gaps.iter().map(|(_, gap)| gap.count).sum());
         if let Some(uplink) = &self.uplink {

@@ -7,13 +7,14 @@
 //! | 4 | 4 | CRC32C of everything from byte 8 on |
 //! | 8 | 8 | offset of the first record, also the key |
 //! | 16 | 4 | number of records |
-//! | 20 | 4 | zero |
+//! | 20 | 4 | mark of the segment, that nobody outside knows |
 //! | 24 | 8 | publish time of the oldest record, milliseconds |
 //! | 32 | 8 | publish time of the youngest |
 //! | 40 | | records, each with its length (4) before it |
 //!
 //! All integers are little-endian. The checksum is the log's own because redb checks its pages
-//! only when it repairs. A block is at most [`MAX_BYTES`] long; a record that needs more has a
+//! only when it repairs. The mark keeps a payload from posing as a block where one is searched for in
+//! a damaged file (`log/salvage.rs`). A block is at most [`MAX_BYTES`] long; a record that needs more has a
 //! block of its own.
 
 use bytes::Bytes;
@@ -25,6 +26,7 @@ use super::frame::{u32_at, u64_at};
 #[derive(Debug)]
 pub(super) struct Builder {
     first: Offset,
+    mark: u32,
     count: u32,
     oldest: WallTime,
     youngest: WallTime,
@@ -32,11 +34,12 @@ pub(super) struct Builder {
 }
 
 impl Builder {
-    pub(super) fn new(first: Offset) -> Self {
+    pub(super) fn new(first: Offset, mark: u32) -> Self {
         let mut bytes = Vec::with_capacity(MAX_BYTES);
         bytes.resize(HEADER_BYTES, 0);
         Self {
             first,
+            mark,
             count: 0,
             oldest: WallTime(u64::MAX),
             youngest: WallTime(0),
@@ -65,6 +68,7 @@ impl Builder {
         bytes[0] = FORMAT;
         bytes[8..16].copy_from_slice(&self.first.0.to_le_bytes());
         bytes[16..20].copy_from_slice(&self.count.to_le_bytes());
+        bytes[20..24].copy_from_slice(&self.mark.to_le_bytes());
         bytes[24..32].copy_from_slice(&self.oldest.0.to_le_bytes());
         bytes[32..40].copy_from_slice(&self.youngest.0.to_le_bytes());
         let crc = crc32c::crc32c(&bytes[8..]);
@@ -78,6 +82,7 @@ impl Builder {
 pub(super) struct Header {
     pub(super) first: Offset,
     pub(super) count: u32,
+    pub(super) mark: u32,
     pub(super) oldest: WallTime,
     pub(super) youngest: WallTime,
 }
@@ -94,18 +99,24 @@ impl Header {
         if crc32c::crc32c(&block[8..]) != u32_at(block, 4) {
             return Err(BlockError::Checksum);
         }
-        let header = Self {
-            first: Offset(u64_at(block, 8)),
-            count: u32_at(block, 16),
-            oldest: WallTime(u64_at(block, 24)),
-            youngest: WallTime(u64_at(block, 32)),
-        };
+        let header = Self::unchecked(block);
         if header.first != first || header.count == 0 {
             return Err(BlockError::Place {
                 found: header.first,
             });
         }
         Ok(header)
+    }
+
+    /// Reads a header that may be anything.
+    pub(super) fn unchecked(block: &[u8]) -> Self {
+        Self {
+            first: Offset(u64_at(block, 8)),
+            count: u32_at(block, 16),
+            mark: u32_at(block, 20),
+            oldest: WallTime(u64_at(block, 24)),
+            youngest: WallTime(u64_at(block, 32)),
+        }
     }
 
     /// The offset after the last record.
@@ -205,8 +216,8 @@ impl std::fmt::Display for BlockError {
 /// The largest block. redb gives a value a leaf of `4096 * 2^k` bytes, 16 of them its own; one
 /// byte more than this would take 128 KiB.
 pub(super) const MAX_BYTES: usize = 65_520;
-const HEADER_BYTES: usize = 40;
-const FORMAT: u8 = 1;
+pub(super) const HEADER_BYTES: usize = 40;
+pub(super) const FORMAT: u8 = 1;
 
 #[cfg(test)]
 mod tests {
@@ -229,7 +240,7 @@ mod tests {
     }
 
     fn block(first: u64, records: &[Record]) -> Vec<u8> {
-        let mut builder = Builder::new(Offset(first));
+        let mut builder = Builder::new(Offset(first), 9);
         for record in records {
             assert!(builder.has_room_for(record));
             builder.push(record);
@@ -242,7 +253,7 @@ mod tests {
         let bytes = block(5, &[record(3, b"a"), record(2, b"bc")]);
         let mut golden = b"\x01\0\0\0".to_vec();
         golden.extend_from_slice(&CRC.to_le_bytes());
-        golden.extend_from_slice(b"\x05\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0");
+        golden.extend_from_slice(b"\x05\0\0\0\0\0\0\0\x02\0\0\0\x09\0\0\0");
         golden.extend_from_slice(b"\x02\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0");
         golden.extend_from_slice(b"\x22\0\0\0");
         golden.extend_from_slice(record(3, b"a").as_bytes());
@@ -251,7 +262,7 @@ mod tests {
         assert_eq!(bytes, golden);
     }
 
-    const CRC: u32 = 0xb7a6_1b42;
+    const CRC: u32 = 0xbe70_9881;
 
     #[test]
     fn records_come_back_by_offset() {
@@ -268,7 +279,7 @@ mod tests {
     #[test]
     fn a_full_block_is_at_most_the_page_redb_gives_it() {
         let small = record(1, &[0; 100]);
-        let mut builder = Builder::new(Offset(0));
+        let mut builder = Builder::new(Offset(0), 9);
         while builder.has_room_for(&small) {
             builder.push(&small);
         }
@@ -280,7 +291,7 @@ mod tests {
     #[test]
     fn a_large_record_has_a_block_of_its_own() {
         let large = record(1, &[9; 200_000]);
-        let mut builder = Builder::new(Offset(4));
+        let mut builder = Builder::new(Offset(4), 9);
         assert!(builder.has_room_for(&large));
         builder.push(&large);
         assert!(!builder.has_room_for(&record(1, b"")));

@@ -91,7 +91,7 @@ mod tests {
             properties: &[],
             payload: &[0; 40],
         });
-        let mut builder = Builder::new(Offset(first));
+        let mut builder = Builder::new(Offset(first), 0);
         builder.push(&record);
         builder.push(&record);
         let bytes = Bytes::from(builder.finish());

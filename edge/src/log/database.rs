@@ -237,6 +237,21 @@ impl SharedDatabase {
     }
 }
 
+impl Drop for Inner {
+    /// redb writes what it knows of free pages when a handle goes, and may come by damage then.
+    fn drop(&mut self) {
+        let handle = self
+            .handle
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
+        let old = std::mem::replace(handle, Handle::Gone);
+        let _ = contained(&self.name, || {
+            drop(old);
+            Ok(())
+        });
+    }
+}
+
 impl fmt::Debug for SharedDatabase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SharedDatabase({})", self.inner.name)

@@ -42,6 +42,27 @@ pub trait Directory: Debug + Send + Sync {
     /// What the system says.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
 
+    /// Says which file a name leads to now.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none, also when the folder itself is gone; otherwise what the
+    /// system says.
+    fn identify(&self, name: &str) -> io::Result<FileId>;
+
+    /// Begins a folder `snapshot.new` inside this one, in place of an older one, with the named
+    /// files in it: linked where the file system can, copied where not. They must not be written
+    /// any more. Gives it for more files.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn snapshot(&self, names: &[String]) -> io::Result<Arc<dyn Directory>>;
+
+    /// Makes the folder that [`Directory::snapshot`] began durable, under the name `snapshot`.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn finish_snapshot(&self) -> io::Result<()>;
+
     /// Makes creations, renamings and removals durable.
     ///
     /// # Errors
@@ -50,6 +71,15 @@ pub trait Directory: Debug + Send + Sync {
 
     /// Says where it is, for messages: a path, or a name in tests.
     fn path(&self) -> String;
+}
+
+/// Tells files apart, whatever their names: on POSIX, device and inode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileId {
+    /// The file system.
+    pub device: u64,
+    /// The file's number in it, given to another file only when nobody has it open.
+    pub number: u64,
 }
 
 /// An open file; clones of the handle share it. All methods may be called from any thread.
@@ -82,6 +112,12 @@ pub trait File: Debug + Send + Sync {
     /// # Errors
     /// What the system says.
     fn set_len(&self, bytes: u64) -> io::Result<()>;
+
+    /// Says which file it is, whatever became of its name.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn identity(&self) -> io::Result<FileId>;
 
     /// Makes all writes and lengths durable (`fdatasync`).
     ///

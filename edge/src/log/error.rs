@@ -61,6 +61,12 @@ pub enum LogError {
         /// The segment's file.
         path: String,
     },
+    /// The folder was deleted, moved or replaced while the log was open: what is written now would
+    /// be gone with the next start. It goes on by itself when the folder is back.
+    Displaced {
+        /// The file that is not where it was.
+        path: String,
+    },
     /// A file is of another version of this program. It is left as it is, and nothing is opened.
     Format {
         /// The file.
@@ -107,6 +113,11 @@ impl fmt::Display for LogError {
             ),
             Self::Unavailable { path } => write!(f, "{path} is closed since an error"),
             Self::Removed { path } => write!(f, "retention has just removed {path}"),
+            Self::Displaced { path } => write!(
+                f,
+                "{path} is not the file that was opened: the data folder was deleted, moved or \
+                 replaced"
+            ),
             Self::Format {
                 path,
                 found,
@@ -146,6 +157,27 @@ impl LogError {
             path: path.to_owned(),
             source: Box::new(source.into()),
         }
+    }
+
+    /// Whether a read failed because the medium is bad there (`EIO`), which a later one will not
+    /// change.
+    pub(super) fn is_bad_medium(error: &io::Error) -> bool {
+        error.raw_os_error() == Some(EIO)
+    }
+
+    /// Whether what was to be read is damaged or on a bad medium.
+    pub(super) fn is_unreadable(&self) -> bool {
+        self.is_damage()
+            || match self {
+                Self::File { source, .. } => Self::is_bad_medium(source),
+                // A handle that an earlier unreadable page has latched tells no more than that.
+                Self::Database { source, .. } => match &**source {
+                    redb::Error::Io(error) => Self::is_bad_medium(error),
+                    redb::Error::PreviousIo => true,
+                    _ => false,
+                },
+                _ => false,
+            }
     }
 
     /// Whether a file is bad, as opposed to a disk that fails or is full: asking again is no use.
@@ -189,6 +221,9 @@ impl LogError {
         }
     }
 }
+
+/// The number of "input/output error" on Linux, for which the standard library has no name.
+const EIO: i32 = 5;
 
 #[cfg(test)]
 mod tests {

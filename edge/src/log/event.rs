@@ -52,6 +52,19 @@ pub enum Event {
         /// What was dropped although wanted; `None` when everything was released.
         gap: Option<Gap>,
     },
+    /// The state could not be written because it is damaged. It goes on in a new file with the
+    /// rows that are intact.
+    StateExchanged {
+        /// The damaged file.
+        aside: String,
+        /// Rows that are lost. What is in memory of them lives until the next start.
+        lost_rows: u64,
+    },
+    /// [`Writer::snapshot`](super::Writer::snapshot) has made a copy, or not.
+    Snapshot {
+        /// What went wrong, if anything; the log itself is as before.
+        result: Result<(), LogError>,
+    },
     /// Flushing or retention failed. Nothing acknowledged is lost: the journal still holds it, and
     /// the writer tries again with a later [`Writer::maintain`](super::Writer::maintain).
     Failed {

@@ -1,23 +1,25 @@
 //! A real folder, locked for one process.
 //!
 //! It does what [`Directory`] says over `std::fs` and nothing besides; which files there are and
-//! in which order they are synced is decided above.
+//! in which order they are synced is decided above. [`Folder::look`] opens one to be read: nothing
+//! in it is changed, and no gateway starts on it meanwhile.
 
 use std::fs::{self, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::directory::{Directory, File};
+use super::directory::{Directory, File, FileId};
 use super::{LogError, segment};
 
 /// A folder of the file system that this process has to itself for as long as the value lives.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
+    is_read_only: bool,
     /// The operating system lets go of the lock when this closes, however the process ends.
-    _lock: fs::File,
+    _lock: Option<fs::File>,
 }
 
 impl Folder {
@@ -28,7 +30,7 @@ impl Folder {
     /// it can't be made, read or written.
     pub fn open(path: &Path) -> Result<Arc<dyn Directory>, LogError> {
         let shown = path.display().to_string();
-        fs::create_dir_all(path).map_err(LogError::file("make folder", &shown))?;
+        make(path).map_err(LogError::file("make folder", &shown))?;
         let lock_path = path.join(LOCK);
         let shown = lock_path.display().to_string();
         let lock = OpenOptions::new()
@@ -41,6 +43,34 @@ impl Folder {
         match lock.try_lock() {
             Ok(()) => Ok(Arc::new(Self {
                 path: path.to_owned(),
+                is_read_only: false,
+                _lock: Some(lock),
+            })),
+            Err(TryLockError::WouldBlock) => Err(LogError::InUse { path: shown }),
+            Err(TryLockError::Error(error)) => Err(LogError::file("lock", &shown)(error)),
+        }
+    }
+
+    /// Opens a folder to be read, and keeps gateways away from it. Several can do so at a time.
+    ///
+    /// # Errors
+    /// [`LogError::InUse`] when a gateway runs on it; [`LogError::File`] with the path when it can't
+    /// be read.
+    pub fn look(path: &Path) -> Result<Arc<dyn Directory>, LogError> {
+        let shown = path.display().to_string();
+        fs::read_dir(path).map_err(LogError::file("read folder", &shown))?;
+        let lock_path = path.join(LOCK);
+        let shown = lock_path.display().to_string();
+        let lock = match fs::File::open(&lock_path) {
+            Ok(lock) => Some(lock),
+            // No gateway was ever here: a copy, or a backup.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(LogError::file("open", &shown)(error)),
+        };
+        match lock.as_ref().map_or(Ok(()), fs::File::try_lock_shared) {
+            Ok(()) => Ok(Arc::new(Self {
+                path: path.to_owned(),
+                is_read_only: true,
                 _lock: lock,
             })),
             Err(TryLockError::WouldBlock) => Err(LogError::InUse { path: shown }),
@@ -84,7 +114,7 @@ impl Directory for Folder {
     fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
         let file = OpenOptions::new()
             .read(true)
-            .write(true)
+            .write(!self.is_read_only)
             .open(self.path.join(name))?;
         Ok(Arc::new(FolderFile(file)))
     }
@@ -105,6 +135,36 @@ impl Directory for Folder {
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         fs::rename(self.path.join(from), self.path.join(to))
+    }
+
+    fn identify(&self, name: &str) -> io::Result<FileId> {
+        fs::metadata(self.path.join(name)).map(|found| id(&found))
+    }
+
+    fn snapshot(&self, names: &[String]) -> io::Result<Arc<dyn Directory>> {
+        let path = self.path.join(SNAPSHOT_BEGUN);
+        remove_all(&path)?;
+        remove_all(&self.path.join(SNAPSHOT))?;
+        fs::create_dir(&path)?;
+        for name in names {
+            let (from, to) = (self.path.join(name), path.join(name));
+            if fs::hard_link(&from, &to).is_err() {
+                fs::copy(&from, &to)?;
+                fs::File::open(&to)?.sync_all()?;
+            }
+        }
+        Ok(Arc::new(Self {
+            path,
+            is_read_only: false,
+            _lock: None,
+        }))
+    }
+
+    fn finish_snapshot(&self) -> io::Result<()> {
+        let begun = self.path.join(SNAPSHOT_BEGUN);
+        fs::File::open(&begun)?.sync_all()?;
+        fs::rename(&begun, self.path.join(SNAPSHOT))?;
+        self.sync()
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -136,9 +196,49 @@ impl File for FolderFile {
         self.0.set_len(bytes)
     }
 
+    fn identity(&self) -> io::Result<FileId> {
+        self.0.metadata().map(|found| id(&found))
+    }
+
     fn sync_data(&self) -> io::Result<()> {
         self.0.sync_data()
     }
 }
 
+/// Makes a folder and its parents where missing, durably: what is stored in a folder whose own name
+/// a power cut takes along is lost all the same. Its own name is made durable in any case.
+fn make(path: &Path) -> io::Result<()> {
+    if !path.is_dir() {
+        if let Some(parent) = path.parent().filter(|it| !it.as_os_str().is_empty()) {
+            make(parent)?;
+        }
+        match fs::create_dir(path) {
+            Err(error) if !path.is_dir() => return Err(error),
+            _ => {}
+        }
+    }
+    // A parent that may not be read was there before.
+    match fs::File::open(path.join("..")) {
+        Ok(parent) => parent.sync_all().or(Ok(())),
+        Err(_) => Ok(()),
+    }
+}
+
+/// Removes a folder with what is in it, if it is there.
+fn remove_all(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn id(found: &fs::Metadata) -> FileId {
+    FileId {
+        device: found.dev(),
+        number: found.ino(),
+    }
+}
+
 const LOCK: &str = "lock";
+const SNAPSHOT: &str = "snapshot";
+const SNAPSHOT_BEGUN: &str = "snapshot.new";

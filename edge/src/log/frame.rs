@@ -3,7 +3,7 @@
 //! | at | bytes | what |
 //! | --- | --- | --- |
 //! | 0 | 4 | `RMQF` |
-//! | 4 | 2 | format, 1 |
+//! | 4 | 2 | format, 2 |
 //! | 6 | 2 | zero |
 //! | 8 | 8 | salt of the journal |
 //! | 16 | 4 | epoch of the log |
@@ -11,9 +11,11 @@
 //! | 24 | 8 | sequence: one more than the frame before |
 //! | 32 | 8 | wall time of the commit, milliseconds |
 //! | 40 | 24 | for each lane the offset that the frame's first append to it has |
-//! | 64 | 4 | length of the body |
-//! | 68 | 4 | CRC32C of bytes 0 to 67 and of the body |
-//! | 72 | | body: the changes |
+//! | 64 | 24 | for each lane the offset that the next frame's first append to it has |
+//! | 88 | 4 | length of the body |
+//! | 92 | 4 | CRC32C of bytes 0 to 91 |
+//! | 96 | 4 | CRC32C of bytes 0 to 95 and of the body |
+//! | 100 | | body: the changes |
 //!
 //! | change | bytes |
 //! | --- | --- |
@@ -21,10 +23,16 @@
 //! | put | 2, table (1), key length (2), value length (4), key, value |
 //! | delete | 3, table (1), key length (2), key |
 //!
-//! All integers are little-endian. A frame is padded with zeros to whole pages of 4 KiB.
+//! All integers are little-endian. A frame is padded with zeros to whole pages of 4 KiB, and its last
+//! 100 bytes are its header again: of a last frame whose beginning is damaged it is known then that
+//! there was one, and which offsets it took.
 //!
 //! The salt is what keeps a frame from being forged: after a wrap the place where the next frame
 //! is expected holds old bytes, and a publisher decides what some of those are.
+//!
+//! The header has a checksum of its own, so that of a frame whose body is not whole it is known at
+//! least which offsets it took. What recovery knows of a header beforehand, magic to epoch and the
+//! sequence, is checked as part of the checksum only: damage there harms nothing.
 
 use bytes::Bytes;
 use sync::{Change, Epoch, Lane, Offset, PerLane, Record, Table, WallTime};
@@ -45,28 +53,35 @@ pub(super) struct Frame {
     pub(super) identity: Identity,
     pub(super) wall: WallTime,
     pub(super) first: PerLane<Offset>,
+    /// The offsets that the frame after this one begins with.
+    pub(super) next: PerLane<Offset>,
     pub(super) batch: Batch,
     /// Bytes in the file, padding included.
     pub(super) padded_bytes: u64,
 }
 
-impl Frame {
-    /// The offsets that the frame after this one begins with.
-    pub(super) fn next(&self) -> PerLane<Offset> {
-        let mut next = self.first;
-        for change in &self.batch.changes {
-            if let Change::Append { lane, .. } = change {
-                next[*lane] = next[*lane].next();
-            }
-        }
-        next
-    }
+/// A header that matches its own checksum; the body may be anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Header {
+    pub(super) identity: Identity,
+    pub(super) first: PerLane<Offset>,
+    pub(super) next: PerLane<Offset>,
+    /// Bytes of the frame in the file, padding included.
+    pub(super) padded_bytes: u64,
+    wall: WallTime,
+    change_count: u32,
+    body_bytes: u32,
 }
 
 /// Bytes of a frame in the file, padding included.
 pub(super) fn padded_bytes(batch: &Batch) -> u64 {
     let body: usize = batch.changes.iter().map(change_bytes).sum();
-    ((HEADER_BYTES + body) as u64).next_multiple_of(PAGE_BYTES)
+    padded(body as u64)
+}
+
+/// Body with header, its copy, and padding.
+const fn padded(body_bytes: u64) -> u64 {
+    (HEADER_BYTES as u64 + body_bytes + HEADER_BYTES as u64).next_multiple_of(PAGE_BYTES)
 }
 
 /// Writes a frame over `into`, padding included.
@@ -82,61 +97,113 @@ pub(super) fn encode(
 ) -> Result<(), LogError> {
     into.clear();
     into.resize(HEADER_BYTES, 0);
+    let mut next = first;
     for change in &batch.changes {
         encode_change(change, into)?;
+        if let Change::Append { lane, .. } = change {
+            next[*lane] = next[*lane].next();
+        }
     }
     let body = length_u32(into.len() - HEADER_BYTES)?;
-    into[0..4].copy_from_slice(&MAGIC);
-    into[4..6].copy_from_slice(&FORMAT.to_le_bytes());
-    into[8..16].copy_from_slice(&identity.salt.to_le_bytes());
-    into[16..20].copy_from_slice(&identity.epoch.0.to_le_bytes());
+    write_identity(identity, into);
     into[20..24].copy_from_slice(&length_u32(batch.changes.len())?.to_le_bytes());
-    into[24..32].copy_from_slice(&identity.sequence.to_le_bytes());
     into[32..40].copy_from_slice(&wall.0.to_le_bytes());
-    for (lane, offset) in first.iter() {
-        let at = 40 + 8 * lane as usize;
-        into[at..at + 8].copy_from_slice(&offset.0.to_le_bytes());
+    for (at, offsets) in [(40, first), (64, next)] {
+        for (lane, offset) in offsets.iter() {
+            let at = at + 8 * lane as usize;
+            into[at..at + 8].copy_from_slice(&offset.0.to_le_bytes());
+        }
     }
-    into[64..68].copy_from_slice(&body.to_le_bytes());
-    let crc = checksum(into);
-    into[68..72].copy_from_slice(&crc.to_le_bytes());
-    into.resize(into.len().next_multiple_of(PAGE_BYTES as usize), 0);
+    into[88..92].copy_from_slice(&body.to_le_bytes());
+    let crc = crc32c::crc32c(&into[..92]);
+    into[92..96].copy_from_slice(&crc.to_le_bytes());
+    let crc = checksum(&into[..96], &into[HEADER_BYTES..]);
+    into[96..100].copy_from_slice(&crc.to_le_bytes());
+    into.resize(padded(u64::from(body)) as usize, 0);
+    let copy_at = into.len() - HEADER_BYTES;
+    into.copy_within(..HEADER_BYTES, copy_at);
     Ok(())
 }
 
-/// Reads how many bytes the frame with this first page has, padding included; `None` when it is
-/// not the frame that is looked for.
-pub(super) fn peek(page: &[u8], expected: Identity) -> Option<u64> {
-    let header = page.get(..HEADER_BYTES)?;
-    let matches = header[0..4] == MAGIC
-        && header[4..6] == FORMAT.to_le_bytes()
-        && header[8..16] == expected.salt.to_le_bytes()
-        && header[16..20] == expected.epoch.0.to_le_bytes()
-        && header[24..32] == expected.sequence.to_le_bytes();
-    let body = u64::from(u32_at(header, 64));
-    matches.then(|| (HEADER_BYTES as u64 + body).next_multiple_of(PAGE_BYTES))
-}
-
-/// Reads a frame that [`peek`] found; `None` when it is torn.
-pub(super) fn decode(bytes: &Bytes, identity: Identity) -> Option<Frame> {
-    let padded_bytes = peek(bytes, identity)?;
-    let end = HEADER_BYTES + u32_at(bytes, 64) as usize;
-    let frame = bytes.get(..end)?;
-    if checksum(frame) != u32_at(frame, 68) {
+/// Reads the header at the beginning of a page; `None` when it is not that of the frame that is
+/// looked for.
+pub(super) fn peek(page: &[u8], expected: Identity) -> Option<Header> {
+    let header = expected_header(page, expected)?;
+    if crc32c::crc32c(&header[..92]) != u32_at(&header, 92) {
         return None;
     }
-    let mut body = bytes.slice(HEADER_BYTES..end);
+    let offsets =
+        |at: usize| PerLane::from_fn(|lane| Offset(u64_at(&header, at + 8 * lane as usize)));
+    let body_bytes = u32_at(&header, 88);
+    Some(Header {
+        identity: expected,
+        first: offsets(40),
+        next: offsets(64),
+        padded_bytes: padded(u64::from(body_bytes)),
+        wall: WallTime(u64_at(&header, 32)),
+        change_count: u32_at(&header, 20),
+        body_bytes,
+    })
+}
+
+/// Reads the copy of a header at the end of a frame's last page.
+pub(super) fn peek_at_end(page: &[u8], expected: Identity) -> Option<Header> {
+    let at = page.len().checked_sub(HEADER_BYTES)?;
+    let copy = &page[at..];
+    // Not as lenient as at the beginning, where something is expected.
+    peek(copy, expected).filter(|_| resembles(copy, expected))
+}
+
+/// Whether a page begins with the expected frame's own words, whatever else it says.
+pub(super) fn resembles(page: &[u8], expected: Identity) -> bool {
+    expected_header(page, expected)
+        .is_some_and(|header| page[..20] == header[..20] && page[24..32] == header[24..32])
+}
+
+/// The sequence that a page claims to have, for looking at pages without expecting one.
+pub(super) fn claimed_sequence(page: &[u8]) -> u64 {
+    u64_at(page, 24)
+}
+
+/// Reads a frame that [`peek`] found; `None` when it is torn or damaged.
+pub(super) fn decode(bytes: &Bytes, identity: Identity) -> Option<Frame> {
+    let header = peek(bytes, identity)?;
+    let end = HEADER_BYTES + header.body_bytes as usize;
+    let head = expected_header(bytes, identity)?;
+    let mut body = bytes
+        .get(HEADER_BYTES..end)
+        .map(|_| bytes.slice(HEADER_BYTES..end))?;
+    if checksum(&head[..96], &body) != u32_at(&head, 96) {
+        return None;
+    }
     let mut changes = Vec::new();
-    for _ in 0..u32_at(frame, 20) {
+    for _ in 0..header.change_count {
         changes.push(decode_change(&mut body)?);
     }
     Some(Frame {
         identity,
-        wall: WallTime(u64_at(frame, 32)),
-        first: PerLane::from_fn(|lane| Offset(u64_at(frame, 40 + 8 * lane as usize))),
+        wall: header.wall,
+        first: header.first,
+        next: header.next,
         batch: Batch { changes },
-        padded_bytes,
+        padded_bytes: header.padded_bytes,
     })
+}
+
+/// The header of a page with what is known of it beforehand put in its place.
+fn expected_header(page: &[u8], expected: Identity) -> Option<[u8; HEADER_BYTES]> {
+    let mut header: [u8; HEADER_BYTES] = page.get(..HEADER_BYTES)?.try_into().ok()?;
+    write_identity(expected, &mut header);
+    Some(header)
+}
+
+fn write_identity(identity: Identity, header: &mut [u8]) {
+    header[0..4].copy_from_slice(&MAGIC);
+    header[4..6].copy_from_slice(&FORMAT.to_le_bytes());
+    header[6..8].fill(0);
+    header[8..16].copy_from_slice(&identity.salt.to_le_bytes());
+    header[16..20].copy_from_slice(&identity.epoch.0.to_le_bytes());
+    header[24..32].copy_from_slice(&identity.sequence.to_le_bytes());
 }
 
 fn change_bytes(change: &Change) -> usize {
@@ -214,8 +281,8 @@ fn length_u32(length: usize) -> Result<u32, LogError> {
 }
 
 /// Covers everything but the checksum itself and the padding.
-fn checksum(frame: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c(&frame[..68]), &frame[HEADER_BYTES..])
+fn checksum(header: &[u8], body: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(header), body)
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> usize {
@@ -239,9 +306,9 @@ pub(super) fn u64_at(bytes: &[u8], at: usize) -> u64 {
 /// Frames and the journal's header are whole pages of this size: no acknowledged page is written
 /// again before its frame is in redb, because a torn overwrite can take old bytes along.
 pub(super) const PAGE_BYTES: u64 = 4096;
-const HEADER_BYTES: usize = 72;
+pub(super) const HEADER_BYTES: usize = 100;
 const MAGIC: [u8; 4] = *b"RMQF";
-const FORMAT: u16 = 1;
+const FORMAT: u16 = 2;
 const APPEND: u8 = 1;
 const PUT: u8 = 2;
 const DELETE: u8 = 3;
@@ -300,12 +367,14 @@ mod tests {
     fn bytes_of_a_frame_never_change() {
         let bytes = encoded();
         let mut golden = Vec::new();
-        golden.extend_from_slice(b"RMQF\x01\0\0\0");
+        golden.extend_from_slice(b"RMQF\x02\0\0\0");
         golden.extend_from_slice(b"\x88\x77\x66\x55\x44\x33\x22\x11");
         golden.extend_from_slice(b"\x07\0\0\0\x03\0\0\0");
         golden.extend_from_slice(b"\x2a\0\0\0\0\0\0\0\x09\0\0\0\0\0\0\0");
         golden.extend_from_slice(b"\x01\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0");
+        golden.extend_from_slice(b"\x01\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\x04\0\0\0\0\0\0\0");
         golden.extend_from_slice(b"\x37\0\0\0");
+        golden.extend_from_slice(&HEADER_CRC.to_le_bytes());
         golden.extend_from_slice(&CRC.to_le_bytes());
         golden.extend_from_slice(b"\x01\x02\x22\0\0\0");
         golden.extend_from_slice(b"\x01\x01\x01\0\0\0\0\0\x01\0\0\0\0\0\0\0\0\0\0\0");
@@ -314,10 +383,16 @@ mod tests {
         golden.extend_from_slice(b"\x02\x03\x01\0\x01\0\0\0kv");
         golden.extend_from_slice(b"\x03\x01\x01\0s");
         assert_eq!(bytes[..golden.len()], golden);
-        assert_eq!(bytes[golden.len()..], vec![0; 4096 - golden.len()]);
+        let copy_at = 4096 - HEADER_BYTES;
+        assert_eq!(
+            bytes[golden.len()..copy_at],
+            vec![0; copy_at - golden.len()]
+        );
+        assert_eq!(bytes[copy_at..], bytes[..HEADER_BYTES]);
     }
 
-    const CRC: u32 = 0x3c85_da54;
+    const HEADER_CRC: u32 = 0x603c_c54e;
+    const CRC: u32 = 0x1355_4555;
 
     #[test]
     fn a_frame_reads_back_as_it_was() {
@@ -331,14 +406,34 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_byte_anywhere_is_noticed() {
+    fn a_changed_byte_is_noticed_or_was_known_beforehand() {
         let bytes = encoded();
-        let used = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+        let whole = decode(&Bytes::from(bytes.clone()), IDENTITY);
+        let body = &bytes[..4096 - HEADER_BYTES];
+        let used = body.iter().rposition(|byte| *byte != 0).unwrap();
         for at in 0..=used {
             let mut torn = bytes.clone();
             torn[at] ^= 1;
-            assert_eq!(decode(&Bytes::from(torn), IDENTITY), None, "byte {at}");
+            let is_known = at < 20 || (24..32).contains(&at);
+            let found = decode(&Bytes::from(torn), IDENTITY);
+            assert_eq!(found, whole.clone().filter(|_| is_known), "byte {at}");
         }
+    }
+
+    #[test]
+    fn a_header_says_which_offsets_a_torn_frame_took() {
+        let mut bytes = encoded();
+        bytes[HEADER_BYTES..].fill(0);
+        let header = peek(&bytes, IDENTITY).unwrap();
+        let mut end = encoded();
+        end[..4096 - HEADER_BYTES].fill(7);
+        assert_eq!(peek_at_end(&end, IDENTITY), Some(header));
+        assert_eq!(header.first, PerLane([Offset(1), Offset(2), Offset(3)]));
+        assert_eq!(header.next, PerLane([Offset(1), Offset(2), Offset(4)]));
+        assert_eq!(header.padded_bytes, PAGE_BYTES);
+        assert!(resembles(&bytes, IDENTITY));
+        bytes[40] ^= 1;
+        assert!(peek(&bytes, IDENTITY).is_none() && resembles(&bytes, IDENTITY));
     }
 
     #[test]
@@ -359,6 +454,7 @@ mod tests {
             },
         ] {
             assert_eq!(peek(&bytes, other), None);
+            assert!(!resembles(&bytes, other));
         }
     }
 

@@ -9,10 +9,12 @@
 //! | `v` | format, 1 |
 //! | `lane` | `critical`, `urgent` or `normal` |
 //! | `first`, `last` | the offsets, both inclusive |
-//! | `count` | records dropped |
+//! | `count` | records dropped; 0 when nobody can tell |
 //! | `bytes` | bytes dropped, an estimate where a segment was wanted in part |
 //! | `from`, `to` | milliseconds: no record of it is older or younger; both 0 when unknown |
-//! | `reason` | `limit`, `age`, `damage`, `rejected`, `toolarge` or `several` |
+//! | `reason` | `limit`, `age`, `damage`, `torn`, `rejected`, `toolarge` or `several` |
+
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use sync::{Change, Lane, Offset, Table, WallTime};
@@ -26,7 +28,8 @@ pub struct Gap {
     pub first: Offset,
     /// The last dropped offset.
     pub last: Offset,
-    /// How many records were dropped; less than the range holds when gaps were merged.
+    /// How many records were dropped; less than the range holds when gaps were merged, and 0 when
+    /// nobody can tell.
     pub count: u64,
     /// How many bytes were dropped; an estimate where a segment was wanted in part.
     pub bytes: u64,
@@ -49,6 +52,9 @@ pub enum Reason {
     Age,
     /// The file could not be read.
     Damage,
+    /// The last group before a power cut is not whole: it was being written, and nobody was told
+    /// that it is stored, or it was damaged since.
+    Torn,
     /// The cloud never takes the record.
     Rejected,
     /// The record is larger than the cloud takes.
@@ -86,9 +92,20 @@ impl Gap {
         }
     }
 
-    /// Whether this gap says everything that `other` says.
-    pub(super) fn covers(&self, other: &Self) -> bool {
-        self.lane == other.lane && self.first <= other.first && other.last <= self.last
+    /// How many of another gap's records are counted in this one already: no more than that, where
+    /// gaps were merged.
+    fn known_of(&self, other: &Self) -> u64 {
+        let (first, last) = (self.first.max(other.first), self.last.min(other.last));
+        if self.lane != other.lane || first > last {
+            return 0;
+        }
+        let range = last.0 - first.0 + 1;
+        // Where the count is unknown so is every part of it.
+        if self.count == 0 {
+            range
+        } else {
+            range.min(self.count)
+        }
     }
 
     /// Makes one gap of two of the same lane.
@@ -111,11 +128,65 @@ impl Gap {
     }
 }
 
+impl fmt::Display for Gap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            lane, first, last, ..
+        } = self;
+        match (self.reason, self.count) {
+            (_, 0) => write!(
+                f,
+                "lane {lane}: what was stored from {first} on, if anything, is lost"
+            ),
+            (Reason::Torn, count) => write!(
+                f,
+                "lane {lane}: {count} records, {first} to {last}, are not whole: the power went \
+                 while they were written, or they were damaged since"
+            ),
+            (reason, count) => {
+                write!(
+                    f,
+                    "lane {lane}: {count} records, {first} to {last}, are gone: {reason}"
+                )
+            }
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Limit => "limit",
+            Self::Age => "age",
+            Self::Damage => "damage",
+            Self::Torn => "torn",
+            Self::Rejected => "rejected",
+            Self::TooLarge => "toolarge",
+            Self::Several => "several",
+        })
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 struct Stored {
     v: u8,
     #[serde(flatten)]
     gap: Gap,
+}
+
+/// Takes out of a gap's count what `known` ones count already; false when nothing is left of it.
+pub(super) fn leave_out(gap: &mut Gap, known: &[Gap]) -> bool {
+    if known.contains(gap) {
+        return false;
+    }
+    let is_counted = gap.count > 0;
+    let known: u64 = known.iter().map(|known| known.known_of(gap)).sum();
+    let left = gap.count.saturating_sub(known);
+    if is_counted && left < gap.count {
+        gap.bytes = (u128::from(gap.bytes) * u128::from(left) / u128::from(gap.count)) as u64;
+        gap.count = left;
+    }
+    !is_counted || left > 0
 }
 
 /// Adds a gap; at `limit` it becomes one with the youngest of its lane.
@@ -194,6 +265,30 @@ mod tests {
         assert_eq!(gaps.len(), 6);
         assert_eq!(gaps.iter().map(|gap| gap.count).sum::<u64>(), 500);
         assert_eq!((gaps[4].first, gaps[4].last), (Offset(40), Offset(984)));
+    }
+
+    #[test]
+    fn what_is_counted_already_is_left_out() {
+        let mut unknown = gap(Lane::Urgent, 10, Reason::Damage);
+        unknown.count = 0;
+        let known = gap(Lane::Urgent, 10, Reason::Limit);
+        for (known, first, left) in [
+            (vec![], 10, Some(5)),
+            (vec![known.clone()], 10, None),
+            (vec![known.clone()], 12, Some(2)),
+            (
+                vec![known.clone(), gap(Lane::Urgent, 15, Reason::Age)],
+                12,
+                None,
+            ),
+            (vec![known.clone()], 15, Some(5)),
+            (vec![gap(Lane::Normal, 10, Reason::Limit)], 10, Some(5)),
+            (vec![unknown], 10, None),
+        ] {
+            let mut news = gap(Lane::Urgent, first, Reason::Damage);
+            let is_left = leave_out(&mut news, &known);
+            assert_eq!(is_left.then_some(news.count), left, "{first}: {known:?}");
+        }
     }
 
     #[test]

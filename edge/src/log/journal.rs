@@ -8,9 +8,9 @@
 //!
 //! Frames follow each other in whole pages; one that does not fit before the end begins again at
 //! page 1. `state.redb` says where the first frame that is not in redb is or would be, and with
-//! which sequence. Recovery looks for exactly that frame there and at page 1, then for the one
-//! after it, until there is none: what is not the expected frame, whole and with the salt of this
-//! file, is old or torn and ends the search.
+//! which sequence. Recovery (`journal/replay.rs`) looks for exactly that frame there and at page 1,
+//! then for the one after it, until there is none; then for later ones anywhere in the file, which
+//! tells damage in the middle from the end.
 //!
 //! The file is written and synced as a whole when it is made, because a later overwrite of a
 //! written block asks nothing of the file system's own journal.
@@ -22,7 +22,7 @@
 //! | at | bytes | page 0 |
 //! | --- | --- | --- |
 //! | 0 | 4 | `RMQJ` |
-//! | 4 | 2 | format, 1; a later one is refused and left alone |
+//! | 4 | 2 | format, 2; another one is refused and left alone |
 //! | 6 | 2 | zero |
 //! | 8 | 8 | salt |
 //! | 16 | 4 | epoch |
@@ -30,18 +30,22 @@
 //! | 24 | 8 | length of the file |
 //! | 32 | 4 | CRC32C of bytes 0 to 31 |
 //!
-//! All integers are little-endian.
+//! All integers are little-endian. What the header says stands in `state.redb` as well, so a
+//! damaged one costs nothing while that is there.
+
+mod replay;
 
 use std::io;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sync::{Epoch, Offset, PerLane, WallTime};
 
 use super::directory::{Directory, File};
-use super::frame::{self, Frame, Identity, PAGE_BYTES, u32_at, u64_at};
+use super::frame::{self, Identity, PAGE_BYTES, u32_at, u64_at};
 use super::{Batch, LogError};
+
+pub(super) use self::replay::{Replayed, Torn};
 
 /// The name of the file.
 pub(super) const NAME: &str = "journal";
@@ -67,7 +71,18 @@ pub(super) struct Journal {
     used_bytes: u64,
     /// Where the head is once a frame that failed is given up.
     behind_failure: Option<Position>,
+    /// The youngest frame that was written, or whose header is found.
+    youngest: Option<u64>,
+    /// The header or the length of the file is not what it must be.
+    is_damaged: bool,
     buffer: Vec<u8>,
+}
+
+/// What makes a journal that of a log: known from `state.redb`, and written in its header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ownership {
+    pub(super) epoch: Epoch,
+    pub(super) salt: u64,
 }
 
 impl Journal {
@@ -83,7 +98,7 @@ impl Journal {
         let file = directory
             .create(temporary)
             .map_err(LogError::file("create", temporary))?;
-        let written = prewrite(file.as_ref(), file_bytes)
+        let written = prewrite(file.as_ref(), 0, file_bytes)
             .and_then(|()| file.write_at(0, &header(file_bytes, epoch, salt)))
             .and_then(|()| file.sync_data());
         if let Err(error) = written {
@@ -102,40 +117,57 @@ impl Journal {
         Ok(Self::new(file, file_bytes, epoch, salt, start))
     }
 
-    /// Opens the journal.
+    /// Opens the journal. One whose header is damaged, or whose end is cut off, opens as well when
+    /// it is known beforehand what the header must say; [`Journal::mend`] puts that right. The
+    /// length is then `usual_bytes`, or what is there.
     ///
     /// # Errors
-    /// [`LogError::Corrupt`] when it is none, [`LogError::Format`] when it is a later version's,
+    /// [`LogError::Corrupt`] when it is none, [`LogError::Format`] when it is another version's,
     /// [`LogError::File`] when it can't be read.
-    pub(super) fn open(directory: &dyn Directory) -> Result<Self, LogError> {
+    pub(super) fn open(
+        directory: &dyn Directory,
+        known: Option<Ownership>,
+        usual_bytes: u64,
+    ) -> Result<Self, LogError> {
         let file = directory.open(NAME).map_err(LogError::file("open", NAME))?;
+        let found_bytes = file.len().map_err(LogError::file("measure", NAME))?;
         let mut page = [0; 36];
-        match file.read_at(0, &mut page) {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                return Err(LogError::corrupt(NAME, "it has no header"));
-            }
-            read => read.map_err(LogError::file("read", NAME))?,
+        if found_bytes >= page.len() as u64 {
+            file.read_at(0, &mut page)
+                .map_err(LogError::file("read", NAME))?;
         }
-        let is_header = page[..4] == MAGIC && crc32c::crc32c(&page[..32]) == u32_at(&page, 32);
+        let is_whole = page[..4] == MAGIC && crc32c::crc32c(&page[..32]) == u32_at(&page, 32);
         let format = u16::from_le_bytes([page[4], page[5]]);
-        if is_header && format != FORMAT {
+        if is_whole && format != FORMAT {
             return Err(LogError::Format {
                 path: NAME.to_owned(),
                 found: format.into(),
                 allowed: FORMAT.into(),
             });
         }
-        let file_bytes = u64_at(&page, 24);
-        let (epoch, salt) = (Epoch(u32_at(&page, 16)), u64_at(&page, 8));
-        let found = file.len().map_err(LogError::file("measure", NAME))?;
-        if page[..] != header(file_bytes, epoch, salt)[..] || found < file_bytes {
-            return Err(LogError::corrupt(NAME, "its header is not one of format 1"));
-        }
         let start = Position {
             sequence: 0,
             at: PAGE_BYTES,
         };
-        Ok(Self::new(file, file_bytes, epoch, salt, start))
+        let stated = u64_at(&page, 24);
+        let written = Ownership {
+            epoch: Epoch(u32_at(&page, 16)),
+            salt: u64_at(&page, 8),
+        };
+        let is_sound = is_whole && page[..] == header(stated, written.epoch, written.salt)[..];
+        let (file_bytes, ownership) = match (is_sound, known) {
+            (true, _) => (stated, written),
+            (false, Some(known)) => {
+                let found = found_bytes - found_bytes % PAGE_BYTES;
+                (found.max(usual_bytes), known)
+            }
+            (false, None) => return Err(LogError::corrupt(NAME, "it has no header of format 2")),
+        };
+        let Ownership { epoch, salt } = ownership;
+        let file_bytes = file_bytes.max(2 * PAGE_BYTES);
+        let mut journal = Self::new(file, file_bytes, epoch, salt, start);
+        journal.is_damaged = !is_sound || found_bytes < file_bytes;
+        Ok(journal)
     }
 
     fn new(file: Arc<dyn File>, file_bytes: u64, epoch: Epoch, salt: u64, head: Position) -> Self {
@@ -147,63 +179,27 @@ impl Journal {
             head,
             used_bytes: 0,
             behind_failure: None,
+            youngest: None,
+            is_damaged: false,
             buffer: Vec::new(),
         }
     }
 
-    /// Reads the frames from `position` on, in order, and puts the head behind the last.
-    pub(super) fn replay(&mut self, position: Position) -> Result<Vec<Frame>, LogError> {
-        let is_place = (PAGE_BYTES..=self.file_bytes).contains(&position.at)
-            && position.at.is_multiple_of(PAGE_BYTES);
-        self.head = Position {
-            sequence: position.sequence,
-            at: if is_place { position.at } else { PAGE_BYTES },
-        };
-        self.used_bytes = 0;
-        let mut frames = Vec::new();
-        while let Some((at, frame)) = self.find_next()? {
-            let after = at + frame.padded_bytes;
-            self.used_bytes += if at < self.head.at {
-                self.file_bytes - self.head.at + frame.padded_bytes
-            } else {
-                frame.padded_bytes
-            };
-            // More than a whole round would be frames over frames, which are never written.
-            if self.used_bytes > self.capacity() {
-                self.used_bytes = self.capacity();
-            }
-            self.head = Position {
-                sequence: self.head.sequence + 1,
-                at: after,
-            };
-            frames.push(frame);
-        }
-        Ok(frames)
-    }
-
-    /// Reads all whole frames of the file that follow each other up to the youngest, for a state
-    /// that no longer says where to begin.
-    pub(super) fn salvage(&self) -> Result<Vec<Frame>, LogError> {
-        let mut found = Vec::new();
-        let mut at = PAGE_BYTES;
-        while at < self.file_bytes {
-            let page = self.read(at, 72)?;
-            let frame = self.read_frame(at, u64_at(&page, 24))?;
-            at += frame
-                .as_ref()
-                .map_or(PAGE_BYTES, |frame| frame.padded_bytes);
-            found.extend(frame);
-        }
-        found.sort_by_key(|frame| frame.identity.sequence);
-        let breaks = found
-            .windows(2)
-            .rposition(|pair| pair[0].identity.sequence + 1 != pair[1].identity.sequence);
-        let mut run = found.split_off(breaks.map_or(0, |at| at + 1));
-        // A frame that was refused and given up has the offsets of the one after it.
-        let firsts: Vec<_> = run.iter().skip(1).map(|frame| frame.first).collect();
-        let mut following = firsts.into_iter();
-        run.retain(|frame| following.next().is_none_or(|first| first == frame.next()));
-        Ok(run)
+    /// Writes the header again, and what is cut off of the file. Only for a journal that is
+    /// emptied.
+    pub(super) fn mend(&mut self) -> Result<(), LogError> {
+        assert_eq!(self.used_bytes, 0, "what a damaged journal held is in redb");
+        let found = self.file.len().map_err(LogError::file("measure", NAME))?;
+        let from = found.min(self.file_bytes);
+        prewrite(self.file.as_ref(), from, self.file_bytes)
+            .and_then(|()| {
+                let header = header(self.file_bytes, self.epoch, self.salt);
+                self.file.write_at(0, &header)
+            })
+            .and_then(|()| self.file.sync_data())
+            .map_err(LogError::file("write", NAME))?;
+        self.is_damaged = false;
+        Ok(())
     }
 
     /// Makes a batch durable: one write, one sync.
@@ -237,6 +233,7 @@ impl Journal {
             self.behind_failure = Some(behind);
             return Err(LogError::file("write", NAME)(error));
         }
+        self.youngest = Some(self.head.sequence);
         self.head = behind;
         self.used_bytes = (self.used_bytes + cost).min(self.capacity());
         if self.buffer.capacity() > LARGE_BUFFER_BYTES {
@@ -282,8 +279,36 @@ impl Journal {
         self.capacity() - self.used_bytes
     }
 
-    pub(super) const fn epoch(&self) -> Epoch {
-        self.epoch
+    /// Whether the file is still the one of its name.
+    pub(super) fn is_in_place(&self, directory: &dyn Directory) -> bool {
+        match (directory.identify(NAME), self.file.identity()) {
+            (Ok(found), Ok(open)) => found == open,
+            (Err(error), _) => error.kind() != io::ErrorKind::NotFound,
+            (_, Err(_)) => true,
+        }
+    }
+
+    /// Whose journal it is.
+    pub(super) const fn ownership(&self) -> Ownership {
+        Ownership {
+            epoch: self.epoch,
+            salt: self.salt,
+        }
+    }
+
+    /// The youngest frame that was written or found; 0 when there is none.
+    pub(super) fn youngest(&self) -> u64 {
+        self.youngest.unwrap_or(0)
+    }
+
+    /// Makes [`Journal::youngest`] say that there is no frame, before the file is replaced.
+    pub(super) const fn forget_youngest(&mut self) {
+        self.youngest = None;
+    }
+
+    /// Whether [`Journal::mend`] has something to do.
+    pub(super) const fn is_damaged(&self) -> bool {
+        self.is_damaged
     }
 
     pub(super) const fn file_bytes(&self) -> u64 {
@@ -298,38 +323,6 @@ impl Journal {
         } else {
             (PAGE_BYTES, rest + bytes)
         }
-    }
-
-    fn find_next(&self) -> Result<Option<(u64, Frame)>, LogError> {
-        for at in [self.head.at, PAGE_BYTES] {
-            if let Some(frame) = self.read_frame(at, self.head.sequence)? {
-                return Ok(Some((at, frame)));
-            }
-        }
-        Ok(None)
-    }
-
-    fn read_frame(&self, at: u64, sequence: u64) -> Result<Option<Frame>, LogError> {
-        if at + PAGE_BYTES > self.file_bytes {
-            return Ok(None);
-        }
-        let identity = self.identity(sequence);
-        let page = self.read(at, PAGE_BYTES)?;
-        match frame::peek(&page, identity) {
-            Some(bytes) if at + bytes <= self.file_bytes => {
-                let bytes = Bytes::from(self.read(at, bytes)?);
-                Ok(frame::decode(&bytes, identity))
-            }
-            _ => Ok(None),
-        }
-    }
-
-    fn read(&self, at: u64, bytes: u64) -> Result<Vec<u8>, LogError> {
-        let mut read = vec![0; bytes as usize];
-        self.file
-            .read_at(at, &mut read)
-            .map_err(LogError::file("read", NAME))?;
-        Ok(read)
     }
 
     const fn identity(&self, sequence: u64) -> Identity {
@@ -353,9 +346,9 @@ fn header(file_bytes: u64, epoch: Epoch, salt: u64) -> [u8; 36] {
     header
 }
 
-fn prewrite(file: &dyn File, bytes: u64) -> io::Result<()> {
+fn prewrite(file: &dyn File, from: u64, bytes: u64) -> io::Result<()> {
     let zeros = vec![0; 1 << 16];
-    let mut at = 0;
+    let mut at = from;
     while at < bytes {
         let count = (bytes - at).min(zeros.len() as u64);
         file.write_at(at, &zeros[..count as usize])?;
@@ -365,7 +358,7 @@ fn prewrite(file: &dyn File, bytes: u64) -> io::Result<()> {
 }
 
 const MAGIC: [u8; 4] = *b"RMQJ";
-const FORMAT: u16 = 1;
+const FORMAT: u16 = 2;
 
 /// A buffer that grew beyond this for one large batch is given back.
 const LARGE_BUFFER_BYTES: usize = 1 << 20;
@@ -374,6 +367,7 @@ const LARGE_BUFFER_BYTES: usize = 1 << 20;
 mod tests {
     use sync::{Change, Lane, Record, RecordParts, Table};
 
+    use super::super::frame::Frame;
     use super::super::simulated::{Fault, Operation, SimulatedFolder};
     use super::*;
 
@@ -404,7 +398,7 @@ mod tests {
 
     #[test]
     fn bytes_of_the_header_never_change() {
-        let golden = b"RMQJ\x01\0\0\0\x4d\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\0\x80\0\0\0\0\0\0";
+        let golden = b"RMQJ\x02\0\0\0\x4d\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\0\x80\0\0\0\0\0\0";
         let header = header(32_768, Epoch(3), 77);
         assert_eq!(header[..32], golden[..]);
         assert_eq!(u32_at(&header, 32), crc32c::crc32c(golden));
@@ -425,12 +419,12 @@ mod tests {
         assert!(journal.has_room_for(2 * PAGE_BYTES));
         assert!(!journal.has_room_for(3 * PAGE_BYTES));
 
-        let mut again = Journal::open(folder.directory().as_ref()).unwrap();
-        let frames = again.replay(position).unwrap();
+        let mut again = Journal::open(folder.directory().as_ref(), None, 0).unwrap();
+        let frames = again.replay(position).unwrap().frames;
         assert_eq!(sequences(&frames), [4, 5]);
         assert_eq!(again.head, journal.head);
         assert_eq!(again.used_bytes, journal.used_bytes);
-        assert_eq!(sequences(&again.salvage().unwrap()), [2, 3, 4, 5]);
+        assert_eq!(sequences(&again.salvage().unwrap().frames), [2, 3, 4, 5]);
     }
 
     #[test]
@@ -466,8 +460,8 @@ mod tests {
         );
         journal.emptied();
         write(&mut journal, 10);
-        let mut again = Journal::open(folder.directory().as_ref()).unwrap();
-        assert_eq!(sequences(&again.replay(position).unwrap()), [2]);
+        let mut again = Journal::open(folder.directory().as_ref(), None, 0).unwrap();
+        assert_eq!(sequences(&again.replay(position).unwrap().frames), [2]);
     }
 
     #[test]
@@ -494,7 +488,7 @@ mod tests {
         for offset in [0, 1, 1, 2] {
             journal.write(&append, WallTime(1), at(offset)).unwrap();
         }
-        let salvaged = journal.salvage().unwrap();
+        let salvaged = journal.salvage().unwrap().frames;
         assert_eq!(sequences(&salvaged), [0, 2, 3]);
     }
 
@@ -516,7 +510,7 @@ mod tests {
             &mut posing,
         )
         .unwrap();
-        let mut value = vec![0; 4096 - 72 - 9];
+        let mut value = vec![0; 4096 - frame::HEADER_BYTES - 9];
         value.extend_from_slice(&posing);
         let large = Batch {
             changes: vec![Change::Put {
@@ -528,12 +522,12 @@ mod tests {
         journal
             .write(&large, WallTime(0), PerLane::default())
             .unwrap();
-        let mut again = Journal::open(folder.directory().as_ref()).unwrap();
+        let mut again = Journal::open(folder.directory().as_ref(), None, 0).unwrap();
         let position = Position {
             sequence: 1,
             at: 2 * PAGE_BYTES,
         };
-        assert_eq!(again.replay(position).unwrap(), []);
+        assert_eq!(again.replay(position).unwrap().frames, []);
     }
 
     #[test]
@@ -541,7 +535,7 @@ mod tests {
         let folder = SimulatedFolder::new();
         journal(&folder, 8);
         folder.flip(NAME, 9);
-        let opened = Journal::open(folder.directory().as_ref());
+        let opened = Journal::open(folder.directory().as_ref(), None, 0);
         assert!(matches!(opened, Err(LogError::Corrupt { .. })));
     }
 }

@@ -14,6 +14,7 @@ use sync::{Lane, Offset, Record, WallTime};
 use super::block::Builder;
 use super::database::{READ_CACHE_BYTES, SharedDatabase};
 use super::directory::Directory;
+use super::salvage::Salvage;
 use super::segment::{self, NewBlock};
 use super::{Event, LaneLimits, LogError, Settings, SharedSegment};
 
@@ -32,10 +33,14 @@ pub(super) struct LaneFiles {
     pub(super) active: Option<Active>,
     /// Everything below is released.
     pub(super) floor: Offset,
+    /// Neither a file nor the state says anything of it.
+    pub(super) is_unheard_of: bool,
     pub(super) limits: LaneLimits,
     /// Bytes at which the active segment is sealed.
     pub(super) segment_bytes: u64,
     cache_bytes: usize,
+    /// Of the segments that begin in this run.
+    pub(super) mark: u32,
 }
 
 /// A segment that is only read.
@@ -57,6 +62,8 @@ pub(super) struct Active {
     pub(super) bytes: u64,
     /// Oldest and youngest record; `None` when it holds records from before the start.
     pub(super) times: Option<(WallTime, WallTime)>,
+    /// Of its blocks.
+    pub(super) mark: u32,
     pub(super) database: SharedDatabase,
 }
 
@@ -72,9 +79,11 @@ impl LaneFiles {
             sealed: VecDeque::new(),
             active: None,
             floor: Offset(0),
+            is_unheard_of: false,
             limits,
             segment_bytes: settings.segment_bytes.min(quarter),
             cache_bytes: settings.cache_bytes,
+            mark: settings.salt as u32,
         }
     }
 
@@ -118,6 +127,15 @@ impl LaneFiles {
                 up_to: self.flushed,
             });
         }
+        Ok(())
+    }
+
+    /// Leaves out offsets, flushed before: what was there is lost. The next flush begins a new
+    /// segment, so that no segment has a hole that is not damage.
+    pub(super) fn skip_to(&mut self, offset: Offset) -> Result<(), LogError> {
+        self.seal(&mut Vec::new())?;
+        self.flushed = offset;
+        self.is_unheard_of = false;
         Ok(())
     }
 
@@ -165,6 +183,7 @@ impl LaneFiles {
             first,
             bytes: 0,
             times: Some((WallTime(u64::MAX), WallTime(0))),
+            mark: self.mark,
             database,
         });
         Ok(())
@@ -181,7 +200,7 @@ impl LaneFiles {
             .expect("a segment is opened before it is written");
         let room = self.segment_bytes.saturating_sub(active.bytes).max(1);
         let most = room.min(self.cache_bytes as u64 / 2);
-        let (blocks, count) = pack(&self.waiting, self.flushed, most);
+        let (blocks, count) = pack(&self.waiting, self.flushed, active.mark, most);
         segment::append(&active.database, &blocks)?;
         active.bytes += blocks
             .iter()
@@ -217,22 +236,29 @@ impl Sealed {
         lane: Lane,
     ) -> Option<(WallTime, WallTime)> {
         let name = segment::name(lane, self.first);
-        let file = SharedDatabase::open_sealed(directory, &name, READ_CACHE_BYTES).ok()?;
-        let first = segment::first(&file).ok()??;
-        let last = segment::last(&file).ok()??;
+        let ends = SharedDatabase::open_sealed(directory, &name, READ_CACHE_BYTES)
+            .and_then(|file| segment::ends(&file));
+        let (first, last) = match ends {
+            Ok(ends) => ends?,
+            Err(_) => {
+                let file = directory.open(&name).ok()?;
+                let found = Salvage::search(file.as_ref(), &name, self.first..self.next).ok()?;
+                found.headers().next().zip(found.headers().last())?
+            }
+        };
         Some((first.oldest, last.youngest))
     }
 }
 
 /// Packs records from the front into blocks until they have `most` bytes together, one block at
 /// least. Returns how many records are packed.
-fn pack(waiting: &VecDeque<Record>, first: Offset, most: u64) -> (Vec<NewBlock>, usize) {
+fn pack(waiting: &VecDeque<Record>, first: Offset, mark: u32, most: u64) -> (Vec<NewBlock>, usize) {
     let mut blocks = Vec::new();
     let mut bytes = 0;
     let mut packed = 0;
     while packed < waiting.len() && (bytes < most || blocks.is_empty()) {
         let start = Offset(first.0 + packed as u64);
-        let mut builder = Builder::new(start);
+        let mut builder = Builder::new(start, mark);
         for record in waiting.range(packed..) {
             if !builder.has_room_for(record) {
                 break;

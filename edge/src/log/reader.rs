@@ -4,15 +4,19 @@
 //! [`Event::Flushed`] named, and from there on the records in memory, shared with the writer.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use sync::{Change, Lane, Offset, PerLane, Record, Table, WallTime};
 
 use super::block::Block;
 use super::cache::BlockCache;
 use super::database::{READ_CACHE_BYTES, SharedDatabase};
-use super::directory::Directory;
-use super::segment::{self, Found};
+use super::directory::{Directory, File};
+use super::salvage::Salvage;
+use super::segment;
 use super::state::{self, Puts};
 use super::{Batch, Committed, Event, Gap, LogError, Reason, Writer};
 
@@ -48,11 +52,15 @@ pub struct Reader {
     /// Sealed segments that are open, the most recently used last.
     open: VecDeque<(Lane, Offset, SharedDatabase)>,
     open_count: usize,
+    /// What was found in damaged segments, the most recently searched last.
+    salvaged: VecDeque<Salvaged>,
     /// Damage that was reported, by its first offset.
     reported: BTreeSet<(Lane, Offset)>,
     state: SharedDatabase,
     /// Changes that recovery could not flush, because the disk is full.
     overlay: Puts,
+    /// Gaps that recovery could not flush either; the writer does before it has recovered.
+    unflushed: Vec<Gap>,
 }
 
 /// One lane as the reader knows it.
@@ -72,6 +80,17 @@ enum Segment {
     Sealed {
         next: Offset,
     },
+}
+
+/// A damaged segment that was searched.
+#[derive(Debug)]
+struct Salvaged {
+    lane: Lane,
+    first: Offset,
+    /// Where the segment ended at the time.
+    end: Offset,
+    file: Arc<dyn File>,
+    blocks: Salvage,
 }
 
 /// What is at an offset below the tail.
@@ -104,9 +123,11 @@ impl Reader {
             cache: BlockCache::new(writer.settings.read_cache_bytes),
             open: VecDeque::new(),
             open_count: writer.settings.open_segments.max(1),
+            salvaged: VecDeque::new(),
             reported: BTreeSet::new(),
             state: writer.state.clone(),
             overlay: writer.puts.clone(),
+            unflushed: writer.gaps.clone(),
         }
     }
 
@@ -145,7 +166,11 @@ impl Reader {
                 self.lanes[*lane].segments.insert(*first, sealed);
             }
             Event::Trimmed { lane, first, .. } => self.trim(*lane, *first),
-            Event::SegmentRemoved { .. } | Event::Failed { .. } | Event::Recovered => {}
+            Event::SegmentRemoved { .. }
+            | Event::Snapshot { .. }
+            | Event::StateExchanged { .. }
+            | Event::Failed { .. } => {}
+            Event::Recovered => self.unflushed.clear(),
         }
     }
 
@@ -209,6 +234,16 @@ impl Reader {
         Offset(view.flushed.0 + view.tail.len() as u64)
     }
 
+    /// Lists the segments of a lane, oldest first: the first offset of each and the one after its
+    /// last.
+    pub fn segments(&self, lane: Lane) -> impl Iterator<Item = (Offset, Offset)> {
+        let view = &self.lanes[lane];
+        view.segments.iter().map(|(first, segment)| match segment {
+            Segment::Active(_) => (*first, view.flushed),
+            Segment::Sealed { next } => (*first, *next),
+        })
+    }
+
     /// Reads a whole state table in the order of its keys. For the start: right after
     /// [`open`](super::open) it is exact, later it lacks what was committed and not yet flushed.
     ///
@@ -245,6 +280,8 @@ impl Reader {
     /// When the table can't be read.
     pub fn gaps(&self, from: u64) -> Result<Vec<(u64, Gap)>, LogError> {
         let mut gaps = state::gaps(&self.state)?;
+        let next = gaps.last().map_or(0, |(number, _)| number + 1);
+        gaps.extend((next..).zip(self.unflushed.iter().cloned()));
         gaps.retain(|(number, _)| *number >= from);
         Ok(gaps)
     }
@@ -271,29 +308,69 @@ impl Reader {
             None => self.find_sealed(lane, first, at),
         };
         match found {
-            Ok(found) => Ok(self.decode(lane, at, end, found)),
-            Err(error) if error.is_damage() => Ok(Place::Hole(end)),
-            Err(error) => Err(error),
+            Ok(found) => {
+                let read = found.map(|(first, bytes)| Block::read(bytes, first));
+                if let Some(Ok(block)) = read
+                    && at < block.next()
+                {
+                    return Ok(self.keep(lane, block));
+                }
+            }
+            Err(error) if error.is_unreadable() => {}
+            Err(error) => return Err(error),
         }
+        // A segment has every offset from its first to its end.
+        self.search_damaged(lane, first..end, at)
     }
 
-    fn decode(&mut self, lane: Lane, at: Offset, end: Offset, found: Found) -> Place {
-        let hole = Place::Hole(found.following.unwrap_or(end));
-        let Some((first, bytes)) = found.block else {
-            return hole;
-        };
-        match Block::read(bytes, first) {
-            Ok(block) if at < block.next() => {
-                let block = Arc::new(block);
-                self.cache.insert(lane, Arc::clone(&block));
-                Place::Block(block)
+    fn keep(&mut self, lane: Lane, block: Block) -> Place {
+        let block = Arc::new(block);
+        self.cache.insert(lane, Arc::clone(&block));
+        Place::Block(block)
+    }
+
+    /// Looks for a record in a file that redb can't be asked for. The first time it reads all of
+    /// the file.
+    fn search_damaged(
+        &mut self,
+        lane: Lane,
+        range: Range<Offset>,
+        at: Offset,
+    ) -> Result<Place, LogError> {
+        let Range { start: first, end } = range;
+        let is_it = |it: &Salvaged| (it.lane, it.first) == (lane, first) && at < it.end;
+        if !self.salvaged.iter().any(is_it) {
+            let name = segment::name(lane, first);
+            let file = self.directory.open(&name).map_err(removed(&name))?;
+            let blocks = Salvage::search(file.as_ref(), &name, first..end)?;
+            self.salvaged
+                .retain(|it| (it.lane, it.first) != (lane, first));
+            self.salvaged.push_back(Salvaged {
+                lane,
+                first,
+                end,
+                file,
+                blocks,
+            });
+            if self.salvaged.len() > self.open_count {
+                self.salvaged.pop_front();
             }
-            _ => hole,
+        }
+        let found = self.salvaged.iter().find(|it| is_it(it));
+        let it = found.expect("what was not there was just added");
+        match it.blocks.read(it.file.as_ref(), at) {
+            Some(block) => Ok(self.keep(lane, block)),
+            None => Ok(Place::Hole(it.blocks.following(at).unwrap_or(end))),
         }
     }
 
     /// Looks into a sealed segment, opening it first when it is not open.
-    fn find_sealed(&mut self, lane: Lane, first: Offset, at: Offset) -> Result<Found, LogError> {
+    fn find_sealed(
+        &mut self,
+        lane: Lane,
+        first: Offset,
+        at: Offset,
+    ) -> Result<Option<(Offset, Bytes)>, LogError> {
         let is_it = |entry: &(Lane, Offset, SharedDatabase)| (entry.0, entry.1) == (lane, first);
         let database = match self.open.iter().position(is_it) {
             Some(index) => {
@@ -315,9 +392,7 @@ impl Reader {
     fn open_sealed(&self, lane: Lane, first: Offset) -> Result<SharedDatabase, LogError> {
         let name = segment::name(lane, first);
         match SharedDatabase::open_sealed(&self.directory, &name, READ_CACHE_BYTES) {
-            Err(LogError::File { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-                Err(LogError::Removed { path: name })
-            }
+            Err(LogError::File { source, .. }) => Err(removed(&name)(source)),
             opened => opened,
         }
     }
@@ -347,6 +422,7 @@ impl Reader {
         });
         self.cache.trim(lane, first);
         self.reported.retain(|(of, at)| *of != lane || *at >= first);
+        self.salvaged.retain(|it| it.lane != lane || it.end > first);
         let segments = &view.segments;
         self.open
             .retain(|(of, at, _)| *of != lane || segments.contains_key(at));
@@ -367,6 +443,16 @@ impl View {
         );
         self.tail.drain(..count);
         self.flushed = self.flushed.max(up_to);
+    }
+}
+
+/// A segment that is not there was removed by retention; any other failure is the disk's.
+fn removed(name: &str) -> impl FnOnce(io::Error) -> LogError {
+    move |error| match error.kind() {
+        io::ErrorKind::NotFound => LogError::Removed {
+            path: name.to_owned(),
+        },
+        _ => LogError::file("open", name)(error),
     }
 }
 

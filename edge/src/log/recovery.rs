@@ -1,35 +1,50 @@
 //! Opening a folder: what is there, what the journal still holds, what is damaged.
 //!
 //! Only three kinds of files are looked into: `state.redb`, the journal, and the last segment of
-//! each lane; so opening takes the same time however much is stored. What is found damaged is
-//! renamed, reported, and where records were in it, written down as a gap; the log opens in every
-//! case but a disk that fails or a folder that belongs to somebody else.
+//! each lane; so opening takes the same time however much is stored. The log opens in every case
+//! but a disk that fails or is full, and a folder that is another version's or is in use:
+//!
+//! | what is damaged | what is kept | what becomes of the file |
+//! | --- | --- | --- |
+//! | a row or page of the state | all rows that are intact | made anew, the old one set aside |
+//! | what the state says of the log, twice | rows as last flushed; the epoch comes from the journal | as above |
+//! | the state as a whole | records; a new epoch begins | set aside |
+//! | the journal's header or length | all frames that are whole | mended |
+//! | frames of the journal | those before and behind; offsets between are a gap | goes on |
+//! | the journal as a whole, or it is another log's | what was flushed; offsets are skipped | set aside |
+//! | the last segment of a lane | all blocks that are whole; the others are gaps | stays, is only read |
+//! | a segment with no block that is whole | nothing; a gap | set aside |
 //!
 //! Every step may be cut and begun again: replaying drops by offset what segments already hold,
 //! the state changes with its position in one transaction, and new files get their names only
 //! when they are whole.
 //!
-//! redb may panic on a file whose syncs were lied about, and a release build then ends. So a file
+//! redb may panic on a damaged file, and where that can't be contained the process ends. So a file
 //! `starting` stands in the folder from the opening to the first [`Writer::maintain`], when the
 //! driver has read its state, and from the moment on at which a file can't be written because it
 //! is damaged: who finds it has every file that is opened checked from end to end before it is
 //! trusted.
 
+mod found;
 mod lanes;
+mod report;
+mod state;
 
 use std::sync::Arc;
 
-use sync::{Change, Epoch, Lane, Offset, PerLane, Record, Table, WallTime};
+use sync::{Epoch, PerLane, WallTime};
 
-use self::lanes::missing;
+use self::found::Found;
+pub use self::report::Report;
+use self::state::StateFound;
 use super::database::SharedDatabase;
 use super::directory::Directory;
-use super::frame::{Frame, PAGE_BYTES};
-use super::journal::{self, Journal};
-use super::lane::LaneFiles;
+use super::frame::PAGE_BYTES;
+use super::journal::{self, Journal, Ownership, Replayed, Torn};
 use super::retention::AgeClock;
-use super::state::{self, Facts, Puts};
-use super::{Event, Gap, LogError, Reader, Settings, Writer, reserve, segment};
+use super::state::exchange::{SALVAGED, name_aside};
+use super::state::{self as tables, Facts, Rows};
+use super::{Event, Gap, LogError, Reader, Settings, Writer, gap, reserve, segment};
 
 /// An open log.
 #[derive(Debug)]
@@ -44,32 +59,14 @@ pub struct Opened {
     pub report: Report,
 }
 
-/// What was found at opening; everything but the counts is worth a warning.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
-    /// Whether the folder held no log before.
-    pub is_new: bool,
-    /// Frames of the journal that were not yet in redb: more than zero after a power cut.
-    pub replayed_frames: u64,
-    /// Files that could not be opened, under their new names.
-    pub damaged_files: Vec<String>,
-    /// Whether the state is lost: sessions, cursors and retained messages begin empty, in a new
-    /// epoch. Records are not lost with it.
-    pub is_state_lost: bool,
-    /// Whether the journal is lost: what was acknowledged last may be missing.
-    pub is_journal_lost: bool,
-    /// Ranges found missing by this start although they were not released.
-    pub gaps: Vec<Gap>,
-}
-
 /// Opens the log of a folder, or begins one, and brings everything acknowledged back.
 ///
 /// A new epoch is one more than any that is found, and at least the seconds of `wall`, so that a
 /// folder that was wiped does not repeat an epoch whose offsets the cloud has seen.
 ///
 /// # Errors
-/// When the folder can't be used: no permission, no space, a failing disk. Damage is never a
-/// reason.
+/// When the folder can't be used: no permission, no space, a failing disk, another version. Damage
+/// is never a reason.
 pub fn open(
     directory: Arc<dyn Directory>,
     settings: Settings,
@@ -77,11 +74,11 @@ pub fn open(
 ) -> Result<Opened, LogError> {
     let mut recovery = Recovery::survey(directory, settings)?;
     recovery.mark();
-    let state = recovery.open_state()?;
-    let journal = recovery.open_journal()?;
-    match state {
-        Some((state, facts)) => recovery.resume(state, facts, journal, wall),
-        None => recovery.begin(journal, wall),
+    recovery.finish_exchange()?;
+    match recovery.open_state()? {
+        StateFound::Whole(state, facts) => recovery.resume(state, facts, wall),
+        StateFound::Rows(rows) => recovery.begin(rows, wall),
+        StateFound::Nothing => recovery.begin(Rows::default(), wall),
     }
 }
 
@@ -95,18 +92,6 @@ struct Recovery {
     report: Report,
 }
 
-/// What a writer begins with, besides its files.
-struct Found {
-    facts: Facts,
-    lanes: PerLane<LaneFiles>,
-    puts: Puts,
-    /// Found missing by this start.
-    gaps: Vec<Gap>,
-    /// Noted before the last end, and not yet in the state.
-    noted: Vec<Gap>,
-    waiting_bytes: usize,
-}
-
 impl Recovery {
     /// Lists the folder and removes what a cut left half made.
     fn survey(directory: Arc<dyn Directory>, settings: Settings) -> Result<Self, LogError> {
@@ -118,7 +103,7 @@ impl Recovery {
                 .map_err(LogError::file("remove", &name))?;
         }
         let is_suspicious = names.iter().any(|name| name == STARTING);
-        let journal_bytes = settings.journal_bytes.max(FEWEST_PAGES * PAGE_BYTES);
+        let journal_bytes = settings.journal_bytes.max(SMALLEST_JOURNAL_BYTES);
         let settings = Settings {
             journal_bytes: journal_bytes - journal_bytes % PAGE_BYTES,
             cache_bytes: settings.cache_bytes.max(SMALLEST_CACHE_BYTES),
@@ -141,34 +126,19 @@ impl Recovery {
         }
     }
 
-    fn open_state(&mut self) -> Result<Option<(SharedDatabase, Facts)>, LogError> {
-        if !self.has(state::NAME) {
-            return Ok(None);
-        }
-        let opened = self
-            .open_database(state::NAME)
-            .and_then(|state| Ok((state::facts(&state)?, state)));
-        match opened {
-            Ok((facts, state)) => Ok(Some((state, facts))),
-            Err(error) if error.is_damage() => {
-                self.set_aside(state::NAME)?;
-                Ok(None)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    fn open_journal(&mut self) -> Result<Option<Journal>, LogError> {
+    fn open_journal(&mut self, known: Option<Ownership>) -> Result<Option<Journal>, LogError> {
         if !self.has(journal::NAME) {
             return Ok(None);
         }
-        match Journal::open(self.directory.as_ref()) {
-            Ok(journal) => Ok(Some(journal)),
-            Err(error) if error.is_damage() => {
+        match Journal::open(self.directory.as_ref(), known, self.settings.journal_bytes) {
+            Ok(journal) if known.is_none_or(|known| known == journal.ownership()) => {
+                Ok(Some(journal))
+            }
+            Err(error) if !error.is_unreadable() => Err(error),
+            _ => {
                 self.set_aside(journal::NAME)?;
                 Ok(None)
             }
-            Err(error) => Err(error),
         }
     }
 
@@ -177,89 +147,153 @@ impl Recovery {
         mut self,
         state: SharedDatabase,
         facts: Facts,
-        journal: Option<Journal>,
         wall: WallTime,
     ) -> Result<Opened, LogError> {
         let (lanes, mut gaps) = self.open_lanes(Some(&facts))?;
-        if !gaps.is_empty() {
-            // What is still missing since an earlier start is written down already.
-            let known = state::gaps(&state)?;
-            gaps.retain(|gap| !known.iter().any(|(_, known)| known.covers(gap)));
-        }
-        let is_foreign = |journal: &Journal| journal.epoch() != facts.epoch;
-        let journal = if journal.as_ref().is_some_and(is_foreign) {
-            self.set_aside(journal::NAME)?;
-            None
-        } else {
-            journal
-        };
-        self.report.is_journal_lost = journal.is_none();
-        let (journal, frames) = match journal {
-            Some(mut journal) => {
-                let frames = journal.replay(facts.position)?;
-                (journal, frames)
-            }
-            None => (self.create_journal(&facts)?, Vec::new()),
-        };
+        // What is still missing since an earlier start is written down already.
+        let known = tables::gaps(&state)?;
+        let known: Vec<Gap> = known.into_iter().map(|(_, gap)| gap).collect();
+        gaps.retain_mut(|missing| gap::leave_out(missing, &known));
+        let (journal, replayed) = self.replay(&facts)?;
+        let salt = journal.ownership().salt;
+        let is_changed = !replayed.frames.is_empty()
+            || replayed.torn.is_some()
+            || !gaps.is_empty()
+            || self.report.is_journal_lost;
         let mut found = Found::new(facts, lanes, gaps);
-        for frame in &frames {
-            found.replay(frame, &self.directory)?;
+        self.bring_back(&mut found, &replayed)?;
+        for frame in &replayed.frames {
             found.take_puts(frame);
         }
-        self.report.replayed_frames = frames.len() as u64;
         self.report.gaps.clone_from(&found.gaps);
-        let is_changed =
-            !frames.is_empty() || !found.gaps.is_empty() || self.report.is_journal_lost;
         let is_resized = journal.file_bytes() != self.settings.journal_bytes;
+        self.report.is_journal_mended = journal.is_damaged();
         let mut writer = self.writer(journal, state, found);
         if is_changed {
             let flushed = writer.flush_with_reserve();
             writer.note_outcome(flushed, wall);
         }
-        if is_resized && writer.failed_at.is_none() {
-            writer.journal = self.create_journal(&writer.facts)?;
-            let flushed = writer.flush_with_reserve();
-            writer.note_outcome(flushed, wall);
+        if writer.failed_at.is_none() {
+            // Neither is worth not starting: the old size, or a header that the state knows, do.
+            let done = if is_resized {
+                self.resize_journal(&mut writer, salt)
+            } else if writer.journal.is_damaged() {
+                writer.journal.mend()
+            } else {
+                Ok(())
+            };
+            writer.note_outcome(done, wall);
         }
         self.opened(writer)
     }
 
-    /// Begins a log, in a new epoch; with what is left of an old one whose state is lost.
-    fn begin(mut self, journal: Option<Journal>, wall: WallTime) -> Result<Opened, LogError> {
-        let before = journal.as_ref().map_or(0, |journal| journal.epoch().0);
-        let seconds = u32::try_from(wall.0 / 1000).unwrap_or(u32::MAX);
-        let epoch = Epoch(seconds.max(before.saturating_add(1)));
-        let (lanes, gaps) = self.open_lanes(None)?;
-        let frames = match &journal {
-            Some(journal) => journal.salvage()?,
-            None => Vec::new(),
-        };
-        let has_segments = self.names.iter().any(|name| segment::parse(name).is_some());
-        let is_damaged = !self.report.damaged_files.is_empty();
-        self.report.is_new = !has_segments && frames.is_empty() && !is_damaged;
-        self.report.is_state_lost = !self.report.is_new;
-        self.report.is_journal_lost = self.report.is_state_lost && journal.is_none();
-        self.report.replayed_frames = frames.len() as u64;
-        let mut found = Found::new(Facts::new(epoch), lanes, gaps);
-        for frame in &frames {
+    /// Opens the journal and reads what the state does not have of it. One that is not this log's,
+    /// or an old copy, is set aside.
+    fn replay(&mut self, facts: &Facts) -> Result<(Journal, Replayed), LogError> {
+        if let Some(mut journal) = self.open_journal(Some(facts.journal()))? {
+            let replayed = journal.replay(facts.position)?;
+            if replayed.reaches(facts.last) {
+                self.report.lost_frames = replayed.lost_frames;
+                return Ok((journal, replayed));
+            }
+            self.set_aside(journal::NAME)?;
+        }
+        self.report.is_journal_lost = true;
+        let journal = self.create_journal(facts, self.settings.salt)?;
+        Ok((journal, Replayed::default()))
+    }
+
+    /// Brings the records of the journal back, and skips what is lost.
+    fn bring_back(&mut self, found: &mut Found, replayed: &Replayed) -> Result<(), LogError> {
+        self.report.replayed_frames = replayed.frames.len() as u64;
+        for frame in &replayed.frames {
             found.replay(frame, &self.directory)?;
         }
-        // The old journal goes, so what it held must be in segments before.
+        if let Some(Torn::Offsets { first, next }) = &replayed.torn {
+            found.skip_torn(first, next, &self.directory)?;
+        }
+        let is_end_unknown = matches!(replayed.torn, Some(Torn::Unreadable));
+        if self.report.is_journal_lost || is_end_unknown {
+            let most = self.settings.journal_bytes / LEAST_APPEND_BYTES;
+            found.skip_unknown(most, &self.directory)?;
+        }
+        Ok(())
+    }
+
+    /// Begins a log: with what is left of an old one whose state is lost, or with nothing. A new
+    /// epoch begins, unless the journal says which one the rows are of.
+    fn begin(mut self, rows: Rows, wall: WallTime) -> Result<Opened, LogError> {
+        let mut journal = self.open_journal(None)?;
+        let is_continued = !rows.is_empty() && journal.is_some();
+        let before = journal.as_ref().map_or(0, |it| it.ownership().epoch.0);
+        let seconds = u32::try_from(wall.0 / 1000).unwrap_or(u32::MAX);
+        let epoch = if is_continued {
+            Epoch(before)
+        } else {
+            Epoch(seconds.max(before.saturating_add(1)))
+        };
+        let has_segments = self.names.iter().any(|name| segment::parse(name).is_some());
+        let (lanes, gaps) = self.open_lanes(None)?;
+        let replayed = match &mut journal {
+            Some(journal) => journal.salvage()?,
+            None => Replayed::default(),
+        };
+        let is_damaged = !self.report.damaged_files.is_empty();
+        let has_something = !rows.is_empty() || !replayed.frames.is_empty();
+        self.report.is_new = !has_segments && !has_something && !is_damaged;
+        self.report.is_state_lost = !self.report.is_new && !is_continued;
+        self.report.is_journal_lost = !self.report.is_new && journal.is_none();
+        let mut found = Found::new(Facts::new(epoch), lanes, gaps);
+        self.bring_back(&mut found, &replayed)?;
+        // The old journal may go, so what it held must be in segments before.
         for files in &mut found.lanes.0 {
             files.flush(&self.directory, &mut Vec::new())?;
         }
+        if is_continued {
+            // Which of their changes are in the rows already nobody can tell, and an old one must
+            // not come back.
+            self.report.lost_frames = self.report.replayed_frames;
+        }
         found.waiting_bytes = 0;
-        found.facts.position.at = PAGE_BYTES;
         found.facts.first = PerLane::from_fn(|lane| found.lanes[lane].first);
         found.facts.next = PerLane::from_fn(|lane| found.lanes[lane].flushed);
-        let journal = self.create_journal(&found.facts)?;
-        let state = state::create(&self.directory, self.settings.cache_bytes, &found.facts)?;
+        found.facts.active_bytes = found.active_bytes();
         self.report.gaps.clone_from(&found.gaps);
+        let mut journal = match journal.filter(|_| is_continued) {
+            Some(journal) => journal,
+            None => {
+                found.facts.position.at = PAGE_BYTES;
+                self.create_journal(&found.facts, self.settings.salt)?
+            }
+        };
+        found.facts.position = journal.position_when_emptied();
+        found.facts.salt = journal.ownership().salt;
+        journal.emptied();
+        let state = if self.has(tables::NAME) {
+            self.exchange_state(&found.facts, &rows)?
+        } else {
+            let (name, cache_bytes) = (tables::NAME, self.settings.cache_bytes);
+            tables::create(&self.directory, name, cache_bytes, &found.facts, &rows)?
+        };
+        // Old frames name gaps that are rows already.
+        let known = tables::gaps(&state)?;
+        let known: Vec<Gap> = known.into_iter().map(|(_, gap)| gap).collect();
+        found
+            .noted
+            .retain_mut(|noted| gap::leave_out(noted, &known));
         let mut writer = self.writer(journal, state, found);
         if !writer.gaps.is_empty() {
             writer.flush()?;
         }
         self.opened(writer)
+    }
+
+    fn resize_journal(&self, writer: &mut Writer, salt: u64) -> Result<(), LogError> {
+        // The state must not miss frames in a journal that has none yet.
+        writer.journal.forget_youngest();
+        writer.flush()?;
+        writer.journal = self.create_journal(&writer.facts, salt)?;
+        Ok(())
     }
 
     /// Opens a database file for writing, after a look at all of it when there is reason to. redb
@@ -283,12 +317,12 @@ impl Recovery {
         SharedDatabase::open(&self.directory, name, cache_bytes)
     }
 
-    fn create_journal(&self, facts: &Facts) -> Result<Journal, LogError> {
+    fn create_journal(&self, facts: &Facts, salt: u64) -> Result<Journal, LogError> {
         Journal::create(
             self.directory.as_ref(),
             self.settings.journal_bytes,
             facts.epoch,
-            self.settings.salt,
+            salt,
             facts.position.sequence,
         )
     }
@@ -333,14 +367,7 @@ impl Recovery {
 
     /// Renames a damaged file so that it is out of the way and can still be looked at.
     fn set_aside(&mut self, name: &str) -> Result<(), LogError> {
-        let mut number = 1;
-        let aside = loop {
-            let aside = format!("{name}.damaged-{number}");
-            if !self.has(&aside) {
-                break aside;
-            }
-            number += 1;
-        };
+        let aside = name_aside(name, |name| self.has(name));
         self.directory
             .rename(name, &aside)
             .and_then(|()| self.directory.sync())
@@ -365,85 +392,25 @@ impl Recovery {
     }
 }
 
-impl Found {
-    fn new(facts: Facts, lanes: PerLane<LaneFiles>, gaps: Vec<Gap>) -> Self {
-        Self {
-            facts,
-            lanes,
-            puts: Puts::new(),
-            gaps,
-            noted: Vec::new(),
-            waiting_bytes: 0,
-        }
-    }
-
-    /// Brings records and gaps of a frame back into memory, but for records that segments hold
-    /// already.
-    fn replay(&mut self, frame: &Frame, directory: &Arc<dyn Directory>) -> Result<(), LogError> {
-        let mut offsets = frame.first;
-        for change in &frame.batch.changes {
-            match change {
-                Change::Append { lane, record } => {
-                    let offset = offsets[*lane];
-                    offsets[*lane] = offset.next();
-                    self.replay_record(*lane, offset, record, directory)?;
-                }
-                Change::Put { table, value, .. } if *table == Table::Gaps => {
-                    self.noted.extend(Gap::decode(value));
-                }
-                Change::Put { .. } | Change::Delete { .. } => {}
-            }
-        }
-        Ok(())
-    }
-
-    fn replay_record(
-        &mut self,
-        lane: Lane,
-        offset: Offset,
-        record: &Record,
-        directory: &Arc<dyn Directory>,
-    ) -> Result<(), LogError> {
-        let files = &mut self.lanes[lane];
-        if offset > files.next() {
-            // The journal goes on later than the segments end: what is between them is lost.
-            files.flush(directory, &mut Vec::new())?;
-            if files.flushed == Offset(0) && files.active.is_none() {
-                files.first = offset;
-            } else {
-                self.gaps.extend(missing(lane, files.flushed, offset));
-            }
-            files.flushed = offset;
-        }
-        if offset == files.next() {
-            self.waiting_bytes += record.as_bytes().len();
-            files.waiting.push_back(record.clone());
-        }
-        Ok(())
-    }
-
-    fn take_puts(&mut self, frame: &Frame) {
-        for change in &frame.batch.changes {
-            match change {
-                Change::Append { .. } => {}
-                Change::Put { table, .. } if *table == Table::Gaps => {}
-                Change::Put { table, key, value } => {
-                    self.puts.insert((*table, key.clone()), Some(value.clone()));
-                }
-                Change::Delete { table, key } => {
-                    self.puts.insert((*table, key.clone()), None);
-                }
-            }
-        }
-    }
+/// Whether a file of this name holds a part of a log.
+#[must_use]
+pub fn is_of_a_log(name: &str) -> bool {
+    [journal::NAME, tables::NAME, SALVAGED].contains(&name) || segment::parse(name).is_some()
 }
 
 /// Whether a file was being made when the power went. Others' files are none of our business.
 fn is_half_made(name: &str) -> bool {
-    name.strip_suffix(".new").is_some_and(|name| {
-        [journal::NAME, state::NAME, reserve::NAME].contains(&name)
-            || segment::parse(name).is_some()
-    })
+    let is_segment = |name: &str| {
+        let plain = name.strip_suffix(".salvaged").unwrap_or(name);
+        segment::parse(plain).is_some()
+    };
+    name.strip_suffix(".new").map_or_else(
+        || segment::parse(name).is_none() && is_segment(name),
+        |name| {
+            [journal::NAME, tables::NAME, SALVAGED, reserve::NAME].contains(&name)
+                || is_segment(name)
+        },
+    )
 }
 
 /// Has the next start check every file before it trusts it. What can't be written can't be helped.
@@ -462,6 +429,8 @@ pub(super) fn unmark(directory: &dyn Directory) -> bool {
 /// Stands in the folder while it is opened.
 const STARTING: &str = "starting";
 /// A journal has room for a few batches at least.
-const FEWEST_PAGES: u64 = 16;
+pub(super) const SMALLEST_JOURNAL_BYTES: u64 = 16 * PAGE_BYTES;
+/// What an append takes of a frame at least.
+const LEAST_APPEND_BYTES: u64 = 39;
 /// Less makes redb write every page several times.
 const SMALLEST_CACHE_BYTES: usize = 256 << 10;

@@ -23,15 +23,6 @@ pub struct SharedSegment(pub(super) SharedDatabase);
 /// A block to write: its first offset and its bytes.
 pub(super) type NewBlock = (Offset, Vec<u8>);
 
-/// What a search for an offset found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Found {
-    /// The block at or before the offset: its first offset and its bytes.
-    pub(super) block: Option<(Offset, Bytes)>,
-    /// The first offset of the block after it.
-    pub(super) following: Option<Offset>,
-}
-
 pub(super) fn name(lane: Lane, first: Offset) -> String {
     format!("{}-{:020}.redb", lane.name(), first.0)
 }
@@ -51,7 +42,16 @@ pub(super) fn create(
     first: Offset,
     cache_bytes: usize,
 ) -> Result<SharedDatabase, LogError> {
-    SharedDatabase::create(directory, &name(lane, first), cache_bytes, |transaction| {
+    create_as(directory, &name(lane, first), cache_bytes)
+}
+
+/// Makes an empty segment of any name.
+pub(super) fn create_as(
+    directory: &Arc<dyn Directory>,
+    name: &str,
+    cache_bytes: usize,
+) -> Result<SharedDatabase, LogError> {
+    SharedDatabase::create(directory, name, cache_bytes, |transaction| {
         transaction.open_table(BLOCKS)?;
         Ok(())
     })
@@ -68,32 +68,26 @@ pub(super) fn append(segment: &SharedDatabase, blocks: &[NewBlock]) -> Result<()
     })
 }
 
-/// Reads the header of the last block; `None` for a segment without blocks.
-pub(super) fn last(segment: &SharedDatabase) -> Result<Option<Header>, LogError> {
-    edge(segment, true)
+/// Reads the headers of the first and the last block; `None` for a segment without blocks.
+pub(super) fn ends(segment: &SharedDatabase) -> Result<Option<(Header, Header)>, LogError> {
+    Ok(edge(segment, false)?.zip(edge(segment, true)?))
 }
 
-/// Reads the header of the first block; `None` for a segment without blocks.
-pub(super) fn first(segment: &SharedDatabase) -> Result<Option<Header>, LogError> {
-    edge(segment, false)
-}
-
-/// Finds the block that holds `offset`, if any does.
-pub(super) fn find(segment: &SharedDatabase, offset: Offset) -> Result<Found, LogError> {
+/// Finds the block at or before `offset`: its first offset and its bytes, as they are.
+pub(super) fn find(
+    segment: &SharedDatabase,
+    offset: Offset,
+) -> Result<Option<(Offset, Bytes)>, LogError> {
     segment.read(|transaction| {
         let table = transaction.open_table(BLOCKS)?;
-        let block = match table.range(..=offset.0)?.next_back() {
-            Some(entry) => {
-                let (first, bytes) = entry?;
-                Some((Offset(first.value()), Bytes::copy_from_slice(bytes.value())))
-            }
-            None => None,
+        let Some(entry) = table.range(..=offset.0)?.next_back() else {
+            return Ok(None);
         };
-        let following = match table.range(offset.0 + 1..)?.next() {
-            Some(entry) => Some(Offset(entry?.0.value())),
-            None => None,
-        };
-        Ok(Found { block, following })
+        let (first, bytes) = entry?;
+        Ok(Some((
+            Offset(first.value()),
+            Bytes::copy_from_slice(bytes.value()),
+        )))
     })
 }
 

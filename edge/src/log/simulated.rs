@@ -12,7 +12,7 @@ use std::io::{self, ErrorKind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use self::disk::{Change, Dice, Disk, Inode, PAGE};
-use super::directory::{Directory, File};
+use super::directory::{Directory, File, FileId};
 
 /// The folder; clones share it. Handles opened before a power cut are dead after it.
 #[derive(Clone, Debug, Default)]
@@ -184,6 +184,19 @@ impl Directory for SimulatedFolder {
         Ok(())
     }
 
+    fn identify(&self, name: &str) -> io::Result<FileId> {
+        let number = *self.disk().names.get(name).ok_or(ErrorKind::NotFound)?;
+        Ok(FileId { device: 0, number })
+    }
+
+    fn snapshot(&self, _: &[String]) -> io::Result<Arc<dyn Directory>> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
+    fn finish_snapshot(&self) -> io::Result<()> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
     fn sync(&self) -> io::Result<()> {
         let mut disk = self.disk();
         disk.change()?;
@@ -263,6 +276,13 @@ impl File for SimulatedFile {
             disk.change()?;
             disk.inode(self.number).apply(Change::Length(bytes));
             Ok(())
+        })
+    }
+
+    fn identity(&self) -> io::Result<FileId> {
+        Ok(FileId {
+            device: 0,
+            number: self.number,
         })
     }
 

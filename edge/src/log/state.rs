@@ -2,12 +2,20 @@
 //!
 //! One redb table for each [`Table`], with its name in lower case, bytes to bytes. The key `log`
 //! of `meta` holds CBOR, a map with text keys; it changes in the same transaction as everything
-//! else that came from the journal, so the state is always that of one frame.
+//! else that came from the journal, so the state is always that of one frame. A copy of it is in a
+//! redb table of its own, `facts`, so that no single page takes both along.
+//!
+//! Every value has four bytes more than its owner gave: the CRC32C of table number, key and value,
+//! little-endian, because redb checks its pages only when it repairs. A start reads all rows once
+//! and checks them; a file with damage is made anew of the rows that are intact
+//! (`log/state/rows.rs`).
 //!
 //! | key | what |
 //! | --- | --- |
-//! | `v` | format of the folder, 1; a later one is refused and left alone |
+//! | `v` | format of the folder, 2; another one is refused and left alone |
 //! | `epoch` | of the log |
+//! | `salt` | of the journal |
+//! | `last` | sequence of the youngest frame that was in the journal |
 //! | `position` | `sequence` and `at` of the first frame that is not in redb |
 //! | `first` | for each lane the first offset that is kept |
 //! | `next` | for each lane the first offset that is not in a segment |
@@ -15,17 +23,22 @@
 //!
 //! The other tables belong to those who put into them; only `gaps` is the log's own.
 
+pub(super) mod exchange;
+mod rows;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use redb::{ReadableTable, ReadableTableMetadata, TableDefinition, TableError, WriteTransaction};
+use redb::{ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
 use sync::{Epoch, Offset, PerLane, Table};
 
 use super::database::SharedDatabase;
 use super::directory::Directory;
-use super::journal::Position;
+use super::journal::{Ownership, Position};
 use super::{Gap, LogError, gap};
+
+pub(super) use self::rows::{Rows, are_whole, rows};
 
 /// The name of the file.
 pub(super) const NAME: &str = "state.redb";
@@ -35,6 +48,8 @@ pub(super) const NAME: &str = "state.redb";
 pub(super) struct Facts {
     v: u8,
     pub(super) epoch: Epoch,
+    pub(super) salt: u64,
+    pub(super) last: u64,
     pub(super) position: Position,
     pub(super) first: PerLane<Offset>,
     pub(super) next: PerLane<Offset>,
@@ -55,10 +70,20 @@ impl Facts {
         Self {
             v: FORMAT,
             epoch,
+            salt: 0,
+            last: 0,
             position: Position::default(),
             first: PerLane::default(),
             next: PerLane::default(),
             active_bytes: PerLane::default(),
+        }
+    }
+
+    /// Whose the journal must be.
+    pub(super) const fn journal(&self) -> Ownership {
+        Ownership {
+            epoch: self.epoch,
+            salt: self.salt,
         }
     }
 
@@ -72,37 +97,68 @@ impl Facts {
         let unreadable = |error| LogError::corrupt(NAME, format!("meta: {error}"));
         let Version { v } = ciborium::from_reader(bytes).map_err(unreadable)?;
         if v != FORMAT {
-            return Err(LogError::Format {
-                path: NAME.to_owned(),
-                found: v.into(),
-                allowed: FORMAT.into(),
-            });
+            return Err(Self::other_format(v));
         }
         ciborium::from_reader(bytes).map_err(unreadable)
     }
+
+    fn other_format(found: u8) -> LogError {
+        LogError::Format {
+            path: NAME.to_owned(),
+            found: found.into(),
+            allowed: FORMAT.into(),
+        }
+    }
 }
 
-/// Makes the file, with all its tables.
+/// Makes the file, with all its tables and with `rows` in them.
 pub(super) fn create(
     directory: &Arc<dyn Directory>,
+    name: &str,
     cache_bytes: usize,
     facts: &Facts,
+    rows: &Rows,
 ) -> Result<SharedDatabase, LogError> {
-    SharedDatabase::create(directory, NAME, cache_bytes, |transaction| {
+    SharedDatabase::create(directory, name, cache_bytes, |transaction| {
         for table in Table::ALL {
-            transaction.open_table(definition(table))?;
+            let mut open = transaction.open_table(definition(table))?;
+            for ((_, key), value) in rows.range(table) {
+                open.insert(key.as_slice(), rows::seal(table, key, value).as_slice())?;
+            }
         }
         put_facts(transaction, facts)
     })
 }
 
-/// Reads what the log knows about itself.
+/// Reads what the log knows about itself, from the copy where the entry is damaged.
+///
+/// # Errors
+/// [`LogError::is_damage`] when the file or the entry is damaged; [`LogError::Format`] when it is
+/// another version's.
 pub(super) fn facts(state: &SharedDatabase) -> Result<Facts, LogError> {
+    match facts_in(state, definition(Table::Meta)) {
+        Err(error) if error.is_unreadable() => facts_in(state, COPY).map_err(|_| error),
+        facts => facts,
+    }
+}
+
+fn facts_in(
+    state: &SharedDatabase,
+    table: TableDefinition<'static, &'static [u8], &'static [u8]>,
+) -> Result<Facts, LogError> {
     let bytes = state.read(|transaction| {
-        let table = transaction.open_table(definition(Table::Meta))?;
+        let table = transaction.open_table(table)?;
         Ok(table.get(FACTS)?.map(|value| value.value().to_vec()))
     })?;
-    Facts::decode(&bytes.ok_or_else(|| LogError::corrupt(NAME, "it has no meta entry"))?)
+    let bytes = bytes.ok_or_else(|| LogError::corrupt(NAME, "it has no meta entry"))?;
+    match rows::unseal(Table::Meta, FACTS, &bytes) {
+        Some(value) => Facts::decode(value),
+        // The first format had no checksums.
+        None => match ciborium::from_reader(bytes.as_slice()) {
+            Ok(Version { v: 1 }) => Err(Facts::other_format(1)),
+            _ => Err(LogError::corrupt(NAME, "its meta entry is damaged")),
+        },
+    }
 }
 
 /// Commits changes, gaps and facts together.
@@ -122,7 +178,9 @@ pub(super) fn commit(
             let mut open = transaction.open_table(definition(table))?;
             for ((_, key), value) in changed.take_while(|((of, _), _)| *of == table) {
                 match value {
-                    Some(value) => open.insert(key.as_slice(), value.as_slice())?,
+                    Some(value) => {
+                        open.insert(key.as_slice(), rows::seal(table, key, value).as_slice())?
+                    }
                     None => open.remove(key.as_slice())?,
                 };
             }
@@ -134,20 +192,18 @@ pub(super) fn commit(
     })
 }
 
-/// Walks a table in the order of its keys.
+/// Walks a table in the order of its keys. Rows damaged since the start are left out.
 pub(super) fn read(
     state: &SharedDatabase,
     table: Table,
     mut entry: impl FnMut(&[u8], &[u8]),
 ) -> Result<(), LogError> {
     state.read(|transaction| {
-        let table = match transaction.open_table(definition(table)) {
-            Err(TableError::TableDoesNotExist(_)) => return Ok(()),
-            opened => opened?,
-        };
-        for pair in table.iter()? {
+        for pair in transaction.open_table(definition(table))?.iter()? {
             let (key, value) = pair?;
-            entry(key.value(), value.value());
+            if let Some(value) = rows::unseal(table, key.value(), value.value()) {
+                entry(key.value(), value);
+            }
         }
         Ok(())
     })
@@ -164,7 +220,11 @@ pub(super) fn gaps(state: &SharedDatabase) -> Result<Vec<(u64, Gap)>, LogError> 
 
 fn put_facts(transaction: &WriteTransaction, facts: &Facts) -> Result<(), redb::Error> {
     let mut meta = transaction.open_table(definition(Table::Meta))?;
-    meta.insert(FACTS, facts.encode().as_slice())?;
+    let sealed = rows::seal(Table::Meta, FACTS, &facts.encode());
+    meta.insert(FACTS, sealed.as_slice())?;
+    transaction
+        .open_table(COPY)?
+        .insert(FACTS, sealed.as_slice())?;
     Ok(())
 }
 
@@ -176,19 +236,31 @@ fn put_gaps(
 ) -> Result<(), redb::Error> {
     let mut table = transaction.open_table(definition(Table::Gaps))?;
     let last = table.last()?.and_then(|(key, _)| gap::number(key.value()));
-    for (number, gap) in (last.map_or(0, |last| last + 1)..).zip(gaps) {
-        table.insert(number.to_be_bytes().as_slice(), gap.encode().as_slice())?;
+    // A commit that failed may have reached the file all the same, and is made again.
+    let mut known = Vec::new();
+    for pair in table.iter()? {
+        let (key, value) = pair?;
+        let value = rows::unseal(Table::Gaps, key.value(), value.value());
+        known.extend(value.and_then(Gap::decode));
+    }
+    let news = gaps.iter().filter(|gap| !known.contains(gap));
+    for (number, gap) in (last.map_or(0, |last| last + 1)..).zip(news) {
+        let key = number.to_be_bytes();
+        let sealed = rows::seal(Table::Gaps, &key, &gap.encode());
+        table.insert(key.as_slice(), sealed.as_slice())?;
     }
     while table.len()? > gap_count.max(FEWEST_GAPS) as u64 {
         let mut oldest = Vec::new();
         for pair in table.iter()?.take(FEWEST_GAPS) {
             let (key, value) = pair?;
-            oldest.push((key.value().to_vec(), Gap::decode(value.value())));
+            let value = rows::unseal(Table::Gaps, key.value(), value.value());
+            oldest.push((key.value().to_vec(), value.and_then(Gap::decode)));
         }
         let (removed, kept) = gap::merge_oldest(&oldest);
         table.remove(removed.as_slice())?;
         if let Some((key, gap)) = kept {
-            table.insert(key.as_slice(), gap.encode().as_slice())?;
+            let sealed = rows::seal(Table::Gaps, &key, &gap.encode());
+            table.insert(key.as_slice(), sealed.as_slice())?;
         }
     }
     Ok(())
@@ -207,8 +279,9 @@ const fn definition(table: Table) -> TableDefinition<'static, &'static [u8], &'s
     })
 }
 
+const COPY: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("facts");
 const FACTS: &[u8] = b"log";
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 /// One more than there are lanes: among so many gaps two are of the same lane.
 const FEWEST_GAPS: usize = 4;
 
@@ -223,8 +296,10 @@ mod tests {
             sequence: 5,
             at: 4096,
         };
+        (facts.salt, facts.last) = (9, 4);
         facts.next = PerLane([Offset(1), Offset(2), Offset(3)]);
-        let golden = b"\xa6av\x01eepoch\x07hposition\xa2hsequence\x05bat\x19\x10\x00\
+        let golden =
+            b"\xa8av\x02eepoch\x07dsalt\x09dlast\x04hposition\xa2hsequence\x05bat\x19\x10\x00\
             efirst\x83\x00\x00\x00dnext\x83\x01\x02\x03lactive_bytes\x83\x00\x00\x00";
         assert_eq!(facts.encode(), golden);
         assert_eq!(Facts::decode(golden).unwrap(), facts);
@@ -233,9 +308,9 @@ mod tests {
     #[test]
     fn a_newer_format_is_refused() {
         let mut facts = Facts::new(Epoch(7));
-        facts.v = 2;
+        facts.v = 4;
         let refused = Facts::decode(&facts.encode());
-        assert!(matches!(refused, Err(LogError::Format { found: 2, .. })));
+        assert!(matches!(refused, Err(LogError::Format { found: 4, .. })));
         let later = b"\xa2av\x03cnew\x01";
         assert!(matches!(
             Facts::decode(later),

@@ -21,12 +21,14 @@ use sync::{Change, Lane, Offset, PerLane, WallTime};
 
 use super::database::SharedDatabase;
 use super::directory::Directory;
-use super::journal::Journal;
-use super::lane::LaneFiles;
+use super::journal::{self, Journal};
+use super::lane::{Active, LaneFiles};
 use super::retention::{self, AgeClock, Trim};
+use super::state::exchange::exchange;
 use super::state::{self, Facts, Puts};
 use super::{
-    Batch, Committed, Event, Gap, LogError, Settings, frame, gap, recovery, reserve, segment,
+    Batch, Committed, Event, Gap, LogError, Reason, Settings, frame, gap, recovery, reserve,
+    segment,
 };
 
 /// Makes batches durable and keeps the files in order. It owns everything that is written; there
@@ -83,6 +85,7 @@ impl Writer {
                 allowed: self.journal.capacity(),
             });
         }
+        self.check_place()?;
         self.commit_noted(wall)?;
         self.make_room(bytes, wall)?;
         self.journal.write(batch, wall, first)?;
@@ -106,17 +109,31 @@ impl Writer {
                 || self.journal.is_failed()
                 || self.failed_at.is_some()
                 || self.shows_gaps_late(wall);
-            let flushed = if is_due {
-                self.flush_with_reserve()
-            } else {
-                Ok(())
-            };
-            // Also after a failure: what goes now may be the space that was missing.
-            let trimmed = self.trim().and_then(|()| self.remove_doomed());
-            let done = flushed.and(trimmed);
+            let done = self.check_place().and_then(|()| self.tidy(is_due));
             self.note_outcome(done, wall);
         }
         std::mem::take(&mut self.events)
+    }
+
+    fn tidy(&mut self, is_flush_due: bool) -> Result<(), LogError> {
+        let flushed = if is_flush_due {
+            self.flush_with_reserve()
+        } else {
+            Ok(())
+        };
+        // Also after a failure: what goes now may be the space that was missing.
+        let trimmed = self.trim().and_then(|()| self.remove_doomed());
+        flushed.and(trimmed)
+    }
+
+    /// Whether the journal is where the next start will look for it.
+    pub(super) fn check_place(&self) -> Result<(), LogError> {
+        if self.journal.is_in_place(self.directory.as_ref()) {
+            return Ok(());
+        }
+        Err(LogError::Displaced {
+            path: format!("{}/{}", self.directory.path(), journal::NAME),
+        })
     }
 
     /// Sets the lowest offset of each lane that any reader still wants. Segments wholly below are
@@ -129,10 +146,31 @@ impl Writer {
 
     /// Writes down a gap that a reader found or the cloud made. Durable no later than the next
     /// batch that is committed, so that no cursor is ever stored that has passed a gap unseen.
-    /// Beyond 64 gaps between two commits those of a lane become one.
-    pub fn note_gap(&mut self, gap: Gap) {
+    /// Beyond 64 gaps between two commits those of a lane become one. What other gaps count
+    /// already is left out: a reader finds the same damage again after every start. Says whether
+    /// anything of it is news.
+    pub fn note_gap(&mut self, mut gap: Gap) -> bool {
+        if !gap::leave_out(&mut gap, &self.known_gaps()) {
+            return false;
+        }
+        let files = &mut self.lanes[gap.lane];
+        let is_active = |active: &Active| active.first <= gap.last;
+        if gap.reason == Reason::Damage && files.active.as_ref().is_some_and(is_active) {
+            // Nothing more goes into a damaged file. What can't be closed goes all the same.
+            let _ = files.seal(&mut self.events);
+        }
         self.waiting_bytes += GAP_BYTES;
         gap::add(&mut self.noted, gap, NOTED_GAPS);
+        true
+    }
+
+    /// All gaps that are written down or will be. What can't be read at the moment may be counted
+    /// twice.
+    fn known_gaps(&self) -> Vec<Gap> {
+        let stored = state::gaps(&self.state).unwrap_or_default();
+        let stored = stored.into_iter().map(|(_, gap)| gap);
+        let waiting = self.gaps.iter().chain(&self.noted).cloned();
+        stored.chain(waiting).collect()
     }
 
     /// Empties the journal and closes all files, so that the next start has nothing to repair.
@@ -141,6 +179,7 @@ impl Writer {
     /// # Errors
     /// When the journal could not be emptied; it then keeps what it holds for the next start.
     pub fn close(mut self) -> Result<(), LogError> {
+        self.check_place()?;
         self.has_started();
         if self.waiting_bytes > 0 || self.journal.used_bytes() > 0 {
             self.flush_with_reserve()?;
@@ -190,10 +229,18 @@ impl Writer {
         }
         let mut facts = self.facts.clone();
         facts.position = self.journal.position_when_emptied();
+        facts.last = self.journal.youngest();
+        facts.salt = self.journal.ownership().salt;
         facts.first = PerLane::from_fn(|lane| self.lanes[lane].first);
         facts.next = PerLane::from_fn(|lane| self.lanes[lane].flushed);
         let gaps = [self.gaps.as_slice(), &self.noted].concat();
-        self.facts = self.commit_state(facts, &self.puts, &gaps)?;
+        self.facts = match self.commit_state(facts.clone(), &self.puts, &gaps) {
+            Err(error) if error.is_damage() => {
+                self.exchange_state()?;
+                self.commit_state(facts, &self.puts, &gaps)?
+            }
+            committed => committed?,
+        };
         self.puts.clear();
         self.gaps.clear();
         self.noted.clear();
@@ -272,6 +319,12 @@ impl Writer {
         if trims.is_empty() {
             return Ok(());
         }
+        if trims.iter().any(|trim| trim.gap.is_some()) {
+            let known = self.known_gaps();
+            for trim in &mut trims {
+                trim.gap = trim.gap.take_if(|gap| gap::leave_out(gap, &known));
+            }
+        }
         let mut facts = self.facts.clone();
         for trim in &trims {
             facts.first[trim.lane] = trim.first;
@@ -324,6 +377,14 @@ impl Writer {
         let gap_count = self.settings.gap_count;
         state::commit(&self.state, puts, gaps, gap_count, &facts)?;
         Ok(facts)
+    }
+
+    /// Goes on with a state made of the rows that are intact: the damaged one takes no changes.
+    fn exchange_state(&mut self) -> Result<(), LogError> {
+        let cache_bytes = self.settings.cache_bytes;
+        let (aside, lost_rows) = exchange(&self.directory, &self.state, cache_bytes, &self.facts)?;
+        self.events.push(Event::StateExchanged { aside, lost_rows });
+        Ok(())
     }
 
     fn has_started(&mut self) {

@@ -68,6 +68,33 @@ fn a_full_disk_is_told_loses_nothing_and_is_left_without_a_restart() {
     }
 }
 
+/// A gateway whose data folder was deleted went on acknowledging into files that nobody would ever
+/// find again. Now it refuses until the folder is back, and says so.
+#[test]
+fn a_data_folder_that_is_moved_away_is_told_and_nothing_is_acknowledged_until_it_is_back() {
+    let gateway = Gateway::start("");
+    let mut display = Device::connect(gateway.address, "display");
+    display.subscribe("plant/#");
+    drop(display);
+    let mut sensor = Sensor::default();
+    assert!(sensor.publish_one(gateway.address));
+    let (data, elsewhere) = (gateway.data(), gateway.data().with_extension("moved"));
+    std::fs::rename(&data, &elsewhere).expect("writable");
+    assert!(!sensor.publish_one(gateway.address));
+    std::fs::create_dir(&data).expect("writable");
+    assert!(!sensor.publish_one(gateway.address));
+    gateway.expect_line("publishes are refused: ");
+    gateway.expect_line("the data folder was deleted, moved or replaced");
+    std::fs::remove_dir(&data).expect("nothing was written to it");
+    std::fs::rename(&elsewhere, &data).expect("writable");
+    wait_until("publishes are accepted again", || {
+        sensor.publish_one(gateway.address)
+    });
+    gateway.expect_line("publishes are accepted again");
+    gateway.expect_fact("log.failing", |failing| failing == 0);
+    assert_eq!(gateway.fact("log.refusing"), 0);
+}
+
 #[test]
 fn a_read_only_data_folder_is_named() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -23,6 +23,7 @@ mod shared;
 mod support;
 mod sys;
 mod tls;
+mod tools;
 mod unix;
 mod uplink;
 mod web;

@@ -68,7 +68,10 @@ impl Core {
 
     fn refuse(&mut self, now: Now, group: &Group, error: &LogError) {
         if !std::mem::replace(&mut self.is_refusing, true) {
-            error!("publishes are refused until there is room: {error}");
+            match error {
+                LogError::Displaced { .. } => error!("publishes are refused: {error}"),
+                _ => error!("publishes are refused until there is room: {error}"),
+            }
         }
         let refusal = match error {
             LogError::Full { .. } | LogError::TooLarge { .. } => Refusal::LogFull,

@@ -32,13 +32,28 @@ impl Core {
                 }
             }
             Event::Failed { error } => {
-                if let Some(times) = self.quiet.may_say(now.instant, "log") {
+                self.is_log_failing = true;
+                let is_gone = matches!(error, LogError::Displaced { .. });
+                if is_gone && let Some(times) = self.quiet.may_say(now.instant, "displaced") {
+                    error!("nothing can be stored: {error}{times}");
+                } else if !is_gone && let Some(times) = self.quiet.may_say(now.instant, "log") {
                     error!(
                         "the log can't be written, the journal still holds everything: {error}{times}"
                     );
                 }
             }
-            Event::Recovered => info!("the log can be written again"),
+            Event::Recovered => {
+                self.is_log_failing = false;
+                info!("the log can be written again");
+            }
+            Event::StateExchanged { aside, lost_rows } => warn!(
+                "the state was damaged and is made anew, without {lost_rows} sessions, \
+                 subscriptions, cursors or retained messages; the damaged file is {aside}"
+            ),
+            Event::Snapshot { result: Ok(()) } => info!("a snapshot for a backup is there"),
+            Event::Snapshot { result: Err(error) } => {
+                error!("there is no snapshot for a backup: {error}");
+            }
             event => debug!("log: {event:?}"),
         }
         self.pump(now);

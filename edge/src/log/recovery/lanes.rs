@@ -3,16 +3,19 @@
 use sync::{Lane, Offset, PerLane, WallTime};
 
 use super::super::block::Header;
-use super::super::database::SharedDatabase;
+use super::super::database::{READ_CACHE_BYTES, SharedDatabase};
 use super::super::lane::{Active, LaneFiles, Sealed};
+use super::super::salvage::Salvage;
 use super::super::segment;
 use super::super::state::Facts;
 use super::super::{Gap, LogError, Reason};
 use super::Recovery;
+use super::found::missing;
 
 /// What the state says of one lane; zeros when there is no state.
 #[derive(Clone, Copy, Default)]
 struct Known {
+    is_told: bool,
     first: Offset,
     next: Offset,
     active_bytes: u64,
@@ -28,6 +31,7 @@ impl Recovery {
         let mut gaps = Vec::new();
         for lane in Lane::ALL {
             let known = facts.map(|facts| Known {
+                is_told: true,
                 first: facts.first[lane],
                 next: facts.next[lane],
                 active_bytes: facts.active_bytes[lane],
@@ -51,13 +55,14 @@ impl Recovery {
         let mut firsts: Vec<Offset> = of_lane.map(|(_, first)| first).collect();
         firsts.sort_unstable();
         let last = firsts.pop();
+        files.is_unheard_of = !is_known && last.is_none();
         let reached = match last {
-            Some(first) => self.open_last(files, first, known)?,
+            Some(first) => self.open_last(files, first, known, gaps)?,
             None => known.first,
         };
         for (at, first) in firsts.iter().enumerate() {
             let next = firsts.get(at + 1).copied().or(last).unwrap_or(reached);
-            files.sealed.insert(at, self.sealed(lane, *first, next)?);
+            files.sealed.insert(at, self.sealed(files, *first, next)?);
         }
         self.remove_trimmed(files, known.first)?;
         files.flushed = reached.max(known.next);
@@ -65,75 +70,115 @@ impl Recovery {
         let lowest = lowest.or_else(|| files.active.as_ref().map(|active| active.first));
         let lowest = lowest.unwrap_or(files.flushed);
         if is_known {
-            gaps.extend(missing(lane, known.first, lowest));
+            gaps.extend(missing(lane, known.first, lowest, Reason::Damage));
         }
         files.first = known.first.max(lowest);
-        gaps.extend(missing(lane, reached.max(files.first), files.flushed));
+        let from = reached.max(files.first);
+        gaps.extend(missing(lane, from, files.flushed, Reason::Damage));
         Ok(())
     }
 
-    /// Opens the last segment and gives the offset after its last record. One that can't be opened
-    /// is set aside, one that can't be written any more is sealed, one that is trimmed is removed.
+    /// Opens the last segment and gives the offset after its last record. One that is trimmed is
+    /// removed, one that is damaged is kept for reading.
     fn open_last(
         &mut self,
         files: &mut LaneFiles,
         first: Offset,
         known: Known,
+        gaps: &mut Vec<Gap>,
     ) -> Result<Offset, LogError> {
         let name = segment::name(files.lane, first);
-        let database = match self.open_database(&name) {
-            Ok(database) => database,
-            Err(error) if error.is_damage() => {
-                self.set_aside(&name)?;
-                return Ok(first);
+        // Before it is opened for writing, which may change it.
+        let ends = match self.look(&name) {
+            Ok(ends) => ends,
+            Err(error) if error.is_unreadable() => {
+                return self.keep_damaged(files, (first, None), known, gaps);
             }
             Err(error) => return Err(error),
         };
-        match ends(&database) {
-            Ok(Some((_, last))) if last.next() <= known.first => {
-                drop(database);
-                self.remove(&name)?;
-                Ok(last.next())
-            }
-            Ok(ends) => {
-                files.active = Some(Active {
-                    first,
-                    bytes: known.active_bytes,
-                    times: Some(
-                        ends.map_or((WallTime(u64::MAX), WallTime(0)), |(oldest, last)| {
-                            (oldest.oldest, last.youngest)
-                        }),
-                    ),
-                    database,
-                });
-                Ok(ends.map_or(first, |(_, last)| last.next()))
-            }
-            Err(error) if error.is_damage() && first < known.next => {
-                drop(database);
-                files
-                    .sealed
-                    .push_back(self.sealed(files.lane, first, known.next)?);
-                Ok(known.next)
-            }
-            Err(error) if error.is_damage() => {
-                drop(database);
-                self.set_aside(&name)?;
-                Ok(first)
-            }
-            Err(error) => Err(error),
+        let reached = ends.map_or(first, |(_, last)| last.next());
+        // Nobody can say whether redb hides something: its file is searched, and closed.
+        let is_doubtful = !known.is_told && first < reached;
+        if is_doubtful || reached < known.next && first < known.next {
+            return self.keep_damaged(files, (first, Some(reached)), known, gaps);
         }
+        if ends.is_some() && reached <= known.first {
+            self.remove(&name)?;
+            return Ok(reached);
+        }
+        let database = match self.open_database(&name) {
+            Ok(database) => database,
+            Err(error) if error.is_damage() => {
+                return self.keep_damaged(files, (first, None), known, gaps);
+            }
+            Err(error) => return Err(error),
+        };
+        let times = ends.map(|(oldest, last)| (oldest.oldest, last.youngest));
+        files.active = Some(Active {
+            first,
+            bytes: known.active_bytes,
+            times: Some(times.unwrap_or((WallTime(u64::MAX), WallTime(0)))),
+            mark: ends.map_or(files.mark, |(oldest, _)| oldest.mark),
+            database,
+        });
+        Ok(reached)
     }
 
-    fn sealed(&self, lane: Lane, first: Offset, next: Offset) -> Result<Sealed, LogError> {
+    fn look(&self, name: &str) -> Result<Option<(Header, Header)>, LogError> {
+        let database = SharedDatabase::open_sealed(&self.directory, name, READ_CACHE_BYTES)?;
+        let ends = segment::ends(&database)?;
+        database.close()?;
+        Ok(ends)
+    }
+
+    /// Keeps what is whole of a damaged segment where it is; nothing is written to it any more. A
+    /// file without a block that is whole is set aside. `reached` is where redb sees its end.
+    fn keep_damaged(
+        &mut self,
+        files: &mut LaneFiles,
+        (first, reached): (Offset, Option<Offset>),
+        known: Known,
+        gaps: &mut Vec<Gap>,
+    ) -> Result<Offset, LogError> {
+        let lane = files.lane;
         let name = segment::name(lane, first);
+        let file = self.directory.open(&name);
+        let file = file.map_err(LogError::file("open", &name))?;
+        let found = Salvage::search(file.as_ref(), &name, first..Offset(u64::MAX))?;
+        let Some(end) = found.end() else {
+            self.set_aside(&name)?;
+            return Ok(first);
+        };
+        let is_whole = reached == Some(end) && found.holes(first, end).is_empty();
+        if is_whole {
+            // If anything is missing it is the one after it.
+            files.sealed.push_back(self.sealed(files, first, end)?);
+            return Ok(end);
+        }
+        let next = end.max(known.next);
+        let holes = found.holes(first.max(known.first), next);
+        let lost = holes
+            .iter()
+            .filter_map(|hole| missing(lane, hole.start, hole.end, Reason::Damage));
+        gaps.extend(lost);
+        files.sealed.push_back(self.sealed(files, first, next)?);
+        self.report.damaged_segments.push(name);
+        Ok(next)
+    }
+
+    fn sealed(&self, files: &LaneFiles, first: Offset, next: Offset) -> Result<Sealed, LogError> {
+        let name = segment::name(files.lane, first);
         let file = self
             .directory
             .open(&name)
             .map_err(LogError::file("open", &name))?;
+        // redb's files have room to grow: a start must not count it, or it would drop records that
+        // were within the limit before.
+        let bytes = file.len().map_err(LogError::file("measure", &name))?;
         Ok(Sealed {
             first,
             next,
-            bytes: file.len().map_err(LogError::file("measure", &name))?,
+            bytes: bytes.min(files.segment_bytes),
             times: None,
             is_silent: false,
         })
@@ -147,23 +192,4 @@ impl Recovery {
         }
         Ok(())
     }
-}
-
-/// Reads the headers of the first and the last block; `None` for a segment without blocks.
-fn ends(database: &SharedDatabase) -> Result<Option<(Header, Header)>, LogError> {
-    Ok(segment::first(database)?.zip(segment::last(database)?))
-}
-
-/// Gives the gap from `first` to before `next`, if there is anything between them.
-pub(super) fn missing(lane: Lane, first: Offset, next: Offset) -> Option<Gap> {
-    (first < next).then(|| Gap {
-        lane,
-        first,
-        last: Offset(next.0 - 1),
-        count: next.0 - first.0,
-        bytes: 0,
-        from: WallTime(0),
-        to: WallTime(0),
-        reason: Reason::Damage,
-    })
 }

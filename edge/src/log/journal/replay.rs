@@ -1,0 +1,282 @@
+//! Reading a journal back: what follows the position that the state names, and where it ends.
+//!
+//! Frames follow each other by sequence. Where the expected one is not found, either nothing more
+//! was written, or a frame is damaged. A later frame of this journal anywhere in the file tells
+//! that it is damage; the offsets that later frames name tell what it cost. At the very end
+//! nothing tells the two apart but what is left of the frame itself: see [`Torn`].
+//!
+//! A page that can't be read counts as one without a frame.
+
+use std::io;
+
+use bytes::Bytes;
+use sync::{Offset, PerLane};
+
+use super::super::LogError;
+use super::super::frame::{self, Frame, Header, PAGE_BYTES};
+use super::{Journal, NAME, Position};
+
+/// What a journal holds behind a position.
+#[derive(Debug, Default)]
+pub(in super::super) struct Replayed {
+    /// In order; where one is missing the offsets of the next one tell.
+    pub(in super::super) frames: Vec<Frame>,
+    /// How many are missing between them.
+    pub(in super::super) lost_frames: u64,
+    /// What is left of a frame behind the last.
+    pub(in super::super) torn: Option<Torn>,
+    /// The youngest frame of the file, whole or not; 0 when there is none.
+    youngest: u64,
+}
+
+impl Replayed {
+    /// Whether the file was written as late as the state says. An old copy was not. The youngest
+    /// frame alone may just be damaged.
+    pub(in super::super) const fn reaches(&self, youngest: u64) -> bool {
+        self.youngest + 1 >= youngest
+    }
+}
+
+/// A last frame that is not whole. Either it was being written when the power went, and nobody was
+/// told that it is stored, or it was damaged since: it has to be taken for acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum Torn {
+    /// Its records had these offsets.
+    Offsets {
+        first: PerLane<Offset>,
+        next: PerLane<Offset>,
+    },
+    /// Not even its header is whole, which no cut does: sectors are written whole. Or the place
+    /// where it would be can't be read.
+    Unreadable,
+}
+
+impl Torn {
+    fn of(Header { first, next, .. }: Header) -> Self {
+        Self::Offsets { first, next }
+    }
+}
+
+impl Journal {
+    /// Reads the frames from `position` on, in order, and puts the head behind the last.
+    pub(in super::super) fn replay(&mut self, position: Position) -> Result<Replayed, LogError> {
+        let is_place = (PAGE_BYTES..=self.file_bytes).contains(&position.at)
+            && position.at.is_multiple_of(PAGE_BYTES);
+        self.head = Position {
+            sequence: position.sequence,
+            at: if is_place { position.at } else { PAGE_BYTES },
+        };
+        self.used_bytes = 0;
+        let mut replayed = Replayed::default();
+        let mut later = None;
+        loop {
+            self.follow(&mut replayed.frames)?;
+            let later = match &mut later {
+                Some(later) => later,
+                None => {
+                    let all = self.headers()?;
+                    self.youngest = all.last().map(|(sequence, _)| *sequence);
+                    later.insert(all)
+                }
+            };
+            later.retain(|(sequence, _)| *sequence > self.head.sequence);
+            let Some((sequence, at)) = later.first().copied() else {
+                break;
+            };
+            self.head = Position { sequence, at };
+            // Where the oldest needed frame was is not known any more.
+            self.used_bytes = self.capacity();
+        }
+        let expected = self.head.sequence - position.sequence;
+        replayed.lost_frames = expected - replayed.frames.len() as u64;
+        // One whose claim is damaged is found by those around it, until the state has it.
+        let found = replayed.frames.last().map(|frame| frame.identity.sequence);
+        replayed.youngest = self.youngest.max(found).unwrap_or(0);
+        replayed.torn = self.torn()?;
+        if replayed.torn.is_some() {
+            // Its place and its sequence are given up, so that it is found once.
+            self.head = Position {
+                sequence: self.head.sequence + 1,
+                at: (self.head.at + PAGE_BYTES).min(self.file_bytes),
+            };
+            self.used_bytes = (self.used_bytes + PAGE_BYTES).min(self.capacity());
+        }
+        Ok(replayed)
+    }
+
+    /// Reads all whole frames of the file, for a state that no longer says where to begin, and
+    /// puts the head behind the youngest. Many of them are in segments already.
+    pub(in super::super) fn salvage(&mut self) -> Result<Replayed, LogError> {
+        let mut frames = Vec::new();
+        for (sequence, at) in self.headers()? {
+            if let Some(frame) = self.read_frame(at, sequence)? {
+                self.head = Position {
+                    sequence: sequence + 1,
+                    at: at + frame.padded_bytes,
+                };
+                frames.push(frame);
+            }
+        }
+        self.used_bytes = self.capacity();
+        leave_out_refused(&mut frames);
+        let torn = self.torn()?;
+        Ok(Replayed {
+            frames,
+            torn,
+            ..Replayed::default()
+        })
+    }
+
+    /// Takes frames from the head on for as long as one follows the other.
+    fn follow(&mut self, frames: &mut Vec<Frame>) -> Result<(), LogError> {
+        while let Some((at, frame)) = self.find_next()? {
+            let skipped = if at < self.head.at {
+                self.file_bytes - self.head.at
+            } else {
+                0
+            };
+            // More than a whole round would be frames over frames, which are never written.
+            let used = self.used_bytes + skipped + frame.padded_bytes;
+            self.used_bytes = used.min(self.capacity());
+            self.head = Position {
+                sequence: self.head.sequence + 1,
+                at: at + frame.padded_bytes,
+            };
+            frames.push(frame);
+        }
+        Ok(())
+    }
+
+    fn find_next(&self) -> Result<Option<(u64, Frame)>, LogError> {
+        for at in [self.head.at, PAGE_BYTES] {
+            if let Some(frame) = self.read_frame(at, self.head.sequence)? {
+                return Ok(Some((at, frame)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn torn(&self) -> Result<Option<Torn>, LogError> {
+        let identity = self.identity(self.head.sequence);
+        for at in [self.head.at, PAGE_BYTES] {
+            if at + PAGE_BYTES > self.file_bytes {
+                continue;
+            }
+            let Some(page) = self.read(at, PAGE_BYTES)? else {
+                return Ok(Some(Torn::Unreadable));
+            };
+            if let Some(header) = frame::peek(&page, identity) {
+                // Where the file is cut off, others may have followed.
+                let is_there = self.read(at, header.padded_bytes)?.is_some();
+                return Ok(Some(if is_there {
+                    Torn::of(header)
+                } else {
+                    Torn::Unreadable
+                }));
+            }
+            if frame::resembles(&page, identity) {
+                return Ok(Some(Torn::Unreadable));
+            }
+        }
+        let end = self.find_page(|page| frame::peek_at_end(page, identity).map(Torn::of))?;
+        Ok(end.map(|(_, torn)| torn))
+    }
+
+    /// Looks at every page of the file for a header of this journal. Gives sequence and place,
+    /// by sequence.
+    fn headers(&self) -> Result<Vec<(u64, u64)>, LogError> {
+        let mut found = Vec::new();
+        self.find_page(|page| {
+            let sequence = frame::claimed_sequence(page);
+            let is_header = frame::peek(page, self.identity(sequence)).is_some();
+            found.push(is_header.then_some(sequence));
+            None::<()>
+        })?;
+        let places = (1..).map(|number| number * PAGE_BYTES);
+        let all = found.into_iter().zip(places);
+        let mut found: Vec<_> = all
+            .filter_map(|(sequence, at)| sequence.zip(Some(at)))
+            .collect();
+        found.sort_unstable();
+        Ok(found)
+    }
+
+    /// Looks at every page behind the header until one is what is looked for. Gives its place.
+    fn find_page<T>(
+        &self,
+        mut look: impl FnMut(&[u8]) -> Option<T>,
+    ) -> Result<Option<(u64, T)>, LogError> {
+        let mut at = PAGE_BYTES;
+        while at + PAGE_BYTES <= self.file_bytes {
+            let bytes = STEP_BYTES.min(self.file_bytes - at);
+            let bytes = bytes - bytes % PAGE_BYTES;
+            let step = match self.read(at, bytes)? {
+                Some(step) => step,
+                // A page of it can't be read: one by one.
+                None => self.read_pages(at, bytes)?,
+            };
+            for (number, page) in step.chunks(PAGE_BYTES as usize).enumerate() {
+                if let Some(found) = look(page) {
+                    return Ok(Some((at + number as u64 * PAGE_BYTES, found)));
+                }
+            }
+            at += bytes;
+        }
+        Ok(None)
+    }
+
+    fn read_frame(&self, at: u64, sequence: u64) -> Result<Option<Frame>, LogError> {
+        if at + PAGE_BYTES > self.file_bytes {
+            return Ok(None);
+        }
+        let identity = self.identity(sequence);
+        let Some(page) = self.read(at, PAGE_BYTES)? else {
+            return Ok(None);
+        };
+        match frame::peek(&page, identity) {
+            Some(header) if at + header.padded_bytes <= self.file_bytes => {
+                let bytes = self.read(at, header.padded_bytes)?;
+                Ok(bytes.and_then(|bytes| frame::decode(&Bytes::from(bytes), identity)))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Reads pages; those that can't be read are zeros.
+    fn read_pages(&self, at: u64, bytes: u64) -> Result<Vec<u8>, LogError> {
+        let mut read = Vec::new();
+        for page in (at..at + bytes).step_by(PAGE_BYTES as usize) {
+            let zeros = || vec![0; PAGE_BYTES as usize];
+            read.extend(self.read(page, PAGE_BYTES)?.unwrap_or_else(zeros));
+        }
+        Ok(read)
+    }
+
+    /// Reads bytes; `None` where the file ends or the medium is bad.
+    fn read(&self, at: u64, bytes: u64) -> Result<Option<Vec<u8>>, LogError> {
+        let mut read = vec![0; bytes as usize];
+        match self.file.read_at(at, &mut read) {
+            Ok(()) => Ok(Some(read)),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+            Err(error) if LogError::is_bad_medium(&error) => Ok(None),
+            Err(error) => Err(LogError::file("read", NAME)(error)),
+        }
+    }
+}
+
+/// A frame that was refused and given up has the offsets of the one after it.
+fn leave_out_refused(frames: &mut Vec<Frame>) {
+    let heads: Vec<_> = frames
+        .iter()
+        .skip(1)
+        .map(|frame| (frame.identity.sequence, frame.first))
+        .collect();
+    let mut following = heads.into_iter();
+    frames.retain(|frame| match following.next() {
+        Some((sequence, first)) if sequence == frame.identity.sequence + 1 => first == frame.next,
+        _ => true,
+    });
+}
+
+/// How much is read at a time when the whole file is looked through.
+const STEP_BYTES: u64 = 256 << 10;

@@ -1,0 +1,64 @@
+//! A damaged segment made anew of the blocks that are whole.
+//!
+//! A start does without it: it reads such a segment block by block. Made anew the file is one that
+//! redb opens and checks, and the damaged one is kept as a copy.
+
+use std::io;
+use std::sync::Arc;
+
+use sync::Offset;
+
+use super::directory::Directory;
+use super::salvage::Salvage;
+use super::state::exchange::name_aside;
+use super::{LogError, segment};
+
+/// Copies a segment to a name of its own and puts a new file with all whole blocks in its place.
+/// Gives the name of the copy. The log of the folder must not be open.
+///
+/// # Errors
+/// When the file is no segment, can't be read, or there is no room. It is as before then.
+pub fn rebuild_segment(directory: &Arc<dyn Directory>, name: &str) -> Result<String, LogError> {
+    let (lane, first) =
+        segment::parse(name).ok_or_else(|| LogError::corrupt(name, "its name is no segment's"))?;
+    let file = directory.open(name).map_err(LogError::file("open", name))?;
+    let found = Salvage::search(file.as_ref(), name, first..Offset(u64::MAX))?;
+    let aside = copy(directory.as_ref(), name).map_err(LogError::file("copy", name))?;
+    let making = segment::create_as(directory, &format!("{name}.salvaged"), CACHE_BYTES)?;
+    for header in found.headers() {
+        if let Some(block) = found.bytes(file.as_ref(), header.first) {
+            segment::append(&making, &[(header.first, block)])?;
+        }
+    }
+    debug_assert_eq!(segment::name(lane, first), name);
+    making.close()?;
+    directory
+        .rename(making.name(), name)
+        .and_then(|()| directory.sync())
+        .map_err(LogError::file("rename", name))?;
+    Ok(aside)
+}
+
+fn copy(directory: &dyn Directory, name: &str) -> io::Result<String> {
+    let names = directory.names()?;
+    let aside = name_aside(name, |name| names.iter().any(|known| known == name));
+    let (from, to) = (directory.open(name)?, directory.create(&aside)?);
+    let bytes = from.len()?;
+    let mut step = vec![0; STEP_BYTES];
+    let mut at = 0;
+    while at < bytes {
+        let count = (bytes - at).min(STEP_BYTES as u64) as usize;
+        // What can't be read is zeros in the copy.
+        if from.read_at(at, &mut step[..count]).is_err() {
+            step[..count].fill(0);
+        }
+        to.write_at(at, &step[..count])?;
+        at += count as u64;
+    }
+    to.sync_data()?;
+    directory.sync()?;
+    Ok(aside)
+}
+
+const STEP_BYTES: usize = 256 << 10;
+const CACHE_BYTES: usize = 4 << 20;

@@ -1,0 +1,168 @@
+//! What a start has found, in the order in which it finds it: lanes first, then what the journal
+//! brings back or lost of them.
+
+use std::sync::Arc;
+
+use sync::{Change, Lane, Offset, PerLane, Record, Table, WallTime};
+
+use super::super::directory::Directory;
+use super::super::frame::Frame;
+use super::super::lane::LaneFiles;
+use super::super::state::{Facts, Puts};
+use super::super::{Gap, LogError, Reason, reserve};
+
+/// What a writer begins with, besides its files.
+pub(super) struct Found {
+    pub(super) facts: Facts,
+    pub(super) lanes: PerLane<LaneFiles>,
+    pub(super) puts: Puts,
+    /// Found missing by this start.
+    pub(super) gaps: Vec<Gap>,
+    /// Noted before the last end, and not yet in the state.
+    pub(super) noted: Vec<Gap>,
+    pub(super) waiting_bytes: usize,
+}
+
+impl Found {
+    pub(super) fn new(facts: Facts, lanes: PerLane<LaneFiles>, gaps: Vec<Gap>) -> Self {
+        Self {
+            facts,
+            lanes,
+            puts: Puts::new(),
+            gaps,
+            noted: Vec::new(),
+            waiting_bytes: 0,
+        }
+    }
+
+    /// Brings records and gaps of a frame back into memory, but for records that segments hold
+    /// already. What came before it in a lane, and is in no segment, is lost: frames say so of all
+    /// lanes, whatever they hold themselves.
+    pub(super) fn replay(
+        &mut self,
+        frame: &Frame,
+        directory: &Arc<dyn Directory>,
+    ) -> Result<(), LogError> {
+        for (lane, first) in frame.first.iter() {
+            self.skip(lane, *first, Reason::Damage, directory)?;
+        }
+        let mut offsets = frame.first;
+        for change in &frame.batch.changes {
+            match change {
+                Change::Append { lane, record } => {
+                    let offset = offsets[*lane];
+                    offsets[*lane] = offset.next();
+                    self.replay_record(*lane, offset, record);
+                }
+                Change::Put { table, value, .. } if *table == Table::Gaps => {
+                    self.noted.extend(Gap::decode(value));
+                }
+                Change::Put { .. } | Change::Delete { .. } => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn replay_record(&mut self, lane: Lane, offset: Offset, record: &Record) {
+        let files = &mut self.lanes[lane];
+        if offset == files.next() {
+            self.waiting_bytes += record.as_bytes().len();
+            files.waiting.push_back(record.clone());
+        }
+    }
+
+    /// Takes the changes of a frame to the tables.
+    pub(super) fn take_puts(&mut self, frame: &Frame) {
+        for change in &frame.batch.changes {
+            match change {
+                Change::Append { .. } => {}
+                Change::Put { table, .. } if *table == Table::Gaps => {}
+                Change::Put { table, key, value } => {
+                    self.puts.insert((*table, key.clone()), Some(value.clone()));
+                }
+                Change::Delete { table, key } => {
+                    self.puts.insert((*table, key.clone()), None);
+                }
+            }
+        }
+    }
+
+    /// Leaves out what a frame held that is not whole.
+    pub(super) fn skip_torn(
+        &mut self,
+        first: &PerLane<Offset>,
+        next: &PerLane<Offset>,
+        directory: &Arc<dyn Directory>,
+    ) -> Result<(), LogError> {
+        for lane in Lane::ALL {
+            self.skip(lane, first[lane], Reason::Damage, directory)?;
+            self.skip(lane, next[lane], Reason::Torn, directory)?;
+        }
+        Ok(())
+    }
+
+    /// Leaves out so many offsets of each lane that none is used twice, whatever was acknowledged.
+    pub(super) fn skip_unknown(
+        &mut self,
+        most: u64,
+        directory: &Arc<dyn Directory>,
+    ) -> Result<(), LogError> {
+        for lane in Lane::ALL {
+            let to = Offset(self.lanes[lane].next().0.saturating_add(most));
+            self.skip(lane, to, Reason::Damage, directory)?;
+            if let Some(gap) = self.gaps.last_mut() {
+                gap.count = 0;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn active_bytes(&self) -> PerLane<u64> {
+        PerLane::from_fn(|lane| {
+            let active = self.lanes[lane].active.as_ref();
+            active.map_or(0, |active| active.bytes)
+        })
+    }
+
+    /// Writes down as missing what is between the end of a lane and `to`, and goes on there.
+    fn skip(
+        &mut self,
+        lane: Lane,
+        to: Offset,
+        reason: Reason,
+        directory: &Arc<dyn Directory>,
+    ) -> Result<(), LogError> {
+        let files = &mut self.lanes[lane];
+        let Some(gap) = missing(lane, files.next(), to, reason) else {
+            return Ok(());
+        };
+        match files.flush(directory, &mut Vec::new()) {
+            Err(error) if error.is_full() => {
+                reserve::give_back(directory.as_ref())?;
+                files.flush(directory, &mut Vec::new())?;
+            }
+            flushed => flushed?,
+        }
+        if files.is_unheard_of {
+            // What came before was released, for all that anybody knows.
+            files.first = to;
+        } else {
+            self.gaps.push(gap);
+        }
+        files.skip_to(to)
+    }
+}
+
+/// Gives the gap from `first` to before `next`, if there is anything between them.
+pub(super) fn missing(lane: Lane, first: Offset, next: Offset, reason: Reason) -> Option<Gap> {
+    (first < next).then(|| Gap {
+        lane,
+        first,
+        last: Offset(next.0 - 1),
+        count: next.0 - first.0,
+        bytes: 0,
+        from: WallTime(0),
+        to: WallTime(0),
+        reason,
+    })
+}

@@ -1,0 +1,356 @@
+//! Blocks of a segment that redb can't be asked for: the file is searched for them.
+//!
+//! A block says where it belongs and has a checksum, so it is found wherever it lies, whatever
+//! became of redb's tree around it. What is found is exactly what was stored: a block that matches
+//! its checksum is believed only with the mark that most blocks of the file have, which keeps a
+//! payload from posing as one. Copies that redb left behind are the same records under the same
+//! offsets, so it does not matter which of them is found.
+//!
+//! It takes one pass over the file, and memory for the places of the blocks alone.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::ops::Range;
+
+use bytes::Bytes;
+use sync::Offset;
+
+use super::LogError;
+use super::block::{self, Block, Header};
+use super::directory::File;
+use super::frame::u32_at;
+
+/// Where the intact blocks of a file are.
+#[derive(Debug, Default)]
+pub(super) struct Salvage {
+    blocks: BTreeMap<Offset, Place>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    at: u64,
+    bytes: u64,
+    header: Header,
+}
+
+impl Place {
+    fn read(&self, file: &dyn File) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; self.bytes as usize];
+        file.read_at(self.at, &mut bytes).ok()?;
+        Some(bytes)
+    }
+}
+
+impl Salvage {
+    /// Searches a file for blocks with offsets in `range`.
+    ///
+    /// # Errors
+    /// When not one page of the file can be read.
+    pub(super) fn search(
+        file: &dyn File,
+        name: &str,
+        range: Range<Offset>,
+    ) -> Result<Self, LogError> {
+        let bytes = file.len().map_err(LogError::file("measure", name))?;
+        let mut window = Window::new(file, bytes);
+        let mut found = Vec::new();
+        let mut at = 0;
+        while at + block::HEADER_BYTES as u64 <= bytes {
+            at = window.next_candidate(at);
+            match window.block_at(at, &range) {
+                Some(place) => {
+                    at += place.bytes;
+                    found.push(place);
+                }
+                None => at += 1,
+            }
+        }
+        match window.failure {
+            Some(error) if window.read_pages == 0 => Err(LogError::file("read", name)(error)),
+            _ => Ok(Self::of_one_mark(&found)),
+        }
+    }
+
+    /// Reads the block that holds `offset`.
+    pub(super) fn read(&self, file: &dyn File, offset: Offset) -> Option<Block> {
+        let (first, place) = self.blocks.range(..=offset).next_back()?;
+        if offset >= place.header.next() {
+            return None;
+        }
+        Block::read(Bytes::from(place.read(file)?), *first).ok()
+    }
+
+    /// Reads the block that begins with `first` as it is stored.
+    pub(super) fn bytes(&self, file: &dyn File, first: Offset) -> Option<Vec<u8>> {
+        let bytes = self.blocks.get(&first)?.read(file)?;
+        Header::read(&bytes, first).is_ok().then_some(bytes)
+    }
+
+    /// The first offset after `offset` that a block begins with.
+    pub(super) fn following(&self, offset: Offset) -> Option<Offset> {
+        let mut later = self.blocks.range(offset.next()..);
+        later.next().map(|(first, _)| *first)
+    }
+
+    /// The headers of the blocks, by offset; copies are left out.
+    pub(super) fn headers(&self) -> impl Iterator<Item = Header> {
+        let mut next = Offset(0);
+        self.blocks.values().filter_map(move |place| {
+            let is_news = place.header.next() > next;
+            next = next.max(place.header.next());
+            is_news.then_some(place.header)
+        })
+    }
+
+    /// The ranges between `first` and `next` that no block holds.
+    pub(super) fn holes(&self, first: Offset, next: Offset) -> Vec<Range<Offset>> {
+        let mut at = first;
+        let mut holes = Vec::new();
+        for header in self.headers() {
+            if at < header.first {
+                holes.push(at..header.first.min(next));
+            }
+            at = at.max(header.next());
+        }
+        if at < next {
+            holes.push(at..next);
+        }
+        holes
+    }
+
+    /// The offset after the last record; `None` when there is no block.
+    pub(super) fn end(&self) -> Option<Offset> {
+        self.headers().last().map(|header| header.next())
+    }
+
+    fn of_one_mark(found: &[Place]) -> Self {
+        let mut counts = BTreeMap::<u32, usize>::new();
+        for place in found {
+            *counts.entry(place.header.mark).or_default() += 1;
+        }
+        let most = counts.iter().max_by_key(|(_, count)| **count);
+        let mut blocks = BTreeMap::<Offset, Place>::new();
+        for place in found {
+            if most.is_none_or(|(mark, _)| *mark != place.header.mark) {
+                continue;
+            }
+            let known = blocks.entry(place.header.first).or_insert(*place);
+            if known.header.count < place.header.count {
+                *known = *place;
+            }
+        }
+        Self { blocks }
+    }
+}
+
+/// A part of a file in memory that moves along.
+struct Window<'a> {
+    file: &'a dyn File,
+    file_bytes: u64,
+    at: u64,
+    bytes: Vec<u8>,
+    /// Pages that could be read.
+    read_pages: u64,
+    failure: Option<io::Error>,
+}
+
+impl<'a> Window<'a> {
+    const fn new(file: &'a dyn File, file_bytes: u64) -> Self {
+        Self {
+            file,
+            file_bytes,
+            at: 0,
+            bytes: Vec::new(),
+            read_pages: 0,
+            failure: None,
+        }
+    }
+
+    /// The first place from `at` on that looks like the beginning of a block; the end of the file
+    /// when there is none.
+    fn next_candidate(&mut self, mut at: u64) -> u64 {
+        while at + 4 <= self.file_bytes {
+            let bytes = self.from(at, 4);
+            let begins = |window: &[u8]| *window == [block::FORMAT, 0, 0, 0];
+            match bytes.windows(4).position(begins) {
+                Some(position) => return at + position as u64,
+                None => at += bytes.len() as u64 - 3,
+            }
+        }
+        self.file_bytes
+    }
+
+    fn block_at(&mut self, at: u64, range: &Range<Offset>) -> Option<Place> {
+        // So that the window does not go to and fro within one block.
+        self.from(
+            at,
+            (block::MAX_BYTES as u64).min(self.file_bytes - at) as usize,
+        );
+        let start = self.exactly(at, block::HEADER_BYTES)?;
+        let crc = u32_at(start, 4);
+        let header = Header::unchecked(start);
+        let is_plausible = range.contains(&header.first)
+            && header.count > 0
+            && u64::from(header.count) <= range.end.0 - header.first.0
+            && header.oldest <= header.youngest;
+        if !is_plausible {
+            return None;
+        }
+        let mut end = at + block::HEADER_BYTES as u64;
+        for _ in 0..header.count {
+            end += 4 + u64::from(u32_at(self.exactly(end, 4)?, 0));
+        }
+        let bytes = end.checked_sub(at).filter(|_| end <= self.file_bytes)?;
+        (self.checksum(at + 8, end) == crc).then_some(Place { at, bytes, header })
+    }
+
+    fn checksum(&mut self, mut at: u64, end: u64) -> u32 {
+        let mut crc = 0;
+        while at < end {
+            let bytes = self.from(at, 1);
+            let count = (bytes.len() as u64).min(end - at);
+            crc = crc32c::crc32c_append(crc, &bytes[..count as usize]);
+            at += count;
+        }
+        crc
+    }
+
+    fn exactly(&mut self, at: u64, count: usize) -> Option<&[u8]> {
+        if at + count as u64 > self.file_bytes {
+            return None;
+        }
+        self.from(at, count).get(..count)
+    }
+
+    /// What is in memory from `at` on, at least `count` bytes of it, which the file has.
+    fn from(&mut self, at: u64, count: usize) -> &[u8] {
+        let end = self.at + self.bytes.len() as u64;
+        if at < self.at || at + count as u64 > end {
+            self.load(at);
+        }
+        &self.bytes[(at - self.at) as usize..]
+    }
+
+    /// Moves the window to `at`. Pages that can't be read are zeros.
+    fn load(&mut self, at: u64) {
+        let bytes = WINDOW_BYTES.min(self.file_bytes - at) as usize;
+        self.at = at;
+        self.bytes.resize(bytes, 0);
+        if self.file.read_at(at, &mut self.bytes).is_ok() {
+            self.read_pages += 1;
+            return;
+        }
+        for (number, page) in self.bytes.chunks_mut(PAGE_BYTES).enumerate() {
+            match self.file.read_at(at + (number * PAGE_BYTES) as u64, page) {
+                Ok(()) => self.read_pages += 1,
+                Err(error) => {
+                    page.fill(0);
+                    self.failure = Some(error);
+                }
+            }
+        }
+    }
+}
+
+/// Two blocks of the usual size always fit.
+const WINDOW_BYTES: u64 = 256 << 10;
+const PAGE_BYTES: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use sync::{Record, RecordParts, WallTime};
+
+    use super::super::block::Builder;
+    use super::super::simulated::SimulatedFolder;
+    use super::*;
+
+    const ALL: Range<Offset> = Offset(0)..Offset(u64::MAX);
+
+    fn record(payload: &[u8]) -> Record {
+        Record::new(&RecordParts {
+            qos: 1,
+            retain: false,
+            from_cloud: false,
+            time: WallTime(5),
+            expiry_seconds: None,
+            publisher: 0,
+            topic: "t",
+            properties: &[],
+            payload,
+        })
+    }
+
+    fn block(first: u64, mark: u32, payloads: &[&[u8]]) -> Vec<u8> {
+        let mut builder = Builder::new(Offset(first), mark);
+        payloads
+            .iter()
+            .for_each(|payload| builder.push(&record(payload)));
+        builder.finish()
+    }
+
+    fn search(bytes: &[u8]) -> (std::sync::Arc<dyn File>, Salvage) {
+        let folder = SimulatedFolder::new();
+        let file = folder.directory().create("f").unwrap();
+        file.write_at(0, bytes).unwrap();
+        let salvage = Salvage::search(file.as_ref(), "f", ALL).unwrap();
+        (file, salvage)
+    }
+
+    #[test]
+    fn blocks_are_found_at_any_place() {
+        let large = vec![3; 300_000];
+        let mut bytes = vec![1, 0, 0, 0, 1];
+        bytes.extend(block(0, 7, &[b"a", b"b"]));
+        bytes.extend([1, 0, 0, 0].repeat(70_000));
+        bytes.extend(block(2, 7, &[&large]));
+        bytes.extend([0; 13]);
+        bytes.extend(block(9, 7, &[b"z"]));
+        let (file, found) = search(&bytes);
+        let firsts: Vec<u64> = found.headers().map(|header| header.first.0).collect();
+        assert_eq!(firsts, [0, 2, 9]);
+        assert_eq!(found.end(), Some(Offset(10)));
+        assert_eq!(
+            found.holes(Offset(0), Offset(12)),
+            [Offset(3)..Offset(9), Offset(10)..Offset(12)]
+        );
+        let read = found.read(file.as_ref(), Offset(2)).unwrap();
+        assert_eq!(read.record(Offset(2)), Some(record(&large)));
+        assert!(found.read(file.as_ref(), Offset(5)).is_none());
+        assert_eq!(found.following(Offset(5)), Some(Offset(9)));
+    }
+
+    #[test]
+    fn the_fuller_copy_of_a_block_counts() {
+        let bytes = [
+            block(0, 7, &[b"a"]),
+            block(0, 7, &[b"a", b"b"]),
+            block(0, 7, &[b"a"]),
+        ];
+        let (_, found) = search(&bytes.concat());
+        assert_eq!(found.end(), Some(Offset(2)));
+    }
+
+    #[test]
+    fn a_payload_can_not_pose_as_a_block() {
+        let forged = block(1, 8, &[b"forged"]);
+        let mut damaged = block(0, 7, &[b"a", &forged, b"c"]);
+        damaged[45] ^= 1;
+        let others = [block(3, 7, &[b"d"]), block(4, 7, &[&forged])].concat();
+        let (file, found) = search(&[damaged, others].concat());
+        assert!(found.read(file.as_ref(), Offset(1)).is_none());
+        assert!(found.read(file.as_ref(), Offset(4)).is_some());
+        assert_eq!(found.headers().count(), 2);
+    }
+
+    #[test]
+    fn offsets_of_another_place_are_not_taken() {
+        let folder = SimulatedFolder::new();
+        let file = folder.directory().create("f").unwrap();
+        file.write_at(0, &block(5, 7, &[b"a", b"b"])).unwrap();
+        for (range, count) in [(5..7, 1), (6..9, 0), (5..6, 0)] {
+            let range = Offset(range.start)..Offset(range.end);
+            let found = Salvage::search(file.as_ref(), "f", range.clone()).unwrap();
+            assert_eq!(found.headers().count(), count, "{range:?}");
+        }
+    }
+}

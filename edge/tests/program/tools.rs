@@ -1,0 +1,285 @@
+//! `inspect`, `fsck`, `export` and `backup`, on a folder that is in use, killed, closed, damaged.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use super::devices::Device;
+use super::support::{Gateway, run, stderr};
+
+#[test]
+fn a_folder_in_use_is_backed_up_and_the_backup_is_whole() {
+    let gateway = Gateway::start("");
+    let sent = publish(&gateway, 0..COUNT);
+    let data = gateway.data();
+    for command in ["inspect", "fsck"] {
+        let refused = run(&[command, path(&data)]);
+        assert_eq!(refused.status.code(), Some(1));
+        assert!(
+            stderr(&refused).contains("a gateway runs here"),
+            "{}",
+            stderr(&refused)
+        );
+    }
+    let refused = run(&["export", path(&data), "--lane", "normal"]);
+    assert_eq!(refused.status.code(), Some(1));
+
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let archive = folder.path().join("backup.tar");
+    succeed(&["backup", path(&data), path(&archive)]);
+    assert!(!data.join("snapshot").exists(), "it is not left behind");
+    // The gateway goes on, and so does what it stores.
+    let more = publish(&gateway, COUNT..2 * COUNT);
+    assert_eq!(more.len() as u32, COUNT);
+    let again = run(&["backup", path(&data), path(&archive)]);
+    assert_eq!(again.status.code(), Some(1), "nothing is written over");
+
+    let restored = extract(&archive, folder.path());
+    succeed(&["fsck", path(&restored)]);
+    assert_eq!(exported(&restored), sent);
+    let facts = succeed(&["inspect", path(&restored)]);
+    assert!(facts.contains(&format!("normal.head {COUNT}\n")), "{facts}");
+    assert!(facts.contains("sessions 2\n"), "{facts}");
+    assert!(facts.contains("cursor session/display 0 0 0\n"), "{facts}");
+}
+
+#[test]
+fn a_restored_backup_is_served() {
+    let mut gateway = Gateway::start("");
+    publish(&gateway, 0..COUNT);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let archive = folder.path().join("backup.tar");
+    let data = gateway.data();
+    succeed(&["backup", path(&data), path(&archive)]);
+    gateway.kill();
+    std::fs::remove_dir_all(&data).expect("it is there");
+    let restored = extract(&archive, folder.path());
+    copy(&restored, &data);
+    gateway.restart();
+    assert_eq!(gateway.lines_with("WARN"), [""; 0]);
+    let mut display = Device::connect(gateway.address, "display");
+    assert!(display.session_present);
+    for number in 0..COUNT {
+        assert_eq!(display.take(), Some(payload(number)));
+    }
+}
+
+#[test]
+fn a_killed_folder_is_read_and_left_as_it_is() {
+    let mut gateway = Gateway::start("");
+    let sent = publish(&gateway, 0..COUNT);
+    gateway.kill();
+    let data = gateway.data();
+    let before = contents(&data);
+    let facts = succeed(&["inspect", path(&data)]);
+    assert!(facts.contains(&format!("normal.head {COUNT}\n")), "{facts}");
+    let checked = succeed(&["fsck", path(&data)]);
+    assert_eq!(checked, format!("{COUNT} records are whole\n"));
+    assert_eq!(exported(&data), sent);
+    let some = succeed(&["export", path(&data), "--lane=normal", "--from=3", "--to=5"]);
+    let lines: Vec<&str> = some.lines().collect();
+    assert_eq!(lines.len(), 3);
+    let first = format!(
+        "\"topic\":\"plant/temp\",\"qos\":1,\"retain\":false,\"payload\":\"{}\"}}",
+        payload(3)
+    );
+    assert!(
+        lines[0].starts_with("{\"lane\":\"normal\",\"offset\":3,\"time\":"),
+        "{}",
+        lines[0]
+    );
+    assert!(lines[0].ends_with(&first), "{}", lines[0]);
+    let cbor = ["export", path(&data), "--lane=normal", "--format=cbor"];
+    let mut cbor = run(&cbor).stdout.as_slice().to_vec();
+    let mut count = 0;
+    while !cbor.is_empty() {
+        let mut rest = cbor.as_slice();
+        let record: BTreeMap<String, ciborium::Value> =
+            ciborium::from_reader(&mut rest).expect("a sequence of maps");
+        assert_eq!(record["payload"], payload(count).into_bytes().into());
+        assert_eq!(record["offset"], u64::from(count).into());
+        cbor = rest.to_vec();
+        count += 1;
+    }
+    assert_eq!(count, COUNT);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let archive = folder.path().join("backup.tar");
+    succeed(&["backup", path(&data), path(&archive)]);
+    assert_eq!(exported(&extract(&archive, folder.path())), sent);
+    assert!(contents(&data) == before, "something was written");
+}
+
+#[test]
+fn a_damaged_folder_is_told_and_what_is_whole_is_had_of_it() {
+    let mut gateway = Gateway::start("");
+    let mut sent = publish(&gateway, 0..COUNT);
+    assert!(gateway.terminate().0.success());
+    let data = gateway.data();
+    // One block more, so that there is a damaged and a whole one.
+    gateway.restart();
+    sent.extend(publish(&gateway, COUNT..2 * COUNT));
+    assert!(gateway.terminate().0.success());
+    damage(&data, payload(7).as_bytes());
+
+    let before = contents(&data);
+    let found = run(&["fsck", path(&data)]);
+    let text = String::from_utf8_lossy(&found.stdout).into_owned();
+    assert_eq!(found.status.code(), Some(1), "{text}");
+    let told = format!(
+        "lane normal: {COUNT} records, 0 to {}, are gone: damage",
+        COUNT - 1
+    );
+    assert!(text.contains(&told), "{text}");
+    assert!(
+        text.contains(&format!("{COUNT} records are whole")),
+        "{text}"
+    );
+    assert!(text.contains("nothing was changed"), "{text}");
+    let output = run(&["export", path(&data), "--lane=normal"]);
+    assert_eq!(output.status.code(), Some(1));
+    let lines = String::from_utf8_lossy(&output.stdout).into_owned();
+    let missing = format!(
+        "{{\"lane\":\"normal\",\"first\":0,\"last\":{},\"missing\":\"damage\"}}\n",
+        COUNT - 1
+    );
+    assert!(lines.starts_with(&missing), "{lines}");
+    assert_eq!(lines.lines().count() as u32, 1 + COUNT);
+    assert!(contents(&data) == before, "something was written");
+
+    let repaired = run(&["fsck", "--repair", path(&data)]);
+    let text = String::from_utf8_lossy(&repaired.stdout).into_owned();
+    assert_eq!(repaired.status.code(), Some(1), "{text}");
+    assert!(text.contains(&told), "{text}");
+    succeed(&["fsck", path(&data)]);
+    let facts = succeed(&["inspect", path(&data)]);
+    let gap = format!("gap 0 normal 0 {} {COUNT} 0 damage\n", COUNT - 1);
+    assert!(facts.contains(&gap), "{facts}");
+    // The gateway counts it once, and serves the rest.
+    gateway.restart();
+    let mut display = Device::connect(gateway.address, "display");
+    assert_eq!(display.take(), Some(payload(COUNT)));
+    assert_eq!(gateway.fact("gaps"), u64::from(COUNT));
+}
+
+#[test]
+fn what_is_no_log_is_refused_and_stays_as_it_is() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for command in ["inspect", "fsck"] {
+        let refused = run(&[command, path(folder.path())]);
+        assert_eq!(refused.status.code(), Some(1));
+        assert!(
+            stderr(&refused).contains("has no log in it"),
+            "{}",
+            stderr(&refused)
+        );
+    }
+    let refused = run(&["fsck", "--repair", path(folder.path())]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert_eq!(
+        std::fs::read_dir(folder.path())
+            .expect("it is there")
+            .count(),
+        0
+    );
+    assert_eq!(run(&["inspect", "/no/such"]).status.code(), Some(1));
+    assert_eq!(run(&["inspect"]).status.code(), Some(2));
+    assert_eq!(run(&["export", path(folder.path())]).status.code(), Some(2));
+    let format = [
+        "export",
+        path(folder.path()),
+        "--lane=normal",
+        "--format=xml",
+    ];
+    assert_eq!(run(&format).status.code(), Some(2));
+}
+
+/// Publishes for a session that is not there, and gives what was acknowledged.
+fn publish(gateway: &Gateway, numbers: std::ops::Range<u32>) -> Vec<String> {
+    let mut display = Device::connect(gateway.address, "display");
+    if !display.session_present {
+        display.subscribe("plant/#");
+    }
+    drop(display);
+    let mut sensor = Device::connect(gateway.address, "sensor");
+    let mut acknowledged = Vec::new();
+    for number in numbers {
+        sensor.publish("plant/temp", (number + 1) as u16, &payload(number));
+        assert!(sensor.is_acknowledged());
+        acknowledged.push(payload(number));
+    }
+    acknowledged
+}
+
+fn payload(number: u32) -> String {
+    format!("reading {number:06} of many")
+}
+
+/// The payloads of the normal lane.
+fn exported(data: &Path) -> Vec<String> {
+    let lines = succeed(&["export", path(data), "--lane", "normal"]);
+    let line = |line: &str| -> BTreeMap<String, serde_json::Value> {
+        serde_json::from_str(line).expect("a line is an object")
+    };
+    lines
+        .lines()
+        .map(|text| line(text)["payload"].as_str().expect("text").to_owned())
+        .collect()
+}
+
+fn extract(archive: &Path, folder: &Path) -> std::path::PathBuf {
+    let restored = folder.join("restored");
+    std::fs::create_dir(&restored).expect("writable");
+    let extracted = Command::new("tar")
+        .args(["-xf", path(archive), "-C", path(&restored)])
+        .status();
+    assert!(extracted.is_ok_and(|status| status.success()));
+    restored
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir(to).expect("writable");
+    for entry in std::fs::read_dir(from).expect("it is there").flatten() {
+        std::fs::copy(entry.path(), to.join(entry.file_name())).expect("writable");
+    }
+}
+
+fn contents(data: &Path) -> BTreeMap<std::ffi::OsString, Vec<u8>> {
+    let entries = std::fs::read_dir(data).expect("it is there").flatten();
+    let files = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
+    files
+        .map(|entry| {
+            let contents = std::fs::read(entry.path()).expect("readable");
+            (entry.file_name(), contents)
+        })
+        .collect()
+}
+
+/// Changes a byte of every copy of `what` in the segments.
+fn damage(data: &Path, what: &[u8]) {
+    for (name, mut bytes) in contents(data) {
+        if name.to_string_lossy().starts_with("normal-") {
+            let places = bytes.windows(what.len()).enumerate();
+            let places: Vec<usize> = places.filter(|it| it.1 == what).map(|it| it.0).collect();
+            places.iter().for_each(|at| bytes[*at] ^= 1);
+            std::fs::write(data.join(name), bytes).expect("writable");
+        }
+    }
+}
+
+fn succeed(arguments: &[&str]) -> String {
+    let output: Output = run(arguments);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{arguments:?}: {text}{}",
+        stderr(&output)
+    );
+    text
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().expect("a plain path")
+}
+
+const COUNT: u32 = 40;
