@@ -229,9 +229,11 @@ impl Group {
         Some(self.members[at])
     }
 
-    /// Notes that a member has a record.
+    /// Notes that a member has a record. One that had it before was away: only then is it taken.
     pub(super) fn hold(&mut self, lane: Lane, offset: Offset, holder: Holder) {
-        self.held.insert((lane, offset), holder);
+        if self.held.insert((lane, offset), holder).is_some() {
+            self.away_count = self.away_count.saturating_sub(1);
+        }
     }
 
     /// Settles a record, unless somebody else has it by now.
@@ -452,6 +454,24 @@ mod tests {
         assert_eq!(group.room(5), 1);
         group.count_away(|id| id == session(1));
         assert_eq!(group.room(5), 4);
+    }
+
+    #[test]
+    fn what_is_taken_over_from_a_member_that_is_away_takes_room_again() {
+        // Without it each member that went away left its room behind, and the next one got more
+        // than the window.
+        let lane = Lane::Normal;
+        let mut group = group_of(2);
+        for offset in 0..4 {
+            group.reader_mut(lane).cursor.deliver(Offset(offset));
+            group.hold(lane, Offset(offset), holder(0, 1));
+        }
+        group.count_away(|id| id == session(0));
+        assert_eq!(group.room(4), 4);
+        for offset in 0..3 {
+            group.hold(lane, Offset(offset), holder(1, 1));
+        }
+        assert_eq!(group.room(4), 1);
     }
 
     #[test]
