@@ -6,14 +6,15 @@
 
 use std::fmt::Display;
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::rc::Rc;
 
 use embedded_io_async::{BufRead, Write};
 use smol::{Async, LocalExecutor, Task, Timer};
-use tracing::{info, warn};
+use tracing::info;
 
 use super::certificates::Certificates;
+use super::descriptors::{Descriptors, Guest};
 use super::error::GatewayError;
 use super::{ACCEPT_PAUSE, Shared};
 use crate::broker::ListenerId;
@@ -44,6 +45,7 @@ pub(super) struct Serving {
     pub(super) buffer: ReadBuffer,
     pub(super) turnstile: Rc<Turnstile>,
     pub(super) certificates: Rc<Certificates>,
+    pub(super) descriptors: Descriptors,
 }
 
 impl Serving {
@@ -58,6 +60,16 @@ impl Serving {
         listeners
             .map(|listener| executor.spawn(accept(serving.clone(), listener)))
             .collect()
+    }
+
+    /// Gives whoever connected a descriptor; `None` when the rest is not for links.
+    fn guest<P>(&self, peer: P) -> Option<Guest<P>> {
+        let guest = self.descriptors.welcome(peer);
+        if guest.is_none() {
+            let mut core = self.shared.core.borrow_mut();
+            core.no_descriptor(self.shared.now(), self.descriptors.limit());
+        }
+        guest
     }
 }
 
@@ -116,16 +128,11 @@ async fn accept(serving: Rc<Serving>, listener: Listener) {
         let mut core = serving.shared.core.borrow_mut();
         core.watch_line(line.counters().clone());
     }
-    let mut was_failing = false;
     loop {
-        match accept_one(&serving, &listener).await {
-            Ok(()) => was_failing = false,
-            Err(error) => {
-                if !std::mem::replace(&mut was_failing, true) {
-                    warn!("can't accept connections: {error}");
-                }
-                Timer::after(ACCEPT_PAUSE).await;
-            }
+        if let Err(error) = accept_one(&serving, &listener).await {
+            let shared = &serving.shared;
+            shared.core.borrow_mut().not_accepted(shared.now(), &error);
+            Timer::after(ACCEPT_PAUSE).await;
         }
     }
 }
@@ -134,13 +141,17 @@ async fn accept_one(serving: &Serving, listener: &Listener) -> io::Result<()> {
     match &listener.place {
         Place::Tcp(socket) => {
             let (stream, peer) = socket.accept().await?;
-            welcome_in_layers(serving, listener, stream, peer);
+            if let Some(guest) = serving.guest(peer) {
+                welcome_in_layers(serving, listener, stream, guest);
+            }
         }
         Place::Unix(socket) => {
             let (stream, peer) = socket.accept().await?;
-            welcome(serving, listener, peer, || {
-                socket::link(stream, &serving.buffer)
-            });
+            if let Some(guest) = serving.guest(peer) {
+                welcome(serving, listener, guest, || {
+                    socket::link(stream, &serving.buffer)
+                });
+            }
         }
         Place::Serial(line) => {
             let link = line.accept().await?;
@@ -174,7 +185,7 @@ fn welcome_in_layers(
     serving: &Serving,
     listener: &Listener,
     stream: Async<TcpStream>,
-    peer: SocketAddr,
+    peer: impl Display + 'static,
 ) {
     let layers = layered::Layers {
         tls: serving.certificates.of(listener.id),
