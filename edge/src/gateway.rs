@@ -11,6 +11,7 @@ mod checker;
 mod client;
 mod committer;
 mod core;
+mod descriptors;
 mod disk;
 mod error;
 mod listen;
@@ -41,6 +42,7 @@ use tracing::info;
 use self::checker::Checker;
 use self::core::{Core, Wakes};
 pub(crate) use self::core::{Place, Progress, Push};
+use self::descriptors::Descriptors;
 use self::disk::{Answer, Disk, Request};
 pub use self::error::GatewayError;
 use self::listen::Serving;
@@ -117,6 +119,7 @@ async fn serve_until_told(
         buffer: ReadBuffer::new(READ_BYTES),
         turnstile: Rc::new(Turnstile::new(limits.section.handshake_percent)),
         certificates: begun.certificates,
+        descriptors: Descriptors::claim(limits.section.connections),
     };
     let accepting = serving.start(executor, listeners);
     let running = executor.spawn({

@@ -19,6 +19,7 @@
 //! A group lives as long as it has a member. With none connected, its records wait in the log.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use sync::{Lane, Offset, PerLane};
 use wire::topic::{TopicName, pattern_matches};
@@ -39,6 +40,8 @@ pub(super) struct Group {
     pub(super) lanes: [Reader; 3],
     /// Who has what is not acknowledged yet.
     held: BTreeMap<(Lane, Offset), Holder>,
+    /// How many of these each has, of those that have any.
+    held_counts: BTreeMap<SessionId, usize>,
     /// How many of these belong to members that are away.
     away_count: usize,
     /// The read that is not answered yet.
@@ -88,8 +91,11 @@ struct Slot {
 
 /// Begins the filter of a shared subscription, and no other.
 pub(super) const SHARE_PREFIX: &str = "$share/";
-/// What a record in flight costs a group: its places in the cursor and in the list of holders.
-const HELD_BYTES: usize = 64;
+/// A group does not read before this part of its window is free, so that each read is of use.
+pub(super) const READ_SHARE: usize = 16;
+/// What a record in flight costs a group: its places in the cursor, in the list of holders, and in
+/// their counts.
+const HELD_BYTES: usize = 88;
 
 impl Groups {
     /// Counts each group with room for so many records in flight.
@@ -182,6 +188,7 @@ impl Group {
             turn: 0,
             lanes,
             held: BTreeMap::new(),
+            held_counts: BTreeMap::new(),
             away_count: 0,
             fetching: None,
             reads: 1,
@@ -220,18 +227,22 @@ impl Group {
     }
 
     /// Gives the next member in turn that fits, and the turn to the one after.
-    pub(super) fn pick(&mut self, is_fit: impl Fn(&Member) -> bool) -> Option<Member> {
+    pub(super) fn pick(&mut self, is_fit: impl Fn(&Self, &Member) -> bool) -> Option<Member> {
         let count = self.members.len();
         let at = (self.turn..self.turn + count)
             .map(|at| at % count)
-            .find(|at| is_fit(&self.members[*at]))?;
+            .find(|at| is_fit(self, &self.members[*at]))?;
         self.turn = at + 1;
         Some(self.members[at])
     }
 
-    /// Notes that a member has a record.
+    /// Notes that a member has a record. One that had it before was away: only then is it taken.
     pub(super) fn hold(&mut self, lane: Lane, offset: Offset, holder: Holder) {
-        self.held.insert((lane, offset), holder);
+        if let Some(former) = self.held.insert((lane, offset), holder) {
+            self.away_count = self.away_count.saturating_sub(1);
+            self.count_less(former.session);
+        }
+        *self.held_counts.entry(holder.session).or_default() += 1;
     }
 
     /// Settles a record, unless somebody else has it by now.
@@ -296,6 +307,19 @@ impl Group {
         (inflight_maximum + self.away_count).saturating_sub(self.held.len())
     }
 
+    /// How many more records a member may have. Half of the window is for whoever takes it; of the
+    /// other half each member has a part, so that those who acknowledge nothing never stop the rest.
+    pub(super) fn share_of(&self, session: SessionId, inflight_maximum: usize) -> usize {
+        let in_flight = self.held.len().saturating_sub(self.away_count);
+        let half = inflight_maximum / 2;
+        if self.members.len() < 2 || in_flight < half {
+            return usize::MAX;
+        }
+        let part = (half - inflight_maximum / READ_SHARE) / self.members.len();
+        let has = self.held_counts.get(&session).copied().unwrap_or_default();
+        part.max(1).saturating_sub(has)
+    }
+
     /// The members, in the order of their coming.
     pub(super) fn members(&self) -> &[Member] {
         &self.members
@@ -346,8 +370,18 @@ impl Group {
         let is_its = self.holder(lane, offset) == Some(holder);
         if is_its {
             self.held.remove(&(lane, offset));
+            self.count_less(holder.session);
         }
         is_its
+    }
+
+    fn count_less(&mut self, session: SessionId) {
+        if let Entry::Occupied(mut count) = self.held_counts.entry(session) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
     }
 }
 
@@ -408,16 +442,16 @@ mod tests {
     fn members_take_turns_and_those_that_do_not_fit_are_passed_over() {
         let mut group = group_of(3);
         let mut next = |but: u32| {
-            let picked = group.pick(|member| member.session != session(but));
+            let picked = group.pick(|_, member| member.session != session(but));
             picked.map(|member| member.session.index)
         };
         let picked = [9, 9, 9, 0, 0, 1].map(&mut next);
         assert_eq!(picked, [0, 1, 2, 1, 2, 0].map(Some));
-        assert_eq!(group.pick(|_| false), None);
+        assert_eq!(group.pick(|_, _| false), None);
         group.leave(session(0));
         group.leave(session(1));
         group.leave(session(2));
-        assert_eq!(group.pick(|_| true), None);
+        assert_eq!(group.pick(|_, _| true), None);
     }
 
     #[test]
@@ -452,6 +486,39 @@ mod tests {
         assert_eq!(group.room(5), 1);
         group.count_away(|id| id == session(1));
         assert_eq!(group.room(5), 4);
+    }
+
+    #[test]
+    fn what_is_taken_over_from_a_member_that_is_away_takes_room_again() {
+        // Without it each member that went away left its room behind, and the next one got more
+        // than the window.
+        let lane = Lane::Normal;
+        let mut group = group_of(2);
+        for offset in 0..4 {
+            group.reader_mut(lane).cursor.deliver(Offset(offset));
+            group.hold(lane, Offset(offset), holder(0, 1));
+        }
+        group.count_away(|id| id == session(0));
+        assert_eq!(group.room(4), 4);
+        for offset in 0..3 {
+            group.hold(lane, Offset(offset), holder(1, 1));
+        }
+        assert_eq!(group.room(4), 1);
+    }
+
+    #[test]
+    fn a_member_has_half_of_the_window_and_its_part_of_the_rest() {
+        let mut group = group_of(4);
+        let share = |group: &Group, index| group.share_of(session(index), 32);
+        for offset in 0..16 {
+            assert_eq!(share(&group, 0), usize::MAX);
+            group.hold(Lane::Normal, Offset(offset), holder(0, 1));
+        }
+        assert_eq!([0, 1, 2].map(|index| share(&group, index)), [0, 3, 3]);
+        group.hold(Lane::Normal, Offset(16), holder(1, 1));
+        assert_eq!(share(&group, 1), 2);
+        group.settle(Lane::Normal, Offset(16), holder(1, 1));
+        assert_eq!(share(&group, 1), 3);
     }
 
     #[test]

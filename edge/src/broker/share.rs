@@ -178,8 +178,12 @@ impl Broker {
         room: usize,
     ) -> bool {
         let mut members = group.members().iter();
-        let is_live = !group.reader(lane).is_behind
-            && members.any(|member| is_ready_for(&self.registry, member, room, topic));
+        let maximum = self.settings.group_inflight_maximum;
+        let is_fit = |member: &Member| {
+            group.share_of(member.session, maximum) > 0
+                && is_ready_for(&self.registry, member, room, topic)
+        };
+        let is_live = !group.reader(lane).is_behind && members.any(is_fit);
         !is_live || self.is_durable(group)
     }
 
@@ -306,9 +310,12 @@ impl Broker {
     /// The next member in turn that may read a topic and has room for so many records with QoS
     /// over 0.
     fn pick(&mut self, id: GroupId, room: usize, topic: &str) -> Option<Member> {
-        let registry = &self.registry;
+        let (registry, maximum) = (&self.registry, self.settings.group_inflight_maximum);
         let group = self.groups.get_mut(id)?;
-        group.pick(|member| is_ready_for(registry, member, room, topic))
+        group.pick(|group, member| {
+            group.share_of(member.session, maximum) > 0
+                && is_ready_for(registry, member, room, topic)
+        })
     }
 
     /// QoS 0 goes to whoever is connected, best to one whose connection takes it.
@@ -323,8 +330,8 @@ impl Broker {
             let online = session.online().filter(|_| may_read);
             online.map(|_| session.is_congested)
         };
-        let member = group.pick(|member| online(member) == Some(false));
-        let member = member.or_else(|| group.pick(|member| online(member).is_some()));
+        let member = group.pick(|_, member| online(member) == Some(false));
+        let member = member.or_else(|| group.pick(|_, member| online(member).is_some()));
         if let Some(member) = member {
             self.hand_over(&member, record, None, false);
         }

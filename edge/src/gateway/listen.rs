@@ -11,9 +11,10 @@ use std::rc::Rc;
 
 use embedded_io_async::{BufRead, Write};
 use smol::{Async, LocalExecutor, Task, Timer};
-use tracing::{info, warn};
+use tracing::info;
 
 use super::certificates::Certificates;
+use super::descriptors::{Descriptors, Guest};
 use super::error::GatewayError;
 use super::{ACCEPT_PAUSE, Shared, shown};
 use crate::broker::ListenerId;
@@ -48,6 +49,7 @@ pub(super) struct Serving {
     pub(super) buffer: ReadBuffer,
     pub(super) turnstile: Rc<Turnstile>,
     pub(super) certificates: Rc<Certificates>,
+    pub(super) descriptors: Descriptors,
 }
 
 impl Serving {
@@ -62,6 +64,16 @@ impl Serving {
         listeners
             .map(|listener| executor.spawn(accept(serving.clone(), listener)))
             .collect()
+    }
+
+    /// Gives whoever connected a descriptor; `None` when the rest is not for links.
+    fn guest<P>(&self, peer: P) -> Option<Guest<P>> {
+        let guest = self.descriptors.welcome(peer);
+        if guest.is_none() {
+            let mut core = self.shared.core.borrow_mut();
+            core.no_descriptor(self.shared.now(), self.descriptors.limit());
+        }
+        guest
     }
 }
 
@@ -142,18 +154,13 @@ async fn accept(serving: Rc<Serving>, listener: Listener) {
         let mut core = serving.shared.core.borrow_mut();
         core.watch_line(line.counters().clone());
     }
-    let mut was_failing = false;
     loop {
         match accept_one(&serving, &listener).await {
-            Ok(()) => {
-                was_failing = false;
-                // However many come, those who are there have their turn.
-                smol::future::yield_now().await;
-            }
+            // However many come, those who are there have their turn.
+            Ok(()) => smol::future::yield_now().await,
             Err(error) => {
-                if !std::mem::replace(&mut was_failing, true) {
-                    warn!("can't accept connections: {error}");
-                }
+                let shared = &serving.shared;
+                shared.core.borrow_mut().not_accepted(shared.now(), &error);
                 Timer::after(ACCEPT_PAUSE).await;
             }
         }
@@ -164,13 +171,17 @@ async fn accept_one(serving: &Serving, listener: &Listener) -> io::Result<()> {
     match &listener.place {
         Place::Tcp(socket) => {
             let (stream, peer) = socket.accept().await?;
-            welcome_in_layers(serving, listener, stream, peer);
+            if let Some(guest) = serving.guest(peer) {
+                welcome_in_layers(serving, listener, stream, guest);
+            }
         }
         Place::Unix(socket) => {
             let (stream, peer) = socket.accept().await?;
-            welcome(serving, listener, peer, None, || {
-                socket::link(stream, &serving.buffer)
-            });
+            if let Some(guest) = serving.guest(peer) {
+                welcome(serving, listener, guest, None, || {
+                    socket::link(stream, &serving.buffer)
+                });
+            }
         }
         Place::Serial(line) => {
             let link = line.accept().await?;
@@ -205,8 +216,9 @@ fn welcome_in_layers(
     serving: &Serving,
     listener: &Listener,
     stream: Async<TcpStream>,
-    peer: SocketAddr,
+    guest: Guest<SocketAddr>,
 ) {
+    let address = Some(guest.peer().ip());
     let mut layers = layered::Layers {
         tls: serving.certificates.of(listener.id),
         has_websocket: listener.has_websocket,
@@ -215,10 +227,10 @@ fn welcome_in_layers(
     };
     if layers.are_none() {
         let link = || socket::link(stream, &serving.buffer);
-        return welcome(serving, listener, peer, Some(peer.ip()), link);
+        return welcome(serving, listener, guest, address, link);
     }
     let shared = serving.shared.clone();
-    let Some(place) = listener.admit(&shared, Some(peer.ip())) else {
+    let Some(place) = listener.admit(&shared, address) else {
         return;
     };
     let said = shared
@@ -228,6 +240,6 @@ fn welcome_in_layers(
     layers.words = said.unwrap_or_default();
     let link = layered::link(stream, &serving.buffer, layers);
     let turnstile = serving.turnstile.clone();
-    let task = open_and_serve(shared, place, link, turnstile, peer);
+    let task = open_and_serve(shared, place, link, turnstile, guest);
     serving.clients.spawn(task).detach();
 }

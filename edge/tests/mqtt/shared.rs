@@ -480,6 +480,28 @@ fn a_member_that_takes_nothing_does_not_stop_the_others() {
     assert_eq!(world.broker.release_floor(Lane::Normal).0, 50);
 }
 
+/// Members that acknowledge nothing filled the window of the whole group, and the one that worked
+/// got no more.
+#[test]
+fn members_that_acknowledge_nothing_leave_the_others_their_part_of_the_window() {
+    for silent_count in [1, 3, 9, 40] {
+        let mut world = World::new();
+        for number in 0..silent_count {
+            let name = format!("silent-{number}").leak();
+            member(&mut world, &hello(V5, name).durable());
+        }
+        let worker = member(&mut world, &hello(V5, "worker").durable());
+        let writer = world.join(&hello(V5, "w"));
+        let mut done = 0;
+        for number in 0..2_000 {
+            publish_numbers(&mut world, writer, 1, number..number + 1);
+            done += drain(&mut world, worker).len();
+        }
+        let kept = 2_000 - done;
+        assert!(kept < 256, "{silent_count} silent members keep {kept}");
+    }
+}
+
 #[test]
 fn the_window_of_a_group_bounds_what_is_in_flight() {
     let settings = Settings {
@@ -617,7 +639,7 @@ fn limits_are_told_with_their_reasons() {
 #[test]
 fn groups_are_counted_with_filters_and_wills() {
     let settings = Settings {
-        session_bytes_maximum: 40_000,
+        session_bytes_maximum: 52_000,
         ..Settings::default()
     };
     let mut world = World::with(settings, mqtt::Settings::default());

@@ -50,7 +50,7 @@ impl Gateway {
     fn begin(listener: &str, more: &str, environment: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         write_config(folder.path(), listener, more);
-        let (child, lines, address) = spawn(folder.path(), environment);
+        let (child, lines, address) = spawn(program(environment), folder.path());
         // The same port after a restart.
         write_config(folder.path(), &address.to_string(), more);
         Self {
@@ -61,6 +61,33 @@ impl Gateway {
         }
     }
 
+    /// The same, where the system lets a process open only so many files.
+    pub(crate) fn start_with_files(more: &str, count: u32) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        write_config(folder.path(), "127.0.0.1:0", more);
+        let mut program = Command::new("sh");
+        let limited = format!("ulimit -n {count}; exec \"$0\" \"$@\"");
+        program.args(["-c", &limited, env!("CARGO_BIN_EXE_robustmq-edge")]);
+        let (child, lines, address) = spawn(program, folder.path());
+        Self {
+            child,
+            lines,
+            folder,
+            address,
+        }
+    }
+
+    /// Lets it open so many files from now on; gives how many it could.
+    pub(crate) fn limit_files(&self, count: u64) -> u64 {
+        use rustix::process::{Pid, Resource, Rlimit, prlimit};
+        let limit = Rlimit {
+            current: Some(count),
+            maximum: rustix::process::getrlimit(Resource::Nofile).maximum,
+        };
+        let former = prlimit(Some(Pid::from_child(&self.child)), Resource::Nofile, limit);
+        former.expect("it is ours").current.unwrap_or(u64::MAX)
+    }
+
     /// Ends it without a chance to do anything.
     pub(crate) fn kill(&mut self) {
         self.child.kill().expect("it runs");
@@ -69,7 +96,7 @@ impl Gateway {
 
     /// Starts it again on what it left.
     pub(crate) fn restart(&mut self) {
-        (self.child, self.lines, _) = spawn(self.folder.path(), &[]);
+        (self.child, self.lines, _) = spawn(program(&[]), self.folder.path());
     }
 
     /// Sends SIGTERM and waits for the end; gives the status and how long it took.
@@ -217,11 +244,16 @@ fn write_config(folder: &Path, address: &str, more: &str) {
     std::fs::write(folder.join("gateway.toml"), text).expect("a writable folder");
 }
 
-fn spawn(folder: &Path, environment: &[(&str, &str)]) -> (Child, Arc<Lines>, SocketAddr) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_robustmq-edge"))
+fn program(environment: &[(&str, &str)]) -> Command {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_robustmq-edge"));
+    program.envs(environment.iter().copied());
+    program
+}
+
+fn spawn(mut program: Command, folder: &Path) -> (Child, Arc<Lines>, SocketAddr) {
+    let mut child = program
         .args(["run", "--config"])
         .arg(folder.join("gateway.toml"))
-        .envs(environment.iter().copied())
         .stdin(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()

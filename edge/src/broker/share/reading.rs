@@ -6,15 +6,12 @@ use sync::{Lane, Offset, Record};
 use super::super::Broker;
 use super::super::access::Deed;
 use super::super::event::{Delivery, DeliveryId, Event, GroupId, Output, ReaderId, SessionId};
-use super::super::group::Holder;
+use super::super::group::{Holder, READ_SHARE};
 use super::super::inflight::Source;
 use super::super::publish::is_expired;
 use super::super::registry::Registry;
 use super::super::session::Match;
 use super::{Placed, is_ready};
-
-/// A group does not read before this part of its window is free, so that each read is of use.
-const ROOM_SHARE: usize = 16;
 
 impl Broker {
     /// Does one bounded piece of a group's reading.
@@ -34,14 +31,15 @@ impl Broker {
             .iter()
             .filter(|it| is_ready(registry, it, 1))
         {
-            if let Some(session) = registry.get(member.session) {
+            let share = group.share_of(member.session, maximum);
+            if let Some(session) = registry.get(member.session).filter(|_| share > 0) {
                 let free = session.free_window();
                 is_worth |= free >= session.window.div_ceil(2);
-                room += usize::from(free);
+                room += usize::from(free).min(share);
             }
         }
         let free = group.room(maximum);
-        if !is_worth || free == 0 || free * ROOM_SHARE < maximum {
+        if !is_worth || free == 0 || free * READ_SHARE < maximum {
             return;
         }
         let from = group.reader(lane).cursor.delivered();

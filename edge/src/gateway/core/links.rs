@@ -9,6 +9,20 @@ use super::Core;
 use crate::broker::ConnectionId;
 
 impl Core {
+    /// A listener accepted a link that has to be dropped: so many have all descriptors for links.
+    pub(crate) fn no_descriptor(&mut self, now: Now, limit: usize) {
+        if let Some(times) = self.quiet.may_say(now.instant, "descriptors") {
+            warn!("connection refused: all {limit} that open files allow are in use{times}");
+        }
+    }
+
+    /// A listener could not accept; it tries again.
+    pub(crate) fn not_accepted(&mut self, now: Now, error: &dyn Display) {
+        if let Some(times) = self.quiet.may_say(now.instant, "accept") {
+            warn!("can't accept connections: {error}{times}");
+        }
+    }
+
     /// A link is open, and its certificate says who the client is.
     pub(crate) fn identify(&mut self, id: ConnectionId, identity: Option<Box<str>>) {
         if let (Some(peer), Some(identity)) = (self.peers.find(id), identity) {
