@@ -31,13 +31,14 @@ const RESERVED: u64 = 64;
 impl Descriptors {
     /// Raises the process's limit as far as so many links need and the system lets it.
     pub(super) fn claim(connections: usize) -> Self {
-        let wanted = RESERVED.saturating_add(connections as u64);
-        let found = raise(wanted);
-        let limit = links_within(found, connections);
+        let needed = RESERVED.saturating_add(connections as u64);
+        // Links that say goodbye have theirs for a moment longer.
+        let found = raise(needed.saturating_add(connections as u64));
+        let limit = links_within(found);
         if limit < connections {
             warn!(
                 "at most {limit} connections at once, not limits.connections = {connections}: the \
-                 system allows {found} open files, and {wanted} are needed"
+                 system allows {found} open files, and {needed} are needed"
             );
         }
         Self::new(limit)
@@ -91,9 +92,9 @@ fn raise(wanted: u64) -> u64 {
     setrlimit(Resource::Nofile, raised).map_or(has, |()| most)
 }
 
-fn links_within(files: u64, connections: usize) -> usize {
-    let left = usize::try_from(files.saturating_sub(RESERVED)).unwrap_or(usize::MAX);
-    left.clamp(1, connections.max(1))
+fn links_within(files: u64) -> usize {
+    let left = usize::try_from(files.saturating_sub(RESERVED));
+    left.unwrap_or(usize::MAX).max(1)
 }
 
 #[cfg(test)]
@@ -102,10 +103,8 @@ mod tests {
 
     #[test]
     fn links_get_what_the_gateway_leaves() {
-        assert_eq!(links_within(1024, 1024), 960);
-        assert_eq!(links_within(1088, 1024), 1024);
-        assert_eq!(links_within(u64::MAX, 1024), 1024);
-        assert_eq!(links_within(20, 1024), 1);
+        assert_eq!(links_within(1024), 960);
+        assert_eq!(links_within(20), 1);
     }
 
     #[test]
