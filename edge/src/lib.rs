@@ -19,6 +19,7 @@ pub mod logging;
 pub mod mqtt;
 pub mod passwd;
 pub mod password;
+mod rare;
 mod serve;
 mod sys;
 mod uplink;

@@ -29,14 +29,20 @@ const LAYERS: &[Layer] = &[
         never: CLOCKS_AND_IO,
     },
     Layer {
+        module: "rare",
+        inside: &["rare"],
+        crates: &["std", "core"],
+        never: CLOCKS_AND_IO,
+    },
+    Layer {
         module: "broker",
-        inside: &["broker", "password"],
+        inside: &["broker", "password", "rare"],
         crates: &["sync", "wire", "std", "core", "bytes", "serde", "ciborium"],
         never: CLOCKS_AND_IO,
     },
     Layer {
         module: "mqtt",
-        inside: &["mqtt", "broker"],
+        inside: &["mqtt", "broker", "rare"],
         crates: &["sync", "wire", "std", "core", "bytes"],
         never: CLOCKS_AND_IO,
     },
