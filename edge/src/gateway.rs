@@ -49,7 +49,7 @@ use self::listen::Serving;
 use self::reload::Reload;
 pub use self::rules::check_access;
 use self::service::{Service, Turns};
-pub(crate) use self::signal::{Cue, Signals};
+pub(crate) use self::signal::Cue;
 pub use self::start::check;
 use crate::admin;
 use crate::broker::{AccessInput, Input};

@@ -22,6 +22,7 @@ pub mod nats;
 mod pace;
 pub mod passwd;
 pub mod password;
+mod rare;
 mod serve;
 mod sys;
 pub mod tools;

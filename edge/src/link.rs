@@ -32,7 +32,12 @@ pub(crate) trait Finish {
 /// consumed; a second link that reads meanwhile gets a buffer of its own for that time.
 #[derive(Clone)]
 pub(crate) struct ReadBuffer {
-    spare: Rc<Cell<Option<Box<[u8]>>>>,
+    spare: Rc<Spare>,
+}
+
+/// Behind one pointer, as each link has it.
+struct Spare {
+    part: Cell<Option<Box<Part>>>,
     length: usize,
 }
 
@@ -40,29 +45,34 @@ impl ReadBuffer {
     /// Makes the buffer of a thread. `length` is the most that one read brings, in bytes.
     #[must_use]
     pub(crate) fn new(length: usize) -> Self {
+        let part = Cell::new(None);
         Self {
-            spare: Rc::default(),
-            length,
+            spare: Rc::new(Spare { part, length }),
         }
     }
 
-    fn take(&self) -> Box<[u8]> {
-        self.spare
-            .take()
-            .unwrap_or_else(|| vec![0; self.length].into_boxed_slice())
+    fn take(&self) -> Box<Part> {
+        self.spare.part.take().unwrap_or_else(|| {
+            Box::new(Part {
+                buffer: vec![0; self.spare.length].into_boxed_slice(),
+                from: 0,
+                to: 0,
+            })
+        })
     }
 
-    fn put_back(&self, buffer: Box<[u8]>) {
-        self.spare.set(Some(buffer));
+    fn put_back(&self, part: Box<Part>) {
+        self.spare.part.set(Some(part));
     }
 }
 
 /// Bytes that were read and not yet consumed, in a buffer taken from the pool.
 struct Held {
     pool: ReadBuffer,
-    part: Option<Part>,
+    part: Option<Box<Part>>,
 }
 
+/// A buffer, and what of it was read and is not yet consumed.
 struct Part {
     buffer: Box<[u8]>,
     from: usize,
@@ -85,13 +95,13 @@ impl Held {
         read: impl FnOnce(&mut [u8]) -> Result<Option<usize>, E>,
     ) -> Result<(), E> {
         debug_assert!(self.is_empty(), "what was held has been consumed");
-        let mut buffer = self.pool.take();
-        let outcome = read(&mut buffer);
+        let mut part = self.pool.take();
+        let outcome = read(&mut part.buffer);
         if let Ok(Some(to)) = outcome {
-            let from = 0;
-            self.part = Some(Part { buffer, from, to });
+            (part.from, part.to) = (0, to);
+            self.part = Some(part);
         } else {
-            self.pool.put_back(buffer);
+            self.pool.put_back(part);
         }
         outcome.map(drop)
     }
@@ -105,7 +115,7 @@ impl Held {
         if let Some(mut part) = self.part.take() {
             part.from = (part.from + count).min(part.to);
             if part.from == part.to {
-                self.pool.put_back(part.buffer);
+                self.pool.put_back(part);
             } else {
                 self.part = Some(part);
             }

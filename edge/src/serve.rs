@@ -13,7 +13,7 @@ use smol::Timer;
 use smol::future::FutureExt as _;
 
 use crate::broker::ConnectionId;
-use crate::gateway::{Cue, Place, Progress, Push, Shared, Signals};
+use crate::gateway::{Cue, Place, Progress, Push, Shared};
 use crate::link::{Finish, Turnstile, layered};
 
 /// How long a peer may take to close its side after ours.
@@ -40,11 +40,10 @@ where
 {
     async move {
         let outcome = {
-            let (id, signals) = (place.id, &*place.signals);
-            let read = read(&gateway, id, signals, &mut reader);
-            let write = write(&gateway, id, signals, &mut writer);
+            let read = read(&gateway, &place, &mut reader);
+            let write = write(&gateway, &place, &mut writer);
             let abandon = async {
-                signals.wait(Cue::Abandon).await;
+                place.signals.wait(Cue::Abandon).await;
                 Ok(())
             };
             write.or(read).or(abandon).await
@@ -125,29 +124,25 @@ async fn linger() {
 )]
 fn read<R: BufRead>(
     gateway: &Shared,
-    id: ConnectionId,
-    signals: &Signals,
+    place: &Place,
     reader: &mut R,
 ) -> impl Future<Output = Result<(), R::Error>> {
     async move {
         loop {
-            while !gateway.core.borrow_mut().may_read(id) {
-                signals.wait(Cue::Read).await;
+            while !gateway.core.borrow_mut().may_read(place.id) {
+                place.signals.wait(Cue::Read).await;
             }
             let bytes = reader.fill_buf().await?;
             let count = bytes.len();
             if count == 0 {
                 return Ok(());
             }
-            gateway.core.borrow_mut().received(gateway.now(), id, bytes);
+            let now = gateway.now();
+            gateway.core.borrow_mut().received(now, place.id, bytes);
             reader.consume(count);
-            if gateway
-                .core
-                .borrow_mut()
-                .go_on(gateway.now(), id, Push::Gentle)
-                == Progress::Held
-            {
-                Box::pin(go_on(gateway, id)).await;
+            let progress = gateway.core.borrow_mut().go_on(now, place.id, Push::Gentle);
+            if progress == Progress::Held {
+                Box::pin(go_on(gateway, place.id)).await;
             }
             // One buffer a turn: others are served in between, and answers gather.
             smol::future::yield_now().await;
@@ -175,22 +170,18 @@ async fn go_on(gateway: &Shared, id: ConnectionId) {
 )]
 fn write<W: Write>(
     gateway: &Shared,
-    id: ConnectionId,
-    signals: &Signals,
+    place: &Place,
     writer: &mut W,
 ) -> impl Future<Output = Result<(), W::Error>> {
     async move {
-        let mut spare: Vec<u8> = Vec::new();
-        loop {
-            let taken = {
-                let mut core = gateway.core.borrow_mut();
-                core.take_outbound(gateway.now(), id, std::mem::take(&mut spare))
-            };
-            let Some(mut bytes) = taken else {
-                return Ok(());
-            };
+        let mut bytes = Vec::new();
+        while gateway
+            .core
+            .borrow_mut()
+            .take_outbound(gateway.now(), place.id, &mut bytes)
+        {
             if bytes.is_empty() {
-                signals.wait(Cue::Write).await;
+                place.signals.wait(Cue::Write).await;
                 continue;
             }
             let mut written = 0;
@@ -199,10 +190,11 @@ fn write<W: Write>(
             }
             writer.flush().await?;
             bytes.clear();
-            if bytes.capacity() <= SPARE_BYTES {
-                spare = bytes;
+            if bytes.capacity() > SPARE_BYTES {
+                bytes = Vec::new();
             }
         }
+        Ok(())
     }
 }
 

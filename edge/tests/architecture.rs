@@ -29,8 +29,14 @@ const LAYERS: &[Layer] = &[
         never: CLOCKS_AND_IO,
     },
     Layer {
+        module: "rare",
+        inside: &["rare"],
+        crates: &["std", "core"],
+        never: CLOCKS_AND_IO,
+    },
+    Layer {
         module: "broker",
-        inside: &["broker", "password"],
+        inside: &["broker", "password", "rare"],
         crates: &["sync", "wire", "std", "core", "bytes", "serde", "ciborium"],
         never: CLOCKS_AND_IO,
     },
@@ -48,7 +54,7 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         module: "mqtt",
-        inside: &["mqtt", "broker", "memory", "pace"],
+        inside: &["mqtt", "broker", "memory", "pace", "rare"],
         crates: &["sync", "wire", "std", "core", "bytes"],
         never: CLOCKS_AND_IO,
     },

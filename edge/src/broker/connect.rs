@@ -120,7 +120,7 @@ impl Broker {
         let Some(session) = self.registry.get(id) else {
             return;
         };
-        let notes = session.notes.iter();
+        let notes = session.aside.notes.iter();
         let connected = Connected {
             client_identifier: session.client_identifier.to_string(),
             session: found,
@@ -230,7 +230,7 @@ impl Broker {
         };
         let changes = self.delete_leftovers(&session.client_identifier);
         match session.will.take() {
-            Some(will) => self.distribute(self.will_publication(None, will), changes),
+            Some(will) => self.distribute(self.will_publication(None, *will), changes),
             None if changes.is_empty() => {}
             None => self.commit(changes, Urgency::Relaxed, Waiting::Nobody),
         }
@@ -267,8 +267,8 @@ impl Broker {
             return;
         };
         let due = match timer {
-            Timer::Will => &mut session.will_due,
-            Timer::End => &mut session.end_due,
+            Timer::Will => &mut session.aside.make().will_due,
+            Timer::End => &mut session.aside.make().end_due,
         };
         if let Some(former) = due.replace(at) {
             self.timers.remove(&(former, timer, id));
@@ -377,10 +377,15 @@ impl Broker {
         let Some(session) = self.registry.get_mut(id) else {
             return;
         };
-        for (timer, due) in [
-            (Timer::Will, session.will_due.take()),
-            (Timer::End, session.end_due.take()),
-        ] {
+        let Some(aside) = session.aside.held() else {
+            return;
+        };
+        let planned = [
+            (Timer::Will, aside.will_due.take()),
+            (Timer::End, aside.end_due.take()),
+        ];
+        session.aside.let_go();
+        for (timer, due) in planned {
             if let Some(at) = due {
                 self.timers.remove(&(at, timer, id));
             }

@@ -1,8 +1,6 @@
 //! Deliveries that have a place: from the log, from the retained messages, and again; and their
 //! acknowledgements.
 
-use std::collections::VecDeque;
-
 use sync::{Lane, Offset, Record};
 use wire::topic::{TopicName, pattern_matches};
 
@@ -325,12 +323,15 @@ impl Broker {
             let Some(session) = self.registry.get_mut(id) else {
                 return;
             };
-            let Some(walk) = session.walks.front_mut() else {
+            let Some(aside) = session.aside.held() else {
+                return;
+            };
+            let Some(walk) = aside.walks.front_mut() else {
                 return;
             };
             let subscription = session.subscriptions.get(&walk.filter).copied();
             let Some(subscription) = subscription else {
-                session.walks.pop_front();
+                aside.walks.pop_front();
                 continue;
             };
             let rights = session.rights.as_ref();
@@ -339,11 +340,9 @@ impl Broker {
             };
             match self.retained.step(&walk.filter, walk.after.as_deref()) {
                 Step::Done => {
-                    let done = session.walks.pop_front().map(|walk| walk.filter);
-                    session.walked.extend(done.filter(|_| session.is_stored));
-                    if session.walks.is_empty() {
-                        session.walks = VecDeque::new();
-                    }
+                    let done = aside.walks.pop_front().map(|walk| walk.filter);
+                    aside.walked.extend(done.filter(|_| session.is_stored));
+                    session.aside.let_go();
                     self.mark_dirty(id);
                 }
                 Step::Passed(topic) => walk.after = Some(topic),
@@ -359,7 +358,8 @@ impl Broker {
                         return;
                     }
                     let delivery = session.send_retained(record, qos, subscription.identifier);
-                    if let Some(walk) = session.walks.front_mut() {
+                    let aside = session.aside.held();
+                    if let Some(walk) = aside.and_then(|aside| aside.walks.front_mut()) {
                         walk.after = Some(topic);
                     }
                     self.counters.delivered += 1;

@@ -48,8 +48,8 @@ impl Broker {
         delivery: Option<DeliveryId>,
     ) -> Result<Option<NotePut>, Refusal> {
         let session = self.registry.get_mut(id).ok_or(Refusal::SessionGone)?;
-        let is_new = !session.notes.contains_key(&note.key);
-        let is_full = is_new && session.notes.len() >= self.settings.note_count_maximum;
+        let is_new = !session.aside.notes.contains_key(&note.key);
+        let is_full = is_new && session.aside.notes.len() >= self.settings.note_count_maximum;
         if note.value.len() > NOTE_BYTES_MAXIMUM || is_full {
             return Err(Refusal::Notes);
         }
@@ -64,7 +64,8 @@ impl Broker {
             value: self.groups.encode_note(value, source),
         };
         let value = note.value.clone();
-        let former = session.notes.insert(note.key, KeptNote { value, delivery });
+        let notes = &mut session.aside.make().notes;
+        let former = notes.insert(note.key, KeptNote { value, delivery });
         Ok(Some((change, former)))
     }
 
@@ -76,8 +77,10 @@ impl Broker {
         delivery: Option<DeliveryId>,
     ) -> Option<NotePut> {
         let session = self.registry.get_mut(id).filter(|it| it.is_stored)?;
-        if delivery.is_some() {
-            session.notes.remove(&key);
+        if delivery.is_some()
+            && let Some(aside) = session.aside.held()
+        {
+            aside.notes.remove(&key);
         }
         let (table, key) = session.row(&Member::Note(key));
         Some((Change::Delete { table, key }, None))
@@ -95,8 +98,9 @@ impl Broker {
     }
 
     pub(super) fn forget_note(&mut self, id: SessionId, key: u32) {
-        if let Some(session) = self.registry.get_mut(id) {
-            session.notes.remove(&key);
+        let session = self.registry.get_mut(id);
+        if let Some(aside) = session.and_then(|session| session.aside.held()) {
+            aside.notes.remove(&key);
         }
     }
 
@@ -110,7 +114,7 @@ impl Broker {
         match (change, former) {
             (NoteChange::Put { note, .. }, Some(former)) => {
                 if let Some(session) = self.registry.get_mut(id) {
-                    session.notes.insert(note.key, former);
+                    session.aside.make().notes.insert(note.key, former);
                 }
             }
             (NoteChange::Put { note, .. }, None) => {

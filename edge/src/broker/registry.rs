@@ -66,10 +66,10 @@ impl Registry {
     pub(super) fn set_will(&mut self, id: SessionId, will: Option<Will>) -> Option<Will> {
         let session = self.get_mut(id)?;
         let new = will.as_ref().map_or(0, Will::held_bytes);
-        let former = std::mem::replace(&mut session.will, will);
+        let former = std::mem::replace(&mut session.will, will.map(Box::new));
         self.held_bytes += new;
-        self.held_bytes -= former.as_ref().map_or(0, Will::held_bytes);
-        former
+        self.held_bytes -= former.as_deref().map_or(0, Will::held_bytes);
+        former.map(|will| *will)
     }
 
     /// Adds a subscription to a session; gives back the one that it replaces.

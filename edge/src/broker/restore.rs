@@ -176,7 +176,7 @@ impl Broker {
             if let Some(session) = self.registry.get_mut(id)
                 && subscription.is_walking
             {
-                session.walks.push_back(Walk {
+                session.aside.make().walks.push_back(Walk {
                     filter: filter.into(),
                     after: None,
                 });
@@ -207,7 +207,8 @@ impl Broker {
                 session.inflight.restore(Some(delivery), source, 2);
             }
             let note = u32::from_be_bytes(note);
-            session.notes.insert(note, KeptNote { value, delivery });
+            let notes = &mut session.aside.make().notes;
+            notes.insert(note, KeptNote { value, delivery });
         }
     }
 }

@@ -22,6 +22,7 @@ use super::group::is_shared;
 use super::inflight::Inflight;
 use super::leftovers::Row;
 use super::stored::{Blob, StoredSession, Subscription, cursor_key, member_key};
+use crate::rare::{Empty, Rare};
 
 /// Of so many reads one is of the least important lane that is behind.
 const READS_A_ROUND: u8 = 8;
@@ -40,18 +41,12 @@ pub(super) struct Session {
     pub(super) expiry: u32,
     /// Whether the tables hold anything of it.
     pub(super) is_stored: bool,
-    pub(super) will: Option<Will>,
+    pub(super) will: Option<Box<Will>>,
     /// By their filters, shared ones among them.
     pub(super) subscriptions: Filters,
-    pub(super) notes: BTreeMap<u32, KeptNote>,
     pub(super) lanes: [Reader; 3],
     pub(super) inflight: Inflight,
-    /// Retained messages that are still to be sent.
-    pub(super) walks: VecDeque<Walk>,
-    /// Filters whose stored value still says that retained messages are to be sent.
-    pub(super) walked: Vec<Box<str>>,
-    /// Rows that a refused commit left as they were.
-    pub(super) unsaved: BTreeSet<Member>,
+    pub(super) aside: Rare<Aside>,
     /// The read that is not answered yet.
     pub(super) fetching: Option<(Lane, Offset)>,
     /// How many reads there were; wraps.
@@ -69,14 +64,27 @@ pub(super) struct Session {
     pub(super) has_moved: bool,
     /// Whether a commit of its value failed.
     pub(super) is_value_unsaved: bool,
+}
+
+/// Each client has one, and most are idle.
+const _: () = assert!(size_of::<Session>() <= 352);
+
+/// What a session has only now and then.
+#[derive(Debug, Default)]
+pub(super) struct Aside {
+    /// Of the view, by their keys.
+    pub(super) notes: BTreeMap<u32, KeptNote>,
+    /// Retained messages that are still to be sent.
+    pub(super) walks: VecDeque<Walk>,
+    /// Filters whose stored value still says that retained messages are to be sent.
+    pub(super) walked: Vec<Box<str>>,
+    /// Rows that a refused commit left as they were.
+    pub(super) unsaved: BTreeSet<Member>,
     /// When to publish the will of a lost client.
     pub(super) will_due: Option<Instant>,
     /// When to end it.
     pub(super) end_due: Option<Instant>,
 }
-
-/// An idle connection with a subscription has 1.2 KB in all.
-const _: () = assert!(size_of::<Session>() <= 512);
 
 /// How a session is connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,6 +152,26 @@ impl Match {
     }
 }
 
+impl Empty for Aside {
+    const EMPTY: &'static Self = &Self {
+        notes: BTreeMap::new(),
+        walks: VecDeque::new(),
+        walked: Vec::new(),
+        unsaved: BTreeSet::new(),
+        will_due: None,
+        end_due: None,
+    };
+
+    fn is_empty(&self) -> bool {
+        self.notes.is_empty()
+            && self.walks.is_empty()
+            && self.walked.is_empty()
+            && self.unsaved.is_empty()
+            && self.will_due.is_none()
+            && self.end_due.is_none()
+    }
+}
+
 impl Will {
     /// What keeping it takes.
     pub(super) fn held_bytes(&self) -> usize {
@@ -164,12 +192,9 @@ impl Session {
             is_stored: false,
             will: None,
             subscriptions: Filters::default(),
-            notes: BTreeMap::new(),
             lanes: heads.0.map(Reader::starting_at),
             inflight: Inflight::default(),
-            walks: VecDeque::new(),
-            walked: Vec::new(),
-            unsaved: BTreeSet::new(),
+            aside: Rare::default(),
             fetching: None,
             reads: 1,
             stride: 1,
@@ -179,8 +204,6 @@ impl Session {
             is_dirty: false,
             has_moved: false,
             is_value_unsaved: false,
-            will_due: None,
-            end_due: None,
         }
     }
 
@@ -296,7 +319,7 @@ impl Session {
     pub(super) fn has_work(&self) -> bool {
         self.online().is_some()
             && (self.lanes.iter().any(|reader| reader.is_behind)
-                || !self.walks.is_empty()
+                || !self.aside.walks.is_empty()
                 || self.inflight.len() > usize::from(self.inflight.sent_count))
     }
 
@@ -322,7 +345,7 @@ impl Session {
     /// What its filters and its will take, in bytes.
     pub(super) fn held_bytes(&self) -> usize {
         let filters = self.subscriptions.keys();
-        let will = self.will.as_ref().map_or(0, Will::held_bytes);
+        let will = self.will.as_deref().map_or(0, Will::held_bytes);
         will + filters.map(Subscription::held_bytes).sum::<usize>()
     }
 
@@ -340,8 +363,10 @@ impl Session {
         let name = &self.client_identifier;
         let filters = self.subscriptions.keys();
         let filters = filters.map(|it| Member::Filter(it.into()));
-        let notes = self.notes.keys().copied().map(Member::Note);
-        let members = filters.chain(notes).chain(self.unsaved.iter().cloned());
+        let notes = self.aside.notes.keys().copied().map(Member::Note);
+        let members = filters
+            .chain(notes)
+            .chain(self.aside.unsaved.iter().cloned());
         [
             (Table::Sessions, name.as_bytes().to_vec()),
             (Table::Cursors, cursor_key(name)),

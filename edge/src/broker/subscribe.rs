@@ -209,9 +209,11 @@ impl Broker {
         let Some(session) = self.registry.get_mut(id) else {
             return;
         };
-        session.walks.retain(|walk| !walks.contains(&*walk.filter));
+        if let Some(aside) = session.aside.held() {
+            aside.walks.retain(|walk| !walks.contains(&*walk.filter));
+        }
         for filter in walks {
-            session.walks.push_back(Walk {
+            session.aside.make().walks.push_back(Walk {
                 filter: filter.into(),
                 after: None,
             });
@@ -267,7 +269,9 @@ impl Broker {
             let Some(session) = self.registry.get_mut(id) else {
                 return;
             };
-            session.walks.retain(|walk| *walk.filter != **filter);
+            if let Some(aside) = session.aside.held() {
+                aside.walks.retain(|walk| *walk.filter != **filter);
+            }
             if session.is_stored {
                 let member = Member::Filter(filter.as_str().into());
                 let (table, key) = session.row(&member);

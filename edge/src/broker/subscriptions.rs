@@ -4,9 +4,11 @@
 //! caller's buffer has grown. A node without subscribers and children is freed at once, so the
 //! tree is never larger than the filters in it.
 
-use std::collections::BTreeMap;
+mod node;
 
 use wire::topic::TopicFilter;
+
+use self::node::Node;
 
 /// One session's subscription at one node, as small as matching allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,22 +75,10 @@ pub(super) struct Subscriptions {
     free: Vec<u32>,
 }
 
-/// A topic level; its name is the key in its parent.
-#[derive(Debug, Default)]
-struct Node {
-    children: BTreeMap<Box<str>, u32>,
-    /// The child for `+`.
-    any: Option<u32>,
-    /// Filters that end here, by session.
-    here: Vec<Entry>,
-    /// Filters that end in `#` below here, by session.
-    below: Vec<Entry>,
-}
-
 const ROOT: u32 = 0;
 /// What a filter that shares nothing allocates a level on 64 bits: a node, room for it to double,
-/// its place in its parent's map, its name, an entry.
-const NODE_BYTES: usize = 400;
+/// its name, half of a map for the two children of its parent.
+const NODE_BYTES: usize = 336;
 
 impl Subscriptions {
     /// Starts without subscriptions.
@@ -107,20 +97,10 @@ impl Subscriptions {
             node = self.child_or_new(node, level);
         }
         let node = &mut self.nodes[node as usize];
-        let entries = if is_below {
-            &mut node.below
+        if is_below {
+            node.below.insert(entry);
         } else {
-            &mut node.here
-        };
-        match entries.binary_search_by_key(&entry.session, |entry| entry.session) {
-            Ok(at) => entries[at] = entry,
-            Err(at) => {
-                // Most filters have one subscriber.
-                if entries.is_empty() {
-                    entries.reserve_exact(1);
-                }
-                entries.insert(at, entry);
-            }
+            node.here.insert(entry);
         }
     }
 
@@ -137,14 +117,10 @@ impl Subscriptions {
             node = child;
         }
         let leaf = &mut self.nodes[node as usize];
-        let entries = if is_below {
-            &mut leaf.below
+        if is_below {
+            leaf.below.remove(session);
         } else {
-            &mut leaf.here
-        };
-        if let Ok(at) = entries.binary_search_by_key(&session, |entry| entry.session) {
-            entries.remove(at);
-            entries.shrink_to(entries.len() * 2);
+            leaf.here.remove(session);
         }
         self.prune(&trail, node);
     }
@@ -156,13 +132,13 @@ impl Subscriptions {
         let (level, rest) = split_level(topic);
         // [MQTT-4.7.2-1]
         if !topic.starts_with('$') {
-            found.extend_from_slice(&root.below);
+            found.extend_from_slice(root.below.as_slice());
             if let Some(any) = root.any {
                 self.collect_below(any, rest, found);
             }
         }
         if let Some(child) = root.children.get(level) {
-            self.collect_below(*child, rest, found);
+            self.collect_below(child, rest, found);
         }
     }
 
@@ -185,9 +161,9 @@ impl Subscriptions {
     fn collect_below(&self, node: u32, rest: Option<&str>, found: &mut Vec<Entry>) {
         let node = &self.nodes[node as usize];
         // `a/#` matches its parent `a` as well.
-        found.extend_from_slice(&node.below);
+        found.extend_from_slice(node.below.as_slice());
         let Some(rest) = rest else {
-            found.extend_from_slice(&node.here);
+            found.extend_from_slice(node.here.as_slice());
             return;
         };
         let (level, rest) = split_level(rest);
@@ -195,7 +171,7 @@ impl Subscriptions {
             self.collect_below(any, rest, found);
         }
         if let Some(child) = node.children.get(level) {
-            self.collect_below(*child, rest, found);
+            self.collect_below(child, rest, found);
         }
     }
 
@@ -204,7 +180,7 @@ impl Subscriptions {
         if level == "+" {
             node.any
         } else {
-            node.children.get(level).copied()
+            node.children.get(level)
         }
     }
 
@@ -220,7 +196,7 @@ impl Subscriptions {
         if level == "+" {
             node.any = Some(child);
         } else {
-            node.children.insert(level.into(), child);
+            node.children.insert(level, child);
         }
         child
     }
@@ -241,15 +217,6 @@ impl Subscriptions {
             }
             node = parent;
         }
-    }
-}
-
-impl Node {
-    fn is_empty(&self) -> bool {
-        self.children.is_empty()
-            && self.any.is_none()
-            && self.here.is_empty()
-            && self.below.is_empty()
     }
 }
 

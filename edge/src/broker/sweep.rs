@@ -35,11 +35,11 @@ impl Broker {
             };
             match timer {
                 Timer::Will => {
-                    session.will_due = None;
+                    session.aside.make().will_due = None;
                     self.publish_will(id);
                 }
                 Timer::End => {
-                    session.end_due = None;
+                    session.aside.make().end_due = None;
                     self.counters.expired += 1;
                     self.end_session(id);
                 }
@@ -79,7 +79,7 @@ impl Broker {
         if let Some(session) = self.registry.get_mut(id)
             && session.is_stored
         {
-            session.unsaved.insert(member);
+            session.aside.make().unsaved.insert(member);
             self.mark_dirty(id);
         }
     }
@@ -198,18 +198,21 @@ impl Broker {
         let Some(session) = self.registry.get_mut(id) else {
             return;
         };
-        if session.walked.is_empty() || session.inflight.has_kept() {
+        let Some(aside) = session.aside.held() else {
+            return;
+        };
+        if aside.walked.is_empty() || session.inflight.has_kept() {
             return;
         }
-        for filter in std::mem::take(&mut session.walked) {
+        for filter in std::mem::take(&mut aside.walked) {
             let Some(subscription) = session.subscriptions.get_mut(&filter) else {
                 continue;
             };
-            if session.walks.iter().any(|walk| walk.filter == filter) {
+            if aside.walks.iter().any(|walk| walk.filter == filter) {
                 continue;
             }
             subscription.is_walking = false;
-            session.unsaved.insert(Member::Filter(filter));
+            aside.unsaved.insert(Member::Filter(filter));
         }
     }
 
@@ -224,11 +227,14 @@ impl Broker {
         let Some(session) = self.registry.get_mut(id) else {
             return;
         };
-        for member in std::mem::take(&mut session.unsaved) {
+        let aside = session.aside.held();
+        let unsaved = aside.map(|aside| std::mem::take(&mut aside.unsaved));
+        session.aside.let_go();
+        for member in unsaved.unwrap_or_default() {
             let (table, key) = session.row(&member);
             let value = match &member {
                 Member::Filter(filter) => session.subscriptions.get(filter),
-                Member::Note(note) if session.notes.contains_key(note) => continue,
+                Member::Note(note) if session.aside.notes.contains_key(note) => continue,
                 Member::Note(_) => None,
             };
             changes.push(match value.map(|it| it.encode(self.epoch)) {

@@ -179,22 +179,24 @@ impl Core {
         progress
     }
 
-    /// Takes what is to be written to a client, leaving an empty buffer in its place. `None` when
+    /// Takes what is to be written to a client in exchange for an empty buffer. False when
     /// everything was written and the connection is over.
     pub(crate) fn take_outbound(
         &mut self,
         now: Now,
         id: ConnectionId,
-        empty: Vec<u8>,
-    ) -> Option<Vec<u8>> {
-        let peer = self.peers.find(id)?;
-        let bytes = peer.connection.take_outbound(empty);
+        bytes: &mut Vec<u8>,
+    ) -> bool {
+        let Some(peer) = self.peers.find(id) else {
+            return false;
+        };
+        *bytes = peer.connection.take_outbound(std::mem::take(bytes));
         self.links.bytes_sent += bytes.len() as u64;
         peer.deaf_since = None;
         let is_over = bytes.is_empty() && peer.connection.is_closed();
         self.hear(now, id);
         self.pump(now);
-        (!is_over).then_some(bytes)
+        !is_over
     }
 
     /// Whether a client's link may be read now; if not, its `read` signal tells when to ask again.

@@ -233,11 +233,10 @@ fn welcome_in_layers(
     let Some(place) = listener.admit(&shared, address) else {
         return;
     };
-    let said = shared
+    shared
         .core
         .borrow_mut()
-        .take_outbound(shared.now(), place.id, Vec::new());
-    layers.words = said.unwrap_or_default();
+        .take_outbound(shared.now(), place.id, &mut layers.words);
     let link = layered::link(stream, &serving.buffer, layers);
     let turnstile = serving.turnstile.clone();
     let task = open_and_serve(shared, place, link, turnstile, guest);

@@ -50,10 +50,10 @@ pub(crate) enum Cue {
 }
 
 /// A flag for each cue, for one task that may wait for all of them at a time.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Signals {
     raised: Cell<u8>,
-    waiting: RefCell<Option<Waker>>,
+    waiting: Cell<Option<Waker>>,
 }
 
 impl Signals {
@@ -66,21 +66,19 @@ impl Signals {
     }
 
     /// Waits until the cue is given, and forgets it.
-    pub(crate) async fn wait(&self, cue: Cue) {
-        poll_fn(|context| {
+    pub(crate) fn wait(&self, cue: Cue) -> impl Future<Output = ()> {
+        poll_fn(move |context| {
             let raised = self.raised.get();
             if raised & cue as u8 > 0 {
                 self.raised.set(raised & !(cue as u8));
                 return Poll::Ready(());
             }
-            let mut waiting = self.waiting.borrow_mut();
-            match waiting.as_mut() {
-                Some(waker) => waker.clone_from(context.waker()),
-                None => *waiting = Some(context.waker().clone()),
-            }
+            let known = self.waiting.take();
+            let known = known.filter(|waker| waker.will_wake(context.waker()));
+            let waker = known.unwrap_or_else(|| context.waker().clone());
+            self.waiting.set(Some(waker));
             Poll::Pending
         })
-        .await;
     }
 }
 

@@ -48,6 +48,22 @@ pub(crate) struct Reader<S> {
     held: Held,
 }
 
+impl<S> Reader<S>
+where
+    for<'a> &'a S: Read,
+{
+    /// Reads once, into nothing held; true when there is nothing to read yet.
+    fn fill(&mut self) -> io::Result<bool> {
+        let mut stream = self.stream.get_ref();
+        match self.held.fill(|buffer| stream.read(buffer).map(Some)) {
+            Ok(()) => Ok(false),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(true),
+            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
 impl<S> embedded_io::ErrorType for Reader<S> {
     type Error = io::Error;
 }
@@ -71,18 +87,19 @@ where
     for<'a> &'a S: Read,
 {
     /// Tries to read first and waits only if there is nothing: a busy link costs no extra poll.
-    async fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        while self.held.is_empty() {
-            let mut stream = self.stream.get_ref();
-            match self.held.fill(|buffer| stream.read(buffer).map(Some)) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    poll_fn(|context| self.stream.poll_readable(context)).await?
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an async fn keeps its arguments twice, and each connection has one of these"
+    )]
+    fn fill_buf(&mut self) -> impl Future<Output = io::Result<&[u8]>> {
+        async move {
+            while self.held.is_empty() {
+                if self.fill()? {
+                    poll_fn(|context| self.stream.poll_readable(context)).await?;
                 }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                outcome => outcome?,
             }
+            Ok(self.held.as_slice())
         }
-        Ok(self.held.as_slice())
     }
 
     fn consume(&mut self, count: usize) {
@@ -110,15 +127,20 @@ impl<S> embedded_io_async::Write for Writer<S>
 where
     for<'a> &'a S: Write,
 {
-    async fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        loop {
-            match self.stream.get_ref().write(bytes) {
-                Ok(count) => return Ok(count),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    poll_fn(|context| self.stream.poll_writable(context)).await?
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an async fn keeps its arguments twice, and each connection has one of these"
+    )]
+    fn write(&mut self, bytes: &[u8]) -> impl Future<Output = io::Result<usize>> {
+        async move {
+            loop {
+                match self.stream.get_ref().write(bytes) {
+                    Ok(count) => return Ok(count),
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                    Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                    Err(error) => return Err(error),
                 }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                poll_fn(|context| self.stream.poll_writable(context)).await?;
             }
         }
     }

@@ -8,6 +8,7 @@ pub(super) use self::outbound::{Naming, OutboundAliases};
 use wire::topic::TopicName;
 
 use super::PeerError;
+use crate::rare::Empty;
 
 /// What each alias of the client stands for. Grows to the highest alias in use, at most the agreed
 /// maximum.
@@ -15,6 +16,17 @@ use super::PeerError;
 pub(super) struct Aliases {
     topics: Vec<Box<str>>,
     held_bytes: usize,
+}
+
+impl Empty for Aliases {
+    const EMPTY: &'static Self = &Self {
+        topics: Vec::new(),
+        held_bytes: 0,
+    };
+
+    fn is_empty(&self) -> bool {
+        self.topics.is_empty()
+    }
 }
 
 impl Aliases {

@@ -29,6 +29,7 @@ use super::words::Words;
 use crate::broker::{CloseReason, ConnectionId, Entrance, Event, Input, ListenerId, Refusal};
 use crate::memory::Held;
 use crate::pace::Allowance;
+use crate::rare::Rare;
 
 /// The MQTT state of one connected byte stream.
 #[derive(Debug)]
@@ -81,20 +82,21 @@ pub(super) struct Established {
     /// As the client asked in CONNECT.
     pub(super) session_expiry: u32,
     pub(super) authentication: Authentication,
-    pub(super) aliases: Aliases,
+    pub(super) aliases: Rare<Aliases>,
     /// Aliases that we gave; `None` for a client that takes none.
     pub(super) given: Option<Box<OutboundAliases>>,
-    pub(super) inflight: Inflight,
-    pub(super) answers: Answers,
+    pub(super) inflight: Rare<Inflight>,
+    pub(super) answers: Rare<Answers>,
     /// Publishes of this connection whose exchange is not over.
     pub(super) unanswered: u16,
     pub(super) allowance: Allowance,
-    /// Properties that go on to subscribers; kept for its capacity.
-    pub(super) forwarded: Vec<u8>,
 }
 
+/// Each client that is connected has one.
+const _: () = assert!(size_of::<Established>() <= 88);
+
 /// A buffer larger than this gives its memory back when it is used up.
-pub(super) const BYTES_KEPT: usize = 1024;
+const BYTES_KEPT: usize = 1024;
 /// A queue of inputs with more room than this belongs to a busy client, which keeps it for a second.
 const INPUTS_KEPT: usize = 16;
 /// How long a client for which there is no place may take to its CONNECT.

@@ -9,7 +9,7 @@ use wire::mqtt::{
 use wire::topic::TopicFilter;
 
 use super::PeerError;
-use super::connection::{BYTES_KEPT, Connection, Established};
+use super::connection::{Connection, Established};
 use super::ending::Ending;
 use super::inflight::{Answer, AnswerKind, Inbound, Mark, Outbound, Then};
 use crate::broker::{
@@ -90,7 +90,10 @@ impl Connection {
         let limit = self.settings.topic_alias_maximum;
         // Also that of a repeat: the client counts on it from here on.
         if let (Some(alias), Some(topic)) = (properties.topic_alias(), publish.topic) {
-            established.aliases.assign(alias.get(), topic, limit)?;
+            established
+                .aliases
+                .make()
+                .assign(alias.get(), topic, limit)?;
         }
         let packet_identifier = publish.packet_identifier.map_or(0, u16::from);
         if publish.qos == QoS::ExactlyOnce
@@ -107,13 +110,13 @@ impl Connection {
             self.admit_unanswered(established)?;
         }
 
-        established.forwarded.clear();
+        let mut copied = Vec::new();
         let forwarded = match PropertySet::FORWARDABLE.includes(properties.present()) {
             true => properties.as_bytes(),
             false => {
-                let copied = properties.copy_forwardable(&mut established.forwarded);
-                copied.expect("a vector takes every byte");
-                established.forwarded.as_slice()
+                let outcome = properties.copy_forwardable(&mut copied);
+                outcome.expect("a vector takes every byte");
+                copied.as_slice()
             }
         };
         let topic = topic_of(publish, established, limit)?;
@@ -128,9 +131,6 @@ impl Connection {
             properties: forwarded,
             payload: publish.payload,
         });
-        if established.forwarded.capacity() > BYTES_KEPT {
-            established.forwarded = Vec::new();
-        }
         self.publish(established, record, publish.qos, packet_identifier);
         Ok(())
     }
@@ -151,15 +151,13 @@ impl Connection {
         let (token, note) = match qos {
             QoS::AtMostOnce => (None, None),
             QoS::AtLeastOnce => {
-                let token = established.answers.push(answer(AnswerKind::Puback));
+                let token = established.answers.make().push(answer(AnswerKind::Puback));
                 (Some(token), None)
             }
             QoS::ExactlyOnce => {
-                established
-                    .inflight
-                    .inbound
-                    .insert(packet_identifier, Inbound::Waiting);
-                let token = established.answers.push(answer(AnswerKind::Pubrec));
+                let inbound = &mut established.inflight.make().inbound;
+                inbound.insert(packet_identifier, Inbound::Waiting);
+                let token = established.answers.make().push(answer(AnswerKind::Pubrec));
                 (Some(token), Some(Mark::Received.note(packet_identifier)))
             }
         };
@@ -184,7 +182,7 @@ impl Connection {
             QoS::ExactlyOnce if established.version == Version::V5 => AnswerKind::Pubrec,
             _ => return Err(error),
         };
-        established.answers.push(Answer {
+        established.answers.make().push(Answer {
             packet_identifier,
             kind,
             reason_code: Some(error.reason_code()),
@@ -217,7 +215,7 @@ impl Connection {
         if step != Inbound::Waiting {
             let kind = AnswerKind::Pubrec;
             let reason_code = Some(ReasonCode::Success);
-            established.answers.push(Answer {
+            established.answers.make().push(Answer {
                 packet_identifier,
                 kind,
                 reason_code,
@@ -233,10 +231,10 @@ impl Connection {
         answer: &Acknowledgement<'_>,
     ) -> Result<(), PeerError> {
         let packet_identifier = answer.packet_identifier.get();
-        let outbound = &mut established.inflight.outbound;
-        match outbound.get(&packet_identifier) {
+        match established.inflight.outbound.get(&packet_identifier) {
             Some(Outbound::PublishedOnce) => {
-                outbound.remove(&packet_identifier);
+                let inflight = established.inflight.make();
+                inflight.outbound.remove(&packet_identifier);
                 self.acknowledge(packet_identifier);
                 Ok(())
             }
@@ -252,7 +250,8 @@ impl Connection {
         answer: &Acknowledgement<'_>,
     ) -> Result<(), PeerError> {
         let packet_identifier = answer.packet_identifier.get();
-        match established.inflight.outbound.get_mut(&packet_identifier) {
+        let inflight = established.inflight.held();
+        match inflight.and_then(|it| it.outbound.get_mut(&packet_identifier)) {
             // [MQTT-4.4.0-2]
             Some(Outbound::Published | Outbound::Awaiting) if answer.reason_code.is_error() => {
                 self.complete(established, packet_identifier);
@@ -303,7 +302,8 @@ impl Connection {
         answer: &Acknowledgement<'_>,
     ) -> Result<(), PeerError> {
         let packet_identifier = answer.packet_identifier.get();
-        match established.inflight.inbound.get_mut(&packet_identifier) {
+        let inflight = established.inflight.held();
+        match inflight.and_then(|it| it.inbound.get_mut(&packet_identifier)) {
             Some(step @ Inbound::Received) => {
                 *step = Inbound::Completing;
                 self.inputs.push_back(Input::ChangeNote {
@@ -424,7 +424,9 @@ impl Connection {
 
     /// Ends an outbound QoS 2 exchange.
     pub(super) fn complete(&mut self, established: &mut Established, packet_identifier: u16) {
-        established.inflight.outbound.remove(&packet_identifier);
+        if let Some(inflight) = established.inflight.held() {
+            inflight.outbound.remove(&packet_identifier);
+        }
         self.inputs.push_back(Input::ChangeNote {
             connection: self.id,
             token: Then::Nothing.token(packet_identifier),

@@ -23,6 +23,7 @@ use bytes::Bytes;
 use wire::mqtt::ReasonCode;
 
 use crate::broker::{Delivery, Note, Refusal, Token};
+use crate::rare::Empty;
 
 /// Marks the notes about packet identifiers of the client.
 const INBOUND: u32 = 1 << 16;
@@ -108,6 +109,17 @@ pub(super) struct Inflight {
     pub(super) inbound: BTreeMap<u16, Inbound>,
 }
 
+impl Empty for Inflight {
+    const EMPTY: &'static Self = &Self {
+        outbound: BTreeMap::new(),
+        inbound: BTreeMap::new(),
+    };
+
+    fn is_empty(&self) -> bool {
+        self.outbound.is_empty() && self.inbound.is_empty()
+    }
+}
+
 impl Inflight {
     /// Takes over what earlier connections left.
     pub(super) fn restore(notes: &[Note]) -> Self {
@@ -163,6 +175,18 @@ pub(super) enum AnswerKind {
     Pubrec,
 }
 
+impl Empty for Answers {
+    const EMPTY: &'static Self = &Self {
+        queue: VecDeque::new(),
+        first: 0,
+    };
+
+    /// Then every token was used, and the first may be given again.
+    fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+}
+
 impl Answers {
     /// Reserves the next place.
     pub(super) fn push(&mut self, answer: Answer) -> Token {
@@ -194,13 +218,6 @@ impl Answers {
 
     pub(super) fn len(&self) -> usize {
         self.queue.len()
-    }
-
-    /// Gives back the queue's memory if it is empty.
-    pub(super) fn let_go(&mut self) {
-        if self.queue.is_empty() {
-            self.queue = VecDeque::new();
-        }
     }
 }
 

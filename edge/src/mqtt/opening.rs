@@ -4,15 +4,16 @@ use sync::{Instant, Now, Record};
 use wire::DecodeError;
 use wire::mqtt::{ReasonCode, Version, connect_version, decode_connect};
 
-use super::alias::{Aliases, OutboundAliases};
+use super::alias::OutboundAliases;
 use super::connection::{Connection, Established, State};
 use super::error::PeerError;
 use super::greeting::{Greeting, packet_bytes_maximum, refuse, wants_words};
 use super::inbound::Step;
-use super::inflight::{Answers, Inflight, Outbound};
+use super::inflight::{Inflight, Outbound};
 use super::words::Words;
 use crate::broker::{Connected, Input, Refusal, WillFate};
 use crate::pace::Allowance;
+use crate::rare::Rare;
 
 impl Connection {
     /// Handles CONNECT, if it is whole; gives how many bytes it had.
@@ -75,13 +76,12 @@ impl Connection {
             wants_words: greeting.wants_words,
             session_expiry: greeting.session_expiry,
             authentication: greeting.authentication,
-            aliases: Aliases::default(),
+            aliases: Rare::default(),
             given: OutboundAliases::new(alias_maximum).filter(|_| has_room),
-            inflight: Inflight::restore(&connected.notes),
-            answers: Answers::default(),
+            inflight: Rare::new(Inflight::restore(&connected.notes)),
+            answers: Rare::default(),
             unanswered: 0,
             allowance: Allowance::new(now.instant, self.settings.rate()),
-            forwarded: Vec::new(),
         });
         self.send_encoded(&connack);
         // [MQTT-4.4.0-1]

@@ -14,7 +14,7 @@ use super::authentication::Message;
 use super::connection::{Connection, Established};
 use super::ending::Ending;
 use super::inbound::Step;
-use super::inflight::{AnswerKind, Inbound, Mark, Outbound, Then};
+use super::inflight::{AnswerKind, Answers, Inbound, Mark, Outbound, Then};
 use super::words::Words;
 use crate::broker::{
     Delivery, DeliveryId, Event, Outcome, Refusal, SubscriptionIdentifiers, Token, Unsubscription,
@@ -68,7 +68,7 @@ impl Connection {
 
     /// Sends the answers that are decided and whose turn it is.
     pub(super) fn send_answers(&mut self, established: &mut Established) {
-        while let Some((answer, reason_code)) = established.answers.pop() {
+        while let Some((answer, reason_code)) = established.answers.held().and_then(Answers::pop) {
             let step = match answer.kind {
                 AnswerKind::Puback => Step::Puback,
                 AnswerKind::Pubrec => Step::Pubrec,
@@ -101,10 +101,8 @@ impl Connection {
         };
         if delivery.qos == 1 {
             if self.send_publish(now, established, &delivery) {
-                established
-                    .inflight
-                    .outbound
-                    .insert(packet_identifier, Outbound::PublishedOnce);
+                let outbound = &mut established.inflight.make().outbound;
+                outbound.insert(packet_identifier, Outbound::PublishedOnce);
             } else {
                 // [MQTT-3.1.2-25]
                 self.note_dropped();
@@ -118,10 +116,8 @@ impl Connection {
             Some(_) => {}
             None => {
                 let step = Outbound::Keeping(Box::new(delivery));
-                established
-                    .inflight
-                    .outbound
-                    .insert(packet_identifier, step);
+                let outbound = &mut established.inflight.make().outbound;
+                outbound.insert(packet_identifier, step);
                 self.keep(Mark::Published, packet_identifier, Then::Publish);
             }
         }
@@ -131,10 +127,8 @@ impl Connection {
     fn publish_kept(&mut self, now: Now, established: &mut Established, delivery: &Delivery) {
         let packet_identifier = delivery.id.map_or(0, |id| id.0);
         if self.send_publish(now, established, delivery) {
-            established
-                .inflight
-                .outbound
-                .insert(packet_identifier, Outbound::Published);
+            let outbound = &mut established.inflight.make().outbound;
+            outbound.insert(packet_identifier, Outbound::Published);
         } else {
             self.note_dropped();
             self.complete(established, packet_identifier);
@@ -229,7 +223,8 @@ impl Connection {
     /// seen with QoS 2 is released all the same, so that its packet identifier is free.
     fn handle_gone(&mut self, established: &mut Established, delivery: DeliveryId) {
         let DeliveryId(packet_identifier) = delivery;
-        match established.inflight.outbound.get_mut(&packet_identifier) {
+        let inflight = established.inflight.held();
+        match inflight.and_then(|it| it.outbound.get_mut(&packet_identifier)) {
             None => self.acknowledge(packet_identifier),
             Some(step @ Outbound::Awaiting) => {
                 *step = Outbound::Releasing;
@@ -258,21 +253,23 @@ impl Connection {
             }
             Outcome::Refused(refusal) => (refusal_reason(refusal), Some(refusal)),
         };
-        let Some(answer) = established.answers.decide(token, reason_code, refusal) else {
+        let answers = established.answers.held();
+        let answer = answers.and_then(|it| it.decide(token, reason_code, refusal));
+        let Some(answer) = answer else {
             return Ok(());
         };
         let packet_identifier = answer.packet_identifier;
         let is_over = match answer.kind {
             AnswerKind::Puback => true,
             AnswerKind::Pubrec if reason_code.is_error() => {
-                established.inflight.inbound.remove(&packet_identifier);
+                if let Some(inflight) = established.inflight.held() {
+                    inflight.inbound.remove(&packet_identifier);
+                }
                 true
             }
             AnswerKind::Pubrec => {
-                established
-                    .inflight
-                    .inbound
-                    .insert(packet_identifier, Inbound::Received);
+                let inbound = &mut established.inflight.make().inbound;
+                inbound.insert(packet_identifier, Inbound::Received);
                 false
             }
         };
@@ -296,8 +293,9 @@ impl Connection {
         }
         // The client comes again, and so do the notes that are kept.
         outcome.map_err(Ending::Refused)?;
-        let outbound = &mut established.inflight.outbound;
-        match (then, outbound.get_mut(&packet_identifier)) {
+        let inflight = established.inflight.held();
+        let step = inflight.and_then(|it| it.outbound.get_mut(&packet_identifier));
+        match (then, step) {
             (Then::Publish, Some(step @ Outbound::Keeping(_))) => {
                 let step = std::mem::replace(step, Outbound::Published);
                 if let Outbound::Keeping(delivery) = step {
@@ -314,7 +312,9 @@ impl Connection {
                 );
             }
             (Then::Complete, _) => {
-                established.inflight.inbound.remove(&packet_identifier);
+                if let Some(inflight) = established.inflight.held() {
+                    inflight.inbound.remove(&packet_identifier);
+                }
                 established.unanswered = established.unanswered.saturating_sub(1);
                 self.send_step(
                     established,

@@ -69,7 +69,7 @@ impl Connection {
             self.count();
         }
         if let State::Connected(established) = &mut self.state {
-            established.forwarded = Vec::new();
+            established.inflight.let_go();
             established.answers.let_go();
         }
     }
