@@ -133,7 +133,7 @@ impl Gateway {
 
     /// All lines so far that contain `text`.
     pub(crate) fn lines_with(&self, text: &str) -> Vec<String> {
-        let lines = self.lines.seen.lock().expect("no panic holds it");
+        let lines = self.lines.seen();
         lines
             .0
             .iter()
@@ -200,7 +200,7 @@ impl Drop for Gateway {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
-            let lines = self.lines.seen.lock().expect("no panic holds it");
+            let lines = self.lines.seen();
             eprintln!("gateway said:\n{}", lines.0.join("\n"));
         }
     }
@@ -213,9 +213,16 @@ struct Lines {
 }
 
 impl Lines {
+    /// What was said so far, also after a test gave up in the middle of a look.
+    fn seen(&self) -> std::sync::MutexGuard<'_, (Vec<String>, bool)> {
+        self.seen
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
     fn expect(&self, text: &str) -> String {
         let deadline = now() + PATIENCE;
-        let mut seen = self.seen.lock().expect("no panic holds it");
+        let mut seen = self.seen();
         loop {
             if let Some(line) = seen.0.iter().find(|line| line.contains(text)) {
                 return line.clone();
@@ -263,10 +270,10 @@ fn spawn(mut program: Command, folder: &Path) -> (Child, Arc<Lines>, SocketAddr)
     let shared = lines.clone();
     std::thread::spawn(move || {
         for line in stderr.lines().map_while(Result::ok) {
-            shared.seen.lock().expect("no panic holds it").0.push(line);
+            shared.seen().0.push(line);
             shared.changed.notify_all();
         }
-        shared.seen.lock().expect("no panic holds it").1 = true;
+        shared.seen().1 = true;
         shared.changed.notify_all();
     });
     let line = lines.expect("listening on ");
