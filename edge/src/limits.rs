@@ -112,8 +112,8 @@ const PROGRAM_BYTES: u64 = 6 << 20;
 /// TLS sessions, rumqttc and its runtime, a connection. Measured: 96 KiB and its buffers.
 const BRIDGE_CONNECTION_BYTES: u64 = 256 << 10;
 /// A connection's task, packet state and socket bookkeeping in this process. Measured together with
-/// a session and one subscription: 2.4 to 2.5 KB.
-const CONNECTION_BYTES: u64 = 2 << 10;
+/// a session and one subscription: 1.9 KB.
+const CONNECTION_BYTES: u64 = 1536;
 /// Connections beyond the limit that are kept until they heard that there is no place.
 pub(crate) const TURNED_AWAY: usize = 16;
 /// What a NATS connection takes more. Measured: 0.5 KB.
@@ -121,7 +121,7 @@ const NATS_BYTES: u64 = 512;
 /// What a serial line keeps beside its longest packet.
 const SERIAL_BYTES: u64 = 8 << 10;
 /// A session's entry, with the nodes that one subscription takes.
-const SESSION_BYTES: u64 = 1 << 10;
+const SESSION_BYTES: u64 = 768;
 /// A login that is remembered, so that a client that comes back costs no hash.
 const REMEMBERED_LOGIN_BYTES: u64 = 128;
 /// A retained message's entry, without its record.

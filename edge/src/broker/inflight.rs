@@ -6,6 +6,18 @@ use std::collections::BTreeMap;
 use sync::{Lane, Offset, Record};
 
 use super::event::{DeliveryId, GroupId};
+use crate::rare::{Empty, Rare};
+
+/// Names of deliveries by their places.
+type Repeats = BTreeMap<(Lane, Offset), u16>;
+
+impl Empty for Repeats {
+    const EMPTY: &'static Self = &Self::new();
+
+    fn is_empty(&self) -> bool {
+        self.is_empty()
+    }
+}
 
 /// Deliveries with QoS over 0 that are not acknowledged, by their names. Every pending offset of
 /// the cursors has an entry here.
@@ -19,7 +31,7 @@ pub(super) struct Inflight {
     /// Whether the session's read is for a delivery of a group that is to be sent again.
     pub(super) is_repeating: bool,
     /// Places of those that are to be sent again on the present connection.
-    repeats: BTreeMap<(Lane, Offset), u16>,
+    repeats: Rare<Repeats>,
 }
 
 /// One unacknowledged delivery.
@@ -108,14 +120,14 @@ impl Inflight {
         if sent.is_sent {
             self.sent_count -= 1;
         } else if let Source::Logged(lane, offset) = sent.source {
-            self.repeats.remove(&(lane, offset));
+            self.take_repeat(lane, offset);
         }
         Some(sent)
     }
 
     /// The delivery of an offset that is to be sent again, marked as sent.
     pub(super) fn repeat(&mut self, lane: Lane, offset: Offset) -> Option<(DeliveryId, u8)> {
-        let id = self.repeats.remove(&(lane, offset))?;
+        let id = self.take_repeat(lane, offset)?;
         Some((DeliveryId(id), self.mark_sent(id)))
     }
 
@@ -231,7 +243,7 @@ impl Inflight {
     pub(super) fn forget_sent(&mut self) {
         self.sent_count = 0;
         self.is_repeating = false;
-        self.repeats.clear();
+        self.repeats = Rare::default();
         self.entries
             .values_mut()
             .for_each(|sent| sent.is_sent = false);
@@ -241,7 +253,7 @@ impl Inflight {
     pub(super) fn begin_repeats(&mut self) {
         for (id, sent) in &self.entries {
             if let Source::Logged(lane, offset) = sent.source {
-                self.repeats.insert((lane, offset), *id);
+                self.repeats.make().insert((lane, offset), *id);
             }
         }
     }
@@ -259,6 +271,12 @@ impl Inflight {
                 DeliveryId(id)
             })
             .collect()
+    }
+
+    fn take_repeat(&mut self, lane: Lane, offset: Offset) -> Option<u16> {
+        let id = self.repeats.held()?.remove(&(lane, offset));
+        self.repeats.let_go();
+        id
     }
 
     fn mark_sent(&mut self, id: u16) -> u8 {

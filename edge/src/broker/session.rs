@@ -67,7 +67,7 @@ pub(super) struct Session {
 }
 
 /// Each client has one, and most are idle.
-const _: () = assert!(size_of::<Session>() <= 352);
+const _: () = assert!(size_of::<Session>() <= 336);
 
 /// What a session has only now and then.
 #[derive(Debug, Default)]

@@ -47,7 +47,7 @@ pub struct Connection {
     pub(super) is_congested: bool,
     /// When the last whole packet came.
     pub(super) last_received: Instant,
-    pub(super) peer_error: Option<PeerError>,
+    pub(super) peer_error: Option<Box<PeerError>>,
     pub(super) dropped_count: u64,
     /// Bytes that the driver is writing.
     pub(super) taken_bytes: usize,
@@ -316,8 +316,8 @@ impl Connection {
 
     /// Why we closed the connection, if the peer is to blame.
     #[must_use]
-    pub const fn peer_error(&self) -> Option<&PeerError> {
-        self.peer_error.as_ref()
+    pub fn peer_error(&self) -> Option<&PeerError> {
+        self.peer_error.as_deref()
     }
 
     /// Messages that were not sent: QoS 0 over the outbound limit, and any over the client's

@@ -54,7 +54,7 @@ impl Connection {
 
     /// Closes because of the peer.
     pub(super) fn fail(&mut self, error: PeerError) {
-        self.peer_error = Some(error);
+        self.peer_error = Some(Box::new(error));
         self.give_up(error.reason_code(), &Words::of(error));
     }
 

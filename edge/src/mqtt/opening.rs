@@ -101,12 +101,15 @@ impl Connection {
             let connack = greeting.refuse(refusal);
             self.send_encoded(&connack);
         }
-        self.peer_error = match refusal {
+        let error = match refusal {
             Refusal::Credentials => Some(PeerError::Credentials),
             Refusal::NotAuthorized => Some(PeerError::NotAuthorized),
             Refusal::AuthenticationMethod => Some(PeerError::AuthenticationMethod),
-            _ => self.peer_error,
+            _ => None,
         };
+        if let Some(error) = error {
+            self.peer_error = Some(Box::new(error));
+        }
         self.state = State::Closing;
     }
 
