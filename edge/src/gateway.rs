@@ -94,6 +94,7 @@ async fn serve_until_told(
     let (begun, mut reload) = Reload::begin(&mut limits, file)?;
     let started = start::start(&limits, begun.policies)?;
     let control = admin::listen(&limits.data).map_err(|source| GatewayError::Control { source })?;
+    let descriptors = Descriptors::claim(limits.section.connections);
     let listeners = listen::open(&limits.listeners)?;
     let shared = Rc::new(Shared::new(started.core));
     let disk = Rc::new(started.disk);
@@ -119,7 +120,7 @@ async fn serve_until_told(
         buffer: ReadBuffer::new(READ_BYTES),
         turnstile: Rc::new(Turnstile::new(limits.section.handshake_percent)),
         certificates: begun.certificates,
-        descriptors: Descriptors::claim(limits.section.connections),
+        descriptors,
     };
     let accepting = serving.start(executor, listeners);
     let running = executor.spawn({
