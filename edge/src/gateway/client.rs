@@ -8,10 +8,6 @@ use crate::broker::{Event, Input};
 use crate::{mqtt, nats};
 
 /// The state of one connection.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly all are of the large one, and nothing else is between them and their place"
-)]
 pub(crate) enum Client {
     /// One of those that there are most of.
     Mqtt(mqtt::Connection),
