@@ -31,6 +31,7 @@ impl<T: Empty> Rare<T> {
     }
 
     /// What is there, to take something out of it.
+    #[inline]
     pub(crate) fn held(&mut self) -> Option<&mut T> {
         self.0.as_deref_mut()
     }
@@ -50,6 +51,7 @@ impl<T> Default for Rare<T> {
 impl<T: Empty> Deref for Rare<T> {
     type Target = T;
 
+    #[inline]
     fn deref(&self) -> &T {
         self.0.as_deref().unwrap_or(T::EMPTY)
     }

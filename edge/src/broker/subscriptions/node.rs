@@ -88,6 +88,7 @@ impl Children {
 }
 
 impl Entries {
+    #[inline]
     pub(super) fn as_slice(&self) -> &[Entry] {
         match self {
             Self::None => &[],
