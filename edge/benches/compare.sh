@@ -19,6 +19,7 @@ mqload=$PWD/edge/benches/mqload/target/release/mqload
 work=$(mktemp -d)
 chmod 777 "$work"
 broker=
+ulimit -n "$(ulimit -Hn)"
 trap '[ -z "$broker" ] || kill -9 "$broker" 2>/dev/null; rm -rf "$work"' EXIT
 port=$((20000 + RANDOM % 10000))
 
@@ -27,8 +28,9 @@ start() { # broker name
   mkdir -m 777 "$work/data"
   case $1 in
     robustmq-edge)
-      printf '[gateway]\ndata = "%s"\n[[listener]]\naddress = "127.0.0.1:%s"\n[log]\nlevel = "error"\n[limits]\nconnections = 2000\n' \
+      printf '[gateway]\ndata = "%s"\n[[listener]]\naddress = "127.0.0.1:%s"\n[log]\nlevel = "error"\n[limits]\n' \
         "$work/data/edge" "$port" >"$work/conf"
+      printf "$limits" >>"$work/conf"
       "$edge" run --config "$work/conf" & ;;
     mosquitto)
       printf 'listener %s 127.0.0.1\nallow_anonymous true\nlog_type error\nmax_queued_messages 0\n' "$port" >"$work/conf"
@@ -64,6 +66,7 @@ figures=(
   "QoS 1, 256 B, 10 to 1 kept session: PUBACK/s|publish_rate|fanin --qos 1 --size 256 --inflight 100 --clean false"
   "RSS idle, MB|rss_before|idle --conns 1000"
   "RSS with 1,000 connections, MB|rss_up|idle --conns 1000"
+  "RSS with 10,000 connections, MB|rss_up|idle --conns 10000"
 )
 
 brokers=(robustmq-edge)
@@ -76,6 +79,9 @@ for ((round = 1; round <= rounds; round++)); do
   for name in "${brokers[@]}"; do
     for i in "${!figures[@]}"; do
       IFS='|' read -r _ key arguments <<<"${figures[$i]}"
+      limits='connections = 2000\n'
+      # More than the default ceiling of memory has room for.
+      [[ $arguments != *10000 ]] || limits='connections = 11000\nsessions = 11000\nmemory_bytes = 134217728\n'
       start "$name"
       # shellcheck disable=SC2086
       if timeout 120 "$mqload" $arguments --port "$port" --seconds "$seconds" --pid "$broker" --json >"$work/out" 2>&1; then

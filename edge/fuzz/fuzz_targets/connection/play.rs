@@ -6,7 +6,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use edge::broker::{Input, Settings, Token};
-use edge::mqtt::{self, Memory};
+use edge::memory::Memory;
+use edge::mqtt;
 use sync::{Lane, Offset, Record, RecordParts, Table};
 use wire::mqtt::property::{Properties, Property, PropertySet, SubscriptionIdentifier};
 use wire::mqtt::{
