@@ -40,10 +40,10 @@ fuzz() { # target
   mkdir -p "corpus/$1"
   # Scripts of many steps find what short ones do not.
   cargo fuzz run --fuzz-dir . "$1" -- -max_total_time="$seconds" -max_len=4096 -len_control=10 \
-    -timeout=20 -seed="$seed" -print_final_stats=1 2>&1 |
+    -timeout=20 -seed="$walk" -print_final_stats=1 2>&1 |
     grep -E --line-buffered 'panicked|assertion|left:|right:|ERROR|SUMMARY|artifact|stat::number|^Done|^#[0-9]+\s+(pulse|DONE)' |
     sed -u "s/^/$1: /"
 }
 export -f fuzz
-export seconds seed=${SEED:-0}
+export seconds walk=${SEED:-0}
 printf '%s\n' "${targets[@]}" | xargs -P "${JOBS:-1}" -I '{}' bash -euo pipefail -c 'fuzz {}'
