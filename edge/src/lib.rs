@@ -16,6 +16,7 @@ pub mod limits;
 mod link;
 pub mod log;
 pub mod logging;
+pub mod mail;
 pub mod memory;
 pub mod mqtt;
 pub mod nats;

@@ -35,8 +35,14 @@ const LAYERS: &[Layer] = &[
         never: CLOCKS_AND_IO,
     },
     Layer {
+        module: "mail",
+        inside: &["mail"],
+        crates: &["sync", "wire", "std", "core", "bytes", "serde", "ciborium"],
+        never: CLOCKS_AND_IO,
+    },
+    Layer {
         module: "broker",
-        inside: &["broker", "password", "rare"],
+        inside: &["broker", "mail", "password", "rare"],
         crates: &["sync", "wire", "std", "core", "bytes", "serde", "ciborium"],
         never: CLOCKS_AND_IO,
     },
@@ -60,7 +66,7 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         module: "nats",
-        inside: &["nats", "broker", "memory", "pace"],
+        inside: &["nats", "broker", "mail", "memory", "pace"],
         crates: &["sync", "wire", "std", "core", "bytes"],
         never: CLOCKS_AND_IO,
     },

@@ -52,11 +52,28 @@ pub enum Table {
     Gaps = 6,
     /// Origin to watermark.
     Watermarks = 7,
+    /// Of the mail, as are all that follow: mail address to what was asked for when it was made.
+    /// These tables may be large; they have a file of their own, which no start reads as a whole.
+    Mailboxes = 8,
+    /// Number of a mailbox to its counts: the next id above all.
+    MailTails = 9,
+    /// Number of the mailbox, priority, id to message.
+    Mail = 10,
+    /// Number of the mailbox, message key to where the message with that key is.
+    MailKeys = 11,
+    /// When it is due, number of the mailbox, place in the queue to message.
+    MailDelayed = 12,
+    /// When it is over, number of the mailbox, priority, id; no value.
+    MailExpiry = 13,
+    /// Number of the mailbox, name of the group to its position.
+    MailGroups = 14,
+    /// Name to agent.
+    Agents = 15,
 }
 
 impl Table {
     /// All tables in the order of their numbers.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 16] = [
         Self::Meta,
         Self::Sessions,
         Self::Subscriptions,
@@ -65,7 +82,21 @@ impl Table {
         Self::Retained,
         Self::Gaps,
         Self::Watermarks,
+        Self::Mailboxes,
+        Self::MailTails,
+        Self::Mail,
+        Self::MailKeys,
+        Self::MailDelayed,
+        Self::MailExpiry,
+        Self::MailGroups,
+        Self::Agents,
     ];
+
+    /// Whether it is one of the mail's.
+    #[must_use]
+    pub const fn is_mail(self) -> bool {
+        self as u8 >= Self::Mailboxes as u8
+    }
 
     /// Finds the table with a stored number; `None` for one that this version does not know.
     #[must_use]
@@ -88,7 +119,7 @@ mod tests {
             assert_eq!(table as u8, number);
             assert_eq!(Table::from_number(number), Some(table));
         }
-        assert_eq!(Table::from_number(8), None);
+        assert_eq!(Table::from_number(16), None);
         assert_eq!(Table::from_number(255), None);
     }
 }

@@ -276,6 +276,14 @@ const fn definition(table: Table) -> TableDefinition<'static, &'static [u8], &'s
         Table::Retained => "retained",
         Table::Gaps => "gaps",
         Table::Watermarks => "watermarks",
+        Table::Mailboxes => "mailboxes",
+        Table::MailTails => "mail_tails",
+        Table::Mail => "mail",
+        Table::MailKeys => "mail_keys",
+        Table::MailDelayed => "mail_delayed",
+        Table::MailExpiry => "mail_expiry",
+        Table::MailGroups => "mail_groups",
+        Table::Agents => "agents",
     })
 }
 

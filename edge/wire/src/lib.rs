@@ -14,6 +14,7 @@ extern crate alloc;
 
 pub mod certificate;
 mod error;
+pub mod mq9;
 pub mod mqtt;
 pub mod nats;
 pub mod serial;

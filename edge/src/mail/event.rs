@@ -1,0 +1,69 @@
+//! What the office is told and what it answers: plain values, no behaviour.
+//!
+//! Every [`Input::Request`] is answered by exactly one [`Output::Answer`], unless it is cancelled
+//! first; every [`Output::Commit`] by one [`Input::Committed`] or [`Input::CommitFailed`], in the
+//! order of the commits.
+
+use sync::Change;
+use wire::mq9::{Reply, Request};
+
+/// Names a request until it is answered; the office only gives it back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// Names a commit until it is answered. Grows by one with each commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CommitTicket(pub u64);
+
+/// A fact that the office is told.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// Somebody who may do so wants something.
+    Request {
+        /// To answer with.
+        ticket: Ticket,
+        /// What.
+        request: Request,
+        /// Changes to commit with it (a note for exactly once, the position of a pull). Empty but
+        /// for a request to send.
+        changes: Vec<Change>,
+    },
+    /// Whoever made a request is gone: a fetch of theirs need not wait any more. No answer.
+    Cancel {
+        /// Of the request; one that is answered already is ignored.
+        ticket: Ticket,
+    },
+    /// A commit is durable, and the shelf shows it.
+    Committed {
+        /// Which.
+        ticket: CommitTicket,
+    },
+    /// A commit is not durable and never will be.
+    CommitFailed {
+        /// Which.
+        ticket: CommitTicket,
+        /// Why, for whoever made the request.
+        why: String,
+    },
+}
+
+/// An intention or answer of the office.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// Make these durable together. At most one of them is an append: a request for the cloud.
+    Commit {
+        /// To answer with.
+        ticket: CommitTicket,
+        /// What.
+        changes: Vec<Change>,
+        /// Whether somebody waits for it.
+        is_urgent: bool,
+    },
+    /// A request is answered.
+    Answer {
+        /// Of the request.
+        ticket: Ticket,
+        /// How it ended.
+        reply: Reply,
+    },
+}
