@@ -363,16 +363,16 @@ fn a_reserve_that_has_no_room_is_not_tried_all_the_time() {
 fn gaps_beyond_their_limit_are_merged_and_lose_no_count() {
     let folder = SimulatedFolder::new();
     let mut settings = small();
-    settings.gap_count = 5;
+    settings.gap_count = 8;
     settings.lanes[Lane::Normal].max_bytes = 300 << 10;
     let mut log = Log::open(&folder, settings);
     for _ in 0..600 {
         log.commit(&appends(10, 256)).unwrap();
         log.maintain();
     }
-    assert!(log.gaps.len() > 5);
+    assert!(log.gaps.len() > 8);
     let stored = log.reader.gaps(0).unwrap();
-    assert_eq!(stored.len(), 5);
+    assert_eq!(stored.len(), 8);
     assert_eq!(stored.last().unwrap().0, log.gaps.len() as u64 - 1);
     let count = |gaps: &mut dyn Iterator<Item = u64>| gaps.sum::<u64>();
     assert_eq!(
