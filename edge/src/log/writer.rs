@@ -175,6 +175,10 @@ impl Writer {
             // Nothing more goes into a damaged file. What can't be closed goes all the same.
             let _ = files.seal(&mut self.events);
         }
+        if gap.reason == Reason::Mail {
+            // Damage is seldom alone, and no other start looks at all of the mail.
+            recovery::mark(self.directory.as_ref());
+        }
         self.waiting_bytes += GAP_BYTES;
         gap::add(&mut self.noted, gap, NOTED_GAPS);
         true
