@@ -71,7 +71,7 @@ pub use gap::{Gap, Reason};
 pub use mail::SharedMail;
 pub use reader::{Budget, Chunk, Damage, Reader, Walked};
 pub use rebuild::rebuild_segment;
-pub use recovery::{Opened, Report, is_of_a_log, open};
+pub use recovery::{Opened, Report, distrust, is_of_a_log, open};
 pub use segment::SharedSegment;
 pub use settings::{LaneLimits, Overflow, Settings};
 pub use writer::Writer;

@@ -261,6 +261,7 @@ impl Core {
             self.hear(now, id);
         }
         self.tell_of_damage(now);
+        self.note_damaged_mail(now);
         self.release();
         self.announce(now);
         self.notes.push_back(Request::Maintain);

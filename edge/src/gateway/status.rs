@@ -96,6 +96,8 @@ impl Core {
         say("start.lost_groups", found.lost_frames);
         say("start.lost_state", u64::from(found.is_state_lost));
         say("start.lost_journal", u64::from(found.is_journal_lost));
+        say("start.lost_mail", u64::from(found.is_mail_lost));
+        say("start.lost_mail_rows", found.lost_mail_rows);
         let gaps = self.reader.gaps(0).unwrap_or_default();
         say("gaps", gaps.iter().map(|(_, gap)| gap.count).sum());
         if let Some(uplink) = &self.uplink {

@@ -129,7 +129,7 @@ impl Recovery {
     /// that is no reason not to start.
     fn mark(&self) {
         if !self.is_suspicious {
-            mark(self.directory.as_ref());
+            distrust(self.directory.as_ref());
         }
     }
 
@@ -429,7 +429,7 @@ fn is_of_rows(name: &str) -> bool {
 }
 
 /// Has the next start check every file before it trusts it. What can't be written can't be helped.
-pub(super) fn mark(directory: &dyn Directory) {
+pub fn distrust(directory: &dyn Directory) {
     let _ = directory.create(STARTING).and_then(|_| directory.sync());
 }
 

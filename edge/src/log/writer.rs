@@ -177,7 +177,7 @@ impl Writer {
         }
         if gap.reason == Reason::Mail {
             // Damage is seldom alone, and no other start looks at all of the mail.
-            recovery::mark(self.directory.as_ref());
+            recovery::distrust(self.directory.as_ref());
         }
         self.waiting_bytes += GAP_BYTES;
         gap::add(&mut self.noted, gap, NOTED_GAPS);
@@ -449,7 +449,7 @@ impl Writer {
             }
             Err(error) => {
                 if error.is_damage() && self.failed_at.is_none() {
-                    recovery::mark(self.directory.as_ref());
+                    recovery::distrust(self.directory.as_ref());
                 }
                 self.failed_at = Some(wall);
                 self.events.push(Event::Failed { error });
