@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use edge::log::directory::Directory;
 use edge::log::simulated::SimulatedFolder;
 use edge::log::{
-    Batch, Budget, Damage, Event, Gap, Opened, Reader, Settings, contains_panics, open,
+    Batch, Budget, Damage, Event, Folder, Gap, Opened, Reader, Settings, contains_panics, open,
 };
+use redb::{ReadableDatabase, TableHandle};
 use sync::{Change, Lane, Table, WallTime};
 
 type Model = BTreeMap<(Table, Vec<u8>), Vec<u8>>;
@@ -316,6 +317,96 @@ fn mail_outlives_the_state() {
         assert!(log.report.is_clean(), "{:?}", log.report);
         assert_eq!(everything(&mut log.reader), model);
     }
+}
+
+/// The mail's tables are in no state: folders that were made before there was mail have none there,
+/// and are of the same format.
+#[test]
+fn the_state_is_as_it_was_without_mail() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = open(Folder::open(folder.path()).unwrap(), settings(), WALL).unwrap();
+    log.writer.close().unwrap();
+    let state = redb::Database::open(folder.path().join("state.redb")).unwrap();
+    let tables = state.begin_read().unwrap();
+    let names = tables.list_tables().unwrap();
+    let names: Vec<String> = names.map(|table| table.name().to_owned()).collect();
+    let known = "cursors facts gaps handshakes meta retained sessions subscriptions watermarks";
+    assert_eq!(names.join(" "), known);
+}
+
+#[test]
+fn a_snapshot_has_the_mail_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut log = open(Folder::open(folder.path()).unwrap(), settings(), WALL).unwrap();
+    let mut model = Model::new();
+    for number in 0..50 {
+        let batch = Batch {
+            changes: vec![put(Table::Mail, &[number], &[7; 2000])],
+        };
+        apply(&mut model, &batch.changes[0]);
+        commit(&mut log, &batch);
+        maintain(&mut log);
+    }
+    log.writer.snapshot();
+    maintain(&mut log);
+    commit(
+        &mut log,
+        &Batch {
+            changes: vec![put(Table::Mail, b"later", b"v")],
+        },
+    );
+    let snapshot = Folder::open(&folder.path().join("snapshot")).unwrap();
+    let mut copy = open(snapshot, settings(), WALL).unwrap();
+    let report = copy.report.clone();
+    assert!(
+        !report.is_mail_lost && report.damaged_files.is_empty(),
+        "{report:?}"
+    );
+    assert_eq!(everything(&mut copy.reader), model);
+}
+
+/// An exchange may be cut at every step: a start goes on with it, or begins it again.
+#[test]
+fn an_exchange_of_the_mail_can_be_cut_anywhere() {
+    contain_panics_quietly();
+    let (folder, model) = filled(100);
+    let mut bytes = contents(&folder, "mail.redb");
+    // redb does not take it, and reading does.
+    bytes[9] |= 2;
+    let row = 7_u64.to_le_bytes().repeat(20);
+    let at = bytes.windows(row.len()).position(|window| window == row);
+    bytes[at.expect("a message is there")] ^= 1;
+    let mut cuts = 0;
+    // Not all of them, for the time it takes.
+    for stop in (1..).step_by(4) {
+        let folder = copy(&folder, "mail.redb", &bytes);
+        replace(&folder, "starting", b"");
+        folder.stop_after(stop);
+        let is_through = open(folder.directory(), settings(), WALL).is_ok();
+        folder.power_cut(stop);
+        let mut log = reopen(&folder);
+        assert!(!log.report.is_mail_lost, "{stop}: {:?}", log.report);
+        let mut is_told = false;
+        let found = read_all(&mut log, &mut Seen::default(), &mut is_told);
+        assert_eq!(found.len(), model.len() - 1, "{stop}");
+        assert!(
+            found
+                .iter()
+                .all(|(place, value)| model.get(place) == Some(value))
+        );
+        settle(&mut log);
+        let gaps = log.reader.gaps(0).unwrap();
+        let counted: Vec<u64> = gaps.iter().map(|(_, gap)| gap.count).collect();
+        assert_eq!(counted, [1], "{stop}: {gaps:?}");
+        let names = folder.names().unwrap();
+        let is_left = |name: &&String| name.contains("salvaged");
+        assert_eq!(names.iter().find(is_left), None, "{stop}");
+        if is_through {
+            break;
+        }
+        cuts += 1;
+    }
+    assert!(cuts > 10, "{cuts}");
 }
 
 #[test]

@@ -44,7 +44,7 @@ pub use self::report::Report;
 use self::state::StateFound;
 use super::database::SharedDatabase;
 use super::directory::Directory;
-use super::exchange::name_aside;
+use super::exchange::{self, name_aside};
 use super::frame::PAGE_BYTES;
 use super::journal::{self, Journal, Ownership, Replayed, Torn};
 use super::mail as post;
@@ -381,10 +381,7 @@ impl Recovery {
     /// Renames a damaged file so that it is out of the way and can still be looked at.
     fn set_aside(&mut self, name: &str) -> Result<(), LogError> {
         let aside = name_aside(name, |name| self.has(name));
-        self.directory
-            .rename(name, &aside)
-            .and_then(|()| self.directory.sync())
-            .map_err(LogError::file("rename", name))?;
+        exchange::set_aside(self.directory.as_ref(), name, &aside)?;
         self.names.push(aside.clone());
         self.names.retain(|known| known != name);
         self.report.damaged_files.push(aside);

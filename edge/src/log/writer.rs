@@ -419,7 +419,9 @@ impl Writer {
         state::create(&self.directory, &salvaged, cache_bytes, &self.facts, &rows)?.close()?;
         // Whether it can be closed or not; all who share it open the new one.
         let _ = self.state.close();
-        let aside = exchange::exchange(self.directory.as_ref(), state::NAME, true)?;
+        let aside = exchange::free_name(self.directory.as_ref(), state::NAME)?;
+        exchange::set_aside(self.directory.as_ref(), state::NAME, &aside)?;
+        exchange::finish(self.directory.as_ref(), state::NAME)?;
         let lost_rows = rows.lost;
         self.events.push(Event::StateExchanged { aside, lost_rows });
         Ok(())

@@ -12,7 +12,7 @@ use super::super::frame::Frame;
 use super::super::lane::LaneFiles;
 use super::super::rows::Puts;
 use super::super::state::Facts;
-use super::super::{Gap, LogError, Reason, reserve};
+use super::super::{Gap, LogError, Reason, gap, reserve};
 
 /// What a writer begins with, besides its files.
 pub(super) struct Found {
@@ -77,6 +77,12 @@ impl Found {
             self.waiting_bytes += record.as_bytes().len();
             files.waiting.push_back(record.clone());
         }
+    }
+
+    /// Takes what is missing of the mail, but for what is known already.
+    pub(super) fn add_missing(&mut self, mut gaps: Vec<Gap>) {
+        gaps.retain_mut(|missing| gap::leave_out(missing, &self.known));
+        self.gaps.extend(gaps);
     }
 
     /// Takes the changes of a frame to those tables that `is_taken` names.
