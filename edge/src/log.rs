@@ -62,7 +62,7 @@ pub use database::contains_panics;
 pub use error::LogError;
 pub use event::Event;
 pub use folder::{Folder, lane_bytes};
-pub use gap::{Gap, Reason};
+pub use gap::{Gap, Reason, announced};
 pub use reader::{Budget, Chunk, Reader};
 pub use rebuild::rebuild_segment;
 pub use recovery::{Opened, Report, is_of_a_log, open};
@@ -75,8 +75,9 @@ use sync::{Change, Offset, PerLane};
 /// One group of changes: durable together in one journal frame, or not at all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
-    /// In the order in which they take effect. [`Table::Gaps`](sync::Table::Gaps) and the key `log`
-    /// of [`Table::Meta`](sync::Table::Meta) belong to the log itself and are not to be named.
+    /// In the order in which they take effect. [`Table::Gaps`](sync::Table::Gaps) and
+    /// [`Table::Meta`](sync::Table::Meta) belong to the log itself and are not to be named, but for
+    /// what [`announced`] gives.
     pub changes: Vec<Change>,
 }
 

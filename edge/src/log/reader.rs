@@ -168,6 +168,7 @@ impl Reader {
             Event::Trimmed { lane, first, .. } => self.trim(*lane, *first),
             Event::SegmentRemoved { .. }
             | Event::Snapshot { .. }
+            | Event::Gaps { .. }
             | Event::StateExchanged { .. }
             | Event::Failed { .. } => {}
             Event::Recovered => self.unflushed.clear(),

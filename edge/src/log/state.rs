@@ -20,6 +20,7 @@
 //! | `first` | for each lane the first offset that is kept |
 //! | `next` | for each lane the first offset that is not in a segment |
 //! | `active_bytes` | for each lane the bytes of the segment that is written |
+//! | `announced` | all gaps with lower numbers were announced; absent when 0 |
 //!
 //! The other tables belong to those who put into them; only `gaps` is the log's own.
 
@@ -29,12 +30,13 @@ mod rows;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use redb::{ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction};
+use redb::{ReadableTable, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
 use sync::{Epoch, Offset, PerLane, Table};
 
 use super::database::SharedDatabase;
 use super::directory::Directory;
+use super::gap::ledger::{Ledger, Marks};
 use super::journal::{Ownership, Position};
 use super::{Gap, LogError, gap};
 
@@ -54,12 +56,22 @@ pub(super) struct Facts {
     pub(super) first: PerLane<Offset>,
     pub(super) next: PerLane<Offset>,
     pub(super) active_bytes: PerLane<u64>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) announced: u64,
 }
 
 /// The part of [`Facts`] that every format has.
 #[derive(Deserialize)]
 struct Version {
     v: u8,
+}
+
+/// How gaps are kept.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Keeping {
+    /// Beyond it the oldest two of a lane become one.
+    pub(super) count: usize,
+    pub(super) marks: Marks,
 }
 
 /// Changes that wait for the next commit; the last one of a key wins. `None` removes it.
@@ -76,6 +88,7 @@ impl Facts {
             first: PerLane::default(),
             next: PerLane::default(),
             active_bytes: PerLane::default(),
+            announced: 0,
         }
     }
 
@@ -166,7 +179,7 @@ pub(super) fn commit(
     state: &SharedDatabase,
     puts: &Puts,
     gaps: &[Gap],
-    gap_count: usize,
+    keeping: Keeping,
     facts: &Facts,
 ) -> Result<(), LogError> {
     state.write(|transaction| {
@@ -186,7 +199,7 @@ pub(super) fn commit(
             }
         }
         if !gaps.is_empty() {
-            put_gaps(transaction, gaps, gap_count)?;
+            put_gaps(transaction, gaps, keeping)?;
         }
         put_facts(transaction, facts)
     })
@@ -228,40 +241,32 @@ fn put_facts(transaction: &WriteTransaction, facts: &Facts) -> Result<(), redb::
     Ok(())
 }
 
-/// Adds gaps under growing numbers; beyond the limit the oldest two of a lane become one.
+/// Adds gaps under growing numbers.
 fn put_gaps(
     transaction: &WriteTransaction,
     gaps: &[Gap],
-    gap_count: usize,
+    keeping: Keeping,
 ) -> Result<(), redb::Error> {
     let mut table = transaction.open_table(definition(Table::Gaps))?;
-    let last = table.last()?.and_then(|(key, _)| gap::number(key.value()));
-    // A commit that failed may have reached the file all the same, and is made again.
-    let mut known = Vec::new();
+    let mut rows = BTreeMap::new();
     for pair in table.iter()? {
         let (key, value) = pair?;
         let value = rows::unseal(Table::Gaps, key.value(), value.value());
-        known.extend(value.and_then(Gap::decode));
+        let gap = value.and_then(Gap::decode);
+        rows.extend(gap::number(key.value()).map(|number| (number, gap)));
     }
-    let news = gaps.iter().filter(|gap| !known.contains(gap));
-    for (number, gap) in (last.map_or(0, |last| last + 1)..).zip(news) {
+    let mut ledger = Ledger::new(rows, keeping.marks);
+    gaps.iter().for_each(|gap| ledger.add(gap));
+    ledger.shrink(keeping.count);
+    for (number, gap) in ledger.changes() {
         let key = number.to_be_bytes();
-        let sealed = rows::seal(Table::Gaps, &key, &gap.encode());
-        table.insert(key.as_slice(), sealed.as_slice())?;
-    }
-    while table.len()? > gap_count.max(FEWEST_GAPS) as u64 {
-        let mut oldest = Vec::new();
-        for pair in table.iter()?.take(FEWEST_GAPS) {
-            let (key, value) = pair?;
-            let value = rows::unseal(Table::Gaps, key.value(), value.value());
-            oldest.push((key.value().to_vec(), value.and_then(Gap::decode)));
-        }
-        let (removed, kept) = gap::merge_oldest(&oldest);
-        table.remove(removed.as_slice())?;
-        if let Some((key, gap)) = kept {
-            let sealed = rows::seal(Table::Gaps, &key, &gap.encode());
-            table.insert(key.as_slice(), sealed.as_slice())?;
-        }
+        match gap {
+            Some(gap) => {
+                let sealed = rows::seal(Table::Gaps, &key, &gap.encode());
+                table.insert(key.as_slice(), sealed.as_slice())?
+            }
+            None => table.remove(key.as_slice())?,
+        };
     }
     Ok(())
 }
@@ -287,11 +292,14 @@ const fn definition(table: Table) -> TableDefinition<'static, &'static [u8], &'s
     })
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 const COPY: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("facts");
 const FACTS: &[u8] = b"log";
 const FORMAT: u8 = 2;
-/// One more than there are lanes: among so many gaps two are of the same lane.
-const FEWEST_GAPS: usize = 4;
 
 #[cfg(test)]
 mod tests {

@@ -21,11 +21,12 @@ use sync::{Change, Lane, Offset, PerLane, WallTime};
 
 use super::database::SharedDatabase;
 use super::directory::Directory;
+use super::gap::ledger::Marks;
 use super::journal::{self, Journal};
 use super::lane::{Active, LaneFiles};
 use super::retention::{self, AgeClock, Trim};
 use super::state::exchange::exchange;
-use super::state::{self, Facts, Puts};
+use super::state::{self, Facts, Keeping, Puts};
 use super::{
     Batch, Committed, Event, Gap, LogError, Reason, Settings, frame, gap, recovery, reserve,
     segment,
@@ -48,6 +49,10 @@ pub struct Writer {
     pub(super) gaps: Vec<Gap>,
     /// Gaps that are nowhere but here.
     pub(super) noted: Vec<Gap>,
+    /// Which of the gaps in `state.redb` were announced, or are about to be.
+    pub(super) marks: Marks,
+    /// There are gaps to hand out, or there may be.
+    pub(super) has_fresh_gaps: bool,
     /// When the oldest of [`Writer::noted`] became durable without being in `state.redb`, where
     /// readers see it.
     pub(super) unseen_since: Option<WallTime>,
@@ -112,7 +117,29 @@ impl Writer {
             let done = self.check_place().and_then(|()| self.tidy(is_due));
             self.note_outcome(done, wall);
         }
+        self.hand_out_gaps();
         std::mem::take(&mut self.events)
+    }
+
+    /// Shows gaps to who announces them: a few, and the next when those are announced.
+    fn hand_out_gaps(&mut self) {
+        let Marks {
+            announced,
+            handed_out,
+        } = self.marks;
+        let is_waiting = handed_out > announced;
+        if !(self.settings.announces_gaps && self.has_fresh_gaps) || is_waiting {
+            return;
+        }
+        // What can't be read now is tried again with the next gap.
+        self.has_fresh_gaps = false;
+        let gaps = state::gaps(&self.state).unwrap_or_default().into_iter();
+        let fresh = gaps.filter(|(number, _)| *number >= announced);
+        let gaps: Vec<_> = fresh.take(HANDED_OUT).collect();
+        if let Some((last, _)) = gaps.last() {
+            self.marks.handed_out = last + 1;
+            self.events.push(Event::Gaps { gaps });
+        }
     }
 
     fn tidy(&mut self, is_flush_due: bool) -> Result<(), LogError> {
@@ -192,6 +219,12 @@ impl Writer {
         self.state.close()
     }
 
+    /// All gaps with lower numbers were announced.
+    #[must_use]
+    pub const fn announced_below(&self) -> u64 {
+        self.marks.announced
+    }
+
     /// How much of the journal is in use, in bytes of the file: for metrics.
     #[must_use]
     pub fn journal_used_bytes(&self) -> u64 {
@@ -206,6 +239,12 @@ impl Writer {
 
     /// Keeps in memory what was made durable, until it is flushed.
     pub(super) fn take(&mut self, change: &Change) {
+        if let Some(announced) = gap::announced_by(change) {
+            self.marks.announced = announced;
+            self.marks.handed_out = announced.max(self.marks.handed_out);
+            self.has_fresh_gaps = true;
+            return;
+        }
         self.waiting_bytes += match change {
             Change::Append { lane, record } => {
                 self.lanes[*lane].waiting.push_back(record.clone());
@@ -233,6 +272,7 @@ impl Writer {
         facts.salt = self.journal.ownership().salt;
         facts.first = PerLane::from_fn(|lane| self.lanes[lane].first);
         facts.next = PerLane::from_fn(|lane| self.lanes[lane].flushed);
+        facts.announced = self.marks.announced;
         let gaps = [self.gaps.as_slice(), &self.noted].concat();
         self.facts = match self.commit_state(facts.clone(), &self.puts, &gaps) {
             Err(error) if error.is_damage() => {
@@ -244,6 +284,7 @@ impl Writer {
         self.puts.clear();
         self.gaps.clear();
         self.noted.clear();
+        self.has_fresh_gaps |= !gaps.is_empty();
         self.unseen_since = None;
         self.waiting_bytes = 0;
         self.journal.emptied();
@@ -333,6 +374,7 @@ impl Writer {
         }
         let gaps: Vec<Gap> = trims.iter().filter_map(|trim| trim.gap.clone()).collect();
         self.facts = self.commit_state(facts, &Puts::new(), &gaps)?;
+        self.has_fresh_gaps |= !gaps.is_empty();
         for trim in trims {
             self.apply_trim(trim);
         }
@@ -374,8 +416,11 @@ impl Writer {
     fn commit_state(&self, mut facts: Facts, puts: &Puts, gaps: &[Gap]) -> Result<Facts, LogError> {
         let active = |lane: Lane| self.lanes[lane].active.as_ref();
         facts.active_bytes = PerLane::from_fn(|lane| active(lane).map_or(0, |it| it.bytes));
-        let gap_count = self.settings.gap_count;
-        state::commit(&self.state, puts, gaps, gap_count, &facts)?;
+        let keeping = Keeping {
+            count: self.settings.gap_count,
+            marks: self.marks,
+        };
+        state::commit(&self.state, puts, gaps, keeping, &facts)?;
         Ok(facts)
     }
 
@@ -435,5 +480,7 @@ const RESERVE_MILLISECONDS: u64 = 60_000;
 
 /// Gaps that wait for the next commit: together they fit the smallest journal many times.
 const NOTED_GAPS: usize = 64;
+/// Gaps that are announced at a time.
+const HANDED_OUT: usize = 16;
 /// About what a gap takes in the state.
 const GAP_BYTES: usize = 128;

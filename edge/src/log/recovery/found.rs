@@ -9,7 +9,7 @@ use super::super::directory::Directory;
 use super::super::frame::Frame;
 use super::super::lane::LaneFiles;
 use super::super::state::{Facts, Puts};
-use super::super::{Gap, LogError, Reason, reserve};
+use super::super::{Gap, LogError, Reason, gap, reserve};
 
 /// What a writer begins with, besides its files.
 pub(super) struct Found {
@@ -74,6 +74,10 @@ impl Found {
     /// Takes the changes of a frame to the tables.
     pub(super) fn take_puts(&mut self, frame: &Frame) {
         for change in &frame.batch.changes {
+            if let Some(announced) = gap::announced_by(change) {
+                self.facts.announced = announced;
+                continue;
+            }
             match change {
                 Change::Append { .. } => {}
                 Change::Put { table, .. } if *table == Table::Gaps => {}
