@@ -218,6 +218,7 @@ impl Broker {
             }
             Input::Trimmed { lane, first } => self.handle_trimmed(lane, first),
             Input::Announce { record } => self.handle_announce(record),
+            Input::Report { record, changes } => self.handle_report(record, changes),
             Input::FromCloud {
                 record,
                 token,

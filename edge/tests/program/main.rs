@@ -12,6 +12,7 @@ mod descriptors;
 mod devices;
 mod disk;
 mod flood;
+mod gaps;
 mod limits;
 mod line;
 mod links;
