@@ -21,7 +21,7 @@ fn written(reply: &Reply) -> String {
 /// Gives the whole answer to a request that fails.
 fn refusal(command: &str, body: &str) -> String {
     written(&Reply::Failed(
-        decode(command, body).expect_err("the case is refused"),
+        decode(command, body).expect_err("it is refused"),
     ))
 }
 
