@@ -427,7 +427,6 @@ impl Receiver {
 
     fn note(&self, publish: &Publish) {
         let message = message(&publish.payload);
-        if publish.retain { return; }
         self.site.books().arrive(self.account, message);
     }
 }
