@@ -36,6 +36,7 @@ mod stored;
 mod subscribe;
 mod subscriptions;
 mod sweep;
+mod walk;
 
 pub use access::{AccessList, Policy, Strangers};
 pub use event::{

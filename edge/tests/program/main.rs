@@ -8,6 +8,7 @@ mod bad_days;
 mod check;
 mod clients;
 mod cloud;
+mod cuts;
 mod descriptors;
 mod devices;
 mod disk;
