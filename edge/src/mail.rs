@@ -10,6 +10,7 @@
 //! [`wire::mq9`].
 
 mod event;
+pub mod search;
 mod shelf;
 
 pub use self::event::{CommitTicket, Input, Output, Ticket};
