@@ -188,7 +188,7 @@ impl Office {
         let mut draft = Draft::default();
         if settings.announces_agents {
             let request = Request::Register(register.clone());
-            draft.changes.push(self.for_cloud(&request));
+            draft.changes.push(self.for_cloud(request));
         }
         let name = register.name;
         let news = self.draft_agent(&mut draft, EDGE, name, register.mailbox, register.body);
@@ -210,7 +210,7 @@ impl Office {
                     name: Some(name.clone()),
                     mailbox: None,
                 });
-                draft.changes.push(self.for_cloud(&request));
+                draft.changes.push(self.for_cloud(request));
             }
             draft.delete(Table::Agents, key_of(EDGE, &name));
             draft.delete(Table::Agents, key_of(REPORT, &name));
@@ -275,7 +275,10 @@ impl Office {
         let named: BTreeMap<String, Agent> =
             agents.into_iter().map(|it| (it.name.clone(), it)).collect();
         let cloud = self.agents.cloud.keys();
-        let gone: Vec<String> = cloud.filter(|it| !named.contains_key(*it)).cloned().collect();
+        let gone: Vec<String> = cloud
+            .filter(|it| !named.contains_key(*it))
+            .cloned()
+            .collect();
         for name in gone {
             draft.delete(Table::Agents, key_of(CLOUD, &name));
             news.push(AgentNews::Gone(CLOUD, name));

@@ -10,7 +10,9 @@ use super::fetch::Fetching;
 use super::groups::GroupName;
 use super::ledger::Holder;
 use super::shelf::Shelf;
-use super::stored::{Letter, MAIL_KEY_BYTES, NEVER, Number, Place, StoredKey, encode, expiry_key, named_key};
+use super::stored::{
+    Letter, MAIL_KEY_BYTES, NEVER, Number, Place, StoredKey, encode, expiry_key, named_key,
+};
 
 /// Of a commit under way, with its rows of the ledger.
 pub(super) const PENDING_BYTES: usize = size_of::<UnderWay>() + 512;
@@ -70,6 +72,14 @@ impl Work {
 }
 
 impl Draft {
+    /// Begins with changes that somebody else wants durable along with the rest.
+    pub(super) fn with(changes: Vec<Change>) -> Self {
+        Self {
+            changes,
+            ..Self::default()
+        }
+    }
+
     /// Notes that the commit is about a mailbox.
     pub(super) fn touch(&mut self, mailbox: Number) {
         if !self.mailboxes.contains(&mailbox) {
@@ -144,6 +154,11 @@ impl Draft {
         let mut given = given.filter(|(given, ..)| !key.is_empty() && given == key);
         let holder = given.find(|(.., holder)| holder.place.mailbox() == mailbox);
         holder.map(|(.., holder)| *holder)
+    }
+
+    /// How many mailboxes it is about.
+    pub(super) const fn len(&self) -> usize {
+        self.mailboxes.len()
     }
 
     pub(super) const fn is_empty(&self) -> bool {

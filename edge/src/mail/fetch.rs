@@ -98,7 +98,10 @@ impl Office {
             return Err(Failure::NoMailbox(fetching.address.to_string()));
         }
         if let Stage::Seek(seek) = &mut fetching.stage {
-            let group = fetching.group.clone().map(|group| (fetching.mailbox, group));
+            let group = fetching
+                .group
+                .clone()
+                .map(|group| (fetching.mailbox, group));
             let known = match &group {
                 Some(group) => self.groups.position(group, shelf)?,
                 None => None,

@@ -51,7 +51,12 @@ impl Office {
         self.mailboxes.close(number);
         self.counters.mailboxes_over += 1;
         self.groups.forget_mailbox(number);
-        self.leaving.insert(number, Stage::Closing { is_under_way: false });
+        self.leaving.insert(
+            number,
+            Stage::Closing {
+                is_under_way: false,
+            },
+        );
         self.retire_durably(number);
         self.schedule_sweep();
     }
@@ -65,14 +70,18 @@ impl Office {
         match self.mailboxes.find(&mailbox.address) {
             None => draft.delete(Table::Mailboxes, mailbox.address.as_bytes().to_vec()),
             Some(heir) => {
-                let is_made = self.mailboxes.mailbox(heir).is_some_and(|it| !it.is_unmade());
+                let is_made = self
+                    .mailboxes
+                    .mailbox(heir)
+                    .is_some_and(|it| !it.is_unmade());
                 if is_made {
                     self.retired(number, true);
                 }
                 return;
             }
         }
-        self.leaving.insert(number, Stage::Closing { is_under_way: true });
+        self.leaving
+            .insert(number, Stage::Closing { is_under_way: true });
         self.commit(draft, Work::Retire(number), false);
     }
 
@@ -80,7 +89,9 @@ impl Office {
     pub(super) fn retired(&mut self, number: Number, is_done: bool) {
         let stage = match is_done {
             true => Stage::Emptying(Rows::Of(Table::Mail)),
-            false => Stage::Closing { is_under_way: false },
+            false => Stage::Closing {
+                is_under_way: false,
+            },
         };
         self.leaving.insert(number, stage);
         self.schedule_sweep();
@@ -104,7 +115,12 @@ impl Office {
         }
         let closing = self.leaving.iter();
         let closing = closing
-            .filter(|(_, stage)| **stage == Stage::Closing { is_under_way: false })
+            .filter(|(_, stage)| {
+                **stage
+                    == Stage::Closing {
+                        is_under_way: false,
+                    }
+            })
             .map(|(number, _)| *number);
         for number in closing.take(CHECKED_AT_ONCE).collect::<Vec<_>>() {
             self.retire_durably(number);

@@ -161,7 +161,10 @@ mod tests {
         };
         ledger.give_key((MAILBOX, "k"), &[holder(0)], holder(1), CommitTicket(1));
         ledger.give_key((MAILBOX, "k"), &[], holder(2), CommitTicket(2));
-        assert_eq!(holders(&ledger), Some(vec![holder(0), holder(1), holder(2)]));
+        assert_eq!(
+            holders(&ledger),
+            Some(vec![holder(0), holder(1), holder(2)])
+        );
         // The first fails, so that the oldest is still there when the second comes.
         ledger.settle_key(MAILBOX, "k", CommitTicket(1), false);
         assert_eq!(holders(&ledger), Some(vec![holder(0), holder(2)]));

@@ -59,7 +59,13 @@ impl Default for Number {
 
 impl Mailboxes {
     /// Takes in a mailbox; an address may be that of a former one.
-    pub(super) fn add(&mut self, number: Number, stored: &StoredMailbox, address: &str, tail: Tail) {
+    pub(super) fn add(
+        &mut self,
+        number: Number,
+        stored: &StoredMailbox,
+        address: &str,
+        tail: Tail,
+    ) {
         let address: Arc<str> = address.into();
         self.address_bytes += address.len();
         self.by_address.insert(Arc::clone(&address), number);
@@ -221,7 +227,11 @@ impl Office {
         let number = self.make(&address, ttl, create.description)?;
         let mut draft = Draft::default();
         draft.touch(number);
-        self.commit(draft, Work::answer(ticket, Reply::Created { address }), true);
+        self.commit(
+            draft,
+            Work::answer(ticket, Reply::Created { address }),
+            true,
+        );
         Ok(())
     }
 
@@ -256,13 +266,18 @@ impl Office {
     ) -> Result<Number, Failure> {
         let settings = &self.settings;
         // Those that are leaving still take their place.
-        at_most("mailboxes", self.mailboxes.len() + 1, settings.mailbox_count_maximum)?;
+        at_most(
+            "mailboxes",
+            self.mailboxes.len() + 1,
+            settings.mailbox_count_maximum,
+        )?;
         within("address", address.len(), settings.address_bytes_maximum)?;
         let most = settings.description_bytes_maximum;
         within("description", description.len(), most)?;
         let number = self.mailboxes.next_number;
         let stored = StoredMailbox::new(number, self.now.wall, ttl_seconds, description);
-        self.mailboxes.add(number, &stored, address, Tail::default());
+        self.mailboxes
+            .add(number, &stored, address, Tail::default());
         if let Some(mailbox) = self.mailboxes.mailbox_mut(number) {
             mailbox.unmade = Some(encode(&stored).into());
         }

@@ -10,9 +10,7 @@ use wire::mq9::{Failure, Message, PayloadEncoding, Priority, Query, Reply};
 use super::Office;
 use super::event::Ticket;
 use super::shelf::{Page, Shelf, Unreadable};
-use super::stored::{
-    Letter, Number, PRIORITIES, Place, StoredKey, decode, mail_key, named_key,
-};
+use super::stored::{Letter, Number, PRIORITIES, Place, StoredKey, decode, mail_key, named_key};
 use super::turn::Turn;
 
 /// Messages of an answer, whatever is asked for.
@@ -140,7 +138,10 @@ impl Office {
             };
             let row = stretches[at].rows.pop_front();
             querying.next[at] = match &stretches[at] {
-                Stretch { rows, is_last: true } if rows.is_empty() => None,
+                Stretch {
+                    rows,
+                    is_last: true,
+                } if rows.is_empty() => None,
                 _ => Some(id.saturating_add(1)),
             };
             if let Some((id, value)) = row
@@ -191,7 +192,8 @@ impl Office {
         let Some(letter) = letter else {
             return true;
         };
-        let is_tagged = querying.tags.is_empty() || querying.tags.iter().any(|it| letter.has_tag(it));
+        let is_tagged =
+            querying.tags.is_empty() || querying.tags.iter().any(|it| letter.has_tag(it));
         if !is_tagged || letter.time.0 / 1_000 < querying.since {
             return true;
         }

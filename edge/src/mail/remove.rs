@@ -7,9 +7,7 @@ use super::Office;
 use super::commit::{Draft, Work, weight};
 use super::event::Ticket;
 use super::shelf::{Page, Shelf, Unreadable};
-use super::stored::{
-    Letter, NEVER, Number, PRIORITIES, Place, StoredKey, decode, named_key,
-};
+use super::stored::{Letter, NEVER, Number, PRIORITIES, Place, StoredKey, decode, named_key};
 
 impl Office {
     pub(super) fn delete(

@@ -25,7 +25,7 @@ impl Office {
         shelf: &mut dyn Shelf,
     ) -> Result<(), Failure> {
         if self.lives_in_cloud(&send.address) {
-            return self.send_to_cloud(ticket, &send, changes);
+            return self.send_to_cloud(ticket, send, changes);
         }
         let mailbox = self.open_to_send(&send.address)?;
         self.check_attributes(&send.attributes)?;
@@ -40,10 +40,7 @@ impl Office {
             headers: &send.headers,
             payload: &send.payload,
         };
-        let mut draft = Draft {
-            changes,
-            ..Draft::default()
-        };
+        let mut draft = Draft::with(changes);
         let id = match attributes.delay_seconds {
             Some(delay) => {
                 let value = encode_delayed(attributes.priority, &letter);
@@ -149,12 +146,7 @@ impl Office {
     }
 
     /// Refuses a message that a mailbox has no room for, even without those that it replaces.
-    fn check_room(
-        &self,
-        mailbox: Number,
-        bytes: u64,
-        former: &[Holder],
-    ) -> Result<(), Failure> {
+    fn check_room(&self, mailbox: Number, bytes: u64, former: &[Holder]) -> Result<(), Failure> {
         let Some(found) = self.mailboxes.mailbox(mailbox) else {
             return Ok(());
         };
@@ -163,11 +155,13 @@ impl Office {
         let (leaving_count, leaving_bytes) = leaving.fold((0, 0), |(count, sum), former| {
             (count + 1, sum + former.bytes)
         });
-        let limit = |what: &str, value: u64, leaving: u64, more: u64, most: u64| {
-            match value.saturating_sub(leaving).saturating_add(more) <= most {
-                true => Ok(()),
-                false => Err(Failure::Refused(format!("{what} {most}"))),
-            }
+        let limit = |what: &str, value: u64, leaving: u64, more: u64, most: u64| match value
+            .saturating_sub(leaving)
+            .saturating_add(more)
+            <= most
+        {
+            true => Ok(()),
+            false => Err(Failure::Refused(format!("{what} {most}"))),
         };
         let settings = &self.settings;
         let address = &found.address;

@@ -88,9 +88,11 @@ impl Place {
                 priority,
                 id,
             } => mail_key(mailbox, priority, id),
-            Self::Delayed { mailbox, due, turn } => {
-                joined([&due.0.to_be_bytes(), &mailbox.0.to_be_bytes(), &turn.to_be_bytes()])
-            }
+            Self::Delayed { mailbox, due, turn } => joined([
+                &due.0.to_be_bytes(),
+                &mailbox.0.to_be_bytes(),
+                &turn.to_be_bytes(),
+            ]),
         }
     }
 
@@ -122,7 +124,11 @@ impl Place {
 
 /// The key of a message, or of where messages from an id on would be.
 pub(super) fn mail_key(mailbox: Number, priority: Priority, id: u64) -> Vec<u8> {
-    joined([&mailbox.0.to_be_bytes(), &[priority as u8], &id.to_be_bytes()])
+    joined([
+        &mailbox.0.to_be_bytes(),
+        &[priority as u8],
+        &id.to_be_bytes(),
+    ])
 }
 
 pub(super) fn expiry_key(over: WallTime, mail_key: &[u8]) -> Vec<u8> {
@@ -274,7 +280,7 @@ pub(super) const fn after(time: WallTime, seconds: u64) -> WallTime {
 
 /// The number of the next mailbox.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct StoredNumber(u8, pub(super) u64);
+pub(super) struct StoredNumber(pub(super) u8, pub(super) u64);
 
 /// Counts of a mailbox as they are when all that is under way is done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -347,7 +353,7 @@ impl StoredKey {
 
 /// The position of a group: of each priority the id below which it is done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct StoredGroup(u8, pub(super) [u64; 3]);
+pub(super) struct StoredGroup(pub(super) u8, pub(super) [u64; 3]);
 
 impl StoredGroup {
     pub(super) const fn new(position: [u64; 3]) -> Self {
@@ -358,7 +364,7 @@ impl StoredGroup {
 /// An agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct StoredAgent(
-    u8,
+    pub(super) u8,
     /// Its mailbox.
     pub(super) Option<String>,
     /// What it says.
@@ -376,7 +382,7 @@ impl StoredAgent {
 /// A report of an agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct StoredReport(
-    u8,
+    pub(super) u8,
     /// What it says.
     pub(super) String,
     /// When it said so.
