@@ -169,6 +169,7 @@ impl Recovery {
             || !gaps.is_empty()
             || self.report.is_journal_lost;
         let mut found = Found::new(facts, lanes, gaps);
+        found.known = known;
         self.open_mail(&mut found)?;
         let is_changed = is_changed || !found.gaps.is_empty() || self.report.is_mail_lost;
         self.bring_back(&mut found, &replayed)?;

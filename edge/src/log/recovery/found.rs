@@ -20,6 +20,8 @@ pub(super) struct Found {
     pub(super) lanes: PerLane<LaneFiles>,
     pub(super) mail: Option<SharedDatabase>,
     pub(super) puts: Puts,
+    /// Gaps that are rows of the state.
+    pub(super) known: Vec<Gap>,
     /// Found missing by this start.
     pub(super) gaps: Vec<Gap>,
     /// Noted before the last end, and not yet in the state.
@@ -33,6 +35,7 @@ impl Found {
             facts,
             lanes,
             mail: None,
+            known: Vec::new(),
             puts: Puts::new(),
             gaps,
             noted: Vec::new(),
