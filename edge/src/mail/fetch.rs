@@ -174,19 +174,19 @@ impl Office {
         let position = self.position_of(&fetching, shelf)?;
         let mailbox = fetching.mailbox;
         let seen_end = self.mailboxes.mailbox(mailbox).map_or(0, |it| it.seen_end);
-        let reading = match fetching.stage {
+        let stage = std::mem::replace(&mut fetching.stage, Stage::Read(position));
+        let reading = match stage {
             Stage::GoOn(reading) => reading,
             _ => Reading::new(position, seen_end),
         };
+        let has_grown = reading.seen_end < seen_end;
         let messages = match self.read(mailbox, reading, fetching.count, shelf)? {
-            Read::Found(messages) => messages,
             // What came in the meantime may be more important than where reading was.
-            Read::Nothing if reading.seen_end == seen_end => Vec::new(),
-            Read::Nothing => {
-                fetching.stage = Stage::Read(reading.position);
+            Read::All(messages) if messages.is_empty() && has_grown => {
                 self.running.push_back(Turn::Fetch(fetching));
                 return Ok(());
             }
+            Read::All(messages) => messages,
             Read::More(reading) => {
                 fetching.stage = Stage::GoOn(reading);
                 self.running.push_back(Turn::Fetch(fetching));
@@ -195,7 +195,6 @@ impl Office {
         };
         if messages.is_empty() && fetching.count > 0 && fetching.until > self.now.instant {
             if self.waiting.len() < self.settings.waiting_count_maximum {
-                fetching.stage = Stage::Read(reading.position);
                 self.waiting.add(fetching);
                 return Ok(());
             }
