@@ -44,6 +44,11 @@ impl Tables {
             .count()
     }
 
+    pub(crate) fn keys_of(&self, table: Table) -> Vec<Vec<u8>> {
+        let keys = self.rows.keys().filter(|(found, _)| *found == table);
+        keys.map(|(_, key)| key.clone()).collect()
+    }
+
     pub(crate) fn row(&self, table: Table, key: &[u8]) -> Option<&Vec<u8>> {
         self.rows.get(&(table, key.to_vec()))
     }
