@@ -205,7 +205,6 @@ impl Office {
         {
             let batch = messages.iter().map(|it| (it.priority, it.id)).collect();
             self.groups.deliver(&(mailbox, Arc::clone(group)), batch);
-            self.groups.shrink(self.settings.group_memory_bytes_maximum);
         }
         let encoding = fetching.encoding;
         self.answer(fetching.ticket, Reply::Messages { messages, encoding });

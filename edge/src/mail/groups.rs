@@ -21,7 +21,7 @@ pub(super) type Position = [u64; 3];
 /// Answers that are remembered of a group: as many as its members may work on at the same time.
 const BATCH_COUNT: usize = 8;
 /// Of a group beside its name and its batches.
-const GROUP_BYTES: usize = 2 * (size_of::<Group>() + 2 * size_of::<GroupName>() + 16);
+pub(super) const GROUP_BYTES: usize = 2 * (size_of::<Group>() + 2 * size_of::<GroupName>() + 16);
 
 /// All groups that are in memory.
 #[derive(Debug, Default)]
