@@ -48,6 +48,15 @@ enum Stage {
     GoOn(Reading),
 }
 
+impl Fetching {
+    pub(super) const fn found_bytes(&self) -> usize {
+        match &self.stage {
+            Stage::GoOn(reading) => reading.bytes,
+            Stage::Seek(_) | Stage::Read(_) => 0,
+        }
+    }
+}
+
 impl Office {
     pub(super) fn fetch(
         &mut self,
@@ -187,6 +196,7 @@ impl Office {
                 return Ok(());
             }
             Read::All(messages) => messages,
+            Read::More(reading) if !self.has_room_for_found(reading.bytes) => reading.messages,
             Read::More(reading) => {
                 fetching.stage = Stage::GoOn(reading);
                 self.running.push_back(Turn::Fetch(fetching));

@@ -214,6 +214,7 @@ impl Office {
             + self.agents.held_bytes()
             + self.waiting.len() * waiting
             + (self.commits.len() + self.running.len()) * PENDING_BYTES
+            + self.running.iter().map(Turn::found_bytes).sum::<usize>()
     }
 
     /// Lets the clock look for what is over.

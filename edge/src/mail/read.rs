@@ -24,9 +24,9 @@ pub(super) struct Reading {
     /// Of which id.
     next: u64,
     /// What was found.
-    messages: Vec<Message>,
+    pub(super) messages: Vec<Message>,
     /// What that counts for.
-    bytes: usize,
+    pub(super) bytes: usize,
 }
 
 /// What reading gave.

@@ -53,6 +53,9 @@ pub struct Settings {
     pub step_rows_maximum: usize,
     /// Bytes of the rows that one step of a sweep takes up. Default 256 KiB.
     pub step_bytes_maximum: usize,
+    /// Bytes of messages that searches hold between two turns. At the limit a search ends with what
+    /// it has found. Default 256 KiB.
+    pub search_bytes_maximum: usize,
     /// Requests that are under way: commits that are not answered, and searches that go on. At the
     /// limit a request is refused. Default 1,024.
     pub pending_count_maximum: usize,
@@ -100,6 +103,7 @@ impl Default for Settings {
             answer_bytes_maximum: 256 << 10,
             step_rows_maximum: 256,
             step_bytes_maximum: 256 << 10,
+            search_bytes_maximum: 256 << 10,
             pending_count_maximum: 1_024,
             agent_count_maximum: 1_000,
             agent_body_bytes_maximum: 16 << 10,
@@ -132,5 +136,6 @@ impl Settings {
             .saturating_add(self.agent_count_maximum.saturating_mul(agent))
             .saturating_add(self.agent_bytes_maximum)
             .saturating_add(self.group_memory_bytes_maximum)
+            .saturating_add(self.search_bytes_maximum)
     }
 }

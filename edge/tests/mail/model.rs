@@ -213,7 +213,7 @@ impl Mailbox {
         let visible = || self.letters.iter().filter(|it| it.over > now);
         match deliver {
             Deliver::Earliest => [0; 3],
-            Deliver::Latest => [visible().last().map_or(self.next_id, |it| it.id); 3],
+            Deliver::Latest => [visible().next_back().map_or(self.next_id, |it| it.id); 3],
             Deliver::FromId(id) => [id; 3],
             Deliver::FromTime(since) => PRIORITIES.map(|priority| {
                 let mut of_it = visible().filter(|it| it.attributes.priority == priority);
