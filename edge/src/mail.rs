@@ -29,6 +29,7 @@ mod query;
 mod rank;
 mod read;
 mod remove;
+pub mod search;
 mod seek;
 mod send;
 mod settings;

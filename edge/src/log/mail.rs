@@ -69,19 +69,28 @@ pub(super) struct Exchanged {
 }
 
 /// Rows that could not be saved: estimates where a whole table can't be counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Lost {
     pub(super) rows: u64,
-    /// Those of them that were messages.
-    pub(super) messages: u64,
+    /// Keys of messages whose rows are there and damaged, up to a limit.
+    keys: Vec<Bytes>,
+    /// Other messages; `None` when nobody can tell.
+    messages: Option<u64>,
 }
 
 impl Exchanged {
-    /// What is to be written down about it.
-    pub(super) fn gap(&self) -> Option<Gap> {
-        let count = self.lost.map_or(0, |lost| lost.messages);
-        let is_any = self.lost.is_none() || count > 0;
-        is_any.then(|| Gap::of_mail(Lane::Normal, self.aside.as_bytes(), count))
+    /// What is to be written down about it, but for what is written down already.
+    pub(super) fn gaps(&self) -> Vec<Gap> {
+        let gap = |key: &[u8], count| Gap::of_mail(Lane::Normal, key, count);
+        let Some(lost) = &self.lost else {
+            return vec![gap(self.aside.as_bytes(), 0)];
+        };
+        let mut gaps: Vec<Gap> = lost.keys.iter().map(|key| gap(key, 1)).collect();
+        if lost.messages != Some(0) {
+            // Without a count a gap says that nobody can tell.
+            gaps.push(gap(self.aside.as_bytes(), lost.messages.unwrap_or(0)));
+        }
+        gaps
     }
 }
 
@@ -245,7 +254,15 @@ fn copy(
     for table in TABLES {
         let mut step = Puts::new();
         let mut bytes = 0;
+        let mut is_any_whole = false;
         let missing = rows::salvage(from, *table, |key, value| {
+            let Some(value) = value else {
+                if *table == Table::Mail && lost.keys.len() < KEYS {
+                    lost.keys.push(key);
+                }
+                return Ok(());
+            };
+            is_any_whole = true;
             bytes += key.len() + value.len();
             step.insert((*table, key), Some(value));
             if bytes < step_bytes {
@@ -256,9 +273,12 @@ fn copy(
             to.write(|transaction| rows::put(transaction, step.iter()))
         })?;
         commit(to, step.iter(), step_bytes, facts)?;
-        lost.rows += missing;
+        lost.rows += missing.unwrap_or(1);
         if *table == Table::Mail {
-            lost.messages += missing;
+            let told = lost.keys.len() as u64;
+            // What led to none of them may be wrong about their number as well.
+            let missing = missing.filter(|missing| *missing == 0 || is_any_whole);
+            lost.messages = missing.map(|missing| missing.saturating_sub(told));
         }
     }
     Ok(lost)
@@ -275,6 +295,8 @@ fn put_facts(transaction: &WriteTransaction, facts: &MailFacts) -> Result<(), re
 const FACTS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("facts");
 const KEY: &[u8] = b"mail";
 const FORMAT: u8 = 1;
+/// Damaged messages that are told one by one.
+const KEYS: usize = 32;
 
 #[cfg(test)]
 mod tests {

@@ -7,7 +7,7 @@ use super::super::database::SharedDatabase;
 use super::super::journal::{Journal, Ownership, Replayed};
 use super::super::mail::{self, MailFacts};
 use super::super::state::Facts;
-use super::super::{Gap, LogError, reserve};
+use super::super::{Gap, LogError, gap, reserve};
 use super::Recovery;
 use super::found::Found;
 
@@ -93,7 +93,9 @@ impl Recovery {
             Err(error) => return Err(error),
         }
         let exchanged = self.exchange_mail(told)?;
-        found.gaps.extend(exchanged.gap());
+        let mut gaps = exchanged.gaps();
+        gaps.retain_mut(|missing| gap::leave_out(missing, &found.known));
+        found.gaps.extend(gaps);
         self.report.is_mail_lost |= exchanged.lost.is_none();
         self.report.lost_mail_rows = exchanged.lost.map_or(0, |lost| lost.rows);
         self.report.damaged_files.push(exchanged.aside);

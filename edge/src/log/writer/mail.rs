@@ -68,7 +68,7 @@ impl Writer {
         let (cache_bytes, facts) = (self.settings.cache_bytes, self.mail_facts());
         let open = self.mail.as_ref();
         let exchanged = mail::exchange(&self.directory, cache_bytes, &facts, open)?;
-        if let Some(gap) = exchanged.gap() {
+        for gap in exchanged.gaps() {
             self.note_gap(gap);
         }
         self.events.push(Event::MailExchanged {
