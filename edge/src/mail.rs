@@ -41,6 +41,7 @@ mod waiting;
 use self::agents::AGENT_BYTES;
 use self::commit::PENDING_BYTES;
 pub use self::event::{CommitTicket, Input, Output, Ticket};
+use self::groups::GROUP_BYTES;
 use self::mailbox::MAILBOX_BYTES;
 pub use self::office::{Counters, Counts, Office};
 pub use self::settings::Settings;
