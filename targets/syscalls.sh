@@ -25,7 +25,7 @@ for program in "${tracer[0]}" mosquitto_pub mosquitto_sub openssl; do
 done
 mosquitto=$(command -v mosquitto || echo /usr/sbin/mosquitto)
 
-gateway= cloud= traces=0
+gateway="" cloud="" traces=0
 stop() { kill -9 $gateway $cloud 2>/dev/null || true; wait 2>/dev/null || true; }
 trap 'stop; rm -rf "$work"' EXIT
 fail() { echo "system calls: $*" >&2; tail -n 20 "$work/log" >&2; exit 1; }

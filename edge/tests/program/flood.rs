@@ -34,10 +34,10 @@ pub(super) struct Scale {
     pub(super) bombs: usize,
     pub(super) wills: usize,
     /// How long nothing happens.
-    quiet: Duration,
+    pub(super) quiet: Duration,
     /// Between two bytes of a trickle.
-    drip: Duration,
-    holds_latency: bool,
+    pub(super) drip: Duration,
+    pub(super) holds_latency: bool,
 }
 
 impl Scale {
