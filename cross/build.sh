@@ -30,13 +30,22 @@ export PATH CARGO_ZIGBUILD_ZIG_PATH=$venv/bin/zig
 v=CARGO_TARGET_$(printf %s "$base" | tr a-z- A-Z_)_RUSTFLAGS
 export "$v=${flags[*]} ${!v-}"
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target/cross}
-# 64-bit time on 32-bit musl; only a std built here can have it.
+# 64-bit time on 32-bit musl; only a std built here can have it. Checked below, since a later libc
+# will want it as --cfg=libc_unstable_musl_v1_2 in RUSTFLAGS.
 export RUST_LIBC_UNSTABLE_MUSL_V1_2_3=1
 # mimalloc takes memory as it is used, and reserves addresses in steps that a limit of them bears.
 # Nothing unwinds through C. (zig has the atomics of ARMv6 in its C library.)
 export CFLAGS="-DMI_DEFAULT_ARENA_EAGER_COMMIT=0 -DMI_DEFAULT_ARENA_RESERVE=32768L -fno-asynchronous-unwind-tables ${CFLAGS-}"
 export DEP_ATOMIC=c
 cargo-zigbuild zigbuild --release --target "$t" "${args[@]}" "$@"
+case $base in
+  arm*-musl*)
+    for output in "$CARGO_TARGET_DIR/$base"/release/build/libc-*/output; do
+      grep -q '^cargo:rustc-cfg=musl32_time64$' "$output" ||
+        { echo "$t: time ends in 2038: $output" >&2; exit 1; }
+    done
+    ;;
+esac
 case $base in
   *-musl*) cross/check.sh "$base" "$CARGO_TARGET_DIR/$base/release/robustmq-edge" ;;
 esac
