@@ -32,22 +32,25 @@ fn no_configuration_is_a_good_one() {
     }
 }
 
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
+/// `profile.toml` of each board.
+fn profiles() -> Vec<String> {
+    let boards = std::fs::read_dir(format!("{ROOT}/targets")).expect("boards");
+    let profiles = boards
+        .flatten()
+        .map(|entry| entry.path().join("profile.toml"));
+    profiles
+        .filter(|profile| profile.exists())
+        .map(|profile| read(&profile.display().to_string()))
+        .collect()
+}
+
 #[test]
 fn the_example_and_every_profile_can_be_used() {
-    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-    let mut texts = vec![read(&format!("{root}/examples/gateway.toml"))];
-    for board in std::fs::read_dir(format!("{root}/targets"))
-        .expect("boards")
-        .flatten()
-        .filter(|entry| entry.path().is_dir())
-    {
-        // Beside boards there are what packages are made of.
-        let profile = board.path().join("profile.toml");
-        if profile.exists() {
-            texts.push(read(&profile.display().to_string()));
-        }
-    }
-    assert!(texts.len() > 1);
+    let mut texts = profiles();
+    assert!(!texts.is_empty());
+    texts.push(read(&format!("{ROOT}/examples/gateway.toml")));
     for text in texts {
         // The files of a real gateway are not here.
         let is_here = |line: &&str| !line.contains("_file = ");
@@ -56,6 +59,81 @@ fn the_example_and_every_profile_can_be_used() {
         let (code, _, stderr) = check(&text);
         assert_eq!(code, Some(0), "{stderr}{text}");
     }
+}
+
+/// What a profile says of its board: `# Board: 64 MB of memory, 256 MB of disk.`
+struct Board {
+    memory_bytes: u64,
+    disk_bytes: u64,
+}
+
+impl Board {
+    fn of(profile: &str) -> Self {
+        let line = profile
+            .lines()
+            .find_map(|line| line.strip_prefix("# Board: "));
+        let words: Vec<&str> = line.expect("a board").split(' ').collect();
+        let [
+            memory,
+            memory_unit,
+            "of",
+            "memory,",
+            disk,
+            disk_unit,
+            "of",
+            "disk.",
+        ] = words[..]
+        else {
+            panic!("{words:?} is no board");
+        };
+        let bytes = |count: &str, unit: &str| {
+            let unit = if unit == "GB" { 1 << 30 } else { 1 << 20 };
+            count.parse::<u64>().expect("a number") * unit
+        };
+        Self {
+            memory_bytes: bytes(memory, memory_unit),
+            disk_bytes: bytes(disk, disk_unit),
+        }
+    }
+}
+
+/// With the cloud that a profile has as a comment, since that takes memory.
+fn with_cloud(profile: &str) -> String {
+    let (devices, cloud) = profile
+        .split_once("# [cloud]\n")
+        .expect("every profile shows a cloud");
+    let devices = devices.replacen("[gateway]\n", "[gateway]\nid = \"board\"\n", 1);
+    format!("{devices}[cloud]\n{}", cloud.replace("# ", ""))
+}
+
+#[test]
+fn every_profile_fits_its_board_with_a_cloud_and_nats_as_well() {
+    let mut boards = std::collections::BTreeSet::new();
+    for profile in profiles() {
+        let board = Board::of(&profile);
+        boards.insert(board.memory_bytes >> 20);
+        let text = with_cloud(&profile);
+        let nats = "[[listener]]\naddress = \"127.0.0.1:4222\"\nprotocol = \"nats\"\n";
+        let (code, stdout, stderr) = check(&format!("{text}{nats}"));
+        assert_eq!(code, Some(0), "{stderr}{text}");
+        let memory = fact(&stdout, "bytes of ");
+        let disk = fact(&stdout, "worst case disk: ");
+        // The rest is for the system, its page cache, and other programs.
+        assert!(memory <= board.memory_bytes / 2, "{memory} bytes: {text}");
+        assert!(disk <= board.disk_bytes, "{disk} bytes on disk: {text}");
+    }
+    for board in [64, 128, 512, 1024] {
+        assert!(boards.contains(&board), "no profile for {board} MB");
+    }
+}
+
+/// The number behind a word.
+fn fact(text: &str, before: &str) -> u64 {
+    let (_, rest) = text.split_once(before).expect("check says it");
+    let number = rest.split_whitespace().next();
+    number
+        .and_then(|number| number.parse().ok())
+        .expect("a number")
 }
 
 #[test]

@@ -23,6 +23,7 @@ mod scripted;
 mod serial;
 mod service;
 mod shared;
+mod small_board;
 mod support;
 mod sys;
 mod tls;
