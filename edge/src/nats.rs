@@ -10,6 +10,7 @@ mod connection;
 mod ending;
 mod error;
 mod inbound;
+mod mail;
 mod opening;
 mod outbound;
 mod properties;

@@ -8,6 +8,7 @@ mod commits;
 mod doors;
 mod lines;
 mod links;
+mod mail;
 mod reading;
 
 use std::collections::VecDeque;
@@ -30,6 +31,7 @@ use super::terms::Terms;
 use crate::broker::{Broker, ConnectionId, Event, Input, Output, ReaderId};
 use crate::link::serial;
 use crate::log::{Budget, Reader, Reason, Report};
+use crate::mail::Office;
 use crate::mqtt::TrafficCounts;
 use crate::uplink::{Uplink, Wish};
 
@@ -54,6 +56,8 @@ pub(crate) struct Core {
     pub(crate) committer: Committer,
     pub(crate) reader: Reader,
     pub(crate) uplink: Option<Uplink>,
+    /// `None` where there is no mail.
+    pub(crate) office: Option<Office>,
     /// Requests for the writer thread that are not commits.
     pub(crate) notes: VecDeque<Request>,
     /// Passwords for the hashing thread; the broker bounds them.
@@ -133,6 +137,7 @@ impl Core {
             committer,
             reader,
             uplink,
+            office: None,
             notes: VecDeque::new(),
             checks: VecDeque::new(),
             wakes: Rc::default(),
@@ -221,6 +226,7 @@ impl Core {
     /// Does what is due and says when to come back.
     pub(crate) fn handle_timeout(&mut self, now: Now) -> Option<Instant> {
         self.broker.handle_timeout(now);
+        self.wake_office(now);
         if let Some(uplink) = &mut self.uplink {
             uplink.engine.handle_timeout(now.instant);
         }
@@ -234,7 +240,8 @@ impl Core {
             .uplink
             .as_ref()
             .and_then(|uplink| uplink.engine.poll_timeout());
-        [self.broker.poll_timeout(), uplink]
+        let office = self.office.as_ref().and_then(Office::poll_timeout);
+        [self.broker.poll_timeout(), uplink, office]
             .into_iter()
             .flatten()
             .min()
@@ -315,7 +322,10 @@ impl Core {
     /// Carries answers between the parts until all are quiet.
     pub(super) fn settle(&mut self, now: Now) {
         loop {
-            if let Some(output) = self.broker.poll() {
+            // Its commits keep their place among those of the broker.
+            if let Some(output) = self.office.as_mut().and_then(Office::poll) {
+                self.obey_office(now, output);
+            } else if let Some(output) = self.broker.poll() {
                 self.obey(now, output);
             } else if let Some(wish) = self.uplink.as_mut().and_then(Uplink::poll) {
                 self.grant(now, wish);
@@ -367,6 +377,7 @@ impl Core {
                 });
                 self.wakes.check.raise();
             }
+            Output::Mail(input) => self.ask_office(now, input),
             Output::ToConnection { connection, event } => self.deliver(now, connection, event),
             Output::FromCloudStored { token, outcome } => {
                 if let Some(uplink) = &mut self.uplink {

@@ -8,7 +8,7 @@
 //! connected        -> closing     a peer's mistake, silence, more than it takes
 //! ```
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use sync::{Instant, Now};
@@ -16,6 +16,7 @@ use wire::nats::{ClientOperation, DecodeError, ServerOperation};
 
 use super::Settings;
 use super::error::PeerError;
+use super::mail::Errand;
 use super::opening::{Ends, Options};
 use super::subscriptions::Subscriptions;
 use crate::broker::{ConnectionId, Entrance, Event, Input, ListenerId, Refusal};
@@ -65,6 +66,11 @@ pub(super) struct Established {
     pub(super) subscriptions: Subscriptions,
     /// Those that nobody may hear, in their order, until that is known.
     pub(super) requests: VecDeque<Request>,
+    /// What the mail office was asked for and has not answered.
+    pub(super) errands: BTreeMap<u64, Errand>,
+    /// Those of them that wait for a message.
+    pub(super) waiting_fetches: usize,
+    pub(super) last_errand: u64,
 }
 
 /// A message whose publisher wants to know whether nobody hears it.
@@ -157,7 +163,7 @@ impl Connection {
             (State::Connecting { .. } | State::Connected(_), Event::Closed(reason)) => {
                 self.close(reason);
             }
-            (State::Connected(_), event) => self.hear(event),
+            (State::Connected(_), event) => self.hear(now, event),
             // The connection closed while the event was on its way.
             (State::AwaitingConnect { .. } | State::Connecting { .. } | State::Closing, _) => {}
         }
@@ -209,9 +215,15 @@ impl Connection {
         self.handle_lost();
     }
 
-    /// Gives the next input for the broker.
+    /// Gives the next input for the broker. A request for the mail office, and what the client said
+    /// behind it, waits until there is room for the reply: ask again when bytes were taken.
     pub fn poll(&mut self) -> Option<Input> {
-        self.inputs.pop_front()
+        let is_request = matches!(self.inputs.front(), Some(Input::Mail { .. }));
+        let must_wait = is_request && self.is_over() && !self.is_closed();
+        match must_wait {
+            true => None,
+            false => self.inputs.pop_front(),
+        }
     }
 
     /// When [`Connection::handle_timeout`] is due; stale after any other call.

@@ -1,6 +1,6 @@
 //! The opening of a connection: INFO, and from CONNECT to the session.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use sync::{Instant, Now, Record};
 use wire::nats::{Connect, Info, ServerError, ServerOperation};
@@ -106,6 +106,9 @@ impl Connection {
             publisher: Record::publisher_hash(&connected.client_identifier),
             subscriptions: Subscriptions::default(),
             requests: VecDeque::new(),
+            errands: BTreeMap::new(),
+            waiting_fetches: 0,
+            last_errand: 0,
         }));
         self.confirm(options);
         self.consume_tail(now);
