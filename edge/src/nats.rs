@@ -21,4 +21,4 @@ mod subscriptions;
 pub use connection::Connection;
 pub use error::PeerError;
 pub use opening::Ends;
-pub use settings::{Settings, Tls};
+pub use settings::{Settings, Tls, reply_bytes};

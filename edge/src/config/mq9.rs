@@ -22,7 +22,7 @@ pub struct Mq9 {
     /// Bytes of all mail; a message that would be too much is refused.
     pub mail_bytes: u64,
     /// Groups of a mailbox; one more is refused.
-    pub groups_per_mailbox: usize,
+    pub groups_per_mailbox: u64,
     /// Agents that register here; one more is refused.
     pub agents: usize,
     /// Bytes of what an agent says of itself; more are refused.

@@ -19,6 +19,7 @@ use sync::{Instant, Lane, Now, Offset, PerLane};
 use tracing::warn;
 
 pub(super) use self::doors::Doors;
+pub(super) use self::mail::Pigeonholes;
 pub(crate) use self::doors::Place;
 use super::announce::{Announcer, LinkCounts};
 use super::checker::Check;
@@ -268,6 +269,7 @@ impl Core {
             self.hear(now, id);
         }
         self.tell_of_damage(now);
+        self.tell_of_mail_damage(now);
         self.release();
         self.announce(now);
         self.notes.push_back(Request::Maintain);

@@ -15,7 +15,7 @@ use wire::nats::{Publish, ServerError};
 use super::Connection;
 use super::connection::Established;
 use super::inbound::topic_of;
-use crate::broker::{Input, Refusal, Token};
+use crate::broker::{Input, Token};
 
 /// A request whose reply somebody wants.
 #[derive(Debug)]
@@ -24,6 +24,9 @@ pub(super) struct Errand {
     reply_topic: Box<str>,
     kind: Kind,
 }
+
+/// Says why a reply does not come, though what was asked for is done.
+const NO_ROOM: &str = "too much waits to be sent";
 
 /// What becomes of a reply for which there is no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,19 +119,25 @@ impl Connection {
         let Some(errand) = established.forget(token) else {
             return;
         };
-        let mut document = encode(&reply);
-        drop(reply);
-        if !self.has_room_for(document.len()) {
-            let instead = match errand.kind {
-                Kind::Fetch | Kind::WaitingFetch => Reply::Messages {
-                    messages: Vec::new(),
-                    encoding: PayloadEncoding::default(),
-                },
-                Kind::Other => Reply::Failed(Failure::Refused(Refusal::Mail.to_string())),
-            };
-            document = encode(&instead);
-        }
+        let document = encode(&self.fitting(errand.kind, reply));
         self.send_reply(now, &errand.reply_topic, document);
+    }
+
+    /// Gives a reply, or what takes its place when it is too large or there is no room for it.
+    fn fitting(&self, kind: Kind, reply: Reply) -> Reply {
+        let (bytes, limit) = (encoded_bytes(&reply), self.settings.reply_bytes_maximum);
+        if bytes > limit {
+            let words = format!("reply of {bytes} bytes exceeds the limit of {limit}");
+            return Reply::Failed(Failure::Refused(words));
+        }
+        match kind {
+            _ if self.has_room_for_reply(bytes) => reply,
+            Kind::Fetch | Kind::WaitingFetch => Reply::Messages {
+                messages: Vec::new(),
+                encoding: PayloadEncoding::default(),
+            },
+            Kind::Other => Reply::Failed(Failure::Refused(NO_ROOM.to_owned())),
+        }
     }
 
     /// Replies that a request can't be understood.
@@ -170,6 +179,7 @@ impl Established {
     }
 }
 
+/// What becomes of a fetch's reply.
 const fn kind_of(fetch: &Fetch) -> Kind {
     match fetch.wait_milliseconds {
         0 => Kind::Fetch,

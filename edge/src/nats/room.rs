@@ -13,6 +13,14 @@ impl Connection {
         !(self.is_over() || self.is_crowded() && is_greedy)
     }
 
+    /// Whether a reply of the mail office fits, which may be larger than any message: all of it has
+    /// to fit below the limit of all connections.
+    pub(super) fn has_room_for_reply(&self, bytes: usize) -> bool {
+        let all = self.settings.memory.outbound_bytes() + bytes;
+        let fits = bytes <= FAIR_BYTES || all <= self.settings.outbound_total_bytes_maximum;
+        self.has_room_for(bytes) && fits
+    }
+
     /// Whether the outbound buffer is over its own limit.
     pub(super) fn is_over(&self) -> bool {
         self.outbound.len() > self.settings.outbound_bytes_maximum
