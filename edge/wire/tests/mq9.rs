@@ -915,7 +915,8 @@ fn agents_of_the_cloud_are_found_inside_of_what_it_keeps() {
     let item = r#"{"name":"plain","agent_info":"some words"}"#;
     let unsound = r#"{"name":"deep","agent_info":"x","y":1e999}"#;
     let answer = format!(
-        r#"{{"error":"","agents":[{{"name":"a.t","agent_info":"{quoted}"}},{item},{{"agent_info":"nameless"}},{unsound},7]}}"#
+        r#"{{"error":"","agents":[{{"name":"a.t","agent_info":"{quoted}"}},{item},{{"agent_info":"nameless"}},{unsound},7,{{"name":"odd","agent_info":"{odd}"}}]}}"#,
+        odd = r#"{\"mailbox\":7,\"agent_info\":false}"#,
     );
     let cloud = |name, mailbox, body| Agent {
         lives: Home::Cloud,
@@ -925,6 +926,7 @@ fn agents_of_the_cloud_are_found_inside_of_what_it_keeps() {
     let expected = vec![
         cloud("a.t", Some("a.box"), registered),
         cloud("plain", None, item),
+        cloud("odd", None, r#"{"mailbox":7,"agent_info":false}"#),
     ];
     let decoded = Reply::decode(Kind::Discover, answer.as_bytes());
     assert_eq!(decoded, Ok(Reply::Agents(expected)));

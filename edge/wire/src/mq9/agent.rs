@@ -79,7 +79,7 @@ pub(super) fn discover(body: &[u8]) -> Result<Discover, Failure> {
     let fields: DiscoverFields = Prefix("invalid AGENT.DISCOVER payload: ").fields(body)?;
     Ok(Discover {
         words: given(fields.semantic).or_else(|| given(fields.text)),
-        limit: fields.limit.or(fields.page.map(|_| PAGE_AGENTS)),
+        limit: fields.limit.or_else(|| fields.page.map(|_| PAGE_AGENTS)),
         page: fields.page.unwrap_or(1).max(1),
     })
 }
@@ -205,7 +205,7 @@ impl<'a> ShownFields<'a> {
         let own = self.agent_info.and_then(text_of);
         let payload = || {
             let payload = self.payload?;
-            Some(text_of(payload).unwrap_or(Cow::Borrowed(payload.get())))
+            Some(text_of(payload).unwrap_or_else(|| Cow::Borrowed(payload.get())))
         };
         own.or_else(payload).unwrap_or(Cow::Borrowed(body))
     }
@@ -221,7 +221,7 @@ impl<'a> ShownFields<'a> {
 }
 
 /// Gives the text that a value is, if it is one.
-fn text_of(value: &RawValue) -> Option<Cow<'_, str>> {
+pub(super) fn text_of(value: &RawValue) -> Option<Cow<'_, str>> {
     serde_json::from_str::<Text<'_>>(value.get())
         .ok()
         .map(|Text(text)| text)

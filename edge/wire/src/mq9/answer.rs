@@ -9,6 +9,7 @@ use base64ct::{Base64, Encoding};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::agent::text_of;
 use super::attributes::unwrapped;
 use super::body::Prefix;
 use super::{Agent, BODY_DEPTH, Failure, Home, Kind, Message, PayloadEncoding, Priority, Reply};
@@ -154,28 +155,28 @@ struct AgentFields<'a> {
     last_seen: Option<u64>,
 }
 
+#[derive(Deserialize)]
+struct Said<'a> {
+    #[serde(borrow)]
+    mailbox: Option<&'a RawValue>,
+}
+
 /// Reads one agent. What it said when it registered is found inside of what RobustMQ keeps, if an
 /// edge registered it.
 fn agent(item: &RawValue) -> Option<Agent> {
     let fields: AgentFields<'_> = serde_json::from_str(item.get()).ok()?;
     let name = fields.name.filter(|name| !name.is_empty())?;
-    let said = fields.agent_info.as_deref().unwrap_or_default();
-    let said = sound(said).filter(|said| said.starts_with('{'));
-    let inner = said.and_then(|said| serde_json::from_str::<AgentFields<'_>>(said).ok());
-    let body = match &inner {
-        Some(_) => said?,
-        None => sound(item.get())?,
-    };
-    let given = |mailbox: Option<Cow<'_, str>>| {
-        mailbox
-            .filter(|mailbox| !mailbox.is_empty())
-            .map(Cow::into_owned)
-    };
-    let mailbox = given(fields.mailbox).or_else(|| inner.and_then(|inner| given(inner.mailbox)));
+    let said = fields.agent_info.as_deref().and_then(sound);
+    let said = said.filter(|said| said.starts_with('{'));
+    let inner: Option<Said<'_>> = said.and_then(|said| serde_json::from_str(said).ok());
+    let inner = inner.and_then(|inner| text_of(inner.mailbox?));
+    let mailbox = [fields.mailbox, inner].into_iter().flatten();
     Some(Agent {
         name: name.into_owned(),
-        mailbox,
-        body: body.to_owned(),
+        mailbox: mailbox
+            .map(Cow::into_owned)
+            .find(|mailbox| !mailbox.is_empty()),
+        body: said.or_else(|| sound(item.get()))?.to_owned(),
         lives: Home::Cloud,
         seen: fields.last_seen.unwrap_or(0),
     })

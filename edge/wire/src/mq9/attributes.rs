@@ -176,17 +176,16 @@ fn fields(block: &str) -> impl Iterator<Item = (&str, &str)> {
         .map(|(name, value)| (name.trim(), value.trim()))
 }
 
-/// Walks the lines behind the version, up to the empty one.
+/// Walks the lines behind the version, up to the empty one, that nobody takes for two.
 fn lines(block: &str) -> impl Iterator<Item = &str> {
     let lines = block.lines().take_while(|line| !line.trim().is_empty());
-    lines.filter(|line| !line.starts_with(VERSION))
+    lines.filter(|line| !line.starts_with(VERSION) && !line.contains('\r'))
 }
 
-/// Walks the lines that say nothing of how a message is to be kept, and that break no block.
+/// Walks the lines that say nothing of how a message is to be kept.
 fn other_lines(block: &str) -> impl Iterator<Item = &str> {
     let ours = [PRIORITY, KEY, DELAY, TTL, TAG_LIST, ENCODING];
-    lines(block)
-        .filter(move |line| line.contains(':') && !line.contains('\r') && !has_name(line, &ours))
+    lines(block).filter(move |line| line.contains(':') && !has_name(line, &ours))
 }
 
 fn has_name(line: &str, names: &[&str]) -> bool {
