@@ -111,12 +111,15 @@ impl Broker {
         }
     }
 
-    /// Hands a reply of the office, as a message, to whoever listens now.
+    /// Hands a reply of the office, as a message, to whoever listens now. It goes out before anything
+    /// else, so that a view knows its room before it takes the next answer.
     pub(super) fn handle_reply(&mut self, record: &Record) {
         let mut found = std::mem::take(&mut self.found);
         self.look_up(record.topic(), &mut found);
+        let waiting = self.outputs.len();
         self.pass_on(record, &found, 0);
         self.found = found;
+        self.outputs.rotate_left(waiting);
     }
 
     /// Notes that a record went into the log that no client wants.

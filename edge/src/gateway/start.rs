@@ -142,7 +142,7 @@ fn open_office(limits: &Limits, reader: &mut Reader, seed: u64, now: Now) -> Opt
     let settings = limits.office_settings(seed)?;
     match Office::new(settings, &mut Pigeonholes(reader), now) {
         Ok(office) => {
-            info!("{} mailboxes", office.mailbox_count());
+            info!("{} mailboxes", office.counts().mailboxes);
             Some(office)
         }
         Err(why) => {

@@ -8,7 +8,7 @@
 //! connected        -> closing     a peer's mistake, silence, more than it takes
 //! ```
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use sync::{Instant, Now};
@@ -16,7 +16,7 @@ use wire::nats::{ClientOperation, DecodeError, ServerOperation};
 
 use super::Settings;
 use super::error::PeerError;
-use super::mail::Errand;
+use super::mail::Errands;
 use super::opening::{Ends, Options};
 use super::subscriptions::Subscriptions;
 use crate::broker::{ConnectionId, Entrance, Event, Input, ListenerId, Refusal};
@@ -36,13 +36,15 @@ pub struct Connection {
     /// Whether whole operations in the tail wait, since the client publishes too fast.
     is_holding_back: bool,
     pub(super) outbound: Vec<u8>,
-    inputs: VecDeque<Input>,
+    pub(super) inputs: VecDeque<Input>,
     /// When the last whole operation came.
     last_received: Instant,
     /// Pings since then.
     unanswered_pings: u8,
     pub(super) peer_error: Option<PeerError>,
     pub(super) dropped_count: u64,
+    /// Bytes waiting to be written of replies that were asked for, however slow the client is.
+    pub(super) reply_bytes: usize,
     /// Bytes that the driver is writing.
     pub(super) taken_bytes: usize,
     pub(super) held: Held,
@@ -66,11 +68,8 @@ pub(super) struct Established {
     pub(super) subscriptions: Subscriptions,
     /// Those that nobody may hear, in their order, until that is known.
     pub(super) requests: VecDeque<Request>,
-    /// What the mail office was asked for and has not answered.
-    pub(super) errands: BTreeMap<u64, Errand>,
-    /// Those of them that wait for a message.
-    pub(super) waiting_fetches: usize,
-    pub(super) last_errand: u64,
+    /// What the mail office was asked for.
+    pub(super) errands: Errands,
 }
 
 /// A message whose publisher wants to know whether nobody hears it.
@@ -114,6 +113,7 @@ impl Connection {
             unanswered_pings: 0,
             peer_error: None,
             dropped_count: 0,
+            reply_bytes: 0,
             taken_bytes: 0,
             held: Held::default(),
         };
@@ -216,11 +216,9 @@ impl Connection {
     }
 
     /// Gives the next input for the broker. A request for the mail office, and what the client said
-    /// behind it, waits until there is room for the reply: ask again when bytes were taken.
+    /// behind it, may have to wait: ask again after the next event, and when bytes were taken.
     pub fn poll(&mut self) -> Option<Input> {
-        let is_request = matches!(self.inputs.front(), Some(Input::Mail { .. }));
-        let must_wait = is_request && self.is_over() && !self.is_closed();
-        match must_wait {
+        match self.must_wait() {
             true => None,
             false => self.inputs.pop_front(),
         }
@@ -258,6 +256,7 @@ impl Connection {
             false => empty,
         };
         let taken = std::mem::replace(&mut self.outbound, rest);
+        self.reply_bytes = 0;
         if taken.is_empty() && self.inputs.capacity() <= INPUTS_KEPT {
             self.shrink();
         }

@@ -4,40 +4,64 @@
 //! JSON document to the reply subject, for whoever listens there, on whichever connection; without a
 //! reply subject it is done in silence.
 //!
-//! A fetch may wait for its first message while other requests of the connection are done. A reply
-//! that may be large is not asked for while too much waits to be written; a fetch that has waited
-//! finds, when there is no room for what it waited for, nothing, and the messages stay where they are.
+//! Replies may be large, so requests that read are asked for one at a time, and not while too much
+//! waits to be written. A fetch first looks for what is there, and waits only when that is nothing,
+//! while other requests go on. When there is no room for what came at last it finds nothing, and the
+//! messages stay where they are.
+
+use std::collections::BTreeMap;
 
 use sync::{Now, Record, RecordParts};
-use wire::mq9::{Failure, Fetch, PREFIX, PayloadEncoding, Reply, Request};
+use wire::mq9::{Failure, PREFIX, PayloadEncoding, Reply, Request};
 use wire::nats::{Publish, ServerError};
 
 use super::Connection;
-use super::connection::Established;
+use super::connection::{Established, State};
 use super::inbound::topic_of;
+use super::outbound::FRAME_BYTES;
 use crate::broker::{Input, Token};
+
+/// What a connection asked the office for and wants to hear of.
+#[derive(Debug, Default)]
+pub(super) struct Errands {
+    open: BTreeMap<u64, Errand>,
+    last: u64,
+    /// Fetches that wait for a message.
+    waiting_count: usize,
+    /// The one that reads.
+    reading: Option<u64>,
+    /// Whether the broker has to deliver a reply before it gets the next request.
+    must_yield: bool,
+}
 
 /// A request whose reply somebody wants.
 #[derive(Debug)]
-pub(super) struct Errand {
+struct Errand {
     /// Where the reply goes.
     reply_topic: Box<str>,
     kind: Kind,
 }
 
-/// Says why a reply does not come, though what was asked for is done.
-const NO_ROOM: &str = "too much waits to be sent";
-
-/// What becomes of a reply for which there is no room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum Kind {
-    /// Nothing is found: the client asks again.
+    /// A fetch of what is there.
     Fetch,
-    /// The same, and it is counted.
-    WaitingFetch,
-    /// It fails.
+    /// The same, and what to ask for when that is nothing.
+    FetchAndWait(Box<Wait>),
+    /// A fetch that waits.
+    Waiting,
     Other,
 }
+
+/// A fetch that is to wait.
+#[derive(Debug)]
+struct Wait {
+    topic: String,
+    request: Request,
+}
+
+/// Says why a reply does not come, though what was asked for is done.
+const NO_ROOM: &str = "too much waits to be sent";
 
 impl Connection {
     /// Whether a subject is the mail office's.
@@ -60,52 +84,56 @@ impl Connection {
         let mut text = String::new();
         let topic = topic_of(publish.subject, &mut text);
         let request = Request::decode(publish.subject, publish.headers, publish.payload);
-        match (topic, request) {
-            (Some(topic), Ok(mut request)) => {
-                let errand = self.prepare(established, &mut request, reply_topic);
-                let token = errand.map(|errand| established.remember(errand));
-                self.tell(Input::Mail {
-                    connection: self.id,
-                    topic: topic.as_str().to_owned(),
-                    request,
-                    token,
-                });
+        let failure = match (topic, request) {
+            (Some(topic), Ok(request)) => {
+                let topic = topic.as_str().to_owned();
+                self.ask(established, topic, request, reply_topic);
+                None
             }
-            (Some(_), Err(failure)) => self.reply(now, reply_topic, failure),
-            (None, _) => {
-                let failure = Failure::Subject(publish.subject.to_owned());
-                self.reply(now, reply_topic, failure);
-            }
+            (Some(_), Err(failure)) => Some(failure),
+            (None, _) => Some(Failure::Subject(publish.subject.to_owned())),
+        };
+        if let (Some(failure), Some(topic)) = (failure, reply_topic) {
+            let record = record_of(now, topic, &encode(&Reply::Failed(failure)));
+            self.tell(Input::Reply { record });
         }
         self.confirm(established.options);
     }
 
-    /// Gives a request what it leaves to the listener; says what to remember of it.
-    fn prepare(
-        &self,
-        established: &Established,
-        request: &mut Request,
+    /// Asks the office for something.
+    fn ask(
+        &mut self,
+        established: &mut Established,
+        topic: String,
+        mut request: Request,
         reply_topic: Option<&str>,
-    ) -> Option<Errand> {
+    ) {
         let listeners = self.settings.payload_encoding;
         let mut kind = Kind::Other;
-        match request {
+        match &mut request {
             Request::Fetch(fetch) => {
                 fetch.encoding.get_or_insert(listeners);
-                let is_full = established.waiting_fetches >= self.settings.fetch_count_maximum;
-                // Nobody would hear what it waited for, or too many wait.
-                if is_full || reply_topic.is_none() {
-                    fetch.wait_milliseconds = 0;
-                }
-                kind = kind_of(fetch);
+                let wait = std::mem::take(&mut fetch.wait_milliseconds);
+                kind = match wait {
+                    0 => Kind::Fetch,
+                    wait => Kind::FetchAndWait(Box::new(Wait::new(&topic, &request, wait))),
+                };
             }
             Request::Query(query) => {
                 query.encoding.get_or_insert(listeners);
             }
             _ => {}
         }
-        let reply_topic = reply_topic?.into();
-        Some(Errand { reply_topic, kind })
+        let token = reply_topic.map(|topic| {
+            let reply_topic = topic.into();
+            established.errands.add(Errand { reply_topic, kind })
+        });
+        self.tell(Input::Mail {
+            connection: self.id,
+            topic,
+            request,
+            token,
+        });
     }
 
     /// Takes an answer of the office to where it is waited for.
@@ -116,15 +144,53 @@ impl Connection {
         token: Token,
         reply: Reply,
     ) {
-        let Some(errand) = established.forget(token) else {
+        let Some(errand) = established.errands.take(token) else {
             return;
         };
-        let document = encode(&self.fitting(errand.kind, reply));
-        self.send_reply(now, &errand.reply_topic, document);
+        let errand = match self.wait(established, token, errand, &reply) {
+            Some(errand) => errand,
+            None => return,
+        };
+        let document = encode(&self.fitting(&errand.kind, reply));
+        let record = record_of(now, &errand.reply_topic, &document);
+        // With its frame, wherever it is delivered.
+        self.reply_bytes += document.len() + FRAME_BYTES + errand.reply_topic.len();
+        established.errands.must_yield = true;
+        // Before all that the client said meanwhile: until then it is not known what is to be written.
+        self.inputs.push_front(Input::Reply { record });
+    }
+
+    /// Lets a fetch wait that found nothing, and may. Gives any other errand back.
+    fn wait(
+        &mut self,
+        established: &mut Established,
+        token: Token,
+        errand: Errand,
+        reply: &Reply,
+    ) -> Option<Errand> {
+        let found_nothing =
+            matches!(reply, Reply::Messages { messages, .. } if messages.is_empty());
+        let is_full = established.errands.waiting_count >= self.settings.fetch_count_maximum;
+        let Errand { reply_topic, kind } = errand;
+        let wait = match kind {
+            Kind::FetchAndWait(wait) if found_nothing && !is_full => wait,
+            kind => return Some(Errand { reply_topic, kind }),
+        };
+        let kind = Kind::Waiting;
+        established
+            .errands
+            .put_back(token, Errand { reply_topic, kind });
+        self.tell(Input::Mail {
+            connection: self.id,
+            topic: wait.topic,
+            request: wait.request,
+            token: Some(token),
+        });
+        None
     }
 
     /// Gives a reply, or what takes its place when it is too large or there is no room for it.
-    fn fitting(&self, kind: Kind, reply: Reply) -> Reply {
+    fn fitting(&self, kind: &Kind, reply: Reply) -> Reply {
         let (bytes, limit) = (encoded_bytes(&reply), self.settings.reply_bytes_maximum);
         if bytes > limit {
             let words = format!("reply of {bytes} bytes exceeds the limit of {limit}");
@@ -132,7 +198,7 @@ impl Connection {
         }
         match kind {
             _ if self.has_room_for_reply(bytes) => reply,
-            Kind::Fetch | Kind::WaitingFetch => Reply::Messages {
+            Kind::Fetch | Kind::FetchAndWait(_) | Kind::Waiting => Reply::Messages {
                 messages: Vec::new(),
                 encoding: PayloadEncoding::default(),
             },
@@ -140,50 +206,71 @@ impl Connection {
         }
     }
 
-    /// Replies that a request can't be understood.
-    fn reply(&mut self, now: Now, topic: Option<&str>, failure: Failure) {
-        if let Some(topic) = topic {
-            self.send_reply(now, topic, encode(&Reply::Failed(failure)));
+    /// Whether the next input is a request whose time has not come.
+    pub(super) fn must_wait(&mut self) -> bool {
+        let is_over = self.is_over();
+        let State::Connected(established) = &mut self.state else {
+            return false;
+        };
+        let (next, errands) = (self.inputs.front(), &mut established.errands);
+        if matches!(next, Some(Input::Reply { .. })) {
+            return false;
         }
-    }
-
-    fn send_reply(&mut self, now: Now, topic: &str, document: Vec<u8>) {
-        let record = Record::new(&RecordParts {
-            qos: 0,
-            retain: false,
-            from_cloud: false,
-            time: now.wall,
-            expiry_seconds: None,
-            // Not the client's own, even if it is the one that wants to hear it.
-            publisher: 0,
-            topic,
-            properties: &[],
-            payload: &document,
-        });
-        self.tell(Input::Reply { record });
+        let must_yield = std::mem::take(&mut errands.must_yield);
+        let Some(Input::Mail { request, token, .. }) = next else {
+            return false;
+        };
+        let reads = may_be_large(request);
+        if must_yield || is_over || reads && errands.reading.is_some() {
+            return true;
+        }
+        if let (true, Some(token)) = (reads, token) {
+            errands.reading = Some(token.0);
+        }
+        false
     }
 }
 
-impl Established {
-    fn remember(&mut self, errand: Errand) -> Token {
-        self.last_errand += 1;
-        self.waiting_fetches += usize::from(errand.kind == Kind::WaitingFetch);
-        self.errands.insert(self.last_errand, errand);
-        Token(self.last_errand)
+impl Errands {
+    fn add(&mut self, errand: Errand) -> Token {
+        self.last += 1;
+        self.open.insert(self.last, errand);
+        Token(self.last)
     }
 
-    fn forget(&mut self, token: Token) -> Option<Errand> {
-        let errand = self.errands.remove(&token.0)?;
-        self.waiting_fetches -= usize::from(errand.kind == Kind::WaitingFetch);
+    /// Lets an errand wait.
+    fn put_back(&mut self, token: Token, errand: Errand) {
+        self.waiting_count += 1;
+        self.open.insert(token.0, errand);
+    }
+
+    fn take(&mut self, token: Token) -> Option<Errand> {
+        let errand = self.open.remove(&token.0)?;
+        self.reading.take_if(|reading| *reading == token.0);
+        self.waiting_count -= usize::from(matches!(errand.kind, Kind::Waiting));
         Some(errand)
     }
 }
 
-/// What becomes of a fetch's reply.
-const fn kind_of(fetch: &Fetch) -> Kind {
-    match fetch.wait_milliseconds {
-        0 => Kind::Fetch,
-        _ => Kind::WaitingFetch,
+impl Wait {
+    fn new(topic: &str, request: &Request, milliseconds: u64) -> Self {
+        let mut request = request.clone();
+        if let Request::Fetch(fetch) = &mut request {
+            fetch.wait_milliseconds = milliseconds;
+        }
+        Self {
+            topic: topic.to_owned(),
+            request,
+        }
+    }
+}
+
+/// Whether the reply comes soon and may be large. A fetch that waits has found nothing before.
+const fn may_be_large(request: &Request) -> bool {
+    match request {
+        Request::Fetch(fetch) => fetch.wait_milliseconds == 0,
+        Request::Query(_) | Request::Discover(_) => true,
+        _ => false,
     }
 }
 
@@ -202,4 +289,19 @@ fn encoded_bytes(reply: &Reply) -> usize {
         }
         _ => 0,
     }
+}
+
+fn record_of(now: Now, topic: &str, document: &[u8]) -> Record {
+    Record::new(&RecordParts {
+        qos: 0,
+        retain: false,
+        from_cloud: false,
+        time: now.wall,
+        expiry_seconds: None,
+        // Not the client's own, even if it is the one that wants to hear it.
+        publisher: 0,
+        topic,
+        properties: &[],
+        payload: document,
+    })
 }

@@ -1,12 +1,13 @@
 //! The opening of a connection: INFO, and from CONNECT to the session.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use sync::{Instant, Now, Record};
 use wire::nats::{Connect, Info, ServerError, ServerOperation};
 
 use super::connection::{Connection, Established, State};
 use super::error::PeerError;
+use super::mail::Errands;
 use super::settings::Tls;
 use super::subscriptions::Subscriptions;
 use crate::broker::{self, Connected, Credentials, Echo, Input, Password, Refusal, SessionStart};
@@ -106,9 +107,7 @@ impl Connection {
             publisher: Record::publisher_hash(&connected.client_identifier),
             subscriptions: Subscriptions::default(),
             requests: VecDeque::new(),
-            errands: BTreeMap::new(),
-            waiting_fetches: 0,
-            last_errand: 0,
+            errands: Errands::default(),
         }));
         self.confirm(options);
         self.consume_tail(now);

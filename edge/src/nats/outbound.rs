@@ -13,7 +13,7 @@ use super::properties::headers_of;
 use crate::broker::{Delivery, Event, Outcome, Refusal, Token};
 
 /// The most of a message that is neither subject, headers nor payload: two lengths, line ends.
-const FRAME_BYTES: usize = 40;
+pub(super) const FRAME_BYTES: usize = 40;
 
 impl Connection {
     /// Takes an event for a connected client.

@@ -110,11 +110,6 @@ impl<'a> Item<'a> {
         Self { headers, ..self }
     }
 
-    /// The same at a time.
-    pub(crate) fn at(self, time: u64) -> Self {
-        Self { time, ..self }
-    }
-
     fn json(&self) -> String {
         let Item {
             id, priority, time, ..

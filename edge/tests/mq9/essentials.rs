@@ -83,7 +83,9 @@ pub(crate) const CASES: &[Case] = &[
     (8, |world| {
         let client = world.join();
         world.mailbox(client, "t.inbox");
-        (0..3).for_each(|_| drop(world.mail(client, "t.inbox", &[], "x")));
+        for number in 0..3 {
+            assert_eq!(world.mail(client, "t.inbox", &[], "x"), number);
+        }
         assert_eq!(fetched(world, client, OF_G), [0, 1, 2]);
         acknowledged(world, client, "g", 2);
         assert_eq!(world.ask(client, FETCH, OF_G), NOTHING);

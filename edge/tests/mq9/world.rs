@@ -12,7 +12,7 @@ use edge::broker::{
 };
 use edge::mail::{self, CommitTicket, Found, Office, Page, Shelf, Unreadable};
 use edge::{mqtt, nats};
-use sync::{Change, Instant, Lane, Now, Offset, PerLane, Record, Table, WallTime};
+use sync::{Change, Instant, Now, Offset, PerLane, Record, Table, WallTime};
 use wire::mq9::PayloadEncoding;
 use wire::mqtt::property::{Properties, Property, PropertySet, PropertyWriter, UserProperty};
 use wire::mqtt::{
@@ -450,9 +450,6 @@ impl World {
                 }
             }
             self.broker.handle_timeout(now);
-            if self.office.poll_timeout().is_some_and(|due| due <= now.instant) {
-                self.office.handle_timeout(now, &mut self.disk);
-            }
             self.run();
         }
     }
@@ -528,6 +525,8 @@ impl World {
                 self.obey_office(output);
             } else if let Some(output) = self.broker.poll() {
                 self.obey(output);
+            } else if self.office.poll_timeout().is_some_and(|due| due <= self.now.instant) {
+                self.office.handle_timeout(self.now, &mut self.disk);
             } else {
                 return;
             }
@@ -562,8 +561,6 @@ impl World {
                 let answered = Input::MailAnswered { ticket, reply };
                 self.broker.handle(self.now, answered);
             }
-            #[allow(unreachable_patterns, reason = "the office may learn more words")]
-            other => panic!("no scenario here has {other:?}"),
         }
     }
 
@@ -657,11 +654,6 @@ impl World {
                 self.office.handle(self.now, committed, &mut self.disk);
             }
         }
-    }
-
-    /// Bytes that a lane holds.
-    pub(crate) fn lane(&self, lane: Lane) -> &[Record] {
-        &self.disk.lanes[lane]
     }
 }
 
