@@ -39,10 +39,10 @@ impl Limits {
             group_memory_bytes_maximum: share(256, 64 << 10, 4 << 20),
             waiting_count_maximum: mq9.waiting_fetches,
             wait_maximum: Duration::from_millis(mq9.fetch_wait_max_ms),
-            pending_count_maximum: share(32 << 10, 512, defaults.pending_count_maximum),
+            pending_count_maximum: share(128 << 10, 512, defaults.pending_count_maximum),
             agent_count_maximum: mq9.agents,
             agent_body_bytes_maximum: mq9.agent_bytes,
-            agent_bytes_maximum: share(128, 64 << 10, 8 << 20).max(mq9.agent_bytes),
+            agent_bytes_maximum: share(256, 64 << 10, 8 << 20).max(mq9.agent_bytes),
             payload_encoding: mq9.payload_encoding.into(),
             seed,
             ..defaults
