@@ -76,6 +76,9 @@ impl Core {
         for (name, count) in self.line_counts().into_iter().flatten() {
             say(name, count);
         }
+        for (name, count) in self.mail_counts().into_iter().flatten() {
+            say(name, count);
+        }
         for lane in Lane::ALL {
             say(&format!("{lane}.first"), self.reader.first(lane).0);
             say(&format!("{lane}.head"), self.reader.head(lane).0);

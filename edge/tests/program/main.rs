@@ -15,6 +15,7 @@ mod flood;
 mod limits;
 mod line;
 mod links;
+mod mail;
 mod memory;
 mod nats;
 mod scripted;

@@ -141,6 +141,24 @@ impl Core {
         self.ask_office(now, mail::Input::CommitFailed { ticket, why });
     }
 
+    /// What there is in the office and what it did, for the operator.
+    pub(crate) fn mail_counts(&self) -> Option<[(&'static str, u64); 10]> {
+        let office = self.office.as_ref()?;
+        let (counts, counters) = (office.counts(), office.counters());
+        Some([
+            ("mail.mailboxes", counts.mailboxes as u64),
+            ("mail.messages", counts.messages),
+            ("mail.bytes", counts.message_bytes),
+            ("mail.agents", counts.agents as u64),
+            ("mail.waiting_fetches", counts.waiting as u64),
+            ("mail.waits_refused", counters.waits_refused),
+            ("mail.requests", counters.requests),
+            ("mail.failures", counters.failures),
+            ("mail.messages_over", counters.messages_over),
+            ("mail.mailboxes_over", counters.mailboxes_over),
+        ])
+    }
+
     /// Has damage written down that reading the mail came by, and mended. Called once a second.
     pub(super) fn tell_of_mail_damage(&mut self, now: Now) {
         while let Some(damage) = self.reader.poll_damage() {
