@@ -149,13 +149,15 @@ struct Ledger {
     /// Those of them whose acknowledgement was answered.
     acknowledged: BTreeSet<u64>,
     sent_count: u64,
+    made_count: u64,
 }
 
 impl Ledger {
     /// Does all that can be done to mail until the gateway is gone.
     fn work(&mut self, client: &mut Client) {
-        for round in 0.. {
-            let name = format!("made.{}.{round}", self.mailboxes.len());
+        loop {
+            self.made_count += 1;
+            let name = format!("made.{}", self.made_count);
             match client.ask(&create(&name)) {
                 Some(Reply::Created { address }) => self.mailboxes.push(address),
                 Some(other) => panic!("{other:?}"),
