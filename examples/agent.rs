@@ -14,9 +14,7 @@ use wire::mq9::{
     Acknowledge, Attributes, Create, Deliver, Discover, Failure, Fetch, Message, PayloadEncoding,
     Priority, Register, Reply, Request, Send,
 };
-use wire::nats::{
-    ClientOperation, Connect, Headers, Limits, Publish, ServerOperation, Subscribe,
-};
+use wire::nats::{ClientOperation, Connect, Headers, Limits, Publish, ServerOperation, Subscribe};
 
 pub(crate) type Outcome<T> = Result<T, Box<dyn Error>>;
 

@@ -182,7 +182,8 @@ impl Limits {
             segment_bytes: config.durability.segment_bytes,
             flush_bytes,
             cache_bytes: share(either(64, 96), 512 << 10, 4 << 20),
-            waiting_bytes: share(either(32, 64), 256 << 10, 4 << 20).max(u64::from(section.packet_bytes)),
+            waiting_bytes: share(either(32, 64), 256 << 10, 4 << 20)
+                .max(u64::from(section.packet_bytes)),
             outbound_bytes: usize_of(share(128, 64 << 10, 1 << 20)),
             outbound_total_bytes: usize_of(share(either(10, 11), 512 << 10, 64 << 20)),
             inbound_total_bytes: usize_of(share(either(16, 24), 256 << 10, 64 << 20)),

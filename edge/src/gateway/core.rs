@@ -6,6 +6,7 @@
 
 mod commits;
 mod doors;
+mod gaps;
 mod lines;
 mod links;
 mod mail;
@@ -13,19 +14,19 @@ mod reading;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
-use std::time::Duration;
 
 use sync::{Instant, Lane, Now, Offset, PerLane};
 use tracing::warn;
 
 pub(super) use self::doors::Doors;
-pub(super) use self::mail::Pigeonholes;
 pub(crate) use self::doors::Place;
+pub(crate) use self::gaps::{GapNews, topic as gap_topic};
+pub(super) use self::mail::Pigeonholes;
 use super::announce::{Announcer, LinkCounts};
 use super::checker::Check;
 use super::committer::{Committer, Owner};
 use super::disk::Request;
-use super::peers::{Peer, Peers};
+use super::peers::{DEAF, Peers};
 use super::quiet::Quiet;
 use super::signal::{Cue, Signal};
 use super::terms::Terms;
@@ -84,6 +85,7 @@ pub(crate) struct Core {
     pub(super) is_refusing: bool,
     /// The log can't be flushed or trimmed.
     pub(super) is_log_failing: bool,
+    pub(super) gap_news: GapNews,
     quiet: Quiet,
     lines: Vec<Rc<serial::Counters>>,
 }
@@ -120,12 +122,6 @@ pub(crate) enum Push {
     Hard,
 }
 
-/// A client whose connection we ended has this long to take the last bytes.
-const CLOSING: Duration = Duration::from_secs(2);
-/// A client for which something waits has this long to take anything; what it holds is memory that
-/// others need.
-const DEAF: Duration = Duration::from_secs(30);
-
 impl Core {
     pub(crate) fn new(
         broker: Broker,
@@ -134,6 +130,7 @@ impl Core {
         uplink: Option<Uplink>,
         terms: Terms,
         doors: Doors,
+        gap_news: GapNews,
     ) -> Self {
         Self {
             broker,
@@ -158,6 +155,7 @@ impl Core {
             found: Report::default(),
             is_refusing: false,
             is_log_failing: false,
+            gap_news,
             quiet: Quiet::default(),
             lines: Vec::new(),
         }
@@ -272,7 +270,8 @@ impl Core {
             self.hear(now, id);
         }
         self.tell_of_damage(now);
-        self.tell_of_mail_damage(now);
+        self.note_damaged_mail(now);
+        self.tell_next_gap(now);
         self.release();
         self.announce(now);
         self.notes.push_back(Request::Maintain);
@@ -386,6 +385,7 @@ impl Core {
             }
             Output::Mail(input) => self.ask_office(now, input),
             Output::ToConnection { connection, event } => self.deliver(now, connection, event),
+            Output::Reported { outcome } => self.gap_told(now, outcome),
             Output::FromCloudStored { token, outcome } => {
                 if let Some(uplink) = &mut self.uplink {
                     uplink.stored(now.instant, token, outcome);
@@ -406,6 +406,9 @@ impl Core {
                     .add(now.instant, Owner::Uplink, changes, urgency);
             }
             Wish::NoteGap { gap, why } => {
+                if self.is_about_gap(gap.lane, gap.first) {
+                    return;
+                }
                 let kind = match gap.reason {
                     Reason::TooLarge => "too large for the cloud",
                     _ => "rejected by the cloud",
@@ -460,35 +463,5 @@ impl Core {
             peer.is_touched = true;
             self.touched.push(id);
         }
-    }
-}
-
-impl Peer {
-    /// Wakes the connection's task for what concerns it.
-    fn tell(&self) {
-        if self.connection.outbound_bytes() > 0 || self.connection.is_closed() {
-            self.signals.raise(Cue::Write);
-        }
-        if self.connection.wants_more() {
-            self.signals.raise(Cue::Read);
-        }
-    }
-
-    /// Ends a connection that takes too long to take its last bytes, or that takes none at all.
-    /// True when it was the latter.
-    fn abandon_if_deaf(&mut self, now: Instant) -> bool {
-        let is_closing = self.connection.is_closed();
-        if is_closing && now - *self.closing_since.get_or_insert(now) >= CLOSING {
-            self.signals.raise(Cue::Abandon);
-        }
-        if self.connection.outbound_bytes() == 0 {
-            self.deaf_since = None;
-            return false;
-        }
-        let is_deaf = now - *self.deaf_since.get_or_insert(now) >= DEAF;
-        if is_deaf {
-            self.signals.raise(Cue::Abandon);
-        }
-        is_deaf && !is_closing
     }
 }

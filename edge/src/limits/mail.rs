@@ -117,7 +117,12 @@ impl Check<'_> {
             ("mq9.groups_per_mailbox", mq9.groups_per_mailbox, 1, MILLION),
             ("mq9.agents", mq9.agents as u64, 0, MILLION),
             ("mq9.agent_bytes", mq9.agent_bytes as u64, 64, 1 << 20),
-            ("mq9.waiting_fetches", mq9.waiting_fetches as u64, 0, MILLION),
+            (
+                "mq9.waiting_fetches",
+                mq9.waiting_fetches as u64,
+                0,
+                MILLION,
+            ),
             (
                 "mq9.waiting_fetches_per_connection",
                 mq9.waiting_fetches_per_connection as u64,

@@ -27,8 +27,12 @@ pub struct Settings {
     /// Whether `mail.redb` is opened where it is there, so that mail can be read. Without, it is
     /// left alone, unless the journal holds rows for it.
     pub has_mail: bool,
-    /// Gaps kept one by one; beyond it the oldest two of a lane become one.
+    /// Gaps kept one by one; beyond it the oldest two of a lane become one. At
+    /// least 7.
     pub gap_count: usize,
+    /// Whether somebody announces gaps: they are handed out with
+    /// [`Event::Gaps`](super::Event::Gaps).
+    pub announces_gaps: bool,
     /// How much each lane may keep.
     pub lanes: PerLane<LaneLimits>,
     /// A number that nobody outside knows, fresh at each start. A journal made in this run is
@@ -79,6 +83,7 @@ impl Default for Settings {
             open_segments: 4,
             has_mail: false,
             gap_count: 1024,
+            announces_gaps: false,
             lanes: PerLane::from_fn(|_| LaneLimits::default()),
             salt: 0,
         }

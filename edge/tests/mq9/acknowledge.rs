@@ -65,19 +65,35 @@ pub(crate) const CASES: &[Case] = &[
     (9, |world| {
         let client = world.join();
         let body = "{\"group_name\":\"g\",\"mail_address\":\"nope\",\"msg_id\":0}";
-        assert_eq!(world.ask(client, "MSG.ACK.nope", body), error("mailbox not found: nope"));
-        assert_eq!(world.ask(client, ACK, body), error("mailbox not found: nope"));
+        assert_eq!(
+            world.ask(client, "MSG.ACK.nope", body),
+            error("mailbox not found: nope")
+        );
+        assert_eq!(
+            world.ask(client, ACK, body),
+            error("mailbox not found: nope")
+        );
     }),
     (10, |world| {
         let client = five(world);
-        let reply = world.ask(client, ACK, "{\"group_name\":\"g\",\"mail_address\":\"t.inbox\"}");
-        begins(&reply, "{\"error\":\"missing field `msg_id` at line 1 column ");
+        let reply = world.ask(
+            client,
+            ACK,
+            "{\"group_name\":\"g\",\"mail_address\":\"t.inbox\"}",
+        );
+        begins(
+            &reply,
+            "{\"error\":\"missing field `msg_id` at line 1 column ",
+        );
     }),
     (11, |world| {
         let client = five(world);
         let body = "{\"group_name\":\"g\",\"mail_address\":\"t.inbox\",\"msg_id\":-1}";
         let reply = world.ask(client, ACK, body);
-        begins(&reply, "{\"error\":\"invalid value: integer `-1`, expected u64 at line 1 column ");
+        begins(
+            &reply,
+            "{\"error\":\"invalid value: integer `-1`, expected u64 at line 1 column ",
+        );
     }),
     (12, |world| {
         let client = five(world);
@@ -125,8 +141,15 @@ fn fetched_by_g(world: &mut World) -> ClientId {
 fn mixed(world: &mut World) -> ClientId {
     let client = world.join();
     world.mailbox(client, "t.inbox");
-    for priority in ["normal", "urgent", "critical", "normal", "critical", "urgent"] {
-        world.mail(client, "t.inbox", &[&format!("mq9-priority: {priority}")], "x");
+    for priority in [
+        "normal", "urgent", "critical", "normal", "critical", "urgent",
+    ] {
+        world.mail(
+            client,
+            "t.inbox",
+            &[&format!("mq9-priority: {priority}")],
+            "x",
+        );
     }
     assert_eq!(fetched(world, client, OF_G), [2, 4, 1, 5, 0, 3]);
     client

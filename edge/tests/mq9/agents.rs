@@ -31,7 +31,10 @@ pub(crate) const REGISTER: &[Case] = &[
                     \"name\":\"X\",\"description\":\"\",\"tags\":[\"t\"]}]}";
         assert_eq!(world.ask(client, REGISTERS, body), DONE);
         let agent = only(world, client);
-        assert_eq!((&agent["name"], &agent["description"]), (&"a.c2".into(), &"d".into()));
+        assert_eq!(
+            (&agent["name"], &agent["description"]),
+            (&"a.c2".into(), &"d".into())
+        );
         assert_eq!(agent["skills"][0]["tags"][0], "t");
     }),
     (4, |world| {
@@ -41,7 +44,10 @@ pub(crate) const REGISTER: &[Case] = &[
     }),
     (5, |world| {
         let client = world.join();
-        assert_eq!(world.ask(client, REGISTERS, "{\"mailbox\":\"a.only\"}"), DONE);
+        assert_eq!(
+            world.ask(client, REGISTERS, "{\"mailbox\":\"a.only\"}"),
+            DONE
+        );
         assert_eq!(only(world, client)["name"], "a.only");
     }),
     (6, |world| {
@@ -51,7 +57,9 @@ pub(crate) const REGISTER: &[Case] = &[
         assert_eq!(world.ask(client, REGISTERS, body), DONE);
         assert_eq!(only(world, client)["agent_card"]["name"], "a.a");
     }),
-    (7, |world| refused(world, REGISTERS, "", "payload must not be empty")),
+    (7, |world| {
+        refused(world, REGISTERS, "", "payload must not be empty")
+    }),
     (8, |world| {
         let body = "{\"name\":\"a\",\"payload\":\"\"}";
         refused(world, REGISTERS, body, "agent_info must not be empty");
@@ -69,7 +77,10 @@ pub(crate) const REGISTER: &[Case] = &[
     }),
     (11, |world| {
         let client = world.join();
-        begins(&world.ask(client, REGISTERS, "{}"), "{\"error\":\"invalid AGENT.REGISTER payload: ");
+        begins(
+            &world.ask(client, REGISTERS, "{}"),
+            "{\"error\":\"invalid AGENT.REGISTER payload: ",
+        );
     }),
 ];
 
@@ -81,7 +92,10 @@ pub(crate) const UNREGISTER: &[Case] = &[
     }),
     (2, |world| {
         let client = with_translator(world);
-        assert_eq!(world.ask(client, UNREGISTERS, "{\"mailbox\":\"a.t\"}"), DONE);
+        assert_eq!(
+            world.ask(client, UNREGISTERS, "{\"mailbox\":\"a.t\"}"),
+            DONE
+        );
         assert_eq!(world.ask(client, DISCOVERS, ""), NOBODY);
     }),
     (3, |world| {
@@ -93,10 +107,20 @@ pub(crate) const UNREGISTER: &[Case] = &[
     }),
     (4, |world| {
         let client = with_translator(world);
-        assert_eq!(world.ask(client, UNREGISTERS, "{\"name\":\"unknown\"}"), DONE);
+        assert_eq!(
+            world.ask(client, UNREGISTERS, "{\"name\":\"unknown\"}"),
+            DONE
+        );
         only(world, client);
     }),
-    (5, |world| refused(world, UNREGISTERS, "{\"name\":\"\"}", "agent name must not be empty")),
+    (5, |world| {
+        refused(
+            world,
+            UNREGISTERS,
+            "{\"name\":\"\"}",
+            "agent name must not be empty",
+        )
+    }),
     (6, |world| {
         let client = world.join();
         for body in ["", "{}"] {
@@ -107,7 +131,9 @@ pub(crate) const UNREGISTER: &[Case] = &[
 ];
 
 pub(crate) const REPORT: &[Case] = &[
-    (1, |world| reported(world, "{\"name\":\"a.t\",\"report_info\":\"running\"}")),
+    (1, |world| {
+        reported(world, "{\"name\":\"a.t\",\"report_info\":\"running\"}")
+    }),
     (2, |world| {
         let body = "{\"name\":\"a.t\",\"mailbox\":\"a.t\",\"report_info\":\"running\"}";
         reported(world, body);
@@ -116,17 +142,33 @@ pub(crate) const REPORT: &[Case] = &[
         let body = "{\"mailbox\":\"a.t\",\"status\":\"running\",\"reviewed_today\":42}";
         reported(world, body);
     }),
-    (4, |world| reported(world, "{\"name\":\"a.t\",\"report_info\":{\"q\":1}}")),
+    (4, |world| {
+        reported(world, "{\"name\":\"a.t\",\"report_info\":{\"q\":1}}")
+    }),
     (5, |world| {
         let client = world.join();
-        assert_eq!(world.ask(client, REPORTS, "{\"name\":\"never.registered\"}"), DONE);
+        assert_eq!(
+            world.ask(client, REPORTS, "{\"name\":\"never.registered\"}"),
+            DONE
+        );
         assert_eq!(world.ask(client, DISCOVERS, ""), NOBODY);
     }),
-    (6, |world| refused(world, REPORTS, "{\"name\":\"\"}", "agent name must not be empty")),
+    (6, |world| {
+        refused(
+            world,
+            REPORTS,
+            "{\"name\":\"\"}",
+            "agent name must not be empty",
+        )
+    }),
     (7, |world| {
         let client = with_translator(world);
         world.pass(60_000);
-        world.tell(client, REPORTS, "{\"name\":\"a.t\",\"report_info\":\"running\"}");
+        world.tell(
+            client,
+            REPORTS,
+            "{\"name\":\"a.t\",\"report_info\":\"running\"}",
+        );
         assert_eq!(world.take(client), "");
         let seen = world.seconds();
         assert_eq!(only(world, client)["last_seen"], seen);
@@ -151,7 +193,10 @@ pub(crate) const DISCOVER: &[Case] = &[
         let client = crowd(world, 3);
         let all = names(world, client, "{}");
         assert_eq!(all.len(), 3);
-        assert_eq!(names(world, client, "{\"limit\":1,\"page\":2}"), [all[1].clone()]);
+        assert_eq!(
+            names(world, client, "{\"limit\":1,\"page\":2}"),
+            [all[1].clone()]
+        );
     }),
     (4, |world| {
         let client = with_translator(world);
@@ -168,7 +213,10 @@ pub(crate) const DISCOVER: &[Case] = &[
         let body = "{\"semantic\":\"translate Chinese EN into English translation\",\"limit\":5}";
         assert_eq!(names(world, client, body), ["a.t"]);
         let body = "{\"semantic\":\"translate Chinese text into English\",\"limit\":5}";
-        begins(&world.ask(client, DISCOVERS, body), "{\"error\":\"\",\"agents\":[");
+        begins(
+            &world.ask(client, DISCOVERS, body),
+            "{\"error\":\"\",\"agents\":[",
+        );
     }),
     (7, |world| {
         let client = with_translator(world);
@@ -177,7 +225,10 @@ pub(crate) const DISCOVER: &[Case] = &[
     }),
     (8, |world| {
         let client = crowd(world, 3);
-        assert_eq!(names(world, client, "{\"text\":\"\",\"semantic\":\"\"}").len(), 3);
+        assert_eq!(
+            names(world, client, "{\"text\":\"\",\"semantic\":\"\"}").len(),
+            3
+        );
     }),
     (9, |world| {
         let client = crowd(world, 3);

@@ -173,15 +173,17 @@ pub(crate) fn fetched(world: &mut World, client: ClientId, body: &str) -> Vec<u6
 
 /// Acknowledges a message of `t.inbox`.
 pub(crate) fn acknowledged(world: &mut World, client: ClientId, group: &str, id: u64) {
-    let body = format!(
-        "{{\"group_name\":\"{group}\",\"mail_address\":\"t.inbox\",\"msg_id\":{id}}}"
-    );
+    let body =
+        format!("{{\"group_name\":\"{group}\",\"mail_address\":\"t.inbox\",\"msg_id\":{id}}}");
     assert_eq!(world.ask(client, "MSG.ACK.t.inbox", &body), DONE);
 }
 
 /// Fails unless a text begins so: for errors in the words of the parser.
 pub(crate) fn begins(text: &str, expected: &str) {
-    assert!(text.starts_with(expected), "{text}\ndoes not begin with {expected}");
+    assert!(
+        text.starts_with(expected),
+        "{text}\ndoes not begin with {expected}"
+    );
 }
 
 pub(crate) fn base64(bytes: &[u8]) -> String {
@@ -192,7 +194,11 @@ pub(crate) fn base64(bytes: &[u8]) -> String {
         let bits = at(0) << 16 | at(1) << 8 | at(2);
         for place in 0..4 {
             let digit = DIGITS[(bits >> (18 - 6 * place)) as usize & 63];
-            text.push(if place > chunk.len() { '=' } else { char::from(digit) });
+            text.push(if place > chunk.len() {
+                '='
+            } else {
+                char::from(digit)
+            });
         }
     }
     text

@@ -6,7 +6,9 @@ use super::world::{ClientId, World};
 const COMMAND: &str = "MAILBOX.CREATE";
 
 pub(crate) const CASES: &[Case] = &[
-    (1, |world| made(world, "{\"name\":\"t.inbox\",\"ttl\":3600}", "t.inbox")),
+    (1, |world| {
+        made(world, "{\"name\":\"t.inbox\",\"ttl\":3600}", "t.inbox")
+    }),
     (2, |world| {
         named_by_the_server(world, "");
     }),
@@ -27,9 +29,15 @@ pub(crate) const CASES: &[Case] = &[
     }),
     (6, |world| {
         made(world, "{\"name\":\"t.inbox\",\"ttl\":3600}", "t.inbox");
-        refused(world, "{\"name\":\"t.inbox\"}", "mailbox t.inbox already exists");
+        refused(
+            world,
+            "{\"name\":\"t.inbox\"}",
+            "mailbox t.inbox already exists",
+        );
     }),
-    (7, |world| refused(world, "{\"name\":\"\"}", "prefix must not be empty")),
+    (7, |world| {
+        refused(world, "{\"name\":\"\"}", "prefix must not be empty")
+    }),
     (8, |world| {
         for name in ["Task.001", "task-001", "task_001"] {
             let body = format!("{{\"name\":\"{name}\"}}");
@@ -62,7 +70,9 @@ pub(crate) const CASES: &[Case] = &[
         let words = "invalid MAILBOX.CREATE payload: expected ident at line 1 column 2";
         refused(world, "not json", words);
     }),
-    (14, |world| made(world, "{\"name\":\"t.y\",\"desc\":\"d\",\"foo\":1}", "t.y")),
+    (14, |world| {
+        made(world, "{\"name\":\"t.y\",\"desc\":\"d\",\"foo\":1}", "t.y")
+    }),
     (15, |world| {
         made(world, "{\"name\":\"t.ttl\",\"ttl\":2}", "t.ttl");
         let client = world.join();
@@ -96,6 +106,9 @@ fn named_by_the_server(world: &mut World, body: &str) -> String {
     let address = reply.strip_prefix("{\"error\":\"\",\"mail_address\":\"");
     let address = address.and_then(|rest| rest.strip_suffix("\"}")).unwrap();
     let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'v');
-    assert!(address.len() == 20 && address.bytes().all(is_digit), "{address}");
+    assert!(
+        address.len() == 20 && address.bytes().all(is_digit),
+        "{address}"
+    );
     address.to_owned()
 }

@@ -17,10 +17,18 @@ pub(crate) const CASES: &[Case] = &[
         assert_eq!(world.ask(client, "MSG.DELETE.t.inbox.1", ""), NONE);
         assert_eq!(world.ask(client, "MSG.DELETE.t.inbox.99", ""), NONE);
     }),
-    (5, |world| refused(world, "t.inbox.abc", "invalid msg_id: abc")),
-    (6, |world| refused(world, "t.inbox.-1", "invalid msg_id: -1")),
-    (7, |world| refused(world, "nope.1", "mailbox nope does not exist")),
-    (8, |world| refused(world, "7", "unrecognized mq9 subject: $mq9.AI.MSG.DELETE.7")),
+    (5, |world| {
+        refused(world, "t.inbox.abc", "invalid msg_id: abc")
+    }),
+    (6, |world| {
+        refused(world, "t.inbox.-1", "invalid msg_id: -1")
+    }),
+    (7, |world| {
+        refused(world, "nope.1", "mailbox nope does not exist")
+    }),
+    (8, |world| {
+        refused(world, "7", "unrecognized mq9 subject: $mq9.AI.MSG.DELETE.7")
+    }),
     (9, |world| {
         let client = five(world);
         world.mailbox(client, "task.001");
@@ -45,7 +53,10 @@ pub(crate) const CASES: &[Case] = &[
         let client = five(world);
         assert_eq!(world.mail(client, "t.inbox", &["mq9-key: k"], "x"), 5);
         assert_eq!(world.ask(client, "MSG.DELETE.t.inbox.5", ""), GONE);
-        assert_eq!(world.ask(client, "MSG.QUERY.t.inbox", "{\"key\":\"k\"}"), NOTHING);
+        assert_eq!(
+            world.ask(client, "MSG.QUERY.t.inbox", "{\"key\":\"k\"}"),
+            NOTHING
+        );
     }),
 ];
 
@@ -57,6 +68,9 @@ fn deletes_the_second(world: &mut World, body: &str) {
 
 fn refused(world: &mut World, rest: &str, words: &str) {
     let client = five(world);
-    assert_eq!(world.ask(client, &format!("MSG.DELETE.{rest}"), ""), error(words));
+    assert_eq!(
+        world.ask(client, &format!("MSG.DELETE.{rest}"), ""),
+        error(words)
+    );
     assert_eq!(fetched(world, client, EARLIEST), [0, 1, 2, 3, 4]);
 }

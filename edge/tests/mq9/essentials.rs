@@ -5,7 +5,7 @@ use serde_json::Value;
 use wire::mq9::PayloadEncoding;
 
 use super::cases::{
-    Case, DONE, NOTHING, acknowledged, base64, error, fetched, five, ids, messages, item, payloads,
+    Case, DONE, NOTHING, acknowledged, base64, error, fetched, five, ids, item, messages, payloads,
     sent,
 };
 use super::world::{ClientId, World};
@@ -30,16 +30,29 @@ pub(crate) const CASES: &[Case] = &[
         let client = world.join();
         world.mailbox(client, "t.inbox");
         let bytes = b"\xff\x00hello";
-        assert_eq!(world.ask_with(client, "MSG.SEND.t.inbox", &[], bytes), sent(0));
+        assert_eq!(
+            world.ask_with(client, "MSG.SEND.t.inbox", &[], bytes),
+            sent(0)
+        );
         let written = base64(bytes);
-        for body in ["{\"deliver\":\"earliest\"}", "{\"payload_encoding\":\"base64\"}"] {
+        for body in [
+            "{\"deliver\":\"earliest\"}",
+            "{\"payload_encoding\":\"base64\"}",
+        ] {
             let reply = world.ask(client, FETCH, body);
             assert_eq!(payloads(&reply), [written.clone()]);
-            assert!(reply.contains(&format!("\"payload_b64\":\"{written}\"")), "{reply}");
+            assert!(
+                reply.contains(&format!("\"payload_b64\":\"{written}\"")),
+                "{reply}"
+            );
         }
         let reply = world.ask(client, FETCH, "{\"payload_encoding\":\"utf8\"}");
         assert_eq!(payloads(&reply), ["\u{fffd}\0hello"]);
-        let reply = world.ask(client, "MSG.QUERY.t.inbox", "{\"payload_encoding\":\"utf8\"}");
+        let reply = world.ask(
+            client,
+            "MSG.QUERY.t.inbox",
+            "{\"payload_encoding\":\"utf8\"}",
+        );
         assert_eq!(payloads(&reply), ["\u{fffd}\0hello"]);
         assert_eq!(PayloadEncoding::default(), PayloadEncoding::Base64);
     }),
@@ -50,7 +63,10 @@ pub(crate) const CASES: &[Case] = &[
         assert_eq!(world.ask(client, "MSG.SEND.t.inbox", text), sent(0));
         let reply = world.ask(client, FETCH, "{\"deliver\":\"earliest\"}");
         assert_eq!(reply, messages(&[item(0, text)]));
-        assert!(reply.contains("\"payload\":\"{\\\"text\\\":\\\"hello\\\"}\""), "{reply}");
+        assert!(
+            reply.contains("\"payload\":\"{\\\"text\\\":\\\"hello\\\"}\""),
+            "{reply}"
+        );
     }),
     (4, |world| {
         let client = world.join();
@@ -65,7 +81,11 @@ pub(crate) const CASES: &[Case] = &[
     }),
     (6, |world| {
         let client = six(world);
-        let reply = world.ask(client, FETCH, "{\"deliver\":\"earliest\",\"config\":{\"num_msgs\":10}}");
+        let reply = world.ask(
+            client,
+            FETCH,
+            "{\"deliver\":\"earliest\",\"config\":{\"num_msgs\":10}}",
+        );
         assert_eq!(payloads(&reply), ["c1", "c2", "u1", "u2", "n1", "n2"]);
     }),
     (7, |world| {
@@ -74,7 +94,9 @@ pub(crate) const CASES: &[Case] = &[
         let mut all = Vec::new();
         loop {
             let reply = world.ask(client, FETCH, &pages);
-            let Some(last) = ids(&reply).last().copied() else { break };
+            let Some(last) = ids(&reply).last().copied() else {
+                break;
+            };
             all.extend(payloads(&reply));
             acknowledged(world, client, "g", last);
         }
@@ -133,7 +155,10 @@ pub(crate) const CASES: &[Case] = &[
         assert_eq!(world.ask(client, "MSG.QUERY.t.inbox", ""), NOTHING);
         world.pass(2_500);
         let reply = world.ask(client, "MSG.QUERY.t.inbox", "");
-        assert_eq!((ids(&reply), payloads(&reply)), (vec![0], vec!["x".to_owned()]));
+        assert_eq!(
+            (ids(&reply), payloads(&reply)),
+            (vec![0], vec!["x".to_owned()])
+        );
     }),
     (14, |world| {
         let client = world.join();
@@ -145,7 +170,10 @@ pub(crate) const CASES: &[Case] = &[
             (&agent["name"], &agent["mailbox"], &agent["payload"]),
             (&"n".into(), &"m".into(), &"p".into())
         );
-        assert_eq!(world.ask(client, "AGENT.UNREGISTER", "{\"mailbox\":\"m\"}"), DONE);
+        assert_eq!(
+            world.ask(client, "AGENT.UNREGISTER", "{\"mailbox\":\"m\"}"),
+            DONE
+        );
         let reply = world.ask(client, "AGENT.DISCOVER", "");
         assert_eq!(reply, "{\"error\":\"\",\"agents\":[]}");
     }),
@@ -153,7 +181,10 @@ pub(crate) const CASES: &[Case] = &[
         let client = world.join();
         world.mailbox(client, "t.inbox");
         world.tell(client, "MSG.SEND.t.inbox", "x");
-        assert_eq!((world.take(client), world.is_closed(client)), (String::new(), false));
+        assert_eq!(
+            (world.take(client), world.is_closed(client)),
+            (String::new(), false)
+        );
         assert_eq!(fetched(world, client, "{\"deliver\":\"earliest\"}"), [0]);
     }),
 ];
@@ -200,7 +231,12 @@ fn six(world: &mut World) -> ClientId {
             b'u' => "urgent",
             _ => "normal",
         };
-        world.mail(client, "t.inbox", &[&format!("mq9-priority: {priority}")], payload);
+        world.mail(
+            client,
+            "t.inbox",
+            &[&format!("mq9-priority: {priority}")],
+            payload,
+        );
     }
     client
 }

@@ -42,7 +42,11 @@ pub(crate) const CASES: &[Case] = &[
             for number in 5..8 {
                 send_more(&mut world, client, number);
             }
-            let expected: &[u64] = if is_acknowledged { &[5, 6, 7] } else { &[4, 5, 6, 7] };
+            let expected: &[u64] = if is_acknowledged {
+                &[5, 6, 7]
+            } else {
+                &[4, 5, 6, 7]
+            };
             assert_eq!(fetched(&mut world, client, latest), expected);
         }
         // Of a world of its own each.

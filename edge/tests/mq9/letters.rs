@@ -48,7 +48,11 @@ fn a_letter_is_acknowledged_when_it_is_durable_and_has_the_priority_of_its_prope
     world.finish_commits();
     assert_eq!(world.packets(device), ["PUBACK Success -"]);
     let headers = ["mq9-priority: urgent", "unit: C"];
-    expect_mail(&mut world, agent, &[item(0, "too hot").urgent().with(&headers)]);
+    expect_mail(
+        &mut world,
+        agent,
+        &[item(0, "too hot").urgent().with(&headers)],
+    );
 }
 
 #[test]
@@ -62,7 +66,10 @@ fn all_that_mq9_headers_ask_for_can_be_asked_for_by_properties() {
     world.publish_mqtt(device, (TOPIC, "later"), (1, false), &[("mq9-delay", "2")]);
     assert_eq!(world.packets(device), ["PUBACK Success -"; 3]);
     let query = "MSG.QUERY.agent.alarm";
-    assert_eq!(payloads(&world.ask(agent, query, "{\"tags\":[\"b\"]}")), ["2"]);
+    assert_eq!(
+        payloads(&world.ask(agent, query, "{\"tags\":[\"b\"]}")),
+        ["2"]
+    );
     world.pass(3_000);
     assert_eq!(payloads(&world.ask(agent, query, "")), ["2", "later"]);
     world.pass(4_000);
@@ -113,7 +120,10 @@ fn a_letter_of_qos_2_arrives_once_although_power_was_cut_before_its_pubrec() {
     let (agent, device) = begin(&mut world);
     world.publish_mqtt(device, (TOPIC, "x"), (2, false), &[]);
     world.crash();
-    let (agent_again, device) = (world.join(), world.join_mqtt_with(Version::V5, "device", false));
+    let (agent_again, device) = (
+        world.join(),
+        world.join_mqtt_with(Version::V5, "device", false),
+    );
     world.publish_mqtt(device, (TOPIC, "x"), (2, false), &[]);
     assert_eq!(world.packets(device), ["PUBREC Success -"]);
     pubrel(&mut world, device);
@@ -150,15 +160,35 @@ fn a_letter_that_can_not_be_delivered_is_refused_with_the_reason() {
     world.mail(agent, "agent.alarm", &[], "the only one");
     for (topic, expected) in [
         ("$mq9/nope", "TopicNameInvalid no mailbox has this address"),
-        ("$mq9/", "TopicNameInvalid mail address is not one level of a topic"),
-        ("$mq9/agent/alarm", "TopicNameInvalid mail address is not one level of a topic"),
-        ("$mq9/AI/MSG/SEND/agent/alarm", "TopicNameInvalid mail address is not one level of a topic"),
-        (TOPIC, "QuotaExceeded mail office is at a limit or can not write"),
+        (
+            "$mq9/",
+            "TopicNameInvalid mail address is not one level of a topic",
+        ),
+        (
+            "$mq9/agent/alarm",
+            "TopicNameInvalid mail address is not one level of a topic",
+        ),
+        (
+            "$mq9/AI/MSG/SEND/agent/alarm",
+            "TopicNameInvalid mail address is not one level of a topic",
+        ),
+        (
+            TOPIC,
+            "QuotaExceeded mail office is at a limit or can not write",
+        ),
     ] {
         world.publish_mqtt(device, (topic, "x"), (1, false), &[]);
-        assert_eq!(world.packets(device), [format!("PUBACK {expected}")], "{topic}");
+        assert_eq!(
+            world.packets(device),
+            [format!("PUBACK {expected}")],
+            "{topic}"
+        );
         world.publish_mqtt(device, (topic, "x"), (2, false), &[]);
-        assert_eq!(world.packets(device), [format!("PUBREC {expected}")], "{topic}");
+        assert_eq!(
+            world.packets(device),
+            [format!("PUBREC {expected}")],
+            "{topic}"
+        );
     }
     // Its packet identifier is free again.
     world.publish_mqtt(device, ("a", "x"), (2, false), &[]);
@@ -190,9 +220,8 @@ fn before_mqtt_5_a_letter_that_can_not_be_delivered_ends_the_connection() {
 
 #[test]
 fn who_may_not_write_to_a_mailbox_is_told_so() {
-    let list = AccessList::parse(
-        "topic readwrite #\ntopic write $mq9/open\ntopic write $mq9/AI/#\n",
-    );
+    let list =
+        AccessList::parse("topic readwrite #\ntopic write $mq9/open\ntopic write $mq9/AI/#\n");
     let mut world = World::in_text();
     let (_, device) = begin(&mut world);
     world.rule(Policy {

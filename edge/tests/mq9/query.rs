@@ -29,7 +29,10 @@ pub(crate) const CASES: &[Case] = &[
     }),
     (6, |world| {
         let client = with(world, 150);
-        assert_eq!(queried(world, client, "{\"limit\":1000}"), Vec::from_iter(0..100));
+        assert_eq!(
+            queried(world, client, "{\"limit\":1000}"),
+            Vec::from_iter(0..100)
+        );
     }),
     (7, |world| {
         let client = with(world, 2);
@@ -75,7 +78,10 @@ pub(crate) const CASES: &[Case] = &[
     }),
     (14, |world| {
         let client = with(world, 1);
-        begins(&world.ask(client, QUERY, "[1]"), "{\"error\":\"invalid query request: ");
+        begins(
+            &world.ask(client, QUERY, "[1]"),
+            "{\"error\":\"invalid query request: ",
+        );
     }),
     (15, |world| {
         let client = world.join();

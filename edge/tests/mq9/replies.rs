@@ -36,7 +36,10 @@ fn a_reply_goes_to_every_subscription_of_its_subject_on_whichever_connection() {
     assert_eq!(world.take(asker), message("one") + &message("two"));
     assert_eq!(world.take(listener), message("three"));
     let packets = world.packets(device);
-    assert!(packets.len() == 1 && packets[0].contains("elsewhere/a"), "{packets:?}");
+    assert!(
+        packets.len() == 1 && packets[0].contains("elsewhere/a"),
+        "{packets:?}"
+    );
 }
 
 #[test]
@@ -79,7 +82,9 @@ fn several_fetches_of_one_connection_wait_side_by_side() {
     let mut world = World::in_text();
     let client = world.join();
     let addresses = ["t.a", "t.b", "t.c"];
-    addresses.iter().for_each(|address| world.mailbox(client, address));
+    addresses
+        .iter()
+        .for_each(|address| world.mailbox(client, address));
     let inboxes = addresses.map(|address| {
         let body = "{\"config\":{\"max_wait_ms\":4000}}";
         world.begin(client, &format!("MSG.FETCH.{address}"), body)
@@ -127,7 +132,11 @@ fn a_fetch_ends_with_its_connection() {
     );
     let client = five(&mut world);
     world.begin(client, FETCH, WAITS);
-    assert_eq!(world.ask(client, FETCH, WAITS), NOTHING, "one waits already");
+    assert_eq!(
+        world.ask(client, FETCH, WAITS),
+        NOTHING,
+        "one waits already"
+    );
     world.cut(client);
     let client = world.join();
     let waiting = world.begin(client, FETCH, WAITS);
@@ -145,7 +154,12 @@ fn large_replies_come_one_after_the_other_to_a_client_that_reads() {
     let mut bytes = Vec::new();
     for number in 0..20 {
         let inbox = format!("_INBOX.{client}.large{number}");
-        bytes.extend(publish("$mq9.AI.MSG.FETCH.t.inbox", Some(&inbox), &[], b"{}"));
+        bytes.extend(publish(
+            "$mq9.AI.MSG.FETCH.t.inbox",
+            Some(&inbox),
+            &[],
+            b"{}",
+        ));
     }
     bytes.extend(b"PING\r\n");
     world.set_reading(client, false);
@@ -172,7 +186,10 @@ fn fetches_that_waited_find_nothing_when_there_is_no_room_and_nothing_is_lost() 
     assert_eq!(world.ask(other, "MSG.SEND.t.inbox", &payload), sent(0));
     world.set_reading(client, true);
     let replies = waiting.map(|inbox| ids(&world.reply(client, &inbox).unwrap()));
-    assert!(replies.contains(&vec![0]) && replies.contains(&vec![]), "{replies:?}");
+    assert!(
+        replies.contains(&vec![0]) && replies.contains(&vec![]),
+        "{replies:?}"
+    );
     assert_eq!(fetched(&mut world, client, of_g), [0]);
     assert!(!world.is_closed(client));
 }
@@ -186,7 +203,10 @@ fn a_reply_over_the_limit_is_refused_and_comes_in_base64() {
     let payload = "\u{1}".repeat(1 << 20);
     assert_eq!(world.ask(client, "MSG.SEND.t.inbox", &payload), sent(0));
     let reply = world.ask(client, FETCH, "{}");
-    assert!(reply.starts_with("{\"error\":\"reply of ") && reply.len() < 100, "{reply}");
+    assert!(
+        reply.starts_with("{\"error\":\"reply of ") && reply.len() < 100,
+        "{reply}"
+    );
     let reply = world.ask(client, FETCH, "{\"payload_encoding\":\"base64\"}");
     assert_eq!(ids(&reply), [0]);
 }
@@ -222,5 +242,8 @@ fn requests_without_a_reply_subject_are_done_in_silence() {
     assert_eq!(world.take(client), "");
     let body = "{\"deliver\":\"earliest\"}";
     assert_eq!(fetched(&mut world, client, body), [1, 2, 3, 4, 5]);
-    assert_eq!(world.ask(client, "AGENT.UNREGISTER", "{\"name\":\"a\"}"), DONE);
+    assert_eq!(
+        world.ask(client, "AGENT.UNREGISTER", "{\"name\":\"a\"}"),
+        DONE
+    );
 }

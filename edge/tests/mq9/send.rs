@@ -70,7 +70,10 @@ pub(crate) const CASES: &[Case] = &[
     }),
     (11, |world| {
         let client = begin(world);
-        assert_eq!(world.ask_with(client, SEND, &["mq9-delay: abc"], b"x"), sent(0));
+        assert_eq!(
+            world.ask_with(client, SEND, &["mq9-delay: abc"], b"x"),
+            sent(0)
+        );
     }),
     (12, |world| {
         let client = begin(world);
@@ -108,14 +111,20 @@ pub(crate) const CASES: &[Case] = &[
     (15, |world| {
         let client = begin(world);
         let bytes = (1 << 20) + 1;
-        world.say(client, &format!("PUB $mq9.AI.{SEND} _INBOX.{client}.1 {bytes}\r\n"));
+        world.say(
+            client,
+            &format!("PUB $mq9.AI.{SEND} _INBOX.{client}.1 {bytes}\r\n"),
+        );
         assert_eq!(world.take(client), "-ERR 'Maximum Payload Violation'\r\n");
         assert!(world.is_closed(client));
         let client = world.join();
         let payload = "x".repeat(1 << 20);
         assert_eq!(world.ask(client, SEND, &payload), sent(0));
         let kept = messages(&[item(0, &payload)]);
-        assert!(world.ask(client, FETCH, EARLIEST) == kept, "the largest comes back");
+        assert!(
+            world.ask(client, FETCH, EARLIEST) == kept,
+            "the largest comes back"
+        );
     }),
 ];
 

@@ -8,7 +8,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use edge::broker::{
-    self, AccessInput, Broker, ConnectionId, Input, ListenerId, Output, Policy, Stored, Ticket,
+    self, AccessInput, Broker, ConnectionId, Input, ListenerId, MailInput, Output, Policy, Stored,
+    Ticket,
 };
 use edge::mail::{self, CommitTicket, Found, Office, Page, Shelf, Unreadable};
 use edge::{mqtt, nats};
@@ -92,7 +93,10 @@ impl Shelf for Disk {
         let Some(rows) = self.tables.get(&table).filter(|_| from < end) else {
             return Ok(found);
         };
-        let range = (Bound::Included(from.to_vec()), Bound::Excluded(end.to_vec()));
+        let range = (
+            Bound::Included(from.to_vec()),
+            Bound::Excluded(end.to_vec()),
+        );
         for (key, value) in rows.range(range) {
             bytes += key.len() + value.len();
             let is_full = found.rows.len() >= page.rows || bytes > page.bytes;
@@ -150,7 +154,8 @@ impl World {
         let rows = |table| {
             let rows = self.disk.tables.get(&table);
             let rows = rows.into_iter().flatten();
-            rows.map(|(key, value)| (key.clone(), value.clone())).collect()
+            rows.map(|(key, value)| (key.clone(), value.clone()))
+                .collect()
         };
         let stored = Stored {
             sessions: rows(Table::Sessions),
@@ -238,13 +243,19 @@ impl World {
     ) -> Inbox {
         self.request_count += 1;
         let inbox = format!("_INBOX.{client}.{}", self.request_count);
-        self.send(client, &publish(&subject_of(command), Some(&inbox), headers, body));
+        self.send(
+            client,
+            &publish(&subject_of(command), Some(&inbox), headers, body),
+        );
         inbox
     }
 
     /// Publishes a request without a reply subject.
     pub(crate) fn tell(&mut self, client: ClientId, command: &str, body: &str) {
-        self.send(client, &publish(&subject_of(command), None, &[], body.as_bytes()));
+        self.send(
+            client,
+            &publish(&subject_of(command), None, &[], body.as_bytes()),
+        );
     }
 
     /// Takes the reply to a request, if it is there, out of what was received.
@@ -255,12 +266,16 @@ impl World {
         };
         let received = &mut self.clients[client].received;
         let mut at = 0;
-        while let Some((operation, bytes)) = ServerOperation::decode(&received[at..], &limits).unwrap()
+        while let Some((operation, bytes)) =
+            ServerOperation::decode(&received[at..], &limits).unwrap()
         {
             if let ServerOperation::Message(message) = operation
                 && message.subject == inbox
             {
-                assert_eq!((message.sid, message.reply_to, message.headers), ("mux", None, &b""[..]));
+                assert_eq!(
+                    (message.sid, message.reply_to, message.headers),
+                    ("mux", None, &b""[..])
+                );
                 let reply = String::from_utf8(message.payload.to_vec()).unwrap();
                 received.drain(at..at + bytes);
                 return Some(reply);
@@ -292,12 +307,19 @@ impl World {
     }
 
     /// Sends a message that is kept; gives its id.
-    pub(crate) fn mail(&mut self, client: ClientId, address: &str, headers: &[&str], payload: &str) -> u64 {
+    pub(crate) fn mail(
+        &mut self,
+        client: ClientId,
+        address: &str,
+        headers: &[&str],
+        payload: &str,
+    ) -> u64 {
         let command = format!("MSG.SEND.{address}");
         let reply = self.ask_with(client, &command, headers, payload.as_bytes());
         let id = reply.strip_prefix("{\"error\":\"\",\"msg_id\":");
         let id = id.and_then(|rest| rest.strip_suffix('}'));
-        id.and_then(|id| id.parse().ok()).unwrap_or_else(|| panic!("{reply}"))
+        id.and_then(|id| id.parse().ok())
+            .unwrap_or_else(|| panic!("{reply}"))
     }
 
     // MQTT.
@@ -394,9 +416,15 @@ impl World {
         let (mut rest, mut packets) = (&received[..], Vec::new());
         while let Some((packet, bytes)) = decode(rest, version, u32::MAX).unwrap() {
             packets.push(match packet {
-                Packet::Puback(it) => format!("PUBACK {:?} {}", it.reason_code, words(&it.properties)),
-                Packet::Pubrec(it) => format!("PUBREC {:?} {}", it.reason_code, words(&it.properties)),
-                Packet::Pubcomp(it) => format!("PUBCOMP {:?} {}", it.reason_code, words(&it.properties)),
+                Packet::Puback(it) => {
+                    format!("PUBACK {:?} {}", it.reason_code, words(&it.properties))
+                }
+                Packet::Pubrec(it) => {
+                    format!("PUBREC {:?} {}", it.reason_code, words(&it.properties))
+                }
+                Packet::Pubcomp(it) => {
+                    format!("PUBCOMP {:?} {}", it.reason_code, words(&it.properties))
+                }
                 other => format!("{other:?}"),
             });
             rest = &rest[bytes..];
@@ -525,7 +553,11 @@ impl World {
                 self.obey_office(output);
             } else if let Some(output) = self.broker.poll() {
                 self.obey(output);
-            } else if self.office.poll_timeout().is_some_and(|due| due <= self.now.instant) {
+            } else if self
+                .office
+                .poll_timeout()
+                .is_some_and(|due| due <= self.now.instant)
+            {
                 self.office.handle_timeout(self.now, &mut self.disk);
             } else {
                 return;
@@ -563,10 +595,12 @@ impl World {
 
     fn obey_office(&mut self, output: mail::Output) {
         match output {
-            mail::Output::Commit { ticket, changes, .. } => self.commit(Owner::Office(ticket), changes),
+            mail::Output::Commit {
+                ticket, changes, ..
+            } => self.commit(Owner::Office(ticket), changes),
             mail::Output::Answer { ticket, reply } => {
-                let answered = Input::MailAnswered { ticket, reply };
-                self.broker.handle(self.now, answered);
+                let answered = MailInput::Answered { ticket, reply };
+                self.broker.handle(self.now, Input::Mail(answered));
             }
         }
     }
@@ -587,7 +621,9 @@ impl World {
                     self.broker.handle(self.now, input);
                 }
             }
-            Output::Commit { ticket, changes, .. } => self.commit(Owner::Broker(ticket), changes),
+            Output::Commit {
+                ticket, changes, ..
+            } => self.commit(Owner::Broker(ticket), changes),
             Output::Fetch {
                 reader, lane, from, ..
             } => {
@@ -625,7 +661,8 @@ impl World {
             return match owner {
                 Owner::Broker(ticket) => {
                     let refusal = broker::Refusal::LogFull;
-                    self.broker.handle(now, Input::CommitFailed { ticket, refusal });
+                    self.broker
+                        .handle(now, Input::CommitFailed { ticket, refusal });
                 }
                 Owner::Office(ticket) => {
                     let why = broker::Refusal::LogFull.to_string();
@@ -642,7 +679,11 @@ impl World {
                     self.disk.lanes[lane].push(record);
                 }
                 Change::Put { table, key, value } => {
-                    self.disk.tables.entry(table).or_default().insert(key, value);
+                    self.disk
+                        .tables
+                        .entry(table)
+                        .or_default()
+                        .insert(key, value);
                 }
                 Change::Delete { table, key } => {
                     self.disk.tables.entry(table).or_default().remove(&key);
@@ -651,11 +692,13 @@ impl World {
         }
         match owner {
             Owner::Broker(ticket) => {
-                self.broker.handle(self.now, Input::Committed { ticket, place });
+                self.broker
+                    .handle(self.now, Input::Committed { ticket, place });
             }
             Owner::Office(ticket) => {
                 if let Some((lane, offset)) = place {
-                    self.broker.handle(self.now, Input::Passed { lane, offset });
+                    let passed = MailInput::Passed { lane, offset };
+                    self.broker.handle(self.now, Input::Mail(passed));
                 }
                 let committed = mail::Input::Committed { ticket };
                 self.office.handle(self.now, committed, &mut self.disk);
@@ -665,7 +708,12 @@ impl World {
 }
 
 /// A message as a client writes it.
-pub(crate) fn publish(subject: &str, reply: Option<&str>, headers: &[&str], body: &[u8]) -> Vec<u8> {
+pub(crate) fn publish(
+    subject: &str,
+    reply: Option<&str>,
+    headers: &[&str],
+    body: &[u8],
+) -> Vec<u8> {
     let reply = reply.map_or_else(String::new, |reply| format!(" {reply}"));
     let block = block_of(headers);
     let mut bytes = match block.is_empty() {

@@ -250,8 +250,13 @@ fn whatever_was_answered_outlives_kills() {
         client = Client::connect(address);
     }
     for mailbox in &ledger.mailboxes {
-        let again = client.ask(&create(mailbox)).map(|reply| format!("{reply:?}"));
-        assert!(again.is_some_and(|it| it.contains("MailboxExists")), "{mailbox}");
+        let again = client
+            .ask(&create(mailbox))
+            .map(|reply| format!("{reply:?}"));
+        assert!(
+            again.is_some_and(|it| it.contains("MailboxExists")),
+            "{mailbox}"
+        );
     }
     // What was delayed comes; all that was answered is there, and nothing that was acknowledged.
     let deadline = now() + PATIENCE;
@@ -262,7 +267,10 @@ fn whatever_was_answered_outlives_kills() {
     assert!(ledger.read(&mut client, usize::MAX));
     let left = ledger.sent.keys().filter(|id| !ledger.fetched.contains(id));
     assert_eq!(left.count(), 0, "all that was answered was fetched");
-    assert!(ledger.sent.len() > 5 * kills() as usize / 2, "there was work");
+    assert!(
+        ledger.sent.len() > 5 * kills() as usize / 2,
+        "there was work"
+    );
 }
 
 #[test]
@@ -295,7 +303,10 @@ fn mosquitto_pub_writes_to_an_agent() {
     });
     let mut messages = Vec::new();
     wait_until("three letters", || {
-        if let Some(Reply::Messages { messages: found, .. }) = client.ask(&query) {
+        if let Some(Reply::Messages {
+            messages: found, ..
+        }) = client.ask(&query)
+        {
             messages = found;
         }
         messages.len() == 3
@@ -306,7 +317,10 @@ fn mosquitto_pub_writes_to_an_agent() {
     assert!(messages.iter().all(|it| it.payload == b"too hot"));
     assert_eq!(gateway.fact("mail.mailboxes"), 1);
     assert_eq!(gateway.fact("mail.messages"), 3);
-    assert_eq!(gateway.fact("mail.bytes") > 0, gateway.fact("mail.agents") == 0);
+    assert_eq!(
+        gateway.fact("mail.bytes") > 0,
+        gateway.fact("mail.agents") == 0
+    );
 }
 
 /// What both agents say, whose names begin so.
@@ -340,5 +354,9 @@ fn two_agents_in_python_write_to_each_other_while_the_other_one_is_away() {
         .output()
         .expect("it was there for the fetching");
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(String::from_utf8_lossy(&output.stdout), story("py"), "{errors}");
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        story("py"),
+        "{errors}"
+    );
 }

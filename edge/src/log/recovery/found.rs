@@ -12,7 +12,7 @@ use super::super::frame::Frame;
 use super::super::lane::LaneFiles;
 use super::super::rows::Puts;
 use super::super::state::Facts;
-use super::super::{Gap, LogError, Reason, reserve};
+use super::super::{Gap, LogError, Reason, gap, reserve};
 
 /// What a writer begins with, besides its files.
 pub(super) struct Found {
@@ -20,6 +20,8 @@ pub(super) struct Found {
     pub(super) lanes: PerLane<LaneFiles>,
     pub(super) mail: Option<SharedDatabase>,
     pub(super) puts: Puts,
+    /// Gaps that are rows of the state.
+    pub(super) known: Vec<Gap>,
     /// Found missing by this start.
     pub(super) gaps: Vec<Gap>,
     /// Noted before the last end, and not yet in the state.
@@ -33,6 +35,7 @@ impl Found {
             facts,
             lanes,
             mail: None,
+            known: Vec::new(),
             puts: Puts::new(),
             gaps,
             noted: Vec::new(),
@@ -76,9 +79,21 @@ impl Found {
         }
     }
 
+    /// Takes what is missing of the mail, but for what is known already.
+    pub(super) fn add_missing(&mut self, mut gaps: Vec<Gap>) {
+        gaps.retain_mut(|missing| gap::leave_out(missing, &self.known));
+        self.gaps.extend(gaps);
+    }
+
     /// Takes the changes of a frame to those tables that `is_taken` names.
     pub(super) fn take_puts(&mut self, frame: &Frame, is_taken: impl Fn(Table) -> bool) {
         for change in &frame.batch.changes {
+            if let Some(announced) = gap::announced_by(change) {
+                if is_taken(Table::Meta) {
+                    self.facts.announced = announced;
+                }
+                continue;
+            }
             let (table, key, value) = match change {
                 Change::Put { table, key, value } => (*table, key, Some(value)),
                 Change::Delete { table, key } => (*table, key, None),
