@@ -208,9 +208,7 @@ impl Broker {
             } => {
                 self.handle_disconnect(connection, will, session_expiry);
             }
-            Input::Lost { connection } => {
-                self.handle_disconnect(connection, WillFate::Publish, None);
-            }
+            Input::Lost { connection } => self.handle_lost(connection),
             Input::Committed { ticket, place } => self.handle_committed(ticket, place),
             Input::CommitFailed { ticket, refusal } => self.handle_commit_failed(ticket, refusal),
             Input::Fetched {

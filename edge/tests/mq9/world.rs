@@ -585,12 +585,18 @@ impl World {
         let Some(connection) = client.connection.as_mut().filter(|_| client.is_reading) else {
             return false;
         };
-        let bytes = match connection {
-            Protocol::Nats(it) => it.take_outbound(Vec::new()),
-            Protocol::Mqtt(_, it) => it.take_outbound(Vec::new()),
-        };
-        client.received.extend(&bytes);
-        !bytes.is_empty()
+        let mut is_something = false;
+        loop {
+            let bytes = match connection {
+                Protocol::Nats(it) => it.take_outbound(Vec::new()),
+                Protocol::Mqtt(_, it) => it.take_outbound(Vec::new()),
+            };
+            if bytes.is_empty() {
+                return is_something;
+            }
+            client.received.extend(&bytes);
+            is_something = true;
+        }
     }
 
     fn obey_office(&mut self, output: mail::Output) {
