@@ -7,6 +7,7 @@
 
 mod check;
 mod listener;
+mod mail;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -16,7 +17,9 @@ use sync::{Lane, PerLane};
 
 use self::check::Check;
 pub use self::listener::{Address, Listener};
-use crate::config::{Cloud, Config, ConfigError, LaneRetention, LimitsSection, Logging, Protocol};
+use crate::config::{
+    Cloud, Config, ConfigError, LaneRetention, LimitsSection, Logging, Mq9, Protocol,
+};
 
 /// A configuration that can be used.
 #[derive(Clone, Debug)]
@@ -31,6 +34,8 @@ pub struct Limits {
     pub listeners: Vec<Listener>,
     /// The cluster, with its secrets still in their files.
     pub cloud: Option<Cloud>,
+    /// Mailboxes and agents; `None` for none.
+    pub mq9: Option<Mq9>,
     /// Filters of the lanes above normal.
     pub lane_filters: Vec<(String, Lane)>,
     /// How much of each lane is kept.
@@ -153,6 +158,12 @@ impl Limits {
         let share =
             |divisor: u64, least: u64, most: u64| (memory_bytes / divisor).clamp(least, most);
         let flush_bytes = share(64, 128 << 10, 1 << 20);
+        let mq9 = check.mq9(config)?;
+        // Mail takes its part of what makes other things faster.
+        let either = |alone: u64, beside_mail: u64| match mq9 {
+            None => alone,
+            Some(_) => beside_mail,
+        };
         let mut limits = Self {
             edge_id: config
                 .gateway
@@ -170,11 +181,12 @@ impl Limits {
             journal_bytes: config.durability.journal_bytes,
             segment_bytes: config.durability.segment_bytes,
             flush_bytes,
-            cache_bytes: share(64, 512 << 10, 4 << 20),
-            waiting_bytes: share(32, 256 << 10, 4 << 20).max(u64::from(section.packet_bytes)),
+            cache_bytes: share(either(64, 96), 512 << 10, 4 << 20),
+            waiting_bytes: share(either(32, 64), 256 << 10, 4 << 20)
+                .max(u64::from(section.packet_bytes)),
             outbound_bytes: usize_of(share(128, 64 << 10, 1 << 20)),
-            outbound_total_bytes: usize_of(share(10, 512 << 10, 64 << 20)),
-            inbound_total_bytes: usize_of(share(16, 256 << 10, 64 << 20)),
+            outbound_total_bytes: usize_of(share(either(10, 11), 512 << 10, 64 << 20)),
+            inbound_total_bytes: usize_of(share(either(16, 24), 256 << 10, 64 << 20)),
             alias_bytes: usize_of(share(512, 32 << 10, 4 << 20)),
             nats_bytes: usize_of(share(256, 32 << 10, 4 << 20)),
             read_ahead_bytes: usize_of(share(64, 256 << 10, 4 << 20)),
@@ -188,6 +200,7 @@ impl Limits {
             session_bytes: usize_of(share(32, 256 << 10, 16 << 20)),
             // At least one CONNECT, whatever it holds but for user properties.
             login_bytes: usize_of(share(256, 256 << 10, 4 << 20)),
+            mq9,
             access: AccessBytes::default(),
             section,
             log: config.log.clone(),
@@ -213,13 +226,6 @@ impl Limits {
             self.memory = self.worst_memory();
         }
         admitted
-    }
-
-    /// Whether there can be mail: somebody may ask for it.
-    #[must_use]
-    pub fn has_mail(&self) -> bool {
-        let mut protocols = self.listeners.iter().map(|listener| listener.protocol);
-        protocols.any(|protocol| protocol == Protocol::Nats)
     }
 
     /// Adds up [`Limits::memory`] or [`Limits::disk`].
@@ -293,14 +299,6 @@ impl Limits {
         }
     }
 
-    /// Its redb file, open for writing. What is not in there yet is counted with the journal.
-    fn worst_mail(&self) -> u64 {
-        match self.has_mail() {
-            true => self.cache_bytes + REDB_FILE_BYTES,
-            false => 0,
-        }
-    }
-
     /// Both the old files and the new ones during a reload, and one hash at a time.
     fn worst_access(&self) -> u64 {
         let remembered = self.section.connections as u64 * REMEMBERED_LOGIN_BYTES;
@@ -329,6 +327,7 @@ impl Limits {
         vec![
             ("journal", self.journal_bytes),
             ("lanes, with one segment each on top", lanes),
+            ("mail", self.worst_mail_disk()),
             ("state", STATE_FILE_BYTES),
             ("reserve", RESERVE_BYTES),
         ]
@@ -357,6 +356,7 @@ impl fmt::Display for Limits {
                 )?;
             }
         }
+        self.fmt_mail(f)?;
         for (filter, lane) in &self.lane_filters {
             writeln!(f, "lanes.{lane} = {filter}")?;
         }

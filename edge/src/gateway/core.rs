@@ -9,11 +9,11 @@ mod doors;
 mod gaps;
 mod lines;
 mod links;
+mod mail;
 mod reading;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
-use std::time::Duration;
 
 use sync::{Instant, Lane, Now, Offset, PerLane};
 use tracing::warn;
@@ -21,17 +21,19 @@ use tracing::warn;
 pub(super) use self::doors::Doors;
 pub(crate) use self::doors::Place;
 pub(crate) use self::gaps::{GapNews, topic as gap_topic};
+pub(super) use self::mail::Pigeonholes;
 use super::announce::{Announcer, LinkCounts};
 use super::checker::Check;
 use super::committer::{Committer, Owner};
 use super::disk::Request;
-use super::peers::{Peer, Peers};
+use super::peers::{DEAF, Peers};
 use super::quiet::Quiet;
 use super::signal::{Cue, Signal};
 use super::terms::Terms;
 use crate::broker::{Broker, ConnectionId, Event, Input, Output, ReaderId};
 use crate::link::serial;
 use crate::log::{Budget, Reader, Reason, Report};
+use crate::mail::Office;
 use crate::mqtt::TrafficCounts;
 use crate::uplink::{Uplink, Wish};
 
@@ -56,6 +58,8 @@ pub(crate) struct Core {
     pub(crate) committer: Committer,
     pub(crate) reader: Reader,
     pub(crate) uplink: Option<Uplink>,
+    /// `None` where there is no mail.
+    pub(crate) office: Option<Office>,
     /// Requests for the writer thread that are not commits.
     pub(crate) notes: VecDeque<Request>,
     /// Passwords for the hashing thread; the broker bounds them.
@@ -70,6 +74,8 @@ pub(crate) struct Core {
     fetches: VecDeque<Fetch>,
     touched: Vec<ConnectionId>,
     held_back: Vec<ConnectionId>,
+    /// Whose requests wait until the mail office is less busy.
+    asking: BTreeSet<ConnectionId>,
     released: PerLane<Offset>,
     /// When the clock's task wakes by itself.
     alarm: Option<Instant>,
@@ -116,12 +122,6 @@ pub(crate) enum Push {
     Hard,
 }
 
-/// A client whose connection we ended has this long to take the last bytes.
-const CLOSING: Duration = Duration::from_secs(2);
-/// A client for which something waits has this long to take anything; what it holds is memory that
-/// others need.
-const DEAF: Duration = Duration::from_secs(30);
-
 impl Core {
     pub(crate) fn new(
         broker: Broker,
@@ -137,6 +137,7 @@ impl Core {
             committer,
             reader,
             uplink,
+            office: None,
             notes: VecDeque::new(),
             checks: VecDeque::new(),
             wakes: Rc::default(),
@@ -148,6 +149,7 @@ impl Core {
             fetches: VecDeque::new(),
             touched: Vec::new(),
             held_back: Vec::new(),
+            asking: BTreeSet::new(),
             released: PerLane::default(),
             alarm: None,
             found: Report::default(),
@@ -172,7 +174,7 @@ impl Core {
     /// `Held` when others have to take their share first; call it again, or give it the push.
     pub(crate) fn go_on(&mut self, now: Now, id: ConnectionId, push: Push) -> Progress {
         let mut progress = Progress::Done;
-        while let Some(input) = self.next_input(id) {
+        while let Some(input) = self.next_word(id) {
             self.broker.handle(now, input);
             self.settle(now);
             if push == Push::Gentle && self.terms.shared().is_nearly_crowded() {
@@ -206,7 +208,7 @@ impl Core {
 
     /// Whether a client's link may be read now; if not, its `read` signal tells when to ask again.
     pub(crate) fn may_read(&mut self, id: ConnectionId) -> bool {
-        let is_full = self.committer.is_full();
+        let is_full = self.has_enough();
         let Some(peer) = self.peers.find(id) else {
             return false;
         };
@@ -226,6 +228,7 @@ impl Core {
     /// Does what is due and says when to come back.
     pub(crate) fn handle_timeout(&mut self, now: Now) -> Option<Instant> {
         self.broker.handle_timeout(now);
+        self.wake_office(now);
         if let Some(uplink) = &mut self.uplink {
             uplink.engine.handle_timeout(now.instant);
         }
@@ -239,7 +242,8 @@ impl Core {
             .uplink
             .as_ref()
             .and_then(|uplink| uplink.engine.poll_timeout());
-        [self.broker.poll_timeout(), uplink]
+        let office = self.office.as_ref().and_then(Office::poll_timeout);
+        [self.broker.poll_timeout(), uplink, office]
             .into_iter()
             .flatten()
             .min()
@@ -303,6 +307,8 @@ impl Core {
     /// Carries answers between the parts until all are quiet, and wakes whom it concerns.
     pub(crate) fn pump(&mut self, now: Now) {
         self.settle(now);
+        self.let_ask(now);
+        self.read_on();
         for id in self.touched.drain(..) {
             if let Some(peer) = self.peers.find(id) {
                 peer.is_touched = false;
@@ -322,7 +328,10 @@ impl Core {
     /// Carries answers between the parts until all are quiet.
     pub(super) fn settle(&mut self, now: Now) {
         loop {
-            if let Some(output) = self.broker.poll() {
+            // Its commits keep their place among those of the broker.
+            if let Some(output) = self.office.as_mut().and_then(Office::poll) {
+                self.obey_office(now, output);
+            } else if let Some(output) = self.broker.poll() {
                 self.obey(now, output);
             } else if let Some(wish) = self.uplink.as_mut().and_then(Uplink::poll) {
                 self.grant(now, wish);
@@ -374,6 +383,7 @@ impl Core {
                 });
                 self.wakes.check.raise();
             }
+            Output::Mail(input) => self.ask_office(now, input),
             Output::ToConnection { connection, event } => self.deliver(now, connection, event),
             Output::Reported { outcome } => self.gap_told(now, outcome),
             Output::FromCloudStored { token, outcome } => {
@@ -453,35 +463,5 @@ impl Core {
             peer.is_touched = true;
             self.touched.push(id);
         }
-    }
-}
-
-impl Peer {
-    /// Wakes the connection's task for what concerns it.
-    fn tell(&self) {
-        if self.connection.outbound_bytes() > 0 || self.connection.is_closed() {
-            self.signals.raise(Cue::Write);
-        }
-        if self.connection.wants_more() {
-            self.signals.raise(Cue::Read);
-        }
-    }
-
-    /// Ends a connection that takes too long to take its last bytes, or that takes none at all.
-    /// True when it was the latter.
-    fn abandon_if_deaf(&mut self, now: Instant) -> bool {
-        let is_closing = self.connection.is_closed();
-        if is_closing && now - *self.closing_since.get_or_insert(now) >= CLOSING {
-            self.signals.raise(Cue::Abandon);
-        }
-        if self.connection.outbound_bytes() == 0 {
-            self.deaf_since = None;
-            return false;
-        }
-        let is_deaf = now - *self.deaf_since.get_or_insert(now) >= DEAF;
-        if is_deaf {
-            self.signals.raise(Cue::Abandon);
-        }
-        is_deaf && !is_closing
     }
 }

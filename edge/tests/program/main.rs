@@ -17,6 +17,7 @@ mod gaps;
 mod limits;
 mod line;
 mod links;
+mod mail;
 mod memory;
 mod nats;
 mod scripted;
