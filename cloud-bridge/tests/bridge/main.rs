@@ -4,7 +4,10 @@
 mod connecting;
 mod downlink;
 mod hostile;
+mod mail;
+mod mq9;
 mod publishing;
+mod pulling;
 mod rig;
 mod server;
 mod stopping;

@@ -1,0 +1,1 @@
+//! Mailboxes of the cloud on their way down.
