@@ -215,6 +215,13 @@ impl Limits {
         admitted
     }
 
+    /// Whether there can be mail: somebody may ask for it.
+    #[must_use]
+    pub fn has_mail(&self) -> bool {
+        let mut protocols = self.listeners.iter().map(|listener| listener.protocol);
+        protocols.any(|protocol| protocol == Protocol::Nats)
+    }
+
     /// Adds up [`Limits::memory`] or [`Limits::disk`].
     #[must_use]
     pub fn sum(parts: &[(&'static str, u64)]) -> u64 {
@@ -260,6 +267,7 @@ impl Limits {
             // All of the journal, when the disk is full and nothing can be flushed.
             ("committed, not yet in redb", self.journal_bytes),
             ("redb", redb),
+            ("mail", self.worst_mail()),
             ("cloud", cloud),
             ("users and access lists", self.worst_access()),
         ]
@@ -282,6 +290,14 @@ impl Limits {
         match places.min(self.section.connections) as u64 {
             0 => 0,
             places => self.nats_bytes as u64 + places * NATS_BYTES,
+        }
+    }
+
+    /// Its redb file, open for writing. What is not in there yet is counted with the journal.
+    fn worst_mail(&self) -> u64 {
+        match self.has_mail() {
+            true => self.cache_bytes + REDB_FILE_BYTES,
+            false => 0,
         }
     }
 

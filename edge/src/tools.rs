@@ -183,6 +183,7 @@ fn settings(folder: &dyn Directory) -> Settings {
             max_bytes: u64::MAX,
             ..LaneLimits::default()
         }),
+        has_mail: true,
         ..defaults
     }
 }

@@ -511,6 +511,7 @@ fn settings() -> Settings {
         cache_bytes: 512 << 10,
         read_cache_bytes: 128 << 10,
         open_segments: 2,
+        has_mail: true,
         gap_count: 8,
         lanes,
         salt: 7,

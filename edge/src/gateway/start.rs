@@ -298,6 +298,7 @@ fn log_settings(limits: &Limits) -> log::Settings {
                 .map(Duration::from_secs),
             overflow: Overflow::DropOldest,
         }),
+        has_mail: limits.has_mail(),
         salt: random(),
         ..log::Settings::default()
     }

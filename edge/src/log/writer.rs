@@ -5,30 +5,35 @@
 //! ```text
 //!   commit --> journal (one write, one sync) --> memory
 //!   maintain, when the journal is due:
-//!     memory --> segments (a commit a lane) --> state.redb (changes, gaps, journal position)
+//!     memory --> segments (a commit a lane) --> mail.redb (its changes)
+//!            --> state.redb (all other changes, gaps, journal position)
 //! ```
 //!
-//! Segments come before the state, so a power cut between the two finds records twice, in a
-//! segment and in the journal, and never not at all; replaying drops by offset what is there.
+//! Segments and mail come before the state, so a power cut between the two finds records twice, in
+//! a segment and in the journal, and never not at all; replaying drops by offset what is there, and
+//! puts rows of the mail where they are already.
 //!
 //! When redb fails (a full disk, above all) nothing is lost: the journal still has everything, and
 //! commits go on while it has room. The reserve is given back at once, and flushing is tried again
 //! about every second.
 
+mod mail;
+
 use std::sync::Arc;
 
+use bytes::Bytes;
 use sync::{Change, Lane, Offset, PerLane, WallTime};
 
-use super::database::SharedDatabase;
+use super::database::{READ_CACHE_BYTES, SharedDatabase};
 use super::directory::Directory;
 use super::journal::{self, Journal};
 use super::lane::{Active, LaneFiles};
 use super::retention::{self, AgeClock, Trim};
-use super::state::exchange::exchange;
-use super::state::{self, Facts, Puts};
+use super::rows::{Puts, Rows};
+use super::state::{self, Facts};
 use super::{
-    Batch, Committed, Event, Gap, LogError, Reason, Settings, frame, gap, recovery, reserve,
-    segment,
+    Batch, Committed, Event, Gap, LogError, Reason, Settings, exchange, frame, gap, recovery,
+    reserve, segment,
 };
 
 /// Makes batches durable and keeps the files in order. It owns everything that is written; there
@@ -42,7 +47,11 @@ pub struct Writer {
     /// As last committed.
     pub(super) facts: Facts,
     pub(super) lanes: PerLane<LaneFiles>,
-    /// Committed and not yet in `state.redb`.
+    /// `mail.redb`, where it is open.
+    pub(super) mail: Option<SharedDatabase>,
+    /// Changes of the mail since the log was opened.
+    pub(super) mail_changes: u64,
+    /// Committed and not yet in `state.redb` or `mail.redb`.
     pub(super) puts: Puts,
     /// In the journal, or found again by every start, and not yet in `state.redb`.
     pub(super) gaps: Vec<Gap>,
@@ -76,7 +85,10 @@ impl Writer {
     pub fn commit(&mut self, batch: &Batch, wall: WallTime) -> Result<Committed, LogError> {
         let first = PerLane::from_fn(|lane| self.lanes[lane].next());
         if batch.changes.is_empty() {
-            return Ok(Committed { first });
+            return Ok(Committed {
+                first,
+                ..Committed::default()
+            });
         }
         let bytes = frame::padded_bytes(batch);
         if bytes > self.journal.capacity() {
@@ -89,10 +101,14 @@ impl Writer {
         self.commit_noted(wall)?;
         self.make_room(bytes, wall)?;
         self.journal.write(batch, wall, first)?;
+        let mut committed = Committed {
+            first,
+            ..Committed::default()
+        };
         for change in &batch.changes {
-            self.take(change);
+            self.take(change, &mut committed);
         }
-        Ok(Committed { first })
+        Ok(committed)
     }
 
     /// Does what can wait until the acknowledgements are out: empties the journal when it is due,
@@ -189,6 +205,9 @@ impl Writer {
                 active.database.close()?;
             }
         }
+        if let Some(mail) = self.mail.take() {
+            mail.close()?;
+        }
         self.state.close()
     }
 
@@ -205,28 +224,32 @@ impl Writer {
     }
 
     /// Keeps in memory what was made durable, until it is flushed.
-    pub(super) fn take(&mut self, change: &Change) {
-        self.waiting_bytes += match change {
+    fn take(&mut self, change: &Change, committed: &mut Committed) {
+        let (table, key, value) = match change {
             Change::Append { lane, record } => {
                 self.lanes[*lane].waiting.push_back(record.clone());
-                record.as_bytes().len()
+                self.waiting_bytes += record.as_bytes().len();
+                return;
             }
-            Change::Put { table, key, value } => {
-                self.puts.insert((*table, key.clone()), Some(value.clone()));
-                key.len() + value.len()
-            }
-            Change::Delete { table, key } => {
-                self.puts.insert((*table, key.clone()), None);
-                key.len()
-            }
+            Change::Put { table, key, value } => (*table, key, Some(value)),
+            Change::Delete { table, key } => (*table, key, None),
         };
+        self.waiting_bytes += key.len() + value.map_or(0, Vec::len);
+        let place = (table, Bytes::copy_from_slice(key));
+        let value = value.map(|value| Bytes::copy_from_slice(value));
+        if table.is_mail() {
+            self.mail_changes += 1;
+            committed.mail.push((place.clone(), value.clone()));
+        }
+        self.puts.insert(place, value);
     }
 
-    /// Empties the journal: segments first, then the state with the position.
+    /// Empties the journal: segments and mail first, then the state with the position.
     pub(super) fn flush(&mut self) -> Result<(), LogError> {
         for lane in Lane::ALL {
             self.lanes[lane].flush(&self.directory, &mut self.events)?;
         }
+        self.flush_mail()?;
         let mut facts = self.facts.clone();
         facts.position = self.journal.position_when_emptied();
         facts.last = self.journal.youngest();
@@ -381,8 +404,19 @@ impl Writer {
 
     /// Goes on with a state made of the rows that are intact: the damaged one takes no changes.
     fn exchange_state(&mut self) -> Result<(), LogError> {
+        let damaged = SharedDatabase::open_sealed(&self.directory, state::NAME, READ_CACHE_BYTES)?;
+        let rows = Rows::of(&damaged, state::TABLES)?;
+        if rows.is_empty() {
+            return Err(LogError::corrupt(state::NAME, "none of its rows is whole"));
+        }
+        drop(damaged);
+        let salvaged = exchange::salvaged(state::NAME);
         let cache_bytes = self.settings.cache_bytes;
-        let (aside, lost_rows) = exchange(&self.directory, &self.state, cache_bytes, &self.facts)?;
+        state::create(&self.directory, &salvaged, cache_bytes, &self.facts, &rows)?.close()?;
+        // Whether it can be closed or not; all who share it open the new one.
+        let _ = self.state.close();
+        let aside = exchange::exchange(self.directory.as_ref(), state::NAME, true)?;
+        let lost_rows = rows.lost;
         self.events.push(Event::StateExchanged { aside, lost_rows });
         Ok(())
     }

@@ -50,6 +50,13 @@ impl Core {
                 "the state was damaged and is made anew, without {lost_rows} sessions, \
                  subscriptions, cursors or retained messages; the damaged file is {aside}"
             ),
+            Event::MailExchanged { aside, lost_rows } => {
+                let lost = lost_rows.map_or_else(|| "all".to_owned(), |lost| lost.to_string());
+                warn!(
+                    "the mail was damaged and is made anew, without {lost} of its mailboxes, \
+                     messages, groups or agents; the damaged file is {aside}"
+                );
+            }
             Event::Snapshot { result: Ok(()) } => info!("a snapshot for a backup is there"),
             Event::Snapshot { result: Err(error) } => {
                 error!("there is no snapshot for a backup: {error}");

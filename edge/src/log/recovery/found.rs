@@ -3,18 +3,22 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use sync::{Change, Lane, Offset, PerLane, Record, Table, WallTime};
 
+use super::super::database::SharedDatabase;
 use super::super::directory::Directory;
 use super::super::frame::Frame;
 use super::super::lane::LaneFiles;
-use super::super::state::{Facts, Puts};
+use super::super::rows::Puts;
+use super::super::state::Facts;
 use super::super::{Gap, LogError, Reason, reserve};
 
 /// What a writer begins with, besides its files.
 pub(super) struct Found {
     pub(super) facts: Facts,
     pub(super) lanes: PerLane<LaneFiles>,
+    pub(super) mail: Option<SharedDatabase>,
     pub(super) puts: Puts,
     /// Found missing by this start.
     pub(super) gaps: Vec<Gap>,
@@ -28,6 +32,7 @@ impl Found {
         Self {
             facts,
             lanes,
+            mail: None,
             puts: Puts::new(),
             gaps,
             noted: Vec::new(),
@@ -71,18 +76,18 @@ impl Found {
         }
     }
 
-    /// Takes the changes of a frame to the tables.
-    pub(super) fn take_puts(&mut self, frame: &Frame) {
+    /// Takes the changes of a frame to those tables that `is_taken` names.
+    pub(super) fn take_puts(&mut self, frame: &Frame, is_taken: impl Fn(Table) -> bool) {
         for change in &frame.batch.changes {
-            match change {
-                Change::Append { .. } => {}
-                Change::Put { table, .. } if *table == Table::Gaps => {}
-                Change::Put { table, key, value } => {
-                    self.puts.insert((*table, key.clone()), Some(value.clone()));
-                }
-                Change::Delete { table, key } => {
-                    self.puts.insert((*table, key.clone()), None);
-                }
+            let (table, key, value) = match change {
+                Change::Put { table, key, value } => (*table, key, Some(value)),
+                Change::Delete { table, key } => (*table, key, None),
+                Change::Append { .. } => continue,
+            };
+            if table != Table::Gaps && is_taken(table) {
+                let value = value.map(|value| Bytes::copy_from_slice(value));
+                self.puts
+                    .insert((table, Bytes::copy_from_slice(key)), value);
             }
         }
     }

@@ -1,0 +1,300 @@
+//! `mail.redb`: mailboxes, their messages, groups and agents, as far as the journal was emptied.
+//!
+//! A file of sealed rows (`log/rows.rs`) with the tables of which [`Table::is_mail`] holds. It may
+//! be large, so no start reads it as a whole: rows are checked when they are read. What it says of
+//! itself is CBOR, a map with text keys, under `mail` of a redb table `facts`; it changes in the
+//! last transaction of a flush.
+//!
+//! | key | what |
+//! | --- | --- |
+//! | `v` | format of the file, 1; another one is refused and left alone |
+//! | `flush` | how often it was flushed |
+//! | `epoch`, `salt` | of the journal that was emptied into it |
+//! | `sequence` | of the first frame of that journal that is not in it |
+//!
+//! A flush writes here first and into `state.redb`, with the position of the journal, after that: a
+//! power cut between the two has the journal put the same rows here again, which changes nothing.
+//! `state.redb` names the number of the flush, so a file that is missing, or an old copy, is noticed.
+//! When `state.redb` is lost, `sequence` tells which frames are not in here yet.
+//!
+//! It is made at the first flush that has something for it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use redb::{TableDefinition, WriteTransaction};
+use serde::{Deserialize, Serialize};
+use sync::{Epoch, Lane, Table};
+
+use super::database::{READ_CACHE_BYTES, SharedDatabase};
+use super::directory::Directory;
+use super::exchange;
+use super::journal::Ownership;
+use super::rows::{self, Put, Puts};
+use super::{Gap, LogError};
+
+/// The name of the file.
+pub(super) const NAME: &str = "mail.redb";
+
+/// Its tables.
+pub(super) const TABLES: &[Table] = Table::ALL.split_at(Table::Mailboxes as usize).1;
+
+/// The handle of the mail's file, shared by writer and reader.
+#[derive(Clone, Debug)]
+pub struct SharedMail(pub(super) SharedDatabase);
+
+/// What the file says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct MailFacts {
+    v: u8,
+    pub(super) flush: u64,
+    epoch: Epoch,
+    salt: u64,
+    pub(super) sequence: u64,
+}
+
+/// The part of [`MailFacts`] that every format has.
+#[derive(Deserialize)]
+struct Version {
+    v: u8,
+}
+
+/// What a damaged file gave way to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Exchanged {
+    /// The damaged file.
+    pub(super) aside: String,
+    /// What the new one lacks; `None` when it lacks everything.
+    pub(super) lost: Option<Lost>,
+}
+
+/// Rows that could not be saved: estimates where a whole table can't be counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Lost {
+    pub(super) rows: u64,
+    /// Those of them that were messages.
+    pub(super) messages: u64,
+}
+
+impl Exchanged {
+    /// What is to be written down about it.
+    pub(super) fn gap(&self) -> Option<Gap> {
+        let count = self.lost.map_or(0, |lost| lost.messages);
+        let is_any = self.lost.is_none() || count > 0;
+        is_any.then(|| Gap::of_mail(Lane::Normal, self.aside.as_bytes(), count))
+    }
+}
+
+impl MailFacts {
+    pub(super) const fn new(flush: u64, journal: Ownership, sequence: u64) -> Self {
+        Self {
+            v: FORMAT,
+            flush,
+            epoch: journal.epoch,
+            salt: journal.salt,
+            sequence,
+        }
+    }
+
+    /// Whether a journal is the one that [`MailFacts::sequence`] speaks of.
+    pub(super) fn is_of(&self, journal: Ownership) -> bool {
+        (self.epoch, self.salt) == (journal.epoch, journal.salt)
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        ciborium::into_writer(self, &mut bytes).expect("a vector takes every byte");
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, LogError> {
+        let unreadable = |error| LogError::corrupt(NAME, format!("facts: {error}"));
+        match ciborium::from_reader(bytes).map_err(unreadable)? {
+            Version { v: FORMAT } => ciborium::from_reader(bytes).map_err(unreadable),
+            Version { v } => Err(LogError::Format {
+                path: NAME.to_owned(),
+                found: v.into(),
+                allowed: FORMAT.into(),
+            }),
+        }
+    }
+}
+
+/// Makes the file, with all its tables.
+pub(super) fn create(
+    directory: &Arc<dyn Directory>,
+    name: &str,
+    cache_bytes: usize,
+    facts: &MailFacts,
+) -> Result<SharedDatabase, LogError> {
+    SharedDatabase::create(directory, name, cache_bytes, |transaction| {
+        rows::create(transaction, TABLES)?;
+        put_facts(transaction, facts)
+    })
+}
+
+/// Reads what the file says of itself.
+///
+/// # Errors
+/// [`LogError::is_damage`] when the file or the entry is damaged; [`LogError::Format`] when it is
+/// another version's.
+pub(super) fn facts(file: &SharedDatabase) -> Result<MailFacts, LogError> {
+    let sealed = file.read(|transaction| {
+        let table = transaction.open_table(FACTS)?;
+        Ok(table.get(KEY)?.map(|value| value.value().to_vec()))
+    })?;
+    let value = sealed
+        .as_deref()
+        .and_then(|it| rows::unseal(Table::Meta, KEY, it));
+    MailFacts::decode(value.ok_or_else(|| LogError::corrupt(NAME, "its facts are damaged"))?)
+}
+
+/// The changes of the mail among others.
+pub(super) fn changes(puts: &Puts) -> impl Iterator<Item = Put<'_>> {
+    puts.range((Table::Mailboxes, Bytes::new())..)
+}
+
+/// Makes changes in transactions of about `step_bytes`, the last one with the facts.
+pub(super) fn commit<'a>(
+    file: &SharedDatabase,
+    changes: impl Iterator<Item = Put<'a>>,
+    step_bytes: usize,
+    facts: &MailFacts,
+) -> Result<(), LogError> {
+    let mut step = Vec::new();
+    let mut bytes = 0;
+    for change in changes {
+        let ((_, key), value) = change;
+        bytes += key.len() + value.as_ref().map_or(0, Bytes::len);
+        step.push(change);
+        if bytes >= step_bytes {
+            file.write(|transaction| rows::put(transaction, step.iter().copied()))?;
+            step.clear();
+            bytes = 0;
+        }
+    }
+    file.write(|transaction| {
+        rows::put(transaction, step.iter().copied())?;
+        put_facts(transaction, facts)
+    })
+}
+
+/// Puts a file made of the intact rows in the place of a damaged one, row by row, so that it takes
+/// no memory. Where nothing can be read, or there is no room for two, it is an empty one: the mail
+/// that comes must not wait for the one that was.
+///
+/// # Errors
+/// When the disk fails.
+pub(super) fn exchange(
+    directory: &Arc<dyn Directory>,
+    cache_bytes: usize,
+    facts: &MailFacts,
+    open: Option<&SharedDatabase>,
+) -> Result<Exchanged, LogError> {
+    let lost = match salvage(directory, cache_bytes, facts) {
+        Ok(lost) => Some(lost),
+        Err(error) if error.is_unreadable() || error.is_full() => None,
+        Err(error) => return Err(error),
+    };
+    if let Some(open) = open {
+        // Whether it can be closed or not; all who share it open the new one.
+        let _ = open.close();
+    }
+    let aside = exchange::exchange(directory.as_ref(), NAME, lost.is_some())?;
+    if lost.is_none() {
+        create(directory, NAME, cache_bytes, facts)?.close()?;
+    }
+    Ok(Exchanged { aside, lost })
+}
+
+/// Makes the new file, complete, under the name that it has until it has its own.
+fn salvage(
+    directory: &Arc<dyn Directory>,
+    cache_bytes: usize,
+    facts: &MailFacts,
+) -> Result<Lost, LogError> {
+    let damaged = SharedDatabase::open_sealed(directory, NAME, READ_CACHE_BYTES)?;
+    let facts = &self::facts(&damaged).unwrap_or(*facts);
+    let name = exchange::salvaged(NAME);
+    let begun = format!("{name}.new");
+    let made = create(directory, &begun, cache_bytes, facts)?;
+    let copied = copy(&damaged, &made, cache_bytes / 2, facts);
+    let done = copied.and_then(|lost| {
+        made.close()?;
+        directory
+            .rename(&begun, &name)
+            .and_then(|()| directory.sync())
+            .map_err(LogError::file("rename", &begun))?;
+        Ok(lost)
+    });
+    if done.is_err() {
+        // What is there of it must not be what keeps the disk full.
+        drop(made);
+        let _ = directory.remove(&begun);
+    }
+    done
+}
+
+fn copy(
+    from: &SharedDatabase,
+    to: &SharedDatabase,
+    step_bytes: usize,
+    facts: &MailFacts,
+) -> Result<Lost, LogError> {
+    let mut lost = Lost::default();
+    for table in TABLES {
+        let mut step = Puts::new();
+        let mut bytes = 0;
+        let missing = rows::salvage(from, *table, |key, value| {
+            bytes += key.len() + value.len();
+            step.insert((*table, key), Some(value));
+            if bytes < step_bytes {
+                return Ok(());
+            }
+            bytes = 0;
+            let step = std::mem::take(&mut step);
+            to.write(|transaction| rows::put(transaction, step.iter()))
+        })?;
+        commit(to, step.iter(), step_bytes, facts)?;
+        lost.rows += missing;
+        if *table == Table::Mail {
+            lost.messages += missing;
+        }
+    }
+    Ok(lost)
+}
+
+fn put_facts(transaction: &WriteTransaction, facts: &MailFacts) -> Result<(), redb::Error> {
+    let sealed = rows::seal(Table::Meta, KEY, &facts.encode());
+    transaction
+        .open_table(FACTS)?
+        .insert(KEY, sealed.as_slice())?;
+    Ok(())
+}
+
+const FACTS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("facts");
+const KEY: &[u8] = b"mail";
+const FORMAT: u8 = 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_of_the_facts_never_change() {
+        let journal = Ownership {
+            epoch: Epoch(7),
+            salt: 9,
+        };
+        let facts = MailFacts::new(3, journal, 5);
+        let golden = b"\xa5av\x01eflush\x03eepoch\x07dsalt\x09hsequence\x05";
+        assert_eq!(facts.encode(), golden);
+        assert_eq!(MailFacts::decode(golden).unwrap(), facts);
+    }
+
+    #[test]
+    fn a_newer_format_is_refused() {
+        let refused = MailFacts::decode(b"\xa2av\x02cnew\x01");
+        assert!(matches!(refused, Err(LogError::Format { found: 2, .. })));
+    }
+}
