@@ -279,3 +279,138 @@ fn send_of(address: &str, message: Message, wall: WallTime) -> Send {
         payload,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Endpoint, Pull};
+
+    fn at(millis: u64) -> Instant {
+        Instant::from_micros(millis * 1000)
+    }
+
+    fn puller(addresses: &[&str]) -> Puller {
+        let endpoint = Endpoint::for_mail("nats://localhost").unwrap();
+        let mut config = MailConfig::new(vec![endpoint]);
+        let pull = |address: &&str| Pull {
+            address: (*address).to_owned(),
+            position: None,
+        };
+        config.pull = addresses.iter().map(pull).collect();
+        Puller::new(&config, Tokens::default())
+    }
+
+    fn message(id: u64, headers: &str) -> Message {
+        Message {
+            id,
+            priority: Priority::Urgent,
+            headers: headers.as_bytes().to_vec(),
+            payload: b"x".to_vec(),
+            time: 1000,
+        }
+    }
+
+    fn asked(puller: &mut Puller, now: u64) -> Option<String> {
+        let request = puller.next_request(at(now))?;
+        Some(format!("{} {}", request.subject(), request.headers().len()))
+    }
+
+    fn given(puller: &mut Puller, now: u64) -> Option<(Token, PulledMessage)> {
+        puller.poll(at(now), WallTime(1_000_000))
+    }
+
+    #[test]
+    fn it_walks_every_line_of_its_machine() {
+        let mut puller = puller(&["a"]);
+        assert!(asked(&mut puller, 0).is_some());
+        assert_eq!((asked(&mut puller, 0), puller.poll_timeout()), (None, None));
+        puller.answered(at(0), vec![message(0, ""), message(1, "")]);
+        let (first, _) = given(&mut puller, 0).unwrap();
+        assert_eq!((given(&mut puller, 0), asked(&mut puller, 9)), (None, None));
+        // The gateway still has it.
+        puller.disconnected();
+        puller.confirm(at(9), Token(77));
+        puller.confirm(at(9), first);
+        let (second, _) = given(&mut puller, 9).unwrap();
+        puller.decline(at(9), second);
+        assert_eq!(puller.poll_timeout(), Some(at(1009)));
+        assert_eq!(given(&mut puller, 1008), None);
+        let (again, _) = given(&mut puller, 1009).unwrap();
+        puller.confirm(at(1009), second);
+        assert_eq!(asked(&mut puller, 1009), None);
+        puller.confirm(at(1009), again);
+        let request = puller.next_request(at(1009)).unwrap();
+        assert!(matches!(request, Request::Fetch(fetch) if fetch.deliver == Deliver::FromId(2)));
+        puller.disconnected();
+        assert!(asked(&mut puller, 1009).is_some());
+        puller.answered(at(1009), Vec::new());
+        assert_eq!(puller.poll_timeout(), Some(at(2009)));
+    }
+
+    #[test]
+    fn an_empty_mailbox_is_asked_less_and_less_often_and_others_have_their_turn() {
+        let mut puller = puller(&["a", "b"]);
+        let mut now = 0;
+        for pause in [1000, 2000, 4000, 5000, 5000] {
+            for name in ["a", "b"] {
+                let subject = format!("$mq9.AI.MSG.FETCH.{name} 0");
+                assert_eq!(asked(&mut puller, now), Some(subject));
+                puller.answered(at(now), Vec::new());
+            }
+            assert_eq!(puller.poll_timeout(), Some(at(now + pause)));
+            now += pause;
+        }
+    }
+
+    #[test]
+    fn a_missing_mailbox_is_made_once_a_connection() {
+        let mut puller = puller(&["a"]);
+        asked(&mut puller, 0);
+        puller.failed(at(0), &Verdict::Missing);
+        let request = puller.next_request(at(0)).unwrap();
+        assert_eq!(request.subject(), "$mq9.AI.MAILBOX.CREATE");
+        puller.failed(at(0), &Verdict::Done { id: None });
+        assert_eq!(puller.poll_timeout(), Some(at(1000)));
+        asked(&mut puller, 1000);
+        puller.failed(at(1000), &Verdict::Missing);
+        assert_eq!(puller.poll_timeout(), Some(at(3000)));
+        assert_eq!(
+            asked(&mut puller, 3000).as_deref(),
+            Some("$mq9.AI.MSG.FETCH.a 0")
+        );
+    }
+
+    #[test]
+    fn a_message_is_as_if_it_were_sent_here_and_now() {
+        let mut puller = puller(&["a"]);
+        asked(&mut puller, 0);
+        let headers = "NATS/1.0\r\nmq9-key: k\r\nmq9-delay: 9\r\nmq9-ttl: 60\r\n\r\n";
+        puller.answered(at(0), vec![message(0, headers)]);
+        // 20 s after it was kept.
+        let (_, message) = puller.poll(at(0), WallTime(1_020_999)).unwrap();
+        let attributes = message.send.attributes;
+        assert_eq!(attributes.priority, Priority::Urgent);
+        assert_eq!(attributes.key.as_deref(), Some("k"));
+        assert_eq!(
+            (attributes.delay_seconds, attributes.ttl_seconds),
+            (None, Some(40))
+        );
+        assert_eq!(
+            (message.send.address.as_str(), message.send.payload),
+            ("a", b"x".to_vec())
+        );
+        assert_eq!(message.send.headers, headers.as_bytes());
+    }
+
+    #[test]
+    fn an_answer_that_is_too_large_is_asked_for_in_smaller_parts() {
+        let mut puller = puller(&["a"]);
+        let mut counts = Vec::new();
+        while let Some(Request::Fetch(fetch)) = puller.next_request(at(0)) {
+            counts.push(fetch.count);
+            puller.too_large(at(0));
+        }
+        assert_eq!(counts, [64, 16, 4, 1]);
+        assert_eq!(puller.poll_timeout(), Some(at(1000)));
+    }
+}

@@ -227,3 +227,139 @@ impl Mailbox {
 const fn after(message: &Message) -> u64 {
     message.id.saturating_add(1)
 }
+
+#[cfg(test)]
+mod tests {
+    use wire::mq9::Priority;
+
+    use super::*;
+
+    fn at(millis: u64) -> Instant {
+        Instant::from_micros(millis * 1000)
+    }
+
+    fn mailbox(next: u64) -> Mailbox {
+        let position = Position {
+            next,
+            newest: 1000,
+            known_before: 0,
+        };
+        Mailbox::new(&Pull {
+            address: "a".to_owned(),
+            position: Some(position.encode()),
+        })
+    }
+
+    fn messages(ids: &[u64]) -> Vec<Message> {
+        let message = |id: &u64| Message {
+            id: *id,
+            priority: Priority::Normal,
+            headers: Vec::new(),
+            payload: Vec::new(),
+            time: 1000 + id,
+        };
+        ids.iter().map(message).collect()
+    }
+
+    /// The ids that are handed over; they count as stored.
+    fn taken(mailbox: &mut Mailbox, now: Instant, count: u32, ids: &[u64]) -> Vec<u64> {
+        match mailbox.take(now, count, messages(ids)) {
+            Next::Messages(messages) => {
+                let last = messages.last().expect("never none");
+                mailbox.position = mailbox.position_after(last);
+                messages.iter().map(|message| message.id).collect()
+            }
+            Next::Nothing | Next::At(_) => Vec::new(),
+        }
+    }
+
+    #[test]
+    fn repeats_and_what_lies_below_are_left_out_whatever_their_order() {
+        let mut mailbox = mailbox(3);
+        assert_eq!(
+            taken(&mut mailbox, at(0), 64, &[5, 2, 3, 3, 4, 5]),
+            [3, 4, 5]
+        );
+        // The last record again is all that is there.
+        assert_eq!(mailbox.take(at(0), 64, messages(&[5])), Next::Nothing);
+    }
+
+    #[test]
+    fn a_hole_is_passed_when_it_is_still_there_a_while_later() {
+        let mut mailbox = mailbox(0);
+        assert_eq!(taken(&mut mailbox, at(0), 64, &[0, 2, 3, 6]), [0]);
+        assert_eq!(
+            mailbox.take(at(10), 64, messages(&[2, 3, 6])),
+            Next::At(at(1000))
+        );
+        // One that was on its way has come.
+        assert_eq!(
+            taken(&mut mailbox, at(1000), 64, &[1, 2, 3, 6]),
+            [1, 2, 3, 6]
+        );
+        assert_eq!(taken(&mut mailbox, at(1000), 64, &[8]), [0; 0]);
+        assert_eq!(taken(&mut mailbox, at(1999), 64, &[8]), [0; 0]);
+        assert_eq!(taken(&mut mailbox, at(2000), 64, &[8]), [8]);
+    }
+
+    /// More important messages fill an answer, and the older ones behind them would be lost.
+    #[test]
+    fn an_answer_that_is_not_complete_has_no_holes() {
+        let mut mailbox = mailbox(0);
+        let critical: Vec<u64> = (100..164).collect();
+        for now in [0, 5000] {
+            assert_eq!(
+                mailbox.take(at(now), 64, messages(&critical)),
+                Next::At(at(now))
+            );
+        }
+        assert_eq!(mailbox.count, 1024);
+        let all: Vec<u64> = (0..164).collect();
+        assert_eq!(taken(&mut mailbox, at(5000), 1024, &all), all);
+        // Nor does one that is too large let it ask for more.
+        assert!(mailbox.ask_for_fewer(1024));
+        assert_eq!(mailbox.count, 256);
+        let critical: Vec<u64> = (500..756).collect();
+        assert_eq!(mailbox.take(at(0), 256, messages(&critical)), Next::Nothing);
+        assert!(mailbox.complaint.contains("reply_bytes"));
+        mailbox.count = 1;
+        assert!(!mailbox.ask_for_fewer(1));
+    }
+
+    #[test]
+    fn a_server_that_counts_anew_is_followed_and_old_messages_are_passed_over() {
+        let mut mailbox = mailbox(500);
+        assert_eq!(mailbox.take(at(0), 64, messages(&[3])), Next::At(at(0)));
+        let position = mailbox.position;
+        assert_eq!((position.next, position.known_before), (0, 990));
+        let mut messages = messages(&[0, 1, 2, 3]);
+        messages[0].time = 10;
+        messages[1].time = 989;
+        let Next::Messages(taken) = mailbox.take(at(0), 64, messages.clone()) else {
+            panic!("messages that are not known");
+        };
+        assert_eq!(taken, messages[2..]);
+        messages.truncate(2);
+        mailbox.position.next = 0;
+        assert_eq!(mailbox.take(at(0), 64, messages), Next::At(at(0)));
+        assert_eq!(mailbox.position.next, 2);
+    }
+
+    #[test]
+    fn a_position_that_can_not_be_read_begins_at_the_beginning() {
+        let mailbox = Mailbox::new(&Pull {
+            address: "a".to_owned(),
+            position: Some(vec![9; 25]),
+        });
+        assert_eq!(mailbox.position, Position::default());
+    }
+
+    #[test]
+    fn holes_are_few() {
+        let mut mailbox = mailbox(0);
+        let ids: Vec<u64> = (0..2000).map(|id| 2 * id + 1).collect();
+        assert_eq!(taken(&mut mailbox, at(0), 4096, &ids), [0; 0]);
+        assert_eq!(mailbox.holes.len(), HOLES);
+        assert_eq!(taken(&mut mailbox, at(1000), 4096, &ids).len(), HOLES);
+    }
+}
