@@ -265,11 +265,19 @@ fn a_connection_that_closes_in_the_middle_leaves_its_records_in_doubt() {
     rig.stop();
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the bridge reads the clock of the day itself"
+)]
+fn unix_millis() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.expect("after 1970").as_millis() as u64
+}
+
 #[test]
 fn times_count_from_the_record_and_not_from_when_it_is_sent() {
     let (_server, rig, mut peer) = start(|_| {});
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let now = now.expect("after 1970").as_millis() as u64;
+    let now = unix_millis();
     let ago = |seconds: u64| {
         move |parts: &mut RecordParts<'_>| {
             parts.time = WallTime(now - 1000 * seconds);
