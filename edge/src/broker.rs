@@ -36,6 +36,7 @@ mod stored;
 mod subscribe;
 mod subscriptions;
 mod sweep;
+mod walk;
 
 pub use access::{AccessList, Policy, Strangers};
 pub use event::{
@@ -218,6 +219,7 @@ impl Broker {
             }
             Input::Trimmed { lane, first } => self.handle_trimmed(lane, first),
             Input::Announce { record } => self.handle_announce(record),
+            Input::Report { record, changes } => self.handle_report(record, changes),
             Input::FromCloud {
                 record,
                 token,

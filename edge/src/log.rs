@@ -67,7 +67,7 @@ pub use database::contains_panics;
 pub use error::LogError;
 pub use event::Event;
 pub use folder::{Folder, lane_bytes};
-pub use gap::{Gap, Reason};
+pub use gap::{Gap, Reason, announced};
 pub use mail::SharedMail;
 pub use reader::{Budget, Chunk, Damage, Reader, Walked};
 pub use rebuild::rebuild_segment;
@@ -82,8 +82,9 @@ use sync::{Change, Offset, PerLane, Table};
 /// One group of changes: durable together in one journal frame, or not at all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
-    /// In the order in which they take effect. [`Table::Gaps`](sync::Table::Gaps) and the key `log`
-    /// of [`Table::Meta`](sync::Table::Meta) belong to the log itself and are not to be named.
+    /// In the order in which they take effect. [`Table::Gaps`](sync::Table::Gaps) and
+    /// [`Table::Meta`](sync::Table::Meta) belong to the log itself and are not to be named, but for
+    /// what [`announced`] gives.
     pub changes: Vec<Change>,
 }
 

@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use cloud_bridge::{Command, Downlink, Event, PublishCommand, Rejection};
 use sync::{
-    Change, ConnectionId, Engine, GapReason, Input, Instant, Lane, Now, Offset, Output, Place,
-    Record, RecordParts, Table, Token, WallTime,
+    Change, ConnectionId, ConnectionPhase, ConnectionStatus, Engine, GapReason, Input, Instant,
+    Lane, Now, Offset, Output, Place, Record, RecordParts, Table, Token, WallTime,
 };
 use tracing::{debug, info, warn};
 use wire::mqtt::ReasonCode;
@@ -209,6 +209,16 @@ impl Uplink {
     pub(crate) fn stop(&mut self, now: Instant) {
         self.is_stopping = true;
         self.engine.handle(now, Input::Stop);
+    }
+
+    /// Whether any connection to the cloud is there.
+    pub(crate) fn is_up(&self) -> bool {
+        self.connections().any(|it| it.phase == ConnectionPhase::Up)
+    }
+
+    /// The connections as they are now.
+    pub(crate) fn connections(&self) -> impl Iterator<Item = ConnectionStatus> {
+        (0..=u8::MAX).map_while(|number| self.engine.connection(ConnectionId(number)))
     }
 
     /// Gives the next thing that the engine wants of the gateway.

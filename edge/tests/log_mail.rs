@@ -118,7 +118,9 @@ fn walk_all(reader: &mut Reader, table: Table) -> Vec<(Vec<u8>, Vec<u8>)> {
     };
     let (mut rows, mut from) = (Vec::new(), Vec::new());
     loop {
-        let mut walked = reader.walk(table, &from, &[0xff; 16], budget).unwrap();
+        let mut walked = reader
+            .walk(table, &from, &[0xff; 16], budget)
+            .expect("the table can be read");
         rows.append(&mut walked.rows);
         match walked.next {
             Some(next) => from = next,

@@ -14,7 +14,8 @@ use std::collections::BTreeMap;
 use edge::log::directory::Directory;
 use edge::log::simulated::{Fault, Operation, SimulatedFolder};
 use edge::log::{
-    Batch, Budget, Event, Gap, LaneLimits, Opened, Reader, Reason, Settings, Writer, open,
+    Batch, Budget, Event, Gap, LaneLimits, Opened, Reader, Reason, Settings, Writer, announced,
+    open,
 };
 use sync::{Change, Lane, Offset, PerLane, Record, RecordParts, Table, WallTime};
 
@@ -58,6 +59,7 @@ struct Seen {
     gaps: u64,
     failures: u64,
     recoveries: u64,
+    announced: u64,
 }
 
 impl Seen {
@@ -76,6 +78,7 @@ impl Seen {
             self.commits,
             self.failures,
             self.recoveries,
+            self.announced,
         ];
         rare.iter()
             .chain(&common)
@@ -103,12 +106,23 @@ struct Model {
     /// `None` is a record of a batch that was torn.
     lanes: PerLane<Vec<Option<Record>>>,
     state: BTreeMap<(Table, Vec<u8>), Vec<u8>>,
+    /// All gaps below this number were announced, and their bytes together.
+    announced: (u64, u64),
 }
 
 impl Model {
     fn apply(&mut self, batch: &Batch) {
         for change in &batch.changes {
             match change.clone() {
+                Change::Put {
+                    table: Table::Meta,
+                    value,
+                    ..
+                } => self.announced.0 = number(&value, u64::from_be_bytes),
+                Change::Append { lane, record } if record.topic() == GAPS => {
+                    self.announced.1 += number(record.payload(), u64::from_le_bytes);
+                    self.lanes[lane].push(Some(record));
+                }
                 Change::Append { lane, record } => self.lanes[lane].push(Some(record)),
                 Change::Put { table, key, value } => {
                     self.state.insert((table, key), value);
@@ -147,6 +161,8 @@ struct World {
     /// Gaps noted so far: those that a batch was committed after, and all.
     durable_notes: u64,
     notes: u64,
+    /// Gaps that are to be announced.
+    handed_out: Vec<(u64, Gap)>,
     seen: Seen,
 }
 
@@ -165,6 +181,7 @@ impl World {
             serial: 0,
             durable_notes: 0,
             notes: 0,
+            handed_out: Vec::new(),
             seen: Seen::default(),
         }
     }
@@ -216,6 +233,8 @@ impl World {
             self.tighten();
         }
         let opened = open(self.folder.directory(), settings(), self.wall);
+        // They come again.
+        self.handed_out.clear();
         let mut opened = opened.map_err(|error| format!("can't open: {error}"))?;
         let report = &opened.report;
         if !report.damaged_files.is_empty() || report.is_state_lost || report.is_journal_lost {
@@ -275,6 +294,8 @@ impl World {
                 self.seen.commits += 1;
                 self.durable_notes = self.notes;
                 self.model.apply(&batch);
+                let announced = self.model.announced.0;
+                self.handed_out.retain(|(number, _)| *number >= announced);
                 self.refused.clear();
                 if self.dice.below(2) == 0 {
                     self.maintain(writer, reader);
@@ -299,6 +320,10 @@ impl World {
                     assert_eq!(reader.first(lane), first);
                     self.seen.trims += 1;
                     self.seen.gaps += u64::from(gap.is_some());
+                }
+                Event::Gaps { gaps } => {
+                    assert_eq!(self.handed_out, [], "a few at a time");
+                    self.handed_out = gaps;
                 }
                 Event::Flushed { .. } => self.seen.flushes += 1,
                 Event::SegmentSealed { .. } => self.seen.seals += 1,
@@ -387,6 +412,15 @@ impl World {
             return Err(format!("{noted} noted gaps, not {low} to {high}"));
         }
         (self.durable_notes, self.notes) = (noted, noted);
+        // Exactly one message a gap: what was said is what was dropped, and no more.
+        let (below, said) = model.announced;
+        let announced = gaps.iter().filter(|(number, _)| *number < below);
+        let announced: u64 = announced.map(|(_, gap)| gap.bytes).sum();
+        if announced != said {
+            return Err(format!(
+                "{said} bytes of gaps were announced, not {announced}"
+            ));
+        }
         for lane in Lane::ALL {
             let (first, head) = (reader.first(lane), reader.head(lane));
             if head != model.next(lane) {
@@ -455,7 +489,24 @@ impl World {
             };
             batch.changes.push(change);
         }
+        if self.dice.below(4) == 0 && !self.handed_out.is_empty() {
+            self.announce(&mut batch);
+        }
         batch
+    }
+
+    /// Says what was dropped, as a gateway does: in the commit that marks it as said.
+    fn announce(&mut self, batch: &mut Batch) {
+        let count = 1 + self.dice.below(self.handed_out.len() as u64) as usize;
+        let gaps = &self.handed_out[..count];
+        let bytes: u64 = gaps.iter().map(|(_, gap)| gap.bytes).sum();
+        let below = gaps[count - 1].0 + 1;
+        self.seen.announced += count as u64;
+        batch.changes.push(Change::Append {
+            lane: Lane::Critical,
+            record: record(GAPS, self.wall, &bytes.to_le_bytes()),
+        });
+        batch.changes.push(announced(below));
     }
 
     fn record(&mut self) -> Record {
@@ -467,18 +518,26 @@ impl World {
         };
         let mut payload = self.serial.to_le_bytes().to_vec();
         payload.resize(8 + bytes as usize, self.serial as u8);
-        Record::new(&RecordParts {
-            qos: 1,
-            retain: false,
-            from_cloud: false,
-            time: self.wall,
-            expiry_seconds: None,
-            publisher: 0,
-            topic: "a/b",
-            properties: &[],
-            payload: &payload,
-        })
+        record("a/b", self.wall, &payload)
     }
+}
+
+fn record(topic: &str, time: WallTime, payload: &[u8]) -> Record {
+    Record::new(&RecordParts {
+        qos: 1,
+        retain: false,
+        from_cloud: false,
+        time,
+        expiry_seconds: None,
+        publisher: 0,
+        topic,
+        properties: &[],
+        payload,
+    })
+}
+
+fn number(bytes: &[u8], read: fn([u8; 8]) -> u64) -> u64 {
+    read(bytes.try_into().expect("a number has eight bytes"))
 }
 
 fn is_in(lane: Lane, at: Offset, gap: &Gap) -> bool {
@@ -513,11 +572,14 @@ fn settings() -> Settings {
         open_segments: 2,
         has_mail: true,
         gap_count: 8,
+        announces_gaps: true,
         lanes,
         salt: 7,
     }
 }
 
+/// Where gaps are announced.
+const GAPS: &str = "$edge/test/gaps";
 /// More than all other gaps of a run have together.
 const NOTE_BYTES: u64 = 1 << 40;
 

@@ -321,8 +321,8 @@ impl Rights {
     }
 }
 
-/// Whether a topic is the server's own: no client may write there, whatever a list says. The state
-/// of Mosquitto's bridges is the one exception, as it is there.
+/// Whether a topic is the server's own: no client may write there, whatever a list says; what is
+/// below `$edge` goes to the cloud as the gateway's word. The state of Mosquitto's bridges is the one exception, as it is there.
 fn is_servers_own(topic: &str) -> bool {
     let rest = topic.strip_prefix("$SYS");
     let is_below = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
@@ -331,7 +331,8 @@ fn is_servers_own(topic: &str) -> bool {
         let name = name.and_then(|rest| rest.strip_suffix("/state"));
         name.is_some_and(|name| !name.contains('/'))
     };
-    topic.starts_with("$share") || is_below && !is_bridge_state()
+    let is_of_the_edge = topic.starts_with("$edge/");
+    topic.starts_with("$share") || is_of_the_edge || is_below && !is_bridge_state()
 }
 
 const NONCE_BYTES: usize = 16;

@@ -188,6 +188,13 @@ pub enum Input {
         /// The message, with QoS 0.
         record: Record,
     },
+    /// The gateway has something to say that has to arrive. Answered by [`Output::Reported`].
+    Report {
+        /// The message.
+        record: Record,
+        /// Changes to commit with it.
+        changes: Vec<Change>,
+    },
     /// A message came down from the cloud. Answered by [`Output::FromCloudStored`].
     FromCloud {
         /// The message; it is marked as coming from the cloud.
@@ -246,6 +253,11 @@ pub enum Output {
         /// Of the input.
         token: Token,
         /// How it ended; confirm to the cloud unless it was refused.
+        outcome: Outcome,
+    },
+    /// What the gateway has to say is where it belongs, or was refused.
+    Reported {
+        /// How it ended.
         outcome: Outcome,
     },
 }

@@ -56,7 +56,7 @@ pub enum Refusal {
     Retained,
     /// A note is larger, or a session has more notes, than is kept.
     Notes,
-    /// The client may not do this. Topics that begin with `$SYS` are the gateway's own.
+    /// The client may not do this. Topics below `$SYS` and `$edge` are the gateway's own.
     NotAuthorized,
     /// The log is full.
     LogFull,

@@ -42,6 +42,8 @@ pub(super) enum Origin {
     },
     /// It came down.
     Cloud { token: Token },
+    /// The gateway says it.
+    Gateway,
     /// A client is lost. The session, if it goes on, gets the will back when it can't be stored.
     Will {
         session: Option<SessionId>,
@@ -97,6 +99,10 @@ impl Broker {
     pub(super) fn handle_from_cloud(&mut self, record: Record, token: Token, changes: Vec<Change>) {
         let origin = Origin::Cloud { token };
         self.distribute(Publication::new(record, origin), changes);
+    }
+
+    pub(super) fn handle_report(&mut self, record: Record, changes: Vec<Change>) {
+        self.distribute(Publication::new(record, Origin::Gateway), changes);
     }
 
     /// Says something of the gateway's own to whom it concerns.

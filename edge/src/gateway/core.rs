@@ -6,6 +6,7 @@
 
 mod commits;
 mod doors;
+mod gaps;
 mod lines;
 mod links;
 mod reading;
@@ -19,6 +20,7 @@ use tracing::warn;
 
 pub(super) use self::doors::Doors;
 pub(crate) use self::doors::Place;
+pub(crate) use self::gaps::{GapNews, topic as gap_topic};
 use super::announce::{Announcer, LinkCounts};
 use super::checker::Check;
 use super::committer::{Committer, Owner};
@@ -77,6 +79,7 @@ pub(crate) struct Core {
     pub(super) is_refusing: bool,
     /// The log can't be flushed or trimmed.
     pub(super) is_log_failing: bool,
+    pub(super) gap_news: GapNews,
     quiet: Quiet,
     lines: Vec<Rc<serial::Counters>>,
 }
@@ -127,6 +130,7 @@ impl Core {
         uplink: Option<Uplink>,
         terms: Terms,
         doors: Doors,
+        gap_news: GapNews,
     ) -> Self {
         Self {
             broker,
@@ -149,6 +153,7 @@ impl Core {
             found: Report::default(),
             is_refusing: false,
             is_log_failing: false,
+            gap_news,
             quiet: Quiet::default(),
             lines: Vec::new(),
         }
@@ -261,6 +266,7 @@ impl Core {
             self.hear(now, id);
         }
         self.tell_of_damage(now);
+        self.tell_next_gap(now);
         self.release();
         self.announce(now);
         self.notes.push_back(Request::Maintain);
@@ -368,6 +374,7 @@ impl Core {
                 self.wakes.check.raise();
             }
             Output::ToConnection { connection, event } => self.deliver(now, connection, event),
+            Output::Reported { outcome } => self.gap_told(now, outcome),
             Output::FromCloudStored { token, outcome } => {
                 if let Some(uplink) = &mut self.uplink {
                     uplink.stored(now.instant, token, outcome);
@@ -388,6 +395,9 @@ impl Core {
                     .add(now.instant, Owner::Uplink, changes, urgency);
             }
             Wish::NoteGap { gap, why } => {
+                if self.is_about_gap(gap.lane, gap.first) {
+                    return;
+                }
                 let kind = match gap.reason {
                     Reason::TooLarge => "too large for the cloud",
                     _ => "rejected by the cloud",

@@ -13,7 +13,7 @@ use super::announce::Announcer;
 use super::certificates::Prepared;
 use super::checker::Checker;
 use super::committer::{self, Committer};
-use super::core::{Core, Doors};
+use super::core::{Core, Doors, GapNews, gap_topic};
 use super::disk::Disk;
 use super::error::GatewayError;
 use super::terms::{self, Protocol, Terms};
@@ -115,7 +115,8 @@ pub(super) fn start(limits: &Limits, policies: Vec<Policy>) -> Result<Started, G
     let section = &limits.section;
     let doors = Doors::new(section.connections, section.connections_per_address);
     let terms = terms(limits, seed);
-    let mut core = Core::new(broker, committer, reader, uplink, terms, doors);
+    let gap_news = GapNews::new(&limits.edge_id);
+    let mut core = Core::new(broker, committer, reader, uplink, terms, doors, gap_news);
     let announcer = |interval| Announcer::new(interval, limits.data.clone());
     core.found = report;
     core.announcer = limits.sys_interval.map(announcer);
@@ -208,7 +209,7 @@ fn join_cloud(
         })
     });
     let engine = engine.map_err(GatewayError::Uplink)?;
-    Ok((Uplink::new(engine, cloud.uplink.clone()), bridge))
+    Ok((Uplink::new(engine, routes(limits)), bridge))
 }
 
 fn bridge_config(limits: &Limits, cloud: &Cloud) -> Result<cloud_bridge::Config, GatewayError> {
@@ -299,6 +300,7 @@ fn log_settings(limits: &Limits) -> log::Settings {
             overflow: Overflow::DropOldest,
         }),
         has_mail: limits.has_mail(),
+        announces_gaps: limits.cloud.is_some(),
         salt: random(),
         ..log::Settings::default()
     }
@@ -318,18 +320,30 @@ fn broker_settings(limits: &Limits, seed: u64) -> Result<broker::Settings, Gatew
         inflight_maximum: section.inflight_count,
         retained_count_maximum: section.retained_count,
         retained_bytes_maximum: usize::try_from(section.retained_bytes).unwrap_or(usize::MAX),
-        lanes: limits.lane_filters.clone(),
-        routes: limits
-            .cloud
-            .as_ref()
-            .map(|cloud| cloud.uplink.clone())
-            .unwrap_or_default(),
+        lanes: [limits.lane_filters.clone(), gap_lane(limits)].concat(),
+        routes: routes(limits),
         login_bytes_maximum: limits.login_bytes,
         login_memory_maximum: section.connections,
         seed,
         key: secret_key()?,
         ..broker::Settings::default()
     })
+}
+
+/// What goes up: what the operator says, and what was dropped of it.
+fn routes(limits: &Limits) -> Vec<String> {
+    let cloud = limits.cloud.iter();
+    let mut routes: Vec<_> = cloud.flat_map(|cloud| cloud.uplink.clone()).collect();
+    if limits.cloud.is_some() {
+        routes.push(gap_topic(&limits.edge_id));
+    }
+    routes
+}
+
+/// What is said of gaps must not become one, so it has the lane that gives way last, unless the
+/// operator names another.
+fn gap_lane(limits: &Limits) -> Vec<(String, Lane)> {
+    vec![(gap_topic(&limits.edge_id), Lane::Critical)]
 }
 
 /// One set of limits a listener, which differ in what the listener says itself.

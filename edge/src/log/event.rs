@@ -52,6 +52,12 @@ pub enum Event {
         /// What was dropped although wanted; `None` when everything was released.
         gap: Option<Gap>,
     },
+    /// Gaps that were not announced yet, with their numbers; the next come when a batch with
+    /// [`announced`](super::announced) has said that these are. After a restart they come again.
+    Gaps {
+        /// Oldest first.
+        gaps: Vec<(u64, Gap)>,
+    },
     /// The state could not be written because it is damaged. It goes on in a new file with the
     /// rows that are intact.
     StateExchanged {

@@ -4,6 +4,9 @@
 //! growing number (`u64`, big-endian). It is durable before the records go. In the journal it is a
 //! put into that table with an empty key; it has its number only when it is flushed.
 //!
+//! Who announces gaps to the cloud is handed a few at a time ([`Event::Gaps`](super::Event::Gaps)),
+//! and commits [`announced`] together with what it says of them, so that each is said exactly once.
+//!
 //! | key | what |
 //! | --- | --- |
 //! | `v` | format, 1 |
@@ -18,6 +21,8 @@
 //! their priority, `normal` where nobody can tell, and `first` and `last` are no offsets but
 //! fingerprints of their keys, so that a message that is found damaged by every start is counted
 //! once. Such gaps and those of records are never merged and never hide one another.
+
+pub(super) mod ledger;
 
 use std::fmt;
 
@@ -95,7 +100,7 @@ impl Gap {
         (self.lane, is_mail(self)) == (other.lane, is_mail(other))
     }
 
-    /// Writes the gap as it is stored and sent.
+    /// Writes the gap as it is stored.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let stored = Stored {
@@ -114,6 +119,24 @@ impl Gap {
         (stored.v == FORMAT).then_some(stored.gap)
     }
 
+    /// Writes the gap for others than this program, with the keys above but `v`.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        // Numbers and words of our own: nothing to escape.
+        format!(
+            "{{\"lane\":\"{}\",\"first\":{},\"last\":{},\"count\":{},\"bytes\":{},\
+             \"from\":{},\"to\":{},\"reason\":\"{}\"}}",
+            self.lane,
+            self.first,
+            self.last,
+            self.count,
+            self.bytes,
+            self.from.0,
+            self.to.0,
+            self.reason
+        )
+    }
+
     /// Makes the change that stands for the gap in the journal.
     pub(super) fn to_change(&self) -> Change {
         Change::Put {
@@ -121,6 +144,23 @@ impl Gap {
             key: Vec::new(),
             value: self.encode(),
         }
+    }
+
+    /// Whether every offset of it is a record that was dropped.
+    fn is_whole(&self) -> bool {
+        self.count == self.last.0 - self.first.0 + 1
+    }
+
+    fn surrounds(&self, other: &Self) -> bool {
+        self.is_like(other) && self.first <= other.first && other.last <= self.last
+    }
+
+    /// Whether two gaps of a lane can be one without anything being lost of what they say.
+    fn is_continued_by(&self, later: &Self) -> bool {
+        self.last.next() == later.first
+            && self.reason == later.reason
+            && self.is_whole()
+            && later.is_whole()
     }
 
     /// How many of another gap's records are counted in this one already: no more than that, where
@@ -252,25 +292,30 @@ pub(super) fn number(key: &[u8]) -> Option<u64> {
     key.try_into().ok().map(u64::from_be_bytes)
 }
 
-/// Says how to have one gap less, given the oldest ones by key: which key goes, and which gap
-/// takes in what it said. An unreadable one goes alone.
-pub(super) fn merge_oldest(oldest: &[(Vec<u8>, Option<Gap>)]) -> (Vec<u8>, Option<(Vec<u8>, Gap)>) {
-    let (mut gone, mut kept) = (oldest[0].0.clone(), None);
-    'search: for (at, (key, gap)) in oldest.iter().enumerate() {
-        let Some(gap) = gap else {
-            return (key.clone(), None);
-        };
-        for (later_key, later) in &oldest[at + 1..] {
-            if let Some(later) = later.as_ref().filter(|later| later.is_like(gap)) {
-                gone = key.clone();
-                kept = Some((later_key.clone(), gap.merged(later)));
-                break 'search;
-            }
-        }
+/// The change that says that all gaps below a number were announced. It goes into the batch that
+/// holds what was said of them.
+#[must_use]
+pub fn announced(below: u64) -> Change {
+    Change::Put {
+        table: Table::Meta,
+        key: ANNOUNCED.to_vec(),
+        value: below.to_be_bytes().to_vec(),
     }
-    (gone, kept)
 }
 
+/// Reads what [`announced`] says; `None` for every other change.
+pub(super) fn announced_by(change: &Change) -> Option<u64> {
+    match change {
+        Change::Put {
+            table: Table::Meta,
+            key,
+            value,
+        } if key == ANNOUNCED => number(value),
+        _ => None,
+    }
+}
+
+const ANNOUNCED: &[u8] = b"announced";
 const FORMAT: u8 = 1;
 
 #[cfg(test)]
@@ -297,6 +342,12 @@ mod tests {
             dfrom\x0abto\x0bfreasonelimit\xff";
         assert_eq!(gap.encode(), golden);
         assert_eq!(Gap::decode(golden), Some(gap));
+    }
+
+    #[test]
+    fn others_read_a_gap_as_json() {
+        let expected = r#"{"lane":"urgent","first":10,"last":14,"count":5,"bytes":50,"from":10,"to":11,"reason":"limit"}"#;
+        assert_eq!(gap(Lane::Urgent, 10, Reason::Limit).to_json(), expected);
     }
 
     #[test]
@@ -337,21 +388,5 @@ mod tests {
             let is_left = leave_out(&mut news, &known);
             assert_eq!(is_left.then_some(news.count), left, "{first}: {known:?}");
         }
-    }
-
-    #[test]
-    fn merging_loses_no_count() {
-        let oldest = [
-            (vec![0], Some(gap(Lane::Urgent, 10, Reason::Limit))),
-            (vec![1], Some(gap(Lane::Normal, 10, Reason::Limit))),
-            (vec![2], Some(gap(Lane::Urgent, 30, Reason::Age))),
-            (vec![3], Some(gap(Lane::Critical, 10, Reason::Limit))),
-        ];
-        let (gone, kept) = merge_oldest(&oldest);
-        let (key, merged) = kept.unwrap();
-        assert_eq!((gone, key), (vec![0], vec![2]));
-        assert_eq!((merged.first, merged.last), (Offset(10), Offset(34)));
-        assert_eq!((merged.count, merged.bytes), (10, 100));
-        assert_eq!(merged.reason, Reason::Several);
     }
 }

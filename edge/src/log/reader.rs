@@ -180,6 +180,7 @@ impl Reader {
             Event::MailExchanged { .. } => self.mail.exchanged(),
             Event::SegmentRemoved { .. }
             | Event::Snapshot { .. }
+            | Event::Gaps { .. }
             | Event::StateExchanged { .. }
             | Event::Failed { .. } => {}
             Event::Recovered => self.unflushed.clear(),

@@ -46,6 +46,7 @@ use super::database::SharedDatabase;
 use super::directory::Directory;
 use super::exchange::name_aside;
 use super::frame::PAGE_BYTES;
+use super::gap::ledger::Marks;
 use super::journal::{self, Journal, Ownership, Replayed, Torn};
 use super::mail as post;
 use super::retention::AgeClock;
@@ -339,6 +340,7 @@ impl Recovery {
 
     fn writer(&self, journal: Journal, state: SharedDatabase, found: Found) -> Writer {
         let has_reserve = self.has(reserve::NAME) || reserve::take(self.directory.as_ref());
+        let announced = found.facts.announced;
         Writer {
             directory: Arc::clone(&self.directory),
             settings: self.settings.clone(),
@@ -351,6 +353,11 @@ impl Recovery {
             puts: found.puts,
             gaps: [found.gaps, found.noted].concat(),
             noted: Vec::new(),
+            marks: Marks {
+                announced,
+                handed_out: announced,
+            },
+            has_fresh_gaps: true,
             unseen_since: None,
             waiting_bytes: found.waiting_bytes,
             events: Vec::new(),

@@ -29,6 +29,9 @@ pub struct Settings {
     pub has_mail: bool,
     /// Gaps kept one by one; beyond it the oldest two of a lane become one.
     pub gap_count: usize,
+    /// Whether somebody announces gaps: they are handed out with
+    /// [`Event::Gaps`](super::Event::Gaps).
+    pub announces_gaps: bool,
     /// How much each lane may keep.
     pub lanes: PerLane<LaneLimits>,
     /// A number that nobody outside knows, fresh at each start. A journal made in this run is
@@ -79,6 +82,7 @@ impl Default for Settings {
             open_segments: 4,
             has_mail: false,
             gap_count: 1024,
+            announces_gaps: false,
             lanes: PerLane::from_fn(|_| LaneLimits::default()),
             salt: 0,
         }

@@ -19,18 +19,21 @@
 //! | `next` | for each lane the first offset that is not in a segment |
 //! | `active_bytes` | for each lane the bytes of the segment that is written |
 //! | `mail` | how often `mail.redb` was flushed, at least; missing where there never was one |
+//! | `announced` | all gaps with lower numbers were announced; absent when 0 |
 //!
 //! The other tables belong to those who put into them; only `gaps` is the log's own.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use redb::{ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction};
+use redb::{ReadableTable, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
 use sync::{Epoch, Offset, PerLane, Table};
 
 use super::database::SharedDatabase;
 use super::directory::Directory;
+use super::gap::ledger::{Ledger, Marks};
 use super::journal::{Ownership, Position};
 use super::rows::{self, Puts, Rows, definition};
 use super::{Gap, LogError, gap};
@@ -54,12 +57,22 @@ pub(super) struct Facts {
     pub(super) active_bytes: PerLane<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) mail: Option<u64>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) announced: u64,
 }
 
 /// The part of [`Facts`] that every format has.
 #[derive(Deserialize)]
 struct Version {
     v: u8,
+}
+
+/// How gaps are kept.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Keeping {
+    /// Beyond it the oldest two of a lane become one.
+    pub(super) count: usize,
+    pub(super) marks: Marks,
 }
 
 impl Facts {
@@ -74,6 +87,7 @@ impl Facts {
             next: PerLane::default(),
             active_bytes: PerLane::default(),
             mail: None,
+            announced: 0,
         }
     }
 
@@ -160,13 +174,13 @@ pub(super) fn commit(
     state: &SharedDatabase,
     puts: &Puts,
     gaps: &[Gap],
-    gap_count: usize,
+    keeping: Keeping,
     facts: &Facts,
 ) -> Result<(), LogError> {
     state.write(|transaction| {
         rows::put(transaction, puts.range(..(Table::Mailboxes, Bytes::new())))?;
         if !gaps.is_empty() {
-            put_gaps(transaction, gaps, gap_count)?;
+            put_gaps(transaction, gaps, keeping)?;
         }
         put_facts(transaction, facts)
     })
@@ -191,49 +205,44 @@ fn put_facts(transaction: &WriteTransaction, facts: &Facts) -> Result<(), redb::
     Ok(())
 }
 
-/// Adds gaps under growing numbers; beyond the limit the oldest two of a lane become one.
+/// Adds gaps under growing numbers.
 fn put_gaps(
     transaction: &WriteTransaction,
     gaps: &[Gap],
-    gap_count: usize,
+    keeping: Keeping,
 ) -> Result<(), redb::Error> {
     let mut table = transaction.open_table(definition(Table::Gaps))?;
-    let last = table.last()?.and_then(|(key, _)| gap::number(key.value()));
-    // A commit that failed may have reached the file all the same, and is made again.
-    let mut known = Vec::new();
+    let mut rows = BTreeMap::new();
     for pair in table.iter()? {
         let (key, value) = pair?;
         let value = rows::unseal(Table::Gaps, key.value(), value.value());
-        known.extend(value.and_then(Gap::decode));
+        let gap = value.and_then(Gap::decode);
+        rows.extend(gap::number(key.value()).map(|number| (number, gap)));
     }
-    let news = gaps.iter().filter(|gap| !known.contains(gap));
-    for (number, gap) in (last.map_or(0, |last| last + 1)..).zip(news) {
+    let mut ledger = Ledger::new(rows, keeping.marks);
+    gaps.iter().for_each(|gap| ledger.add(gap));
+    ledger.shrink(keeping.count);
+    for (number, gap) in ledger.changes() {
         let key = number.to_be_bytes();
-        let sealed = rows::seal(Table::Gaps, &key, &gap.encode());
-        table.insert(key.as_slice(), sealed.as_slice())?;
-    }
-    while table.len()? > gap_count.max(FEWEST_GAPS) as u64 {
-        let mut oldest = Vec::new();
-        for pair in table.iter()?.take(FEWEST_GAPS) {
-            let (key, value) = pair?;
-            let value = rows::unseal(Table::Gaps, key.value(), value.value());
-            oldest.push((key.value().to_vec(), value.and_then(Gap::decode)));
-        }
-        let (removed, kept) = gap::merge_oldest(&oldest);
-        table.remove(removed.as_slice())?;
-        if let Some((key, gap)) = kept {
-            let sealed = rows::seal(Table::Gaps, &key, &gap.encode());
-            table.insert(key.as_slice(), sealed.as_slice())?;
-        }
+        match gap {
+            Some(gap) => {
+                let sealed = rows::seal(Table::Gaps, &key, &gap.encode());
+                table.insert(key.as_slice(), sealed.as_slice())?
+            }
+            None => table.remove(key.as_slice())?,
+        };
     }
     Ok(())
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 const COPY: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("facts");
 const FACTS: &[u8] = b"log";
 const FORMAT: u8 = 2;
-/// One more than there are lanes, twice over for the mail: among so many gaps two are of a kind.
-const FEWEST_GAPS: usize = 7;
 
 #[cfg(test)]
 mod tests {

@@ -17,6 +17,7 @@
 //! commits go on while it has room. The reserve is given back at once, and flushing is tried again
 //! about every second.
 
+mod gaps;
 mod mail;
 
 use std::sync::Arc;
@@ -26,14 +27,15 @@ use sync::{Change, Lane, Offset, PerLane, WallTime};
 
 use super::database::{READ_CACHE_BYTES, SharedDatabase};
 use super::directory::Directory;
+use super::gap::ledger::Marks;
 use super::journal::{self, Journal};
-use super::lane::{Active, LaneFiles};
+use super::lane::LaneFiles;
 use super::retention::{self, AgeClock, Trim};
 use super::rows::{Puts, Rows};
-use super::state::{self, Facts};
+use super::state::{self, Facts, Keeping};
 use super::{
-    Batch, Committed, Event, Gap, LogError, Reason, Settings, exchange, frame, gap, recovery,
-    reserve, segment,
+    Batch, Committed, Event, Gap, LogError, Settings, exchange, frame, gap, recovery, reserve,
+    segment,
 };
 
 /// Makes batches durable and keeps the files in order. It owns everything that is written; there
@@ -57,6 +59,10 @@ pub struct Writer {
     pub(super) gaps: Vec<Gap>,
     /// Gaps that are nowhere but here.
     pub(super) noted: Vec<Gap>,
+    /// Which of the gaps in `state.redb` were announced, or are about to be.
+    pub(super) marks: Marks,
+    /// There are gaps to hand out, or there may be.
+    pub(super) has_fresh_gaps: bool,
     /// When the oldest of [`Writer::noted`] became durable without being in `state.redb`, where
     /// readers see it.
     pub(super) unseen_since: Option<WallTime>,
@@ -128,6 +134,7 @@ impl Writer {
             let done = self.check_place().and_then(|()| self.tidy(is_due));
             self.note_outcome(done, wall);
         }
+        self.hand_out_gaps();
         std::mem::take(&mut self.events)
     }
 
@@ -158,35 +165,6 @@ impl Writer {
         for (lane, floor) in floors.iter() {
             self.lanes[lane].floor = *floor;
         }
-    }
-
-    /// Writes down a gap that a reader found or the cloud made. Durable no later than the next
-    /// batch that is committed, so that no cursor is ever stored that has passed a gap unseen.
-    /// Beyond 64 gaps between two commits those of a lane become one. What other gaps count
-    /// already is left out: a reader finds the same damage again after every start. Says whether
-    /// anything of it is news.
-    pub fn note_gap(&mut self, mut gap: Gap) -> bool {
-        if !gap::leave_out(&mut gap, &self.known_gaps()) {
-            return false;
-        }
-        let files = &mut self.lanes[gap.lane];
-        let is_active = |active: &Active| active.first <= gap.last;
-        if gap.reason == Reason::Damage && files.active.as_ref().is_some_and(is_active) {
-            // Nothing more goes into a damaged file. What can't be closed goes all the same.
-            let _ = files.seal(&mut self.events);
-        }
-        self.waiting_bytes += GAP_BYTES;
-        gap::add(&mut self.noted, gap, NOTED_GAPS);
-        true
-    }
-
-    /// All gaps that are written down or will be. What can't be read at the moment may be counted
-    /// twice.
-    fn known_gaps(&self) -> Vec<Gap> {
-        let stored = state::gaps(&self.state).unwrap_or_default();
-        let stored = stored.into_iter().map(|(_, gap)| gap);
-        let waiting = self.gaps.iter().chain(&self.noted).cloned();
-        stored.chain(waiting).collect()
     }
 
     /// Empties the journal and closes all files, so that the next start has nothing to repair.
@@ -225,6 +203,12 @@ impl Writer {
 
     /// Keeps in memory what was made durable, until it is flushed.
     fn take(&mut self, change: &Change, committed: &mut Committed) {
+        if let Some(announced) = gap::announced_by(change) {
+            self.marks.announced = announced;
+            self.marks.handed_out = announced.max(self.marks.handed_out);
+            self.has_fresh_gaps = true;
+            return;
+        }
         let (table, key, value) = match change {
             Change::Append { lane, record } => {
                 self.lanes[*lane].waiting.push_back(record.clone());
@@ -256,6 +240,7 @@ impl Writer {
         facts.salt = self.journal.ownership().salt;
         facts.first = PerLane::from_fn(|lane| self.lanes[lane].first);
         facts.next = PerLane::from_fn(|lane| self.lanes[lane].flushed);
+        facts.announced = self.marks.announced;
         let gaps = [self.gaps.as_slice(), &self.noted].concat();
         self.facts = match self.commit_state(facts.clone(), &self.puts, &gaps) {
             Err(error) if error.is_damage() => {
@@ -267,6 +252,7 @@ impl Writer {
         self.puts.clear();
         self.gaps.clear();
         self.noted.clear();
+        self.has_fresh_gaps |= !gaps.is_empty();
         self.unseen_since = None;
         self.waiting_bytes = 0;
         self.journal.emptied();
@@ -283,32 +269,6 @@ impl Writer {
             }
             done => done,
         }
-    }
-
-    fn commit_noted(&mut self, wall: WallTime) -> Result<(), LogError> {
-        if self.noted.is_empty() {
-            return Ok(());
-        }
-        let batch = Batch {
-            changes: self.noted.iter().map(Gap::to_change).collect(),
-        };
-        self.make_room(frame::padded_bytes(&batch), wall)?;
-        if self.noted.is_empty() {
-            // Making room was a flush, which took them along.
-            return Ok(());
-        }
-        let first = PerLane::from_fn(|lane| self.lanes[lane].next());
-        self.journal.write(&batch, wall, first)?;
-        self.gaps.append(&mut self.noted);
-        self.unseen_since.get_or_insert(wall);
-        Ok(())
-    }
-
-    /// Whether a gap has waited so long to be seen that it is worth a flush: one a second at most,
-    /// however many there are.
-    fn shows_gaps_late(&self, wall: WallTime) -> bool {
-        self.unseen_since
-            .is_some_and(|since| wall.0 < since.0 || wall.0 - since.0 >= GAP_MILLISECONDS)
     }
 
     fn make_room(&mut self, bytes: u64, wall: WallTime) -> Result<(), LogError> {
@@ -356,6 +316,7 @@ impl Writer {
         }
         let gaps: Vec<Gap> = trims.iter().filter_map(|trim| trim.gap.clone()).collect();
         self.facts = self.commit_state(facts, &Puts::new(), &gaps)?;
+        self.has_fresh_gaps |= !gaps.is_empty();
         for trim in trims {
             self.apply_trim(trim);
         }
@@ -397,8 +358,11 @@ impl Writer {
     fn commit_state(&self, mut facts: Facts, puts: &Puts, gaps: &[Gap]) -> Result<Facts, LogError> {
         let active = |lane: Lane| self.lanes[lane].active.as_ref();
         facts.active_bytes = PerLane::from_fn(|lane| active(lane).map_or(0, |it| it.bytes));
-        let gap_count = self.settings.gap_count;
-        state::commit(&self.state, puts, gaps, gap_count, &facts)?;
+        let keeping = Keeping {
+            count: self.settings.gap_count,
+            marks: self.marks,
+        };
+        state::commit(&self.state, puts, gaps, keeping, &facts)?;
         Ok(facts)
     }
 
@@ -461,13 +425,6 @@ fn is_past(since: Option<WallTime>, milliseconds: u64, wall: WallTime) -> bool {
 
 /// Between attempts after a failure, so that a full disk does not keep the thread busy.
 const RETRY_MILLISECONDS: u64 = 1000;
-/// After a gap was noted, before a flush makes it visible.
-const GAP_MILLISECONDS: u64 = 1000;
 
 /// Between attempts to have a reserve: each writes up to 1 MiB for nothing.
 const RESERVE_MILLISECONDS: u64 = 60_000;
-
-/// Gaps that wait for the next commit: together they fit the smallest journal many times.
-const NOTED_GAPS: usize = 64;
-/// About what a gap takes in the state.
-const GAP_BYTES: usize = 128;

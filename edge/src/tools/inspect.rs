@@ -6,7 +6,7 @@ use std::path::Path;
 use sync::{Cursor, Epoch, Lane, Offset, Table};
 
 use super::{Outcome, ToolError, open, say};
-use crate::log::{LogError, Opened};
+use crate::log::{Gap, LogError, Opened};
 
 /// Says what is in the log of a folder: lanes with their segments, who has read how far, gaps, and
 /// what is not as it must be.
@@ -40,9 +40,16 @@ pub fn inspect(data: &Path, out: &mut dyn Write) -> Result<Outcome, ToolError> {
     let gaps = log.reader.gaps(0)?;
     lines.push(format!("gaps {}", gaps.len()));
     for (number, gap) in gaps {
+        let Gap {
+            lane, first, last, ..
+        } = gap;
+        let told = match number < log.writer.announced_below() {
+            true => "announced",
+            false => "not-announced",
+        };
         lines.push(format!(
-            "gap {number} {} {} {} {} {} {}",
-            gap.lane, gap.first, gap.last, gap.count, gap.bytes, gap.reason
+            "gap {number} {lane} {first} {last} {} {} {} {} {} {told}",
+            gap.count, gap.bytes, gap.reason, gap.from.0, gap.to.0
         ));
     }
     let findings = log.report.findings();

@@ -99,6 +99,21 @@ impl Gateway {
         (self.child, self.lines, _) = spawn(program(&[]), self.folder.path());
     }
 
+    /// Starts it again on what it left and kills it after a while, wherever it is by then; `before`
+    /// is done right before that.
+    pub(crate) fn kill_while_it_starts(&mut self, after: Duration, before: impl FnOnce()) {
+        let mut program = program(&[]);
+        program
+            .args(["run", "--config"])
+            .arg(self.config())
+            .stdin(Stdio::null())
+            .stderr(Stdio::null());
+        self.child = program.spawn().expect("the program starts");
+        std::thread::park_timeout(after);
+        before();
+        self.kill();
+    }
+
     /// Sends SIGTERM and waits for the end; gives the status and how long it took.
     pub(crate) fn terminate(&mut self) -> (ExitStatus, Duration) {
         let start = now();
@@ -251,8 +266,10 @@ fn write_config(folder: &Path, address: &str, more: &str) {
     std::fs::write(folder.join("gateway.toml"), text).expect("a writable folder");
 }
 
+/// The program, or another build of it in `GATEWAY`, for long runs.
 fn program(environment: &[(&str, &str)]) -> Command {
-    let mut program = Command::new(env!("CARGO_BIN_EXE_robustmq-edge"));
+    let built = || env!("CARGO_BIN_EXE_robustmq-edge").into();
+    let mut program = Command::new(std::env::var_os("GATEWAY").unwrap_or_else(built));
     program.envs(environment.iter().copied());
     program
 }

@@ -152,7 +152,10 @@ fn a_damaged_folder_is_told_and_what_is_whole_is_had_of_it() {
     assert!(text.contains(&told), "{text}");
     succeed(&["fsck", path(&data)]);
     let facts = succeed(&["inspect", path(&data)]);
-    let gap = format!("gap 0 normal 0 {} {COUNT} 0 damage\n", COUNT - 1);
+    let gap = format!(
+        "gap 0 normal 0 {} {COUNT} 0 damage 0 0 not-announced\n",
+        COUNT - 1
+    );
     assert!(facts.contains(&gap), "{facts}");
     // The gateway counts it once, and serves the rest.
     gateway.restart();

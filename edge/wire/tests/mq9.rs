@@ -15,12 +15,14 @@ fn decode(command: &str, body: &str) -> Result<Request, Failure> {
 fn written(reply: &Reply) -> String {
     let mut into = Vec::new();
     reply.encode(&mut into);
-    String::from_utf8(into).unwrap()
+    String::from_utf8(into).expect("JSON is text")
 }
 
 /// Gives the whole answer to a request that fails.
 fn refusal(command: &str, body: &str) -> String {
-    written(&Reply::Failed(decode(command, body).unwrap_err()))
+    written(&Reply::Failed(
+        decode(command, body).expect_err("it is refused"),
+    ))
 }
 
 fn text(text: &str) -> Option<String> {

@@ -46,6 +46,7 @@ impl Core {
                 self.is_log_failing = false;
                 info!("the log can be written again");
             }
+            Event::Gaps { gaps } => self.gaps_found(now, gaps),
             Event::StateExchanged { aside, lost_rows } => warn!(
                 "the state was damaged and is made anew, without {lost_rows} sessions, \
                  subscriptions, cursors or retained messages; the damaged file is {aside}"

@@ -12,7 +12,7 @@ use super::super::frame::Frame;
 use super::super::lane::LaneFiles;
 use super::super::rows::Puts;
 use super::super::state::Facts;
-use super::super::{Gap, LogError, Reason, reserve};
+use super::super::{Gap, LogError, Reason, gap, reserve};
 
 /// What a writer begins with, besides its files.
 pub(super) struct Found {
@@ -79,6 +79,12 @@ impl Found {
     /// Takes the changes of a frame to those tables that `is_taken` names.
     pub(super) fn take_puts(&mut self, frame: &Frame, is_taken: impl Fn(Table) -> bool) {
         for change in &frame.batch.changes {
+            if let Some(announced) = gap::announced_by(change) {
+                if is_taken(Table::Meta) {
+                    self.facts.announced = announced;
+                }
+                continue;
+            }
             let (table, key, value) = match change {
                 Change::Put { table, key, value } => (*table, key, Some(value)),
                 Change::Delete { table, key } => (*table, key, None),
