@@ -26,7 +26,7 @@ pub struct MailConfig {
     /// Longest time between two looks, at least `pull_interval`, up to 1 h. Default 5 s.
     pub pull_interval_most: Duration,
     /// Largest answer that is taken, 64 KiB to 16 MiB; fewer messages are asked for where one is
-    /// larger. Default 1 MiB.
+    /// larger. Default 512 KiB.
     pub reply_bytes: usize,
     /// Time from one look at the cloud's agents to the next, 1 s to 1 day; `None` for no look.
     /// Default 60 s.
@@ -54,7 +54,7 @@ impl MailConfig {
             pull: Vec::new(),
             pull_interval: Duration::from_secs(1),
             pull_interval_most: Duration::from_secs(5),
-            reply_bytes: 1 << 20,
+            reply_bytes: 512 << 10,
             agents_interval: Some(Duration::from_secs(60)),
         }
     }

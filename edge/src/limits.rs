@@ -6,6 +6,7 @@
 //! the ceiling is refused here and never starts.
 
 mod check;
+mod cloud;
 mod listener;
 
 use std::fmt;
@@ -318,6 +319,10 @@ impl Limits {
         cloud.connections as u64 * connection
             + self.read_ahead_bytes as u64
             + u64::from(UNCONFIRMED) * u64::from(cloud.packet_bytes)
+            + cloud
+                .mq9
+                .as_ref()
+                .map_or(0, |mq9| self.worst_cloud_mail(mq9))
     }
 
     fn worst_disk(&self) -> Vec<(&'static str, u64)> {
@@ -355,6 +360,7 @@ impl fmt::Display for Limits {
                     "cloud.connections = {}, window_count = {}",
                     cloud.connections, cloud.window_count
                 )?;
+                cloud::show(cloud, f)?;
             }
         }
         for (filter, lane) in &self.lane_filters {

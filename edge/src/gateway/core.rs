@@ -9,6 +9,7 @@ mod doors;
 mod gaps;
 mod lines;
 mod links;
+mod post;
 mod reading;
 
 use std::collections::VecDeque;
@@ -421,6 +422,12 @@ impl Core {
                     },
                 );
             }
+            Wish::Mail {
+                send,
+                changes,
+                token,
+            } => self.post(now, send, changes, token),
+            Wish::Agents(agents) => self.know_cloud_agents(now, agents),
             Wish::Bridge => self.wakes.bridge.raise(),
         }
     }
