@@ -19,6 +19,7 @@ mod connect;
 mod deliver;
 mod event;
 mod filters;
+mod gate;
 mod group;
 mod inflight;
 mod leftovers;
@@ -57,6 +58,7 @@ use sync::{Epoch, Instant, Lane, Now, Offset, PerLane};
 use self::access::Access;
 use self::commit::Tickets;
 use self::connect::Timer;
+use self::gate::Gate;
 use self::group::Groups;
 use self::leftovers::Leftovers;
 use self::login::Logins;
@@ -75,6 +77,7 @@ pub struct Broker {
     /// The offset that comes next, as far as commits are answered.
     head: PerLane<Offset>,
     access: Access,
+    gate: Gate,
     logins: Logins,
     registry: Registry,
     groups: Groups,
@@ -123,6 +126,7 @@ impl Broker {
                 settings.retained_bytes_maximum,
             ),
             access: Access::new(settings.key.clone(), settings.login_memory_maximum),
+            gate: Gate::default(),
             logins: Logins::default(),
             groups: Groups::new(settings.group_inflight_maximum),
             settings,
@@ -220,6 +224,17 @@ impl Broker {
             Input::Trimmed { lane, first } => self.handle_trimmed(lane, first),
             Input::Announce { record } => self.handle_announce(record),
             Input::Report { record, changes } => self.handle_report(record, changes),
+            Input::Mail {
+                connection,
+                topic,
+                request,
+                token,
+            } => {
+                self.handle_mail(connection, &topic, request, token);
+            }
+            Input::MailAnswered { ticket, reply } => self.handle_mail_answered(ticket, reply),
+            Input::Reply { record } => self.handle_reply(&record),
+            Input::Passed { lane, offset } => self.handle_passed(lane, offset),
             Input::FromCloud {
                 record,
                 token,

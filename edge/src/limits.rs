@@ -8,6 +8,7 @@
 mod check;
 mod cloud;
 mod listener;
+mod mail;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -17,7 +18,9 @@ use sync::{Lane, PerLane};
 
 use self::check::Check;
 pub use self::listener::{Address, Listener};
-use crate::config::{Cloud, Config, ConfigError, LaneRetention, LimitsSection, Logging, Protocol};
+use crate::config::{
+    Cloud, Config, ConfigError, LaneRetention, LimitsSection, Logging, Mq9, Protocol,
+};
 
 /// A configuration that can be used.
 #[derive(Clone, Debug)]
@@ -32,6 +35,8 @@ pub struct Limits {
     pub listeners: Vec<Listener>,
     /// The cluster, with its secrets still in their files.
     pub cloud: Option<Cloud>,
+    /// Mailboxes and agents; `None` for none.
+    pub mq9: Option<Mq9>,
     /// Filters of the lanes above normal.
     pub lane_filters: Vec<(String, Lane)>,
     /// How much of each lane is kept.
@@ -164,6 +169,7 @@ impl Limits {
             self_protection: config.gateway.self_protection,
             listeners: check.listeners(config)?,
             cloud: config.cloud.clone(),
+            mq9: check.mq9(config)?,
             lane_filters: check.lane_filters(config)?,
             retention: PerLane::from_fn(|lane| config.retention.lane(lane).clone()),
             linger: Duration::from_millis(config.durability.linger_ms),
@@ -214,13 +220,6 @@ impl Limits {
             self.memory = self.worst_memory();
         }
         admitted
-    }
-
-    /// Whether there can be mail: somebody may ask for it.
-    #[must_use]
-    pub fn has_mail(&self) -> bool {
-        let mut protocols = self.listeners.iter().map(|listener| listener.protocol);
-        protocols.any(|protocol| protocol == Protocol::Nats)
     }
 
     /// Adds up [`Limits::memory`] or [`Limits::disk`].
@@ -294,14 +293,6 @@ impl Limits {
         }
     }
 
-    /// Its redb file, open for writing. What is not in there yet is counted with the journal.
-    fn worst_mail(&self) -> u64 {
-        match self.has_mail() {
-            true => self.cache_bytes + REDB_FILE_BYTES,
-            false => 0,
-        }
-    }
-
     /// Both the old files and the new ones during a reload, and one hash at a time.
     fn worst_access(&self) -> u64 {
         let remembered = self.section.connections as u64 * REMEMBERED_LOGIN_BYTES;
@@ -334,6 +325,7 @@ impl Limits {
         vec![
             ("journal", self.journal_bytes),
             ("lanes, with one segment each on top", lanes),
+            ("mail", self.worst_mail_disk()),
             ("state", STATE_FILE_BYTES),
             ("reserve", RESERVE_BYTES),
         ]
@@ -363,6 +355,7 @@ impl fmt::Display for Limits {
                 cloud::show(cloud, f)?;
             }
         }
+        self.fmt_mail(f)?;
         for (filter, lane) in &self.lane_filters {
             writeln!(f, "lanes.{lane} = {filter}")?;
         }

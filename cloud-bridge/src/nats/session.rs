@@ -6,6 +6,7 @@
 //! replies under a subscription of number 0, which nobody made. It never touches a socket or a
 //! clock.
 
+mod order;
 mod questions;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -15,6 +16,7 @@ use sync::{ConnectionId, Instant, Lane, Offset, Origin, Place, WallTime};
 use wire::mq9::{Create, Identity, Reply, Request};
 use wire::nats::{ClientOperation, Message, NO_RESPONDERS, Publish, ServerError, ServerOperation};
 
+use self::order::Order;
 use self::questions::{Question, Questions};
 use super::pull::Puller;
 use super::request;
@@ -46,6 +48,7 @@ pub(super) struct Terms {
 pub(super) struct Session {
     terms: Terms,
     questions: Questions,
+    order: Order,
     /// Agents that could not be removed before they were registered anew, by record: there the
     /// former registration still counts.
     unremoved: BTreeMap<(Lane, Offset), Verdict>,
@@ -74,6 +77,7 @@ impl Session {
     pub(super) fn new(terms: Terms, now: Instant) -> Self {
         Self {
             questions: Questions::new(&terms.inbox),
+            order: Order::default(),
             unremoved: BTreeMap::new(),
             made: BTreeMap::new(),
             pinged: None,
@@ -114,6 +118,7 @@ impl Session {
                 });
                 let register = Request::Register(register);
                 let (lane, offset) = (place.lane, place.offset);
+                self.order.begin(lane, offset, AGENTS.to_owned());
                 self.ask(now, &agent, Question::Remove { lane, offset });
                 let address = None;
                 self.ask(now, &register, Question::Record { place, address });
@@ -123,6 +128,8 @@ impl Session {
                     Request::Send(send) => Some(send.address.clone()),
                     _ => None,
                 };
+                let topic = address.clone().unwrap_or_else(|| AGENTS.to_owned());
+                self.order.begin(place.lane, place.offset, topic);
                 self.ask(now, &request, Question::Record { place, address });
             }
         }
@@ -397,33 +404,44 @@ impl Session {
 
     fn accept(&mut self, place: Place, server_offset: Option<u64>) {
         self.has_accepted = true;
-        self.events.push_back(Event::Accepted {
+        let event = Event::Accepted {
             connection: self.terms.connection,
             lane: place.lane,
             offset: place.offset,
             server_offset,
-        });
+        };
+        self.tell(&place, event);
     }
 
     fn refuse(&mut self, place: Place, reason: u8, text: Option<String>) {
-        self.events.push_back(Event::Refused {
+        let event = Event::Refused {
             connection: self.terms.connection,
             lane: place.lane,
             offset: place.offset,
             reason,
             text,
-        });
+        };
+        self.tell(&place, event);
     }
 
     fn reject(&mut self, place: Place, reason: Rejection) {
-        self.events.push_back(Event::Rejected {
+        let event = Event::Rejected {
             connection: self.terms.connection,
             lane: place.lane,
             offset: place.offset,
             reason,
-        });
+        };
+        self.tell(&place, event);
+    }
+
+    /// Answers a record, behind those before it in its topic.
+    fn tell(&mut self, place: &Place, event: Event) {
+        let told = self.order.answer(place.lane, place.offset, event);
+        self.events.extend(told);
     }
 }
 
+/// What orders records about agents; no address is like it.
+const AGENTS: &str = "AGENT";
 /// How RobustMQ says on the connection, and not in an answer, that it knows no such request.
 const UNRECOGNIZED: &str = "unrecognized mq9 subject: ";

@@ -90,7 +90,8 @@ fn a_record_becomes_a_request_with_headers_and_its_answer_settles_it() {
 fn answers_find_their_requests_by_their_subject_in_any_order() {
     let (_server, rig, mut peer) = start(|_| {});
     for offset in 0..3 {
-        rig.send(MAIL, offset, &mail(b""));
+        let topic = format!("$mq9/AI/MSG/SEND/cloud/{offset}");
+        rig.send(MAIL, offset, &record(&topic, b""));
     }
     let requests = [peer.request(), peer.request(), peer.request()];
     for at in [2, 0, 1] {
@@ -124,13 +125,13 @@ fn a_missing_mailbox_is_made_once_and_its_mail_comes_again() {
     for request in &requests {
         peer.answer(request, missing);
     }
-    assert!(expect_refused(&rig, 1).contains("does not exist"));
     let create = peer.request();
     assert_eq!(create.subject, "$mq9.AI.MAILBOX.CREATE");
     assert_eq!(create.text(), r#"{"name":"cloud.alarm","ttl":0}"#);
     // Another node of the cluster was first.
     peer.answer(&create, r#"{"error":"mailbox cloud.alarm already exists"}"#);
-    expect_refused(&rig, 0);
+    assert!(expect_refused(&rig, 0).contains("was made"));
+    assert!(expect_refused(&rig, 1).contains("does not exist"));
     // For some seconds this node does not know of it.
     for offset in [0, 0] {
         rig.send(MAIL, offset, &mail(b""));
@@ -227,10 +228,14 @@ fn an_answer_that_never_comes_ends_the_connection() {
     rig.expect_up();
     rig.send(MAIL, 0, &mail(b""));
     rig.send(MAIL, 1, &mail(b""));
+    rig.send(MAIL, 2, &record("$mq9/AI/MSG/SEND/cloud/other", b""));
     let _lost = peer.request();
-    let request = peer.request();
-    peer.answer(&request, SENT);
-    rig.expect_accepted(1);
+    for _ in 0..2 {
+        let request = peer.request();
+        peer.answer(&request, SENT);
+    }
+    // What stands behind a lost answer in its topic is in doubt as well, or it would be overtaken.
+    rig.expect_accepted(2);
     assert!(
         rig.expect_down(ErrorKind::TimedOut)
             .contains("no answer to a request within 1 s")

@@ -9,6 +9,8 @@ mod mq9;
 mod publishing;
 mod pulling;
 mod rig;
+mod robustmq;
 mod server;
 mod stopping;
 mod tls;
+mod whole;

@@ -174,6 +174,7 @@ impl Broker {
         session_expiry: Option<u32>,
     ) {
         self.logins.forget(connection);
+        self.cancel_fetches(connection);
         let Some(id) = self.registry.unbind(connection) else {
             return;
         };

@@ -4,12 +4,13 @@
 //! carries answers to and fro until nobody has anything left to say. It never waits; what has to
 //! wait (sockets, the disk, the cloud) belongs to the tasks around it.
 
+mod cloud;
 mod commits;
 mod doors;
 mod gaps;
 mod lines;
 mod links;
-mod post;
+mod mail;
 mod reading;
 
 use std::collections::VecDeque;
@@ -22,6 +23,7 @@ use tracing::warn;
 pub(super) use self::doors::Doors;
 pub(crate) use self::doors::Place;
 pub(crate) use self::gaps::{GapNews, topic as gap_topic};
+pub(super) use self::mail::Pigeonholes;
 use super::announce::{Announcer, LinkCounts};
 use super::checker::Check;
 use super::committer::{Committer, Owner};
@@ -32,9 +34,10 @@ use super::signal::{Cue, Signal};
 use super::terms::Terms;
 use crate::broker::{Broker, ConnectionId, Event, Input, Output, ReaderId};
 use crate::link::serial;
-use crate::log::{Budget, Reader, Reason, Report};
+use crate::log::{Budget, Reader, Report};
+use crate::mail::Office;
 use crate::mqtt::TrafficCounts;
-use crate::uplink::{Uplink, Wish};
+use crate::uplink::Uplink;
 
 /// Wakes the tasks around the core.
 #[derive(Debug, Default)]
@@ -57,6 +60,8 @@ pub(crate) struct Core {
     pub(crate) committer: Committer,
     pub(crate) reader: Reader,
     pub(crate) uplink: Option<Uplink>,
+    /// `None` where there is no mail.
+    pub(crate) office: Option<Office>,
     /// Requests for the writer thread that are not commits.
     pub(crate) notes: VecDeque<Request>,
     /// Passwords for the hashing thread; the broker bounds them.
@@ -138,6 +143,7 @@ impl Core {
             committer,
             reader,
             uplink,
+            office: None,
             notes: VecDeque::new(),
             checks: VecDeque::new(),
             wakes: Rc::default(),
@@ -227,6 +233,7 @@ impl Core {
     /// Does what is due and says when to come back.
     pub(crate) fn handle_timeout(&mut self, now: Now) -> Option<Instant> {
         self.broker.handle_timeout(now);
+        self.wake_office(now);
         if let Some(uplink) = &mut self.uplink {
             uplink.engine.handle_timeout(now.instant);
         }
@@ -240,7 +247,8 @@ impl Core {
             .uplink
             .as_ref()
             .and_then(|uplink| uplink.engine.poll_timeout());
-        [self.broker.poll_timeout(), uplink]
+        let office = self.office.as_ref().and_then(Office::poll_timeout);
+        [self.broker.poll_timeout(), uplink, office]
             .into_iter()
             .flatten()
             .min()
@@ -268,6 +276,7 @@ impl Core {
         }
         self.tell_of_damage(now);
         self.tell_next_gap(now);
+        self.tell_of_mail_damage(now);
         self.release();
         self.announce(now);
         self.notes.push_back(Request::Maintain);
@@ -322,7 +331,10 @@ impl Core {
     /// Carries answers between the parts until all are quiet.
     pub(super) fn settle(&mut self, now: Now) {
         loop {
-            if let Some(output) = self.broker.poll() {
+            // Its commits keep their place among those of the broker.
+            if let Some(output) = self.office.as_mut().and_then(Office::poll) {
+                self.obey_office(now, output);
+            } else if let Some(output) = self.broker.poll() {
                 self.obey(now, output);
             } else if let Some(wish) = self.uplink.as_mut().and_then(Uplink::poll) {
                 self.grant(now, wish);
@@ -374,6 +386,7 @@ impl Core {
                 });
                 self.wakes.check.raise();
             }
+            Output::Mail(input) => self.ask_office(now, input),
             Output::ToConnection { connection, event } => self.deliver(now, connection, event),
             Output::Reported { outcome } => self.gap_told(now, outcome),
             Output::FromCloudStored { token, outcome } => {
@@ -381,54 +394,6 @@ impl Core {
                     uplink.stored(now.instant, token, outcome);
                 }
             }
-        }
-    }
-
-    /// Carries out what the uplink wants.
-    fn grant(&mut self, now: Now, wish: Wish) {
-        match wish {
-            Wish::Fetch { lane, from, budget } => {
-                self.fetches.push_back(Fetch::Uplink { lane, from, budget });
-                self.wakes.fetch.raise();
-            }
-            Wish::Commit(changes, urgency) => {
-                self.committer
-                    .add(now.instant, Owner::Uplink, changes, urgency);
-            }
-            Wish::NoteGap { gap, why } => {
-                if self.is_about_gap(gap.lane, gap.first) {
-                    return;
-                }
-                let kind = match gap.reason {
-                    Reason::TooLarge => "too large for the cloud",
-                    _ => "rejected by the cloud",
-                };
-                if let Some(times) = self.quiet.may_say(now.instant, kind) {
-                    warn!(
-                        "lane {}: record {} never goes to the cloud: {why}{times}",
-                        gap.lane, gap.first
-                    );
-                }
-                self.notes.push_back(Request::NoteGap(gap));
-                self.wakes.commit.raise();
-            }
-            Wish::Store { record, token } => {
-                self.broker.handle(
-                    now,
-                    Input::FromCloud {
-                        record,
-                        token,
-                        changes: Vec::new(),
-                    },
-                );
-            }
-            Wish::Mail {
-                send,
-                changes,
-                token,
-            } => self.post(now, send, changes, token),
-            Wish::Agents(agents) => self.know_cloud_agents(now, agents),
-            Wish::Bridge => self.wakes.bridge.raise(),
         }
     }
 

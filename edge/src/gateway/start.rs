@@ -9,14 +9,15 @@ use std::time::Duration;
 use cloud_bridge::Bridge;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use sync::{Epoch, Lane, Now, PerLane, Table};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
+use wire::mq9::PayloadEncoding;
 
 use self::cloud::{bridge_config, join_cloud};
 use super::announce::Announcer;
 use super::certificates::Prepared;
 use super::checker::Checker;
 use super::committer::{self, Committer};
-use super::core::{Core, Doors, GapNews, gap_topic};
+use super::core::{Core, Doors, GapNews, Pigeonholes, gap_topic};
 use super::disk::Disk;
 use super::error::GatewayError;
 use super::terms::{self, Protocol, Terms};
@@ -26,6 +27,7 @@ use crate::config::{self, ClientCertificate};
 use crate::guard;
 use crate::limits::{self, Address, Limits};
 use crate::log::{self, Folder, LaneLimits, LogError, Opened, Overflow, Reader, Report};
+use crate::mail::Office;
 use crate::password::Key;
 use crate::{mqtt, nats};
 
@@ -85,7 +87,7 @@ pub(super) fn start(limits: &Limits, policies: Vec<Policy>) -> Result<Started, G
     let opened = log::open(directory, log_settings(limits), wall_time()).map_err(failed)?;
     let Opened {
         writer,
-        reader,
+        mut reader,
         epoch,
         report,
     } = opened;
@@ -104,7 +106,12 @@ pub(super) fn start(limits: &Limits, policies: Vec<Policy>) -> Result<Started, G
         }
         None => (None, None),
     };
-    let mut broker = Broker::new(broker_settings(limits, seed)?, stored, now);
+    let office = open_office(limits, &mut reader, seed, now);
+    let settings = broker::Settings {
+        has_mail: office.is_some(),
+        ..broker_settings(limits, seed)?
+    };
+    let mut broker = Broker::new(settings, stored, now);
     broker.handle(now, Input::Access(AccessInput::Policies(policies)));
     info!(
         "{} sessions, {} retained messages",
@@ -120,6 +127,7 @@ pub(super) fn start(limits: &Limits, policies: Vec<Policy>) -> Result<Started, G
     let gap_news = GapNews::new(&limits.edge_id);
     let mut core = Core::new(broker, committer, reader, uplink, terms, doors, gap_news);
     let announcer = |interval| Announcer::new(interval, limits.data.clone());
+    core.office = office;
     core.found = report;
     core.announcer = limits.sys_interval.map(announcer);
     // The first client is to find it.
@@ -130,6 +138,21 @@ pub(super) fn start(limits: &Limits, policies: Vec<Policy>) -> Result<Started, G
         checker,
         bridge,
     })
+}
+
+/// Opens the mail office, where there is to be one. Everything else goes on without it.
+fn open_office(limits: &Limits, reader: &mut Reader, seed: u64, now: Now) -> Option<Office> {
+    let settings = limits.office_settings(seed)?;
+    match Office::new(settings, &mut Pigeonholes(reader), now) {
+        Ok(office) => {
+            info!("{} mailboxes", office.counts().mailboxes);
+            Some(office)
+        }
+        Err(why) => {
+            error!("no mail is served until the next start: {why}");
+            None
+        }
+    }
 }
 
 /// Looks at every file that a configuration names: certificates, keys and passwords.
@@ -253,6 +276,7 @@ fn terms(limits: &Limits, seed: u64) -> Terms {
             }
             config::Protocol::Nats => Protocol::Nats(Rc::new(nats::Settings {
                 message_bytes_maximum: listener.packet_bytes as usize,
+                payload_encoding: payload_encoding(limits, listener),
                 asks_for_credentials: listener.password_file.is_some(),
                 tls: nats_tls(listener),
                 server_id: format!("{seed:016X}"),
@@ -295,6 +319,12 @@ fn nats_tls(listener: &limits::Listener) -> nats::Tls {
     }
 }
 
+fn payload_encoding(limits: &Limits, listener: &limits::Listener) -> PayloadEncoding {
+    let of_all = limits.mq9.as_ref().map(|mq9| mq9.payload_encoding);
+    let written = listener.mq9_payload.or(of_all).unwrap_or_default();
+    written.into()
+}
+
 fn nats_settings(limits: &Limits) -> nats::Settings {
     let section = &limits.section;
     nats::Settings {
@@ -307,6 +337,11 @@ fn nats_settings(limits: &Limits) -> nats::Settings {
         outbound_bytes_maximum: limits.outbound_bytes,
         inbound_total_bytes_maximum: limits.inbound_total_bytes,
         outbound_total_bytes_maximum: limits.outbound_total_bytes,
+        reply_bytes_maximum: limits.reply_bytes(),
+        fetch_count_maximum: limits
+            .mq9
+            .as_ref()
+            .map_or(0, |mq9| mq9.waiting_fetches_per_connection),
         ..nats::Settings::default()
     }
 }

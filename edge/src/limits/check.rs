@@ -248,5 +248,5 @@ impl Check<'_> {
     }
 }
 
-const DAY: u64 = 86_400;
+pub(super) const DAY: u64 = 86_400;
 pub(super) const MILLION: u64 = 1_000_000;

@@ -793,6 +793,7 @@ impl World {
                     connection.handle_event(now, event);
                 }
             }
+            Output::Mail(input) => panic!("{input:?}, though there is no mail"),
             Output::Reported { outcome } => self.reported.push(outcome),
             Output::FromCloudStored { token, outcome } => self.from_cloud.push((token.0, outcome)),
         }

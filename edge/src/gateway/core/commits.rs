@@ -53,6 +53,7 @@ impl Core {
                     );
                 }
                 Owner::Uplink => self.uplink_answered(now, true),
+                Owner::Mail(ticket) => self.mail_committed(now, *ticket, place),
             }
             // One after the other, so that the deliveries of a large group never pile up.
             self.settle(now);
@@ -89,6 +90,7 @@ impl Core {
                     );
                 }
                 Owner::Uplink => self.uplink_answered(now, false),
+                Owner::Mail(ticket) => self.mail_refused(now, *ticket, refusal),
             }
         }
     }

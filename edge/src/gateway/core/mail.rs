@@ -1,0 +1,128 @@
+//! The mail office between the broker, which asks, and the log, which keeps.
+//!
+//! Each call of the office does a bounded piece of work, so that nobody waits for somebody else's
+//! mail.
+
+use sync::{Lane, Now, Offset, Table};
+use tracing::{error, warn};
+
+use super::super::committer::Owner;
+use super::super::disk::Request;
+use super::Core;
+use crate::broker::{Input, Refusal, Urgency};
+use crate::log::{Budget, Damage, Reader};
+use crate::mail::{self, CommitTicket, Found, Page, Shelf, Unreadable};
+
+/// The log's reader, as the office sees it.
+pub(crate) struct Pigeonholes<'a>(pub(crate) &'a mut Reader);
+
+impl Shelf for Pigeonholes<'_> {
+    fn find(&mut self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, Unreadable> {
+        self.0.find(table, key).map_err(|_| Unreadable)
+    }
+
+    fn walk(
+        &mut self,
+        table: Table,
+        from: &[u8],
+        end: &[u8],
+        page: Page,
+    ) -> Result<Found, Unreadable> {
+        let budget = Budget {
+            records: page.rows,
+            bytes: page.bytes,
+        };
+        let walked = self.0.walk(table, from, end, budget);
+        let walked = walked.map_err(|_| Unreadable)?;
+        Ok(Found {
+            rows: walked.rows,
+            next: walked.next,
+        })
+    }
+}
+
+impl Core {
+    /// Gives the office what the broker let through.
+    pub(super) fn ask_office(&mut self, now: Now, input: mail::Input) {
+        if let Some(office) = &mut self.office {
+            office.handle(now, input, &mut Pigeonholes(&mut self.reader));
+        }
+    }
+
+    /// Does what is due in the office.
+    pub(super) fn wake_office(&mut self, now: Now) {
+        if let Some(office) = &mut self.office {
+            office.handle_timeout(now, &mut Pigeonholes(&mut self.reader));
+        }
+    }
+
+    /// Carries out what the office wants.
+    pub(super) fn obey_office(&mut self, now: Now, output: mail::Output) {
+        match output {
+            mail::Output::Commit {
+                ticket,
+                changes,
+                is_urgent,
+            } => {
+                let urgency = match is_urgent {
+                    true => Urgency::Immediate,
+                    false => Urgency::Relaxed,
+                };
+                let owner = Owner::Mail(ticket);
+                self.committer.add(now.instant, owner, changes, urgency);
+            }
+            mail::Output::Answer { ticket, reply } => {
+                if self.hear_of_pulled(now, ticket, &reply) {
+                    return;
+                }
+                self.broker
+                    .handle(now, Input::MailAnswered { ticket, reply });
+            }
+        }
+    }
+
+    /// A commit of the office is durable, with its record, if it had one, at `place`.
+    pub(super) fn mail_committed(
+        &mut self,
+        now: Now,
+        ticket: CommitTicket,
+        place: Option<(Lane, Offset)>,
+    ) {
+        if let Some((lane, offset)) = place {
+            self.broker.handle(now, Input::Passed { lane, offset });
+        }
+        self.ask_office(now, mail::Input::Committed { ticket });
+    }
+
+    /// A commit of the office never will be durable.
+    pub(super) fn mail_refused(&mut self, now: Now, ticket: CommitTicket, refusal: Refusal) {
+        let why = refusal.to_string();
+        self.ask_office(now, mail::Input::CommitFailed { ticket, why });
+    }
+
+    /// Has damage written down that reading the mail came by, and mended. Called once a second.
+    pub(super) fn tell_of_mail_damage(&mut self, now: Now) {
+        while let Some(damage) = self.reader.poll_damage() {
+            match &damage {
+                Damage::Row { table, key } => {
+                    let gap = damage.gap(lane_of(key));
+                    self.notes.extend(gap.map(Request::NoteGap));
+                    if let Some(times) = self.quiet.may_say(now.instant, "damaged mail") {
+                        warn!("a row of {table:?} is damaged and left out{times}");
+                    }
+                }
+                Damage::File => {
+                    error!("the mail is damaged; what is whole of it is put into a new file");
+                    self.notes.push_back(Request::MendMail);
+                }
+            }
+        }
+    }
+}
+
+/// The lane of a message's priority, which its key names behind the number of the mailbox.
+fn lane_of(key: &[u8]) -> Lane {
+    let priority = key.get(8).copied().map(usize::from);
+    let lane = priority.and_then(|it| Lane::ALL.get(it).copied());
+    lane.unwrap_or(Lane::Normal)
+}
