@@ -159,6 +159,12 @@ impl Limits {
         let share =
             |divisor: u64, least: u64, most: u64| (memory_bytes / divisor).clamp(least, most);
         let flush_bytes = share(64, 128 << 10, 1 << 20);
+        let mq9 = check.mq9(config)?;
+        // Mail takes its part of what makes other things faster.
+        let either = |alone: u64, beside_mail: u64| match mq9 {
+            None => alone,
+            Some(_) => beside_mail,
+        };
         let mut limits = Self {
             edge_id: config
                 .gateway
@@ -169,7 +175,6 @@ impl Limits {
             self_protection: config.gateway.self_protection,
             listeners: check.listeners(config)?,
             cloud: config.cloud.clone(),
-            mq9: check.mq9(config)?,
             lane_filters: check.lane_filters(config)?,
             retention: PerLane::from_fn(|lane| config.retention.lane(lane).clone()),
             linger: Duration::from_millis(config.durability.linger_ms),
@@ -177,11 +182,11 @@ impl Limits {
             journal_bytes: config.durability.journal_bytes,
             segment_bytes: config.durability.segment_bytes,
             flush_bytes,
-            cache_bytes: share(64, 512 << 10, 4 << 20),
-            waiting_bytes: share(32, 256 << 10, 4 << 20).max(u64::from(section.packet_bytes)),
+            cache_bytes: share(either(64, 96), 512 << 10, 4 << 20),
+            waiting_bytes: share(either(32, 64), 256 << 10, 4 << 20).max(u64::from(section.packet_bytes)),
             outbound_bytes: usize_of(share(128, 64 << 10, 1 << 20)),
-            outbound_total_bytes: usize_of(share(10, 512 << 10, 64 << 20)),
-            inbound_total_bytes: usize_of(share(16, 256 << 10, 64 << 20)),
+            outbound_total_bytes: usize_of(share(either(10, 11), 512 << 10, 64 << 20)),
+            inbound_total_bytes: usize_of(share(either(16, 24), 256 << 10, 64 << 20)),
             alias_bytes: usize_of(share(512, 32 << 10, 4 << 20)),
             nats_bytes: usize_of(share(256, 32 << 10, 4 << 20)),
             read_ahead_bytes: usize_of(share(64, 256 << 10, 4 << 20)),
@@ -195,6 +200,7 @@ impl Limits {
             session_bytes: usize_of(share(32, 256 << 10, 16 << 20)),
             // At least one CONNECT, whatever it holds but for user properties.
             login_bytes: usize_of(share(256, 256 << 10, 4 << 20)),
+            mq9,
             access: AccessBytes::default(),
             section,
             log: config.log.clone(),

@@ -50,14 +50,14 @@ impl Default for Mq9 {
             mailbox_ttl_seconds: 86_400,
             payload_encoding: PayloadEncoding::Base64,
             fetch_wait_max_ms: 4_500,
-            mailboxes: 10_000,
+            mailboxes: 3_000,
             mailbox_messages: 100_000,
             mailbox_bytes: 64 << 20,
             mail_bytes: 1 << 30,
             groups_per_mailbox: 16,
-            agents: 1_000,
+            agents: 500,
             agent_bytes: 16 << 10,
-            waiting_fetches: 1_024,
+            waiting_fetches: 512,
             waiting_fetches_per_connection: 16,
         }
     }

@@ -13,7 +13,7 @@ mod links;
 mod mail;
 mod reading;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -76,6 +76,8 @@ pub(crate) struct Core {
     fetches: VecDeque<Fetch>,
     touched: Vec<ConnectionId>,
     held_back: Vec<ConnectionId>,
+    /// Whose requests wait until the mail office is less busy.
+    asking: BTreeSet<ConnectionId>,
     released: PerLane<Offset>,
     /// When the clock's task wakes by itself.
     alarm: Option<Instant>,
@@ -155,6 +157,7 @@ impl Core {
             fetches: VecDeque::new(),
             touched: Vec::new(),
             held_back: Vec::new(),
+            asking: BTreeSet::new(),
             released: PerLane::default(),
             alarm: None,
             found: Report::default(),
@@ -179,7 +182,7 @@ impl Core {
     /// `Held` when others have to take their share first; call it again, or give it the push.
     pub(crate) fn go_on(&mut self, now: Now, id: ConnectionId, push: Push) -> Progress {
         let mut progress = Progress::Done;
-        while let Some(input) = self.next_input(id) {
+        while let Some(input) = self.next_word(id) {
             self.broker.handle(now, input);
             self.settle(now);
             if push == Push::Gentle && self.terms.shared().is_nearly_crowded() {
@@ -213,7 +216,7 @@ impl Core {
 
     /// Whether a client's link may be read now; if not, its `read` signal tells when to ask again.
     pub(crate) fn may_read(&mut self, id: ConnectionId) -> bool {
-        let is_full = self.committer.is_full();
+        let is_full = self.has_enough();
         let Some(peer) = self.peers.find(id) else {
             return false;
         };
@@ -312,6 +315,8 @@ impl Core {
     /// Carries answers between the parts until all are quiet, and wakes whom it concerns.
     pub(crate) fn pump(&mut self, now: Now) {
         self.settle(now);
+        self.let_ask(now);
+        self.read_on();
         for id in self.touched.drain(..) {
             if let Some(peer) = self.peers.find(id) {
                 peer.is_touched = false;

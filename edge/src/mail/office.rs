@@ -183,6 +183,14 @@ impl Office {
         [self.next_sweep, due, deadline].into_iter().flatten().min()
     }
 
+    /// Whether so much is under way that whoever asks next should wait until a commit is answered:
+    /// half of what is allowed. Nobody is refused before the whole of it is reached.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        let under_way = self.commits.len() + self.running.len();
+        under_way >= self.settings.pending_count_maximum.div_ceil(2)
+    }
+
     /// What there is, for the status.
     #[must_use]
     pub fn counts(&self) -> Counts {

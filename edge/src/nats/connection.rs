@@ -215,10 +215,10 @@ impl Connection {
         self.handle_lost();
     }
 
-    /// Gives the next input for the broker. A request for the mail office, and what the client said
-    /// behind it, may have to wait: ask again after the next event, and when bytes were taken.
+    /// Gives the next input for the broker. `None` also when that is a request for the mail office:
+    /// see [`Connection::poll_request`].
     pub fn poll(&mut self) -> Option<Input> {
-        match self.must_wait() {
+        match self.is_asking() {
             true => None,
             false => self.inputs.pop_front(),
         }
@@ -271,11 +271,12 @@ impl Connection {
         self.outbound.len()
     }
 
-    /// Whether the link should be read: false while the broker makes the session, while too much
-    /// waits to be written, and when closed.
+    /// Whether the link should be read: false while the broker makes the session, while requests or
+    /// too much that is to be written wait, and when closed.
     #[must_use]
     pub fn wants_more(&self) -> bool {
-        self.takes_operations() && !self.is_holding_back && !self.is_over()
+        let has_none_waiting = self.inputs.is_empty();
+        self.takes_operations() && has_none_waiting && !self.is_holding_back && !self.is_over()
     }
 
     /// Whether the link is to be closed once the outbound bytes are written.

@@ -30,8 +30,6 @@ pub(super) struct Errands {
     waiting_count: usize,
     /// The one that reads.
     reading: Option<u64>,
-    /// Whether the broker has to deliver a reply before it gets the next request.
-    must_yield: bool,
 }
 
 /// A request whose reply somebody wants.
@@ -155,7 +153,6 @@ impl Connection {
         let record = record_of(now, &errand.reply_topic, &document);
         // With its frame, wherever it is delivered.
         self.reply_bytes += document.len() + FRAME_BYTES + errand.reply_topic.len();
-        established.errands.must_yield = true;
         // Before all that the client said meanwhile: until then it is not known what is to be written.
         self.inputs.push_front(Input::Reply { record });
     }
@@ -206,28 +203,38 @@ impl Connection {
         }
     }
 
-    /// Whether the next input is a request whose time has not come.
-    pub(super) fn must_wait(&mut self) -> bool {
-        let is_over = self.is_over();
+    /// Whether the next input is a request for the office.
+    #[must_use]
+    pub fn is_asking(&self) -> bool {
+        matches!(self.inputs.front(), Some(Input::Mail { .. }))
+    }
+
+    /// Gives the next input for the broker if that is a request for the office whose time has come.
+    /// Call it when there are no outputs of the broker left, and [`Connection::poll`] afterwards; and
+    /// again after an event, or when bytes were taken.
+    pub fn poll_request(&mut self) -> Option<Input> {
+        let limit = self.settings.outbound_bytes_maximum;
+        let is_over = self.outbound.len().max(self.taken_bytes) > limit;
         let State::Connected(established) = &mut self.state else {
-            return false;
+            return None;
         };
-        let (next, errands) = (self.inputs.front(), &mut established.errands);
-        if matches!(next, Some(Input::Reply { .. })) {
-            return false;
-        }
-        let must_yield = std::mem::take(&mut errands.must_yield);
-        let Some(Input::Mail { request, token, .. }) = next else {
-            return false;
+        let Some(Input::Mail { request, token, .. }) = self.inputs.front() else {
+            return None;
         };
-        let reads = may_be_large(request);
-        if must_yield || is_over || reads && errands.reading.is_some() {
-            return true;
+        let (reads, errands) = (may_be_large(request), &mut established.errands);
+        if is_over || reads && errands.reading.is_some() {
+            return None;
         }
         if let (true, Some(token)) = (reads, token) {
             errands.reading = Some(token.0);
         }
-        false
+        self.inputs.pop_front()
+    }
+
+    /// Forgets requests that nobody waits for any more.
+    pub(super) fn forget_requests(&mut self) {
+        let is_request = |input: &Input| matches!(input, Input::Mail { .. });
+        self.inputs.retain(|input| !is_request(input));
     }
 }
 

@@ -530,7 +530,7 @@ impl World {
         loop {
             let mut is_quiet = true;
             for index in 0..self.clients.len() {
-                while let Some(input) = self.poll(index) {
+                while let Some(input) = self.poll(index).or_else(|| self.poll_request(index)) {
                     is_quiet = false;
                     self.broker.handle(self.now, input);
                     self.settle();
@@ -568,6 +568,13 @@ impl World {
         match self.clients[index].connection.as_mut()? {
             Protocol::Nats(it) => it.poll(),
             Protocol::Mqtt(_, it) => it.poll(),
+        }
+    }
+
+    fn poll_request(&mut self, index: usize) -> Option<Input> {
+        match self.clients[index].connection.as_mut()? {
+            Protocol::Nats(it) if !self.office.is_busy() => it.poll_request(),
+            Protocol::Nats(_) | Protocol::Mqtt(..) => None,
         }
     }
 

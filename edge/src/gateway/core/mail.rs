@@ -8,10 +8,11 @@ use tracing::{error, warn};
 
 use super::super::committer::Owner;
 use super::super::disk::Request;
+use super::super::peers::Peer;
 use super::Core;
-use crate::broker::{Input, Refusal, Urgency};
+use crate::broker::{ConnectionId, Input, Refusal, Urgency};
 use crate::log::{Budget, Damage, Reader};
-use crate::mail::{self, CommitTicket, Found, Page, Shelf, Unreadable};
+use crate::mail::{self, CommitTicket, Found, Office, Page, Shelf, Unreadable};
 
 /// The log's reader, as the office sees it.
 pub(crate) struct Pigeonholes<'a>(pub(crate) &'a mut Reader);
@@ -53,6 +54,50 @@ impl Core {
     pub(super) fn wake_office(&mut self, now: Now) {
         if let Some(office) = &mut self.office {
             office.handle_timeout(now, &mut Pigeonholes(&mut self.reader));
+        }
+    }
+
+    /// Gives what a connection has to say next, requests of the office included, for which there must
+    /// be no outputs left.
+    pub(super) fn next_word(&mut self, id: ConnectionId) -> Option<Input> {
+        let connection = &mut self.peers.find(id)?.connection;
+        let input = connection.poll();
+        if input.is_some() || !connection.is_asking() {
+            return input;
+        }
+        if self.office.as_ref().is_some_and(Office::is_busy) {
+            self.asking.insert(id);
+            return None;
+        }
+        connection.poll_request()
+    }
+
+    /// Lets those ask whose time has come: something happened to them, or the office is not busy any
+    /// more.
+    pub(super) fn let_ask(&mut self, now: Now) {
+        let mut place = 0;
+        while let Some(id) = self.touched.get(place).copied() {
+            place += 1;
+            self.let_one_ask(now, id);
+        }
+        let mut waiting = std::mem::take(&mut self.asking);
+        while self.office.as_ref().is_some_and(|office| !office.is_busy())
+            && let Some(id) = waiting.pop_first()
+        {
+            self.touch(id);
+            self.let_one_ask(now, id);
+        }
+        self.asking.append(&mut waiting);
+    }
+
+    fn let_one_ask(&mut self, now: Now, id: ConnectionId) {
+        let is_asking = |peer: &mut Peer| peer.connection.is_asking();
+        if !self.peers.find(id).is_some_and(is_asking) {
+            return;
+        }
+        while let Some(input) = self.next_word(id) {
+            self.broker.handle(now, input);
+            self.settle(now);
         }
     }
 
