@@ -272,7 +272,7 @@ fn mail_and_agents_arrive_whatever_goes_wrong() {
         server.state().mailboxes.get_mut(INBOX).expect("just made")[gone].is_gone = true;
     }
     let mut edge = Edge::start(&server);
-    edge.declines = 10;
+    edge.declines = 25;
     for number in 0..150_usize {
         let topic = format!("$mq9/AI/MSG/SEND/{}", address(number).replace('.', "/"));
         let payload = match number % 5 {

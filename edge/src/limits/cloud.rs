@@ -1,4 +1,4 @@
-//! The cloud's mail: what it may be set to, and the most memory that it takes.
+//! The cloud: what its mail may be set to, and the most memory that all of it takes.
 
 use std::fmt;
 
@@ -6,14 +6,16 @@ use cloud_bridge::Endpoint;
 use wire::mq9::check_address;
 use wire::subject::{Subject, SubjectFilter};
 
+use super::Limits;
 use super::check::Check;
-use super::{BRIDGE_CONNECTION_BYTES, Limits};
 use crate::config::{Cloud, CloudMq9, Config, ConfigError};
 
 /// Filters, and mailboxes that are pulled, each.
 const NAMES: u64 = 64;
 const HOUR_MS: u64 = 3_600_000;
 const DAY: u64 = 86_400;
+/// TLS sessions, rumqttc and its runtime, a connection. Measured: 96 KiB and its buffers.
+const BRIDGE_CONNECTION_BYTES: u64 = 256 << 10;
 
 impl Check<'_> {
     /// `[cloud.mq9]`
@@ -83,10 +85,41 @@ impl Check<'_> {
     }
 }
 
+/// Messages that the cloud may send before the first is stored and confirmed. Beside mail fewer,
+/// since it takes its part of the memory.
+pub(crate) fn downlink_window(cloud: &Cloud) -> u16 {
+    match cloud.mq9 {
+        None => 4,
+        Some(_) => 2,
+    }
+}
+
+/// Messages from the cloud that are kept while they are being stored. Twice the window, because
+/// servers have been seen to go over it; and one of mail, since one mailbox at a time hands over
+/// one message at a time.
+pub(crate) fn unconfirmed_count(cloud: &Cloud) -> usize {
+    2 * usize::from(downlink_window(cloud)) + usize::from(cloud.mq9.is_some())
+}
+
 impl Limits {
+    /// Up: what is in flight on each connection and what was read ahead. Down: messages that are
+    /// being stored, each at its largest.
+    pub(super) fn worst_cloud(&self, cloud: &Cloud) -> u64 {
+        let connection = BRIDGE_CONNECTION_BYTES + self.flight_bytes as u64;
+        let unconfirmed = match cloud.downlink.is_empty() {
+            true => 0,
+            false => 2 * u64::from(downlink_window(cloud)),
+        };
+        let mail = cloud.mq9.as_ref();
+        cloud.connections as u64 * connection
+            + self.read_ahead_bytes as u64
+            + unconfirmed * u64::from(cloud.packet_bytes)
+            + mail.map_or(0, |mq9| self.worst_mail_of_cloud(mq9))
+    }
+
     /// Up: what is in flight, and the same once more as it is written, a third larger as base64.
-    /// Down: one answer as it arrives, and its messages; beside them the list of agents.
-    pub(super) fn worst_cloud_mail(&self, mq9: &CloudMq9) -> u64 {
+    /// Down: one answer as it arrives, its messages, and the list of agents.
+    fn worst_mail_of_cloud(&self, mq9: &CloudMq9) -> u64 {
         let flight = self.flight_bytes as u64;
         let up = flight + flight * 4 / 3;
         BRIDGE_CONNECTION_BYTES + up + 3 * mq9.reply_bytes as u64
