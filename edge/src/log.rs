@@ -22,7 +22,7 @@
 //! | --- | --- |
 //! | `lock` | held by the one process that has the folder open |
 //! | `journal` | the commit point; format in `log/journal.rs` and `log/frame.rs` |
-//! | `state.redb` | the tables of [`Table`](sync::Table) but the mail's; format in `log/state.rs` |
+//! | `state.redb` | the tables of [`Table`] but the mail's; format in `log/state.rs` |
 //! | `mail.redb` | the tables of the mail, where there is some; format in `log/mail.rs` |
 //! | `{lane}-{first offset, 20 digits}.redb` | a segment; format in `log/segment.rs` and `log/block.rs` |
 //! | `state.redb.salvaged` | a state made of what was left of a damaged one, before it has its name |
@@ -71,7 +71,7 @@ pub use gap::{Gap, Reason, announced};
 pub use mail::SharedMail;
 pub use reader::{Budget, Chunk, Damage, Reader, Walked};
 pub use rebuild::rebuild_segment;
-pub use recovery::{Opened, Report, is_of_a_log, open};
+pub use recovery::{Opened, Report, distrust, is_of_a_log, open};
 pub use segment::SharedSegment;
 pub use settings::{LaneLimits, Overflow, Settings};
 pub use writer::Writer;
@@ -82,8 +82,8 @@ use sync::{Change, Offset, PerLane, Table};
 /// One group of changes: durable together in one journal frame, or not at all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
-    /// In the order in which they take effect. [`Table::Gaps`](sync::Table::Gaps) and
-    /// [`Table::Meta`](sync::Table::Meta) belong to the log itself and are not to be named, but for
+    /// In the order in which they take effect. [`Table::Gaps`] and
+    /// [`Table::Meta`] belong to the log itself and are not to be named, but for
     /// what [`announced`] gives.
     pub changes: Vec<Change>,
 }

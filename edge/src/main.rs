@@ -153,14 +153,18 @@ fn fsck(args: &Fsck, out: &mut dyn std::io::Write) -> Result<Outcome, ToolError>
 }
 
 fn export(args: &Export, out: &mut dyn std::io::Write) -> Result<Outcome, ToolError> {
-    let range = tools::Range {
-        lane: args.lane.into(),
-        from: Offset(args.from),
-        to: args.to.map(Offset),
-    };
     let format = match args.format {
         ExportFormat::Jsonl => tools::Format::JsonLines,
         ExportFormat::Cbor => tools::Format::Cbor,
+    };
+    // The command line has a lane or asks for the mail.
+    let Some(lane) = args.lane else {
+        return tools::export_mail(&args.folder.data, format, out);
+    };
+    let range = tools::Range {
+        lane: lane.into(),
+        from: Offset(args.from),
+        to: args.to.map(Offset),
     };
     tools::export(&args.folder.data, range, format, out)
 }

@@ -51,9 +51,6 @@ impl Incoming {
         self.bytes.drain(..self.at);
         self.at = 0;
         self.bytes.extend_from_slice(&bytes[skipped..]);
-        if self.bytes.is_empty() && self.bytes.capacity() > KEPT_BYTES {
-            self.bytes = Vec::new();
-        }
     }
 
     /// Gives the next thing that has arrived as a whole.
@@ -61,6 +58,10 @@ impl Incoming {
     /// # Errors
     /// When the server does not speak NATS; nothing after it is understood.
     pub(super) fn next(&mut self) -> Result<Option<Heard<'_>>, DecodeError> {
+        if self.at == self.bytes.len() && self.bytes.capacity() > KEPT_BYTES {
+            // A large answer is here once, or as what was made of it, and not for long as both.
+            (self.bytes, self.at) = (Vec::new(), 0);
+        }
         let rest = &self.bytes[self.at..];
         let Some(length) = operation_bytes(rest, Sender::Server, &ANY)? else {
             return Ok(None);

@@ -278,6 +278,7 @@ impl Core {
             self.hear(now, id);
         }
         self.tell_of_damage(now);
+        self.note_damaged_mail(now);
         self.tell_next_gap(now);
         self.tell_of_mail_damage(now);
         self.release();

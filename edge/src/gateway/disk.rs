@@ -21,7 +21,7 @@ pub(crate) enum Request {
     Release(PerLane<Offset>),
     /// Write down a gap that a reader found or the cloud made.
     NoteGap(Gap),
-    /// Put what is whole of the mail into a new file.
+    /// Save what is whole of a mail file that can't be read on.
     MendMail,
     /// Make a copy of the log for a backup.
     Snapshot,

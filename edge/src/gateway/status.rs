@@ -101,6 +101,8 @@ impl Core {
         lines.say("start.lost_groups", found.lost_frames);
         lines.say("start.lost_state", u64::from(found.is_state_lost));
         lines.say("start.lost_journal", u64::from(found.is_journal_lost));
+        lines.say("start.lost_mail", u64::from(found.is_mail_lost));
+        lines.say("start.lost_mail_rows", found.lost_mail_rows);
     }
 
     fn say_of_gaps(&self, lines: &mut Lines) {

@@ -17,24 +17,16 @@ pub(super) fn salvaged(name: &str) -> String {
     format!("{name}.salvaged")
 }
 
-/// Renames a damaged file, and gives its place to the new one if there is one to be. Gives the name
-/// that the damaged file has now.
-pub(super) fn exchange(
+/// Renames a damaged file, so that there is room for another of its name.
+pub(super) fn set_aside(
     directory: &dyn Directory,
     name: &str,
-    has_new: bool,
-) -> Result<String, LogError> {
-    let path = directory.path();
-    let names = directory.names().map_err(LogError::file("list", &path))?;
-    let aside = name_aside(name, |name| names.iter().any(|known| known == name));
+    aside: &str,
+) -> Result<(), LogError> {
     directory
-        .rename(name, &aside)
+        .rename(name, aside)
         .and_then(|()| directory.sync())
-        .map_err(LogError::file("rename", name))?;
-    if has_new {
-        finish(directory, name)?;
-    }
-    Ok(aside)
+        .map_err(LogError::file("rename", name))
 }
 
 /// Gives the new file its name; the damaged one has made room.
@@ -46,7 +38,16 @@ pub(super) fn finish(directory: &dyn Directory, name: &str) -> Result<(), LogErr
         .map_err(LogError::file("rename", &salvaged))
 }
 
-/// A name for a damaged file that nothing has.
+/// A name for a damaged file that nothing in the folder has.
+pub(super) fn free_name(directory: &dyn Directory, name: &str) -> Result<String, LogError> {
+    let path = directory.path();
+    let names = directory.names().map_err(LogError::file("list", &path))?;
+    Ok(name_aside(name, |name| {
+        names.iter().any(|known| known == name)
+    }))
+}
+
+/// A name for a damaged file that is not taken.
 pub(super) fn name_aside(name: &str, is_taken: impl Fn(&str) -> bool) -> String {
     let mut number = 1;
     loop {

@@ -96,8 +96,13 @@ impl Gap {
     /// Whether another gap is of things of the same kind: records of the same lane, or messages of
     /// the same priority.
     fn is_like(&self, other: &Self) -> bool {
-        let is_mail = |gap: &Self| gap.reason == Reason::Mail;
-        (self.lane, is_mail(self)) == (other.lane, is_mail(other))
+        (self.lane, self.is_of_mail()) == (other.lane, other.is_of_mail())
+    }
+
+    /// Whether it is of messages in mailboxes, and not of a lane's records.
+    #[must_use]
+    pub fn is_of_mail(&self) -> bool {
+        self.reason == Reason::Mail
     }
 
     /// Writes the gap as it is stored.
@@ -167,7 +172,9 @@ impl Gap {
     /// gaps were merged.
     fn known_of(&self, other: &Self) -> u64 {
         let (first, last) = (self.first.max(other.first), self.last.min(other.last));
-        if !self.is_like(other) || first > last {
+        // Whoever finds a message damaged may not know its priority.
+        let is_like = self.is_like(other) || self.is_of_mail() && other.is_of_mail();
+        if !is_like || first > last {
             return 0;
         }
         let range = last.0 - first.0 + 1;

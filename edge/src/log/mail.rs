@@ -17,6 +17,9 @@
 //! `state.redb` names the number of the flush, so a file that is missing, or an old copy, is noticed.
 //! When `state.redb` is lost, `sequence` tells which frames are not in here yet.
 //!
+//! A file that took the place of a damaged one says under `lost`, for ever, what it was made without:
+//! an array of gaps. So they are known even if the power goes before `state.redb` has them.
+//!
 //! It is made at the first flush that has something for it.
 
 use std::sync::Arc;
@@ -64,24 +67,32 @@ struct Version {
 pub(super) struct Exchanged {
     /// The damaged file.
     pub(super) aside: String,
-    /// What the new one lacks; `None` when it lacks everything.
-    pub(super) lost: Option<Lost>,
+    /// Rows that the new one lacks; `None` when it lacks everything.
+    pub(super) lost_rows: Option<u64>,
+    /// The messages among them.
+    pub(super) gaps: Vec<Gap>,
 }
 
 /// Rows that could not be saved: estimates where a whole table can't be counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Lost {
-    pub(super) rows: u64,
-    /// Those of them that were messages.
-    pub(super) messages: u64,
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Lost {
+    rows: u64,
+    /// Keys of messages whose rows are there and damaged, up to a limit.
+    keys: Vec<Bytes>,
+    /// Other messages; `None` when nobody can tell.
+    messages: Option<u64>,
 }
 
-impl Exchanged {
-    /// What is to be written down about it.
-    pub(super) fn gap(&self) -> Option<Gap> {
-        let count = self.lost.map_or(0, |lost| lost.messages);
-        let is_any = self.lost.is_none() || count > 0;
-        is_any.then(|| Gap::of_mail(Lane::Normal, self.aside.as_bytes(), count))
+impl Lost {
+    /// What is to be written down about it, but for what is written down already.
+    fn gaps(&self, aside: &str) -> Vec<Gap> {
+        let gap = |key: &[u8], count| Gap::of_mail(Lane::Normal, key, count);
+        let mut gaps: Vec<Gap> = self.keys.iter().map(|key| gap(key, 1)).collect();
+        if self.messages != Some(0) {
+            // Without a count a gap says that nobody can tell.
+            gaps.push(gap(aside.as_bytes(), self.messages.unwrap_or(0)));
+        }
+        gaps
     }
 }
 
@@ -120,15 +131,17 @@ impl MailFacts {
     }
 }
 
-/// Makes the file, with all its tables.
+/// Makes the file, with all its tables, and with what it was made without.
 pub(super) fn create(
     directory: &Arc<dyn Directory>,
     name: &str,
     cache_bytes: usize,
     facts: &MailFacts,
+    lost: &[Gap],
 ) -> Result<SharedDatabase, LogError> {
     SharedDatabase::create(directory, name, cache_bytes, |transaction| {
         rows::create(transaction, TABLES)?;
+        put_lost(transaction, lost)?;
         put_facts(transaction, facts)
     })
 }
@@ -139,14 +152,27 @@ pub(super) fn create(
 /// [`LogError::is_damage`] when the file or the entry is damaged; [`LogError::Format`] when it is
 /// another version's.
 pub(super) fn facts(file: &SharedDatabase) -> Result<MailFacts, LogError> {
+    let value = entry(file, KEY)?;
+    let value = value.ok_or_else(|| LogError::corrupt(NAME, "its facts are damaged"))?;
+    MailFacts::decode(&value)
+}
+
+/// Reads what the file was made without, as far as that can be read.
+pub(super) fn lost(file: &SharedDatabase) -> Vec<Gap> {
+    let value = entry(file, LOST).ok().flatten();
+    let gaps = value.map(|value| ciborium::from_reader(value.as_slice()));
+    gaps.and_then(Result::ok).unwrap_or_default()
+}
+
+fn entry(file: &SharedDatabase, key: &[u8]) -> Result<Option<Vec<u8>>, LogError> {
     let sealed = file.read(|transaction| {
         let table = transaction.open_table(FACTS)?;
-        Ok(table.get(KEY)?.map(|value| value.value().to_vec()))
+        Ok(table.get(key)?.map(|value| value.value().to_vec()))
     })?;
     let value = sealed
         .as_deref()
-        .and_then(|it| rows::unseal(Table::Meta, KEY, it));
-    MailFacts::decode(value.ok_or_else(|| LogError::corrupt(NAME, "its facts are damaged"))?)
+        .and_then(|it| rows::unseal(Table::Meta, key, it));
+    Ok(value.map(<[u8]>::to_vec))
 }
 
 /// The changes of the mail among others.
@@ -191,7 +217,8 @@ pub(super) fn exchange(
     facts: &MailFacts,
     open: Option<&SharedDatabase>,
 ) -> Result<Exchanged, LogError> {
-    let lost = match salvage(directory, cache_bytes, facts) {
+    let aside = exchange::free_name(directory.as_ref(), NAME)?;
+    let lost = match salvage(directory, cache_bytes, facts, &aside) {
         Ok(lost) => Some(lost),
         Err(error) if error.is_unreadable() || error.is_full() => None,
         Err(error) => return Err(error),
@@ -200,11 +227,22 @@ pub(super) fn exchange(
         // Whether it can be closed or not; all who share it open the new one.
         let _ = open.close();
     }
-    let aside = exchange::exchange(directory.as_ref(), NAME, lost.is_some())?;
-    if lost.is_none() {
-        create(directory, NAME, cache_bytes, facts)?.close()?;
-    }
-    Ok(Exchanged { aside, lost })
+    exchange::set_aside(directory.as_ref(), NAME, &aside)?;
+    let Some(lost) = lost else {
+        let gaps = vec![Gap::of_mail(Lane::Normal, aside.as_bytes(), 0)];
+        create(directory, NAME, cache_bytes, facts, &gaps)?.close()?;
+        return Ok(Exchanged {
+            aside,
+            lost_rows: None,
+            gaps,
+        });
+    };
+    exchange::finish(directory.as_ref(), NAME)?;
+    Ok(Exchanged {
+        gaps: lost.gaps(&aside),
+        lost_rows: Some(lost.rows),
+        aside,
+    })
 }
 
 /// Makes the new file, complete, under the name that it has until it has its own.
@@ -212,14 +250,16 @@ fn salvage(
     directory: &Arc<dyn Directory>,
     cache_bytes: usize,
     facts: &MailFacts,
+    aside: &str,
 ) -> Result<Lost, LogError> {
     let damaged = SharedDatabase::open_sealed(directory, NAME, READ_CACHE_BYTES)?;
     let facts = &self::facts(&damaged).unwrap_or(*facts);
     let name = exchange::salvaged(NAME);
     let begun = format!("{name}.new");
-    let made = create(directory, &begun, cache_bytes, facts)?;
+    let made = create(directory, &begun, cache_bytes, facts, &[])?;
     let copied = copy(&damaged, &made, cache_bytes / 2, facts);
     let done = copied.and_then(|lost| {
+        made.write(|transaction| put_lost(transaction, &lost.gaps(aside)))?;
         made.close()?;
         directory
             .rename(&begun, &name)
@@ -245,7 +285,15 @@ fn copy(
     for table in TABLES {
         let mut step = Puts::new();
         let mut bytes = 0;
+        let mut is_any_whole = false;
         let missing = rows::salvage(from, *table, |key, value| {
+            let Some(value) = value else {
+                if *table == Table::Mail && lost.keys.len() < KEYS {
+                    lost.keys.push(key);
+                }
+                return Ok(());
+            };
+            is_any_whole = true;
             bytes += key.len() + value.len();
             step.insert((*table, key), Some(value));
             if bytes < step_bytes {
@@ -256,9 +304,12 @@ fn copy(
             to.write(|transaction| rows::put(transaction, step.iter()))
         })?;
         commit(to, step.iter(), step_bytes, facts)?;
-        lost.rows += missing;
+        lost.rows += missing.unwrap_or(1);
         if *table == Table::Mail {
-            lost.messages += missing;
+            let told = lost.keys.len() as u64;
+            // What led to none of them may be wrong about their number as well.
+            let missing = missing.filter(|missing| *missing == 0 || is_any_whole);
+            lost.messages = missing.map(|missing| missing.saturating_sub(told));
         }
     }
     Ok(lost)
@@ -272,9 +323,22 @@ fn put_facts(transaction: &WriteTransaction, facts: &MailFacts) -> Result<(), re
     Ok(())
 }
 
+fn put_lost(transaction: &WriteTransaction, gaps: &[Gap]) -> Result<(), redb::Error> {
+    let mut bytes = Vec::new();
+    ciborium::into_writer(gaps, &mut bytes).expect("a vector takes every byte");
+    let sealed = rows::seal(Table::Meta, LOST, &bytes);
+    transaction
+        .open_table(FACTS)?
+        .insert(LOST, sealed.as_slice())?;
+    Ok(())
+}
+
 const FACTS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("facts");
 const KEY: &[u8] = b"mail";
+const LOST: &[u8] = b"lost";
 const FORMAT: u8 = 1;
+/// Damaged messages that are told one by one.
+const KEYS: usize = 32;
 
 #[cfg(test)]
 mod tests {

@@ -44,7 +44,7 @@ pub use self::report::Report;
 use self::state::StateFound;
 use super::database::SharedDatabase;
 use super::directory::Directory;
-use super::exchange::name_aside;
+use super::exchange::{self, name_aside};
 use super::frame::PAGE_BYTES;
 use super::gap::ledger::Marks;
 use super::journal::{self, Journal, Ownership, Replayed, Torn};
@@ -130,7 +130,7 @@ impl Recovery {
     /// that is no reason not to start.
     fn mark(&self) {
         if !self.is_suspicious {
-            mark(self.directory.as_ref());
+            distrust(self.directory.as_ref());
         }
     }
 
@@ -169,6 +169,7 @@ impl Recovery {
             || !gaps.is_empty()
             || self.report.is_journal_lost;
         let mut found = Found::new(facts, lanes, gaps);
+        found.known = known;
         self.open_mail(&mut found)?;
         let is_changed = is_changed || !found.gaps.is_empty() || self.report.is_mail_lost;
         self.bring_back(&mut found, &replayed)?;
@@ -387,10 +388,7 @@ impl Recovery {
     /// Renames a damaged file so that it is out of the way and can still be looked at.
     fn set_aside(&mut self, name: &str) -> Result<(), LogError> {
         let aside = name_aside(name, |name| self.has(name));
-        self.directory
-            .rename(name, &aside)
-            .and_then(|()| self.directory.sync())
-            .map_err(LogError::file("rename", name))?;
+        exchange::set_aside(self.directory.as_ref(), name, &aside)?;
         self.names.push(aside.clone());
         self.names.retain(|known| known != name);
         self.report.damaged_files.push(aside);
@@ -435,7 +433,7 @@ fn is_of_rows(name: &str) -> bool {
 }
 
 /// Has the next start check every file before it trusts it. What can't be written can't be helped.
-pub(super) fn mark(directory: &dyn Directory) {
+pub fn distrust(directory: &dyn Directory) {
     let _ = directory.create(STARTING).and_then(|_| directory.sync());
 }
 

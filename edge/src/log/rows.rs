@@ -41,10 +41,13 @@ impl Rows {
         let mut rows = Puts::new();
         let mut lost = 0;
         for table in tables {
-            lost += salvage(file, *table, |key, value| {
-                rows.insert((*table, key), Some(value));
+            let missing = salvage(file, *table, |key, value| {
+                if value.is_some() {
+                    rows.insert((*table, key), value);
+                }
                 Ok(())
             })?;
+            lost += missing.unwrap_or(1);
         }
         Ok(Self { rows, lost })
     }
@@ -55,24 +58,23 @@ impl Rows {
     }
 }
 
-/// Gives the intact rows of a damaged table, each once, and says how many are lost.
+/// Gives the rows of a damaged table, each once, those that do not match their checksum without a
+/// value. Says how many are lost, these included; `None` where redb can't say how many there were.
 ///
 /// # Errors
 /// When the disk fails, or `take` does; damage is no error.
 pub(super) fn salvage(
     file: &SharedDatabase,
     table: Table,
-    mut take: impl FnMut(Bytes, Bytes) -> Result<(), LogError>,
-) -> Result<u64, LogError> {
+    mut take: impl FnMut(Bytes, Option<Bytes>) -> Result<(), LogError>,
+) -> Result<Option<u64>, LogError> {
     let mut found = 0;
     let mut failure = None;
     // Whether to go on.
     let mut row = |key: &[u8], sealed: &[u8]| {
-        let Some(value) = unseal(table, key, sealed) else {
-            return true;
-        };
-        found += 1;
-        failure = take(Bytes::copy_from_slice(key), Bytes::copy_from_slice(value)).err();
+        let value = unseal(table, key, sealed).map(Bytes::copy_from_slice);
+        found += u64::from(value.is_some());
+        failure = take(Bytes::copy_from_slice(key), value).err();
         failure.is_none()
     };
     let mut ends = Ends::default();
@@ -102,9 +104,7 @@ pub(super) fn salvage(
     if let Some(failure) = failure {
         return Err(failure);
     }
-    // Where redb can't say how many there were, one at least.
-    let expected = ends.expected.unwrap_or(found + 1);
-    Ok(expected.saturating_sub(found))
+    Ok(ends.expected.map(|expected| expected.saturating_sub(found)))
 }
 
 /// Whether tables are there, and all rows of them, intact.

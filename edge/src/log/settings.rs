@@ -27,7 +27,8 @@ pub struct Settings {
     /// Whether `mail.redb` is opened where it is there, so that mail can be read. Without, it is
     /// left alone, unless the journal holds rows for it.
     pub has_mail: bool,
-    /// Gaps kept one by one; beyond it the oldest two of a lane become one.
+    /// Gaps kept one by one; beyond it the oldest two of a lane become one. At
+    /// least 7.
     pub gap_count: usize,
     /// Whether somebody announces gaps: they are handed out with
     /// [`Event::Gaps`](super::Event::Gaps).

@@ -379,7 +379,9 @@ impl Writer {
         state::create(&self.directory, &salvaged, cache_bytes, &self.facts, &rows)?.close()?;
         // Whether it can be closed or not; all who share it open the new one.
         let _ = self.state.close();
-        let aside = exchange::exchange(self.directory.as_ref(), state::NAME, true)?;
+        let aside = exchange::free_name(self.directory.as_ref(), state::NAME)?;
+        exchange::set_aside(self.directory.as_ref(), state::NAME, &aside)?;
+        exchange::finish(self.directory.as_ref(), state::NAME)?;
         let lost_rows = rows.lost;
         self.events.push(Event::StateExchanged { aside, lost_rows });
         Ok(())
@@ -409,7 +411,7 @@ impl Writer {
             }
             Err(error) => {
                 if error.is_damage() && self.failed_at.is_none() {
-                    recovery::mark(self.directory.as_ref());
+                    recovery::distrust(self.directory.as_ref());
                 }
                 self.failed_at = Some(wall);
                 self.events.push(Event::Failed { error });

@@ -44,7 +44,6 @@ impl Office {
         }
         let draft = self.place_group(&group, position, shelf)?;
         self.groups.prune(&group);
-        self.groups.shrink(self.settings.group_memory_bytes_maximum);
         self.commit(draft, Work::answer(ticket, Reply::Done), true);
         Ok(())
     }

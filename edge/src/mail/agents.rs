@@ -253,7 +253,7 @@ impl Office {
         let words = discover.words.as_deref().filter(|it| !it.is_empty());
         let limit = match words {
             Some(_) => Some(discover.limit.unwrap_or(PAGE_COUNT)),
-            None => discover.limit.or((page > 0).then_some(PAGE_COUNT)),
+            None => discover.limit.or_else(|| (page > 0).then_some(PAGE_COUNT)),
         };
         let limit = limit.map_or(usize::MAX, |it| usize::try_from(it).unwrap_or(usize::MAX));
         let skipped = usize::try_from(page).unwrap_or(usize::MAX);

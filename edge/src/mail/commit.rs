@@ -157,7 +157,7 @@ impl Draft {
     }
 
     /// How many mailboxes it is about.
-    pub(super) const fn len(&self) -> usize {
+    pub(super) const fn mailbox_count(&self) -> usize {
         self.mailboxes.len()
     }
 

@@ -48,6 +48,15 @@ enum Stage {
     GoOn(Reading),
 }
 
+impl Fetching {
+    pub(super) const fn found_bytes(&self) -> usize {
+        match &self.stage {
+            Stage::GoOn(reading) => reading.bytes,
+            Stage::Seek(_) | Stage::Read(_) => 0,
+        }
+    }
+}
+
 impl Office {
     pub(super) fn fetch(
         &mut self,
@@ -174,19 +183,20 @@ impl Office {
         let position = self.position_of(&fetching, shelf)?;
         let mailbox = fetching.mailbox;
         let seen_end = self.mailboxes.mailbox(mailbox).map_or(0, |it| it.seen_end);
-        let reading = match fetching.stage {
+        let stage = std::mem::replace(&mut fetching.stage, Stage::Read(position));
+        let reading = match stage {
             Stage::GoOn(reading) => reading,
             _ => Reading::new(position, seen_end),
         };
+        let has_grown = reading.seen_end < seen_end;
         let messages = match self.read(mailbox, reading, fetching.count, shelf)? {
-            Read::Found(messages) => messages,
             // What came in the meantime may be more important than where reading was.
-            Read::Nothing if reading.seen_end == seen_end => Vec::new(),
-            Read::Nothing => {
-                fetching.stage = Stage::Read(reading.position);
+            Read::All(messages) if messages.is_empty() && has_grown => {
                 self.running.push_back(Turn::Fetch(fetching));
                 return Ok(());
             }
+            Read::All(messages) => messages,
+            Read::More(reading) if !self.has_room_for_found(reading.bytes) => reading.messages,
             Read::More(reading) => {
                 fetching.stage = Stage::GoOn(reading);
                 self.running.push_back(Turn::Fetch(fetching));
@@ -195,7 +205,6 @@ impl Office {
         };
         if messages.is_empty() && fetching.count > 0 && fetching.until > self.now.instant {
             if self.waiting.len() < self.settings.waiting_count_maximum {
-                fetching.stage = Stage::Read(reading.position);
                 self.waiting.add(fetching);
                 return Ok(());
             }
@@ -206,7 +215,6 @@ impl Office {
         {
             let batch = messages.iter().map(|it| (it.priority, it.id)).collect();
             self.groups.deliver(&(mailbox, Arc::clone(group)), batch);
-            self.groups.shrink(self.settings.group_memory_bytes_maximum);
         }
         let encoding = fetching.encoding;
         self.answer(fetching.ticket, Reply::Messages { messages, encoding });

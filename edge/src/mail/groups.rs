@@ -21,7 +21,7 @@ pub(super) type Position = [u64; 3];
 /// Answers that are remembered of a group: as many as its members may work on at the same time.
 const BATCH_COUNT: usize = 8;
 /// Of a group beside its name and its batches.
-const GROUP_BYTES: usize = 2 * (size_of::<Group>() + 2 * size_of::<GroupName>() + 16);
+pub(super) const GROUP_BYTES: usize = 2 * (size_of::<Group>() + 2 * size_of::<GroupName>() + 16);
 
 /// All groups that are in memory.
 #[derive(Debug, Default)]
@@ -153,7 +153,8 @@ impl Groups {
         Some(position)
     }
 
-    /// Forgets answers whose messages are all acknowledged.
+    /// Forgets answers whose messages are all acknowledged, but for the latest: so that who
+    /// acknowledges twice says the same twice.
     pub(super) fn prune(&mut self, name: &GroupName) {
         let Some(group) = self.all.get_mut(name) else {
             return;
@@ -163,8 +164,10 @@ impl Groups {
         };
         let is_done = |(priority, id): &(Priority, u64)| *id < position[*priority as usize];
         let mut freed = 0;
+        let mut behind = group.batches.len();
         group.batches.retain(|batch| {
-            let is_kept = !batch.iter().all(is_done);
+            behind -= 1;
+            let is_kept = behind == 0 || !batch.iter().all(is_done);
             freed += if is_kept { 0 } else { batch_bytes(batch) };
             is_kept
         });
@@ -290,6 +293,7 @@ mod tests {
         assert_eq!(groups.delivered_until(&group, 12), Some([0, 0, 13]));
         groups.place(&group, [0, 0, 20]);
         groups.prune(&group);
-        assert_eq!(groups.held_bytes(), GROUP_BYTES + 1);
+        let latest = batch_bytes(&[(Normal, 19)]);
+        assert_eq!(groups.held_bytes(), GROUP_BYTES + 1 + latest);
     }
 }

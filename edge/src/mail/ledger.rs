@@ -25,8 +25,11 @@ pub(super) struct Ledger {
     doomed: BTreeMap<Place, (u64, Vec<CommitTicket>)>,
     /// Keys that are being given: every message that may have it, oldest first, and the commit that
     /// brings the message unless it is there.
-    keys: BTreeMap<(Number, String), Vec<(Holder, Option<CommitTicket>)>>,
+    keys: BTreeMap<(Number, String), Holders>,
 }
+
+/// Messages that may have a key, and the commits that bring them.
+type Holders = Vec<(Holder, Option<CommitTicket>)>;
 
 impl Ledger {
     /// Notes that a commit deletes a row. Says whether it is the first one to do so.

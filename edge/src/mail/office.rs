@@ -143,6 +143,7 @@ impl Office {
             Input::Committed { ticket } => self.settle(ticket, Ok(()), shelf),
             Input::CommitFailed { ticket, why } => self.settle(ticket, Err(why), shelf),
         }
+        self.groups.shrink(self.settings.group_memory_bytes_maximum);
     }
 
     /// Does what is due: never much at once. Drain [`Self::poll`] afterwards.
@@ -161,6 +162,7 @@ impl Office {
             self.empty_next(shelf);
         }
         self.take_turn(shelf);
+        self.groups.shrink(self.settings.group_memory_bytes_maximum);
     }
 
     /// Takes the next intention or answer.
@@ -220,6 +222,7 @@ impl Office {
             + self.agents.held_bytes()
             + self.waiting.len() * waiting
             + (self.commits.len() + self.running.len()) * PENDING_BYTES
+            + self.running.iter().map(Turn::found_bytes).sum::<usize>()
     }
 
     /// Lets the clock look for what is over.
@@ -279,14 +282,14 @@ impl Office {
     /// Stores counts again that a failed commit left wrong.
     fn correct_tails(&mut self) {
         let mut draft = Draft::default();
-        while draft.len() < self.settings.step_rows_maximum.max(1)
+        while draft.mailbox_count() < self.settings.step_rows_maximum.max(1)
             && let Some(number) = self.wrong_tails.pop_first()
         {
             if self.mailboxes.mailbox(number).is_some() {
                 draft.touch(number);
             }
         }
-        if draft.len() > 0 {
+        if draft.mailbox_count() > 0 {
             draft.is_counted = true;
             self.commit(draft, Work::Nothing, false);
         }

@@ -36,6 +36,12 @@ pub(super) struct Querying {
     bytes: usize,
 }
 
+impl Querying {
+    pub(super) const fn found_bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
 /// Rows of one priority that were read and not looked at.
 #[derive(Default)]
 struct Stretch {
@@ -85,8 +91,10 @@ impl Office {
             return;
         }
         match self.look_through(&mut querying, shelf) {
-            Ok(true) => self.answer_query(*querying),
-            Ok(false) => self.running.push_back(Turn::Query(querying)),
+            Ok(is_all) if is_all || !self.has_room_for_found(querying.bytes) => {
+                self.answer_query(*querying);
+            }
+            Ok(_) => self.running.push_back(Turn::Query(querying)),
             Err(error) => self.answer(ticket, Reply::Failed(error.into())),
         }
     }

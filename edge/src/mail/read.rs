@@ -13,7 +13,7 @@ use super::stored::{Letter, Number, PRIORITIES, Place, mail_key};
 const MESSAGE_BYTES: usize = 64;
 
 /// Where reading is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Reading {
     /// Where it began.
     pub(super) position: Position,
@@ -23,15 +23,17 @@ pub(super) struct Reading {
     priority: usize,
     /// Of which id.
     next: u64,
+    /// What was found.
+    pub(super) messages: Vec<Message>,
+    /// What that counts for.
+    pub(super) bytes: usize,
 }
 
 /// What reading gave.
 pub(super) enum Read {
-    /// One message or more.
-    Found(Vec<Message>),
-    /// None up to the end.
-    Nothing,
-    /// None so far, but many rows that are over: it goes on there in another turn.
+    /// All there is, or as much as an answer may have.
+    All(Vec<Message>),
+    /// Many rows were over: it goes on there in another turn.
     More(Reading),
 }
 
@@ -42,6 +44,8 @@ impl Reading {
             seen_end,
             priority: 0,
             next: position[0],
+            messages: Vec::new(),
+            bytes: 0,
         }
     }
 }
@@ -55,20 +59,21 @@ impl Office {
         count: usize,
         shelf: &mut dyn Shelf,
     ) -> Result<Read, Unreadable> {
-        let mut messages: Vec<Message> = Vec::new();
-        let mut bytes = 0;
+        let most = self.settings.answer_bytes_maximum;
         let mut turns = self.settings.step_rows_maximum.max(1);
         while let Some(&priority) = PRIORITIES.get(reading.priority) {
-            let page = Page {
-                rows: (count - messages.len()).min(turns),
-                bytes: self.settings.answer_bytes_maximum.saturating_sub(bytes),
-            };
-            if turns == 0 && messages.is_empty() && count > 0 {
-                return Ok(Read::More(reading));
-            }
-            if page.rows == 0 || (page.bytes == 0 && !messages.is_empty()) {
+            let wanted = count - reading.messages.len();
+            let room = most.saturating_sub(reading.bytes);
+            if wanted == 0 || (room == 0 && !reading.messages.is_empty()) {
                 break;
             }
+            if turns == 0 {
+                return Ok(Read::More(reading));
+            }
+            let page = Page {
+                rows: wanted.min(turns),
+                bytes: room,
+            };
             let from = mail_key(mailbox, priority, reading.next);
             let end = mail_key(mailbox, priority, u64::MAX);
             let found = shelf.walk(Table::Mail, &from, &end, page)?;
@@ -82,12 +87,12 @@ impl Office {
                     turns -= 1;
                     continue;
                 };
-                let more = letter.payload.len() + letter.headers.len() + MESSAGE_BYTES;
-                if !messages.is_empty() && bytes + more > self.settings.answer_bytes_maximum {
-                    return Ok(Read::Found(messages));
+                let bytes = letter.payload.len() + letter.headers.len() + MESSAGE_BYTES;
+                if !reading.messages.is_empty() && reading.bytes + bytes > most {
+                    return Ok(Read::All(reading.messages));
                 }
-                bytes += more;
-                messages.push(letter.message(priority, id));
+                reading.bytes += bytes;
+                reading.messages.push(letter.message(priority, id));
             }
             if found.next.is_none() {
                 reading.priority += 1;
@@ -95,9 +100,6 @@ impl Office {
                 reading.next = next.copied().unwrap_or(0);
             }
         }
-        match messages.is_empty() {
-            true => Ok(Read::Nothing),
-            false => Ok(Read::Found(messages)),
-        }
+        Ok(Read::All(reading.messages))
     }
 }

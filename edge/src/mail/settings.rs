@@ -53,8 +53,11 @@ pub struct Settings {
     pub step_rows_maximum: usize,
     /// Bytes of the rows that one step of a sweep takes up. Default 256 KiB.
     pub step_bytes_maximum: usize,
+    /// Bytes of messages that searches hold between two turns. At the limit a search ends with what
+    /// it has found. Default 256 KiB.
+    pub search_bytes_maximum: usize,
     /// Requests that are under way: commits that are not answered, and searches that go on. At the
-    /// limit a request is refused. Default 4,096.
+    /// limit a request is refused. Default 1,024.
     pub pending_count_maximum: usize,
     /// Agents, the cloud's included. At the limit a new one is refused, and further ones of the
     /// cloud are left out. Default 1,000.
@@ -100,7 +103,8 @@ impl Default for Settings {
             answer_bytes_maximum: 256 << 10,
             step_rows_maximum: 256,
             step_bytes_maximum: 256 << 10,
-            pending_count_maximum: 4_096,
+            search_bytes_maximum: 256 << 10,
+            pending_count_maximum: 1_024,
             agent_count_maximum: 1_000,
             agent_body_bytes_maximum: 16 << 10,
             agent_bytes_maximum: 1 << 20,
@@ -120,14 +124,18 @@ impl Settings {
     pub const fn memory_bytes(&self) -> usize {
         let mailbox = super::MAILBOX_BYTES + self.address_bytes_maximum;
         let waiting = super::WAITING_BYTES + self.group_name_bytes_maximum;
-        let pending = super::PENDING_BYTES;
+        // A commit under way may hold on to a group. Sweeps have their commits beside the requests.
+        let group = super::GROUP_BYTES + self.group_name_bytes_maximum;
+        let pending = super::PENDING_BYTES + group;
+        let pending_count = self.pending_count_maximum.saturating_add(8);
         let agent = super::AGENT_BYTES;
         self.mailbox_count_maximum
             .saturating_mul(mailbox)
             .saturating_add(self.waiting_count_maximum.saturating_mul(waiting))
-            .saturating_add(self.pending_count_maximum.saturating_mul(pending))
+            .saturating_add(pending_count.saturating_mul(pending))
             .saturating_add(self.agent_count_maximum.saturating_mul(agent))
             .saturating_add(self.agent_bytes_maximum)
             .saturating_add(self.group_memory_bytes_maximum)
+            .saturating_add(self.search_bytes_maximum)
     }
 }

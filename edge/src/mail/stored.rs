@@ -416,3 +416,117 @@ pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    const LETTER: Letter<'_> = Letter {
+        time: WallTime(0x0102),
+        over: WallTime(0x0304),
+        key: "k",
+        tags: "a,bc",
+        headers: b"NATS",
+        payload: b"pay",
+    };
+
+    #[test]
+    fn stored_message_keeps_its_bytes() {
+        let mut bytes = Vec::new();
+        LETTER.encode(&mut bytes);
+        let golden = "01000000000000010200000000000003040001000400000004\
+                      6b612c62634e415453706179";
+        assert_eq!(hex(&bytes), golden);
+        assert_eq!(Letter::decode(&bytes), Some(LETTER));
+        assert_eq!(LETTER.bytes(), (bytes.len() + MAIL_KEY_BYTES) as u64);
+        assert!(LETTER.has_tag("bc") && !LETTER.has_tag("b") && !LETTER.has_tag("a,bc"));
+        let delayed = encode_delayed(Priority::Urgent, &LETTER);
+        assert_eq!(hex(&delayed), format!("01{golden}"));
+        assert_eq!(decode_delayed(&delayed), Some((Priority::Urgent, LETTER)));
+    }
+
+    #[test]
+    fn stored_values_keep_their_bytes() {
+        let mailbox = StoredMailbox::new(Number(7), WallTime(1_000), 60, "d".to_owned());
+        let tail = Tail {
+            next_id: 1,
+            count: 2,
+            bytes: 300,
+            groups: 4,
+            next_turn: 5,
+            delayed: 6,
+        };
+        let Change::Put { key, value, .. } = tail.change(Number(7)) else {
+            panic!("no row");
+        };
+        assert_eq!(hex(&key), "0000000000000007");
+        assert_eq!(Tail::decode(&value), Some(tail));
+        let agent = StoredAgent::new(Some("m".to_owned()), "{}".to_owned(), WallTime(9));
+        let report = StoredReport::new("{}".to_owned(), WallTime(9));
+        for (bytes, golden) in [
+            (encode(&mailbox), "8501071903e8183c6164"),
+            (value, "8701010219012c040506"),
+            (encode(&StoredNumber::new(Number(8))), "820108"),
+            (encode(&StoredKey::new(Priority::Normal, 9)), "83010209"),
+            (encode(&StoredGroup::new([1, 2, 3])), "820183010203"),
+            (encode(&agent), "8401616d627b7d09"),
+            (encode(&report), "8301627b7d09"),
+        ] {
+            assert_eq!(hex(&bytes), golden);
+        }
+        assert_eq!(mailbox.over(), WallTime(61_000));
+        let for_ever = StoredMailbox::new(Number(7), WallTime(1_000), 0, String::new());
+        assert_eq!(for_ever.over(), NEVER);
+        let very_long = StoredMailbox::new(Number(7), WallTime(1_000), u64::MAX, String::new());
+        assert_eq!(very_long.over(), NEVER);
+    }
+
+    #[test]
+    fn keys_keep_their_bytes_and_their_order() {
+        let mail = Place::Mail {
+            mailbox: Number(1),
+            priority: Priority::Normal,
+            id: 258,
+        };
+        let delayed = Place::Delayed {
+            mailbox: Number(1),
+            due: WallTime(2),
+            turn: 3,
+        };
+        assert_eq!(hex(&mail.key()), "0000000000000001020000000000000102");
+        assert_eq!(Place::from_mail_key(&mail.key()), Some(mail));
+        let key = delayed.key();
+        assert_eq!(
+            hex(&key),
+            "000000000000000200000000000000010000000000000003"
+        );
+        assert_eq!(Place::from_delayed_key(&key), Some(delayed));
+        let expiry = expiry_key(WallTime(5), &mail.key());
+        assert_eq!(Place::from_expiry_key(&expiry), Some(mail));
+        assert_eq!(hex(&named_key(Number(1), "ab")), "00000000000000016162");
+        for length in 0..mail.key().len() {
+            assert_eq!(Place::from_mail_key(&mail.key()[..length]), None);
+            assert_eq!(Place::from_delayed_key(&key[..length]), None);
+        }
+    }
+
+    #[test]
+    fn damaged_or_newer_values_are_not_guessed() {
+        let mut bytes = Vec::new();
+        LETTER.encode(&mut bytes);
+        let texts = bytes.len() - LETTER.payload.len();
+        for length in 0..texts {
+            assert_eq!(Letter::decode(&bytes[..length]), None);
+        }
+        bytes[0] = VERSION + 1;
+        assert_eq!(Letter::decode(&bytes), None);
+        let mut group = encode(&StoredGroup::new([1, 2, 3]));
+        group[1] = VERSION + 1;
+        assert_eq!(decode::<StoredGroup>(&group), None);
+        assert_eq!(decode::<StoredGroup>(b""), None);
+    }
+}

@@ -22,9 +22,23 @@ impl Turn {
             Self::Query(querying) => querying.ticket,
         }
     }
+
+    /// What it has found so far counts for.
+    pub(super) const fn found_bytes(&self) -> usize {
+        match self {
+            Self::Fetch(fetching) => fetching.found_bytes(),
+            Self::Query(querying) => querying.found_bytes(),
+        }
+    }
 }
 
 impl Office {
+    /// Whether there is room for what a search found, between its turns and besides that of others.
+    pub(super) fn has_room_for_found(&self, bytes: usize) -> bool {
+        let others: usize = self.running.iter().map(Turn::found_bytes).sum();
+        bytes == 0 || others + bytes <= self.settings.search_bytes_maximum
+    }
+
     /// Gives the request that waited longest its turn.
     pub(super) fn take_turn(&mut self, shelf: &mut dyn Shelf) {
         match self.running.pop_front() {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use cloud_bridge::{Command, PulledMessage};
 use sync::{Apart, Change, ConnectionId, Input, Instant, Place, Record, Table, Token};
-use wire::mq9::{Agent, Send};
+use wire::mq9::Agent;
 use wire::nats::Headers;
 
 use super::{Uplink, Wish};
@@ -26,7 +26,8 @@ const POSITION_KEY: &str = "mq9-pull/";
 pub(super) struct Mail {
     /// The connection that carries it; `None` where there is no mail.
     connection: Option<ConnectionId>,
-    pulled: BTreeMap<Token, PulledMessage>,
+    /// Those that the office has not answered for; `None` while it has them.
+    pulled: BTreeMap<Token, Option<PulledMessage>>,
     /// Those that the office has not been told of.
     agents: Option<Vec<Agent>>,
     counts: MailCounts,
@@ -97,7 +98,7 @@ impl Uplink {
     ) -> Input {
         let headers = Headers::parse(&message.send.headers).ok();
         let place = Place::from_properties(headers.iter().flat_map(Headers::fields));
-        self.mail.pulled.insert(token, message);
+        self.mail.pulled.insert(token, Some(message));
         Input::Received {
             connection,
             token,
@@ -116,15 +117,15 @@ impl Uplink {
     }
 
     /// Gives a pulled message to the office, with where its mailbox is pulled on.
-    pub(super) fn deliver_mail(&self, token: Token) -> Option<Wish> {
-        let PulledMessage { send, position } = self.mail.pulled.get(&token)?;
+    pub(super) fn deliver_mail(&mut self, token: Token) -> Option<Wish> {
+        let message = self.mail.pulled.get_mut(&token)?.take();
+        let PulledMessage { send, position } = message?;
         let put = Change::Put {
             table: Table::Cursors,
             key: position_key(&send.address),
-            value: position.clone(),
+            value: position,
         };
         let changes = vec![put];
-        let send: Send = send.clone();
         Some(Wish::Mail {
             send,
             changes,
@@ -144,5 +145,174 @@ impl Uplink {
     /// Whether a record is a request for the cloud's mail.
     pub(super) fn is_mail(&self, record: &Record) -> bool {
         self.mail.connection.is_some() && record.topic().starts_with(REQUESTS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cloud_bridge::Event;
+    use sync::{Engine, Epoch, LaneExtent, Now, Origin, PerLane, Settings, Start, WallTime};
+    use wire::mq9::Send;
+
+    use super::*;
+
+    const MAIL: ConnectionId = ConnectionId(1);
+
+    fn now() -> Now {
+        Now {
+            instant: Instant::from_micros(1),
+            wall: WallTime(1),
+        }
+    }
+
+    fn uplink() -> Uplink {
+        let settings = Settings {
+            origin: Origin {
+                edge_id: "plant-7".to_owned(),
+                epoch: Epoch(1),
+            },
+            connections: 1,
+            apart: Some(apart()),
+            ..Settings::default()
+        };
+        let engine = Engine::new(&Start {
+            settings,
+            seed: 1,
+            lanes: PerLane::from_fn(|_| LaneExtent::default()),
+            checkpoint: None,
+        });
+        let engine = engine.expect("allowed settings");
+        Uplink::new(engine, Vec::new()).with_mail(Some(MAIL))
+    }
+
+    fn pulled(token: u64, headers: &str) -> Event {
+        Event::Pulled {
+            connection: MAIL,
+            token: Token(token),
+            message: PulledMessage {
+                send: Send {
+                    address: "a.in".to_owned(),
+                    headers: headers.as_bytes().to_vec(),
+                    ..Send::default()
+                },
+                position: vec![1, 2, 3],
+            },
+        }
+    }
+
+    fn from(edge_id: &str, offset: u64) -> String {
+        format!(
+            "NATS/1.0\r\nedge-id: {edge_id}\r\nedge-epoch: 1\r\nedge-lane: normal\r\n\
+             edge-offset: {offset}\r\nedge-time: 5\r\n\r\n"
+        )
+    }
+
+    /// Everything that is wanted but for connections: messages for the office.
+    fn wished(uplink: &mut Uplink) -> Vec<(Token, Vec<Change>)> {
+        let mut all = Vec::new();
+        while let Some(wish) = uplink.poll() {
+            if let Wish::Mail { changes, token, .. } = wish {
+                all.push((token, changes));
+            }
+        }
+        all
+    }
+
+    /// The answers for the bridge.
+    fn answers(uplink: &mut Uplink) -> Vec<(bool, Token)> {
+        let commands = uplink.commands.drain(..);
+        let answer = |command| match command {
+            Command::Confirm { token, .. } => Some((true, token)),
+            Command::Decline { token, .. } => Some((false, token)),
+            _ => None,
+        };
+        commands.filter_map(answer).collect()
+    }
+
+    #[test]
+    fn a_message_goes_to_the_office_with_its_position_and_is_confirmed_once() {
+        let mut uplink = uplink();
+        uplink.bridge_said(now(), pulled(7, ""));
+        let put = Change::Put {
+            table: Table::Cursors,
+            key: b"mq9-pull/a.in".to_vec(),
+            value: vec![1, 2, 3],
+        };
+        assert_eq!(wished(&mut uplink), [(Token(7), vec![put])]);
+        assert!(answers(&mut uplink).is_empty());
+        uplink.mailed(now().instant, Token(7), true);
+        uplink.mailed(now().instant, Token(7), true);
+        assert!(wished(&mut uplink).is_empty());
+        assert_eq!(answers(&mut uplink), [(true, Token(7))]);
+    }
+
+    #[test]
+    fn a_message_that_is_not_stored_is_declined_and_comes_again() {
+        let mut uplink = uplink();
+        let headers = from("plant-8", 3);
+        uplink.bridge_said(now(), pulled(0, &headers));
+        assert_eq!(wished(&mut uplink).len(), 1);
+        uplink.mailed(now().instant, Token(0), false);
+        uplink.bridge_said(now(), pulled(1, &headers));
+        assert_eq!(wished(&mut uplink).len(), 1);
+        assert_eq!(answers(&mut uplink), [(false, Token(0))]);
+        let (_, counts) = uplink.mail_counts().expect("there is mail");
+        assert_eq!((counts.stored, counts.declined), (0, 1));
+    }
+
+    #[test]
+    fn own_mail_and_repeats_of_another_gateway_are_confirmed_without_the_office() {
+        let mut uplink = uplink();
+        uplink.bridge_said(now(), pulled(0, &from("plant-7", 3)));
+        assert!(wished(&mut uplink).is_empty());
+        assert_eq!(answers(&mut uplink), [(true, Token(0))]);
+        for (token, is_new) in [(1, true), (2, false)] {
+            uplink.bridge_said(now(), pulled(token, &from("plant-8", 3)));
+            assert_eq!(wished(&mut uplink).len(), usize::from(is_new));
+            uplink.mailed(now().instant, Token(token), true);
+            assert_eq!(answers(&mut uplink), [(true, Token(token))]);
+        }
+    }
+
+    /// The bridge pulls nothing more until it has an answer, and a fallen connection gives none.
+    #[test]
+    fn a_message_is_answered_although_its_connection_fell() {
+        let mut uplink = uplink();
+        uplink.engine.handle_timeout(now().instant);
+        uplink.bridge_said(now(), pulled(0, ""));
+        assert_eq!(wished(&mut uplink).len(), 1);
+        uplink.bridge_said(
+            now(),
+            Event::Down {
+                connection: MAIL,
+                kind: embedded_io::ErrorKind::ConnectionReset,
+                text: String::new(),
+            },
+        );
+        uplink.mailed(now().instant, Token(0), true);
+        wished(&mut uplink);
+        assert_eq!(answers(&mut uplink), [(true, Token(0))]);
+    }
+
+    #[test]
+    fn requests_of_the_log_go_up_where_there_is_mail() {
+        let record = |topic| {
+            Record::new(&sync::RecordParts {
+                qos: 1,
+                retain: false,
+                from_cloud: false,
+                time: WallTime(0),
+                expiry_seconds: None,
+                publisher: 0,
+                topic,
+                properties: &[],
+                payload: &[],
+            })
+        };
+        let with_mail = uplink();
+        assert!(with_mail.goes_up(&record("$mq9/AI/MSG/SEND/a")));
+        assert!(!with_mail.goes_up(&record("$mq9/a")));
+        let without = uplink().with_mail(None);
+        assert!(!without.goes_up(&record("$mq9/AI/MSG/SEND/a")));
     }
 }

@@ -59,6 +59,33 @@ fn the_example_and_every_profile_can_be_used() {
 }
 
 #[test]
+fn the_example_has_room_for_the_mail_that_it_shows() {
+    let example = read(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../examples/gateway.toml"
+    ));
+    let mut is_mail = false;
+    let shown = example.lines().map(|line| {
+        is_mail = line.starts_with("# [cloud.mq9]") || (is_mail && line.starts_with('#'));
+        match is_mail {
+            true => line.strip_prefix("# ").unwrap_or(line),
+            false => line,
+        }
+    });
+    let is_here = |line: &&str| !line.contains("_file = ");
+    let text: Vec<&str> = shown.filter(is_here).collect();
+    let text = text.join("\n").replace("mqtts://", "mqtt://");
+    let (code, stdout, stderr) = check(&text);
+    assert_eq!(code, Some(0), "{stderr}{text}");
+    for line in [
+        "cloud.mq9.mailboxes = cloud.>",
+        "cloud.mq9.pull = plant7.commands",
+    ] {
+        assert!(stdout.contains(line), "{line} is not in\n{stdout}");
+    }
+}
+
+#[test]
 fn files_that_the_cloud_needs_are_looked_at() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let garbled = folder.path().join("ca.pem");

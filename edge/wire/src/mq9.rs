@@ -31,6 +31,7 @@ mod mailbox;
 mod message;
 mod reply;
 mod request;
+mod texts;
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -42,6 +43,7 @@ pub use self::attributes::TAGS;
 pub use self::failure::Failure;
 pub use self::message::QUERY_MESSAGES;
 pub use self::request::Kind;
+pub use self::texts::walk_texts;
 
 /// What all subjects of requests begin with.
 pub const PREFIX: &str = "$mq9.AI.";

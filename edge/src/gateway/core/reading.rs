@@ -6,7 +6,7 @@ use tracing::{debug, error, info, warn};
 use super::super::disk::Request;
 use super::{Core, Fetch};
 use crate::broker::Input;
-use crate::log::{Budget, Event, LogError};
+use crate::log::{Budget, Damage, Event, LogError};
 
 impl Core {
     /// A file of the log changed.
@@ -129,6 +129,25 @@ impl Core {
                 }
                 None
             }
+        }
+    }
+
+    /// Writes down what reads of the mail found damaged, or has it mended.
+    pub(super) fn note_damaged_mail(&mut self, now: Now) {
+        while let Some(damage) = self.reader.poll_damage() {
+            if let Some(times) = self.quiet.may_say(now.instant, "damaged mail") {
+                match &damage {
+                    Damage::Row { table, .. } => {
+                        error!("a row of the mail ({table:?}) is damaged and passed over{times}");
+                    }
+                    Damage::File => error!("the file of the mail is damaged{times}"),
+                }
+            }
+            let request = match &damage {
+                Damage::File => Some(Request::MendMail),
+                row => row.gap(Lane::Normal).map(Request::NoteGap),
+            };
+            self.notes.extend(request);
         }
     }
 

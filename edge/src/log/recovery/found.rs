@@ -20,6 +20,8 @@ pub(super) struct Found {
     pub(super) lanes: PerLane<LaneFiles>,
     pub(super) mail: Option<SharedDatabase>,
     pub(super) puts: Puts,
+    /// Gaps that are rows of the state.
+    pub(super) known: Vec<Gap>,
     /// Found missing by this start.
     pub(super) gaps: Vec<Gap>,
     /// Noted before the last end, and not yet in the state.
@@ -33,6 +35,7 @@ impl Found {
             facts,
             lanes,
             mail: None,
+            known: Vec::new(),
             puts: Puts::new(),
             gaps,
             noted: Vec::new(),
@@ -74,6 +77,12 @@ impl Found {
             self.waiting_bytes += record.as_bytes().len();
             files.waiting.push_back(record.clone());
         }
+    }
+
+    /// Takes what is missing of the mail, but for what is known already.
+    pub(super) fn add_missing(&mut self, mut gaps: Vec<Gap>) {
+        gaps.retain_mut(|missing| gap::leave_out(missing, &self.known));
+        self.gaps.extend(gaps);
     }
 
     /// Takes the changes of a frame to those tables that `is_taken` names.

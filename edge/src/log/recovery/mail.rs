@@ -66,7 +66,7 @@ impl Recovery {
             Some((file, _)) => file,
             None if is_changed => {
                 let cache_bytes = self.settings.cache_bytes;
-                mail::create(&self.directory, mail::NAME, cache_bytes, &facts)?
+                mail::create(&self.directory, mail::NAME, cache_bytes, &facts, &[])?
             }
             None => return Ok(()),
         };
@@ -88,14 +88,17 @@ impl Recovery {
         }
         let opened = self.open_database(mail::NAME);
         match opened.and_then(|file| Ok((mail::facts(&file)?, file))) {
-            Ok((facts, file)) => return Ok(Some((file, facts))),
+            Ok((facts, file)) => {
+                found.add_missing(mail::lost(&file));
+                return Ok(Some((file, facts)));
+            }
             Err(error) if error.is_unreadable() => {}
             Err(error) => return Err(error),
         }
         let exchanged = self.exchange_mail(told)?;
-        found.gaps.extend(exchanged.gap());
-        self.report.is_mail_lost |= exchanged.lost.is_none();
-        self.report.lost_mail_rows = exchanged.lost.map_or(0, |lost| lost.rows);
+        found.add_missing(exchanged.gaps);
+        self.report.is_mail_lost |= exchanged.lost_rows.is_none();
+        self.report.lost_mail_rows = exchanged.lost_rows.unwrap_or(0);
         self.report.damaged_files.push(exchanged.aside);
         let file = self.open_database(mail::NAME)?;
         let facts = mail::facts(&file)?;

@@ -4,7 +4,7 @@ use sync::{PerLane, WallTime};
 
 use super::super::gap::ledger::Marks;
 use super::super::lane::Active;
-use super::super::{Batch, Event, Gap, LogError, Reason, frame, gap, state};
+use super::super::{Batch, Event, Gap, LogError, Reason, frame, gap, recovery, state};
 use super::Writer;
 
 impl Writer {
@@ -43,6 +43,10 @@ impl Writer {
         if gap.reason == Reason::Damage && files.active.as_ref().is_some_and(is_active) {
             // Nothing more goes into a damaged file. What can't be closed goes all the same.
             let _ = files.seal(&mut self.events);
+        }
+        if gap.reason == Reason::Mail {
+            // Damage is seldom alone, and no other start looks at all of the mail.
+            recovery::distrust(self.directory.as_ref());
         }
         self.waiting_bytes += GAP_BYTES;
         gap::add(&mut self.noted, gap, NOTED_GAPS);

@@ -58,7 +58,7 @@ impl Writer {
         let cache_bytes = self.settings.cache_bytes;
         match SharedDatabase::open(&self.directory, mail::NAME, cache_bytes) {
             Err(LogError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                mail::create(&self.directory, mail::NAME, cache_bytes, facts)
+                mail::create(&self.directory, mail::NAME, cache_bytes, facts, &[])
             }
             opened => opened,
         }
@@ -68,12 +68,12 @@ impl Writer {
         let (cache_bytes, facts) = (self.settings.cache_bytes, self.mail_facts());
         let open = self.mail.as_ref();
         let exchanged = mail::exchange(&self.directory, cache_bytes, &facts, open)?;
-        if let Some(gap) = exchanged.gap() {
+        for gap in exchanged.gaps {
             self.note_gap(gap);
         }
         self.events.push(Event::MailExchanged {
             aside: exchanged.aside,
-            lost_rows: exchanged.lost.map(|lost| lost.rows),
+            lost_rows: exchanged.lost_rows,
         });
         Ok(())
     }

@@ -229,7 +229,7 @@ pub(super) fn text_of(value: &RawValue) -> Option<Cow<'_, str>> {
 
 /// A text that is borrowed where it has no escapes.
 #[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
 /// Copies the fields of a body that are not shown otherwise.
 struct Others<'o, 'v>(&'o mut Object<'v>);
