@@ -300,30 +300,30 @@ impl Uplink {
                     return Some(Wish::NoteGap { gap, why });
                 }
                 Output::Checkpoint { value } => {
-                    let key = CURSOR_KEY.to_vec();
-                    let put = Change::Put {
-                        table: Table::Cursors,
-                        key,
-                        value,
-                    };
+                    let (table, key) = (Table::Cursors, CURSOR_KEY.to_vec());
+                    let put = Change::Put { table, key, value };
                     return Some(Wish::Commit(vec![put], Urgency::Relaxed));
                 }
-                Output::Store { token } => {
-                    if let Some(wish) = self.deliver_mail(token) {
-                        return Some(wish);
-                    }
+                Output::Store { token } => match self.deliver(token) {
+                    Some(wish) => return Some(wish),
                     // Its connection may be down again; then the cloud sends it once more.
-                    let Some(waiting) = self.downlinks.get(&token) else {
-                        continue;
-                    };
-                    let record = waiting.record.clone();
-                    let token = broker::Token(token.0);
-                    return Some(Wish::Store { record, token });
-                }
+                    None => continue,
+                },
             };
             self.commands.push_back(command);
             return Some(Wish::Bridge);
         }
+    }
+
+    /// Gives a message that came down to where it belongs.
+    fn deliver(&mut self, token: Token) -> Option<Wish> {
+        let mail = self.deliver_mail(token);
+        let message = || {
+            let record = self.downlinks.get(&token)?.record.clone();
+            let token = broker::Token(token.0);
+            Some(Wish::Store { record, token })
+        };
+        mail.or_else(message)
     }
 
     /// Takes a message that came down: marked, so that it never goes up again, and kept until it

@@ -66,7 +66,8 @@ fn the_example_has_room_for_the_mail_that_it_shows() {
     ));
     let mut is_mail = false;
     let shown = example.lines().map(|line| {
-        is_mail = line.starts_with("# [cloud.mq9]") || (is_mail && line.starts_with('#'));
+        is_mail =
+            line.starts_with("# [cloud.mq9]") || (is_mail && line.trim_start().starts_with('#'));
         match is_mail {
             true => line.strip_prefix("# ").unwrap_or(line),
             false => line,
