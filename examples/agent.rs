@@ -16,7 +16,7 @@ use wire::mq9::{
 };
 use wire::nats::{ClientOperation, Connect, Headers, Limits, Publish, ServerOperation, Subscribe};
 
-type Outcome<T> = Result<T, Box<dyn Error>>;
+pub(crate) type Outcome<T> = Result<T, Box<dyn Error>>;
 
 /// Who acknowledges what an agent has dealt with.
 const GROUP: &str = "all";
@@ -186,6 +186,11 @@ impl Agent {
 fn main() -> Outcome<()> {
     let address = std::env::args().nth(1);
     let address = address.as_deref().unwrap_or("127.0.0.1:4222");
+    play(address, |line| println!("{line}"))
+}
+
+/// Lets both agents do their work, and say what they do.
+pub(crate) fn play(address: &str, mut say: impl FnMut(String)) -> Outcome<()> {
     let translator = || Agent::connect("rs.translator", address);
     let reviewer = || Agent::connect("rs.reviewer", address);
 
@@ -195,7 +200,7 @@ fn main() -> Outcome<()> {
     // The translator is away, and is written to nevertheless.
     let mut agent = reviewer()?;
     let mailbox = agent.find("French")?;
-    println!("reviewer found {mailbox}");
+    say(format!("reviewer found {mailbox}"));
     agent.send(&mailbox, "page 1", Priority::Normal)?;
     agent.send(&mailbox, "page 2", Priority::Normal)?;
     agent.send(&mailbox, "the title", Priority::Urgent)?;
@@ -205,7 +210,7 @@ fn main() -> Outcome<()> {
     let mut agent = translator()?;
     for message in agent.fetch()? {
         let text = String::from_utf8(message.payload.clone())?;
-        println!("translator got {text}");
+        say(format!("translator got {text}"));
         let headers = Headers::parse(&message.headers)?;
         let sender = headers.value("reply-to").unwrap_or_default().to_owned();
         agent.send(&sender, &format!("{text}, translated"), Priority::Normal)?;
@@ -215,10 +220,8 @@ fn main() -> Outcome<()> {
 
     let mut agent = reviewer()?;
     for message in agent.fetch()? {
-        println!(
-            "reviewer got {}",
-            String::from_utf8(message.payload.clone())?
-        );
+        let text = String::from_utf8(message.payload.clone())?;
+        say(format!("reviewer got {text}"));
         agent.acknowledge(&message)?;
     }
     Ok(())

@@ -42,9 +42,10 @@ mod walk;
 pub use access::{AccessList, Policy, Strangers};
 pub use event::{
     AccessInput, AuthenticationStep, Connect, Connected, ConnectionId, Credentials, Delivery,
-    DeliveryId, Echo, Entrance, Event, GroupId, Input, ListenerId, Note, NoteChange, Output,
-    Password, ReaderId, RetainAs, RetainHandling, Room, SessionFound, SessionId, SessionStart,
-    SubscribeFilter, SubscriptionIdentifiers, Ticket, Token, Urgency, Verdict, Will, WillFate,
+    DeliveryId, Echo, Entrance, Event, GroupId, Input, ListenerId, MailInput, Note, NoteChange,
+    Output, Password, ReaderId, RetainAs, RetainHandling, Room, SessionFound, SessionId,
+    SessionStart, SubscribeFilter, SubscriptionIdentifiers, Ticket, Token, Urgency, Verdict, Will,
+    WillFate,
 };
 pub use outcome::{CloseReason, Outcome, Refusal, Unsubscription};
 pub use settings::{Counters, Settings, Stored};
@@ -207,9 +208,7 @@ impl Broker {
             } => {
                 self.handle_disconnect(connection, will, session_expiry);
             }
-            Input::Lost { connection } => {
-                self.handle_disconnect(connection, WillFate::Publish, None);
-            }
+            Input::Lost { connection } => self.handle_lost(connection),
             Input::Committed { ticket, place } => self.handle_committed(ticket, place),
             Input::CommitFailed { ticket, refusal } => self.handle_commit_failed(ticket, refusal),
             Input::Fetched {
@@ -223,18 +222,8 @@ impl Broker {
             }
             Input::Trimmed { lane, first } => self.handle_trimmed(lane, first),
             Input::Announce { record } => self.handle_announce(record),
+            Input::Mail(input) => self.handle_mail(input),
             Input::Report { record, changes } => self.handle_report(record, changes),
-            Input::Mail {
-                connection,
-                topic,
-                request,
-                token,
-            } => {
-                self.handle_mail(connection, &topic, request, token);
-            }
-            Input::MailAnswered { ticket, reply } => self.handle_mail_answered(ticket, reply),
-            Input::Reply { record } => self.handle_reply(&record),
-            Input::Passed { lane, offset } => self.handle_passed(lane, offset),
             Input::FromCloud {
                 record,
                 token,

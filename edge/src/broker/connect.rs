@@ -167,6 +167,10 @@ impl Broker {
         }
     }
 
+    pub(super) fn handle_lost(&mut self, connection: ConnectionId) {
+        self.handle_disconnect(connection, WillFate::Publish, None);
+    }
+
     pub(super) fn handle_disconnect(
         &mut self,
         connection: ConnectionId,

@@ -7,10 +7,11 @@
 mod access;
 mod connect;
 mod delivery;
+mod mail_input;
 
 use bytes::Bytes;
 use sync::{Change, Lane, Offset, Record};
-use wire::mq9::{Reply, Request};
+use wire::mq9::Reply;
 
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ pub use self::connect::{
     Connect, Connected, Credentials, Entrance, Password, SessionFound, SessionStart, Will, WillFate,
 };
 pub use self::delivery::{Delivery, SubscriptionIdentifiers};
+pub use self::mail_input::MailInput;
 
 use super::outcome::{CloseReason, Outcome, Refusal, Unsubscription};
 use crate::mail;
@@ -192,44 +194,14 @@ pub enum Input {
         /// The message, with QoS 0.
         record: Record,
     },
+    /// A fact about the mail office and who asks it.
+    Mail(MailInput),
     /// The gateway has something to say that has to arrive. Answered by [`Output::Reported`].
     Report {
         /// The message.
         record: Record,
         /// Changes to commit with it.
         changes: Vec<Change>,
-    },
-    /// A client wants something of the mail office. Answered by [`Event::Mail`] if it has a token,
-    /// and not at all once its connection is gone.
-    Mail {
-        /// Whose.
-        connection: ConnectionId,
-        /// What the client must be allowed to write to.
-        topic: String,
-        /// What.
-        request: Request,
-        /// Given back with the answer; `None` when nobody wants to know.
-        token: Option<Token>,
-    },
-    /// The mail office has done, or refused, what [`Output::Mail`] asked it for.
-    MailAnswered {
-        /// Of the request.
-        ticket: mail::Ticket,
-        /// How it ended.
-        reply: Reply,
-    },
-    /// A view has put a reply of the office into a message. Those who are connected hear it with
-    /// QoS 0, whoever they are; it is never stored. No answer.
-    Reply {
-        /// The message, with QoS 0.
-        record: Record,
-    },
-    /// A record went into the log that is for no client. Told in the order of the commits.
-    Passed {
-        /// The lane.
-        lane: Lane,
-        /// Where it is.
-        offset: Offset,
     },
     /// A message came down from the cloud. Answered by [`Output::FromCloudStored`].
     FromCloud {
@@ -277,7 +249,7 @@ pub enum Output {
         /// About so many bytes; the first record is given whatever its size.
         maximum_bytes: usize,
     },
-    /// Tell the mail office. Each request in it is answered by one [`Input::MailAnswered`], unless
+    /// Tell the mail office. Each request in it is answered by one [`MailInput::Answered`], unless
     /// it is cancelled first.
     Mail(mail::Input),
     /// Tell a connection's view.

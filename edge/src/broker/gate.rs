@@ -15,7 +15,7 @@ use wire::nats::HeaderWriter;
 use super::Broker;
 use super::access::Deed;
 use super::commit::Waiting;
-use super::event::{ConnectionId, Event, Output, Token, Urgency};
+use super::event::{ConnectionId, Event, MailInput, Output, Token, Urgency};
 use super::outcome::{Outcome, Refusal};
 use super::publish::{Origin, Publication};
 use crate::mail::{self, Ticket};
@@ -45,7 +45,21 @@ enum Errand {
 }
 
 impl Broker {
-    pub(super) fn handle_mail(
+    pub(super) fn handle_mail(&mut self, input: MailInput) {
+        match input {
+            MailInput::Request {
+                connection,
+                topic,
+                request,
+                token,
+            } => self.handle_request(connection, &topic, request, token),
+            MailInput::Answered { ticket, reply } => self.handle_answered(ticket, reply),
+            MailInput::Reply { record } => self.handle_reply(&record),
+            MailInput::Passed { lane, offset } => self.handle_passed(lane, offset),
+        }
+    }
+
+    fn handle_request(
         &mut self,
         connection: ConnectionId,
         topic: &str,
@@ -96,7 +110,7 @@ impl Broker {
         }
     }
 
-    pub(super) fn handle_mail_answered(&mut self, ticket: Ticket, reply: Reply) {
+    fn handle_answered(&mut self, ticket: Ticket, reply: Reply) {
         match self.gate.waiting.remove(&ticket) {
             Some(Errand::View { connection, token }) => {
                 self.gate.fetches.remove(&(connection, ticket));
@@ -113,7 +127,7 @@ impl Broker {
 
     /// Hands a reply of the office, as a message, to whoever listens now. It goes out before anything
     /// else, so that a view knows its room before it takes the next answer.
-    pub(super) fn handle_reply(&mut self, record: &Record) {
+    fn handle_reply(&mut self, record: &Record) {
         let mut found = std::mem::take(&mut self.found);
         self.look_up(record.topic(), &mut found);
         let waiting = self.outputs.len();
@@ -123,7 +137,7 @@ impl Broker {
     }
 
     /// Notes that a record went into the log that no client wants.
-    pub(super) fn handle_passed(&mut self, lane: Lane, offset: Offset) {
+    fn handle_passed(&mut self, lane: Lane, offset: Offset) {
         assert!(offset >= self.head[lane], "offsets of a lane only grow");
         self.head[lane] = offset.next();
         self.note_head_moved(lane);

@@ -15,7 +15,6 @@ mod reading;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
-use std::time::Duration;
 
 use sync::{Instant, Lane, Now, Offset, PerLane};
 use tracing::warn;
@@ -28,7 +27,7 @@ use super::announce::{Announcer, LinkCounts};
 use super::checker::Check;
 use super::committer::{Committer, Owner};
 use super::disk::Request;
-use super::peers::{Peer, Peers};
+use super::peers::{DEAF, Peers};
 use super::quiet::Quiet;
 use super::signal::{Cue, Signal};
 use super::terms::Terms;
@@ -123,12 +122,6 @@ pub(crate) enum Push {
     /// Go on; at the limit, QoS 0 is dropped.
     Hard,
 }
-
-/// A client whose connection we ended has this long to take the last bytes.
-const CLOSING: Duration = Duration::from_secs(2);
-/// A client for which something waits has this long to take anything; what it holds is memory that
-/// others need.
-const DEAF: Duration = Duration::from_secs(30);
 
 impl Core {
     pub(crate) fn new(
@@ -280,7 +273,6 @@ impl Core {
         self.tell_of_damage(now);
         self.note_damaged_mail(now);
         self.tell_next_gap(now);
-        self.tell_of_mail_damage(now);
         self.release();
         self.announce(now);
         self.notes.push_back(Request::Maintain);
@@ -430,35 +422,5 @@ impl Core {
             peer.is_touched = true;
             self.touched.push(id);
         }
-    }
-}
-
-impl Peer {
-    /// Wakes the connection's task for what concerns it.
-    fn tell(&self) {
-        if self.connection.outbound_bytes() > 0 || self.connection.is_closed() {
-            self.signals.raise(Cue::Write);
-        }
-        if self.connection.wants_more() {
-            self.signals.raise(Cue::Read);
-        }
-    }
-
-    /// Ends a connection that takes too long to take its last bytes, or that takes none at all.
-    /// True when it was the latter.
-    fn abandon_if_deaf(&mut self, now: Instant) -> bool {
-        let is_closing = self.connection.is_closed();
-        if is_closing && now - *self.closing_since.get_or_insert(now) >= CLOSING {
-            self.signals.raise(Cue::Abandon);
-        }
-        if self.connection.outbound_bytes() == 0 {
-            self.deaf_since = None;
-            return false;
-        }
-        let is_deaf = now - *self.deaf_since.get_or_insert(now) >= DEAF;
-        if is_deaf {
-            self.signals.raise(Cue::Abandon);
-        }
-        is_deaf && !is_closing
     }
 }

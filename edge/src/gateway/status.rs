@@ -80,6 +80,9 @@ impl Core {
         for (name, count) in self.line_counts().into_iter().flatten() {
             lines.say(name, count);
         }
+        for (name, count) in self.mail_counts().into_iter().flatten() {
+            lines.say(name, count);
+        }
     }
 
     fn say_of_log(&self, lines: &mut Lines) {

@@ -19,7 +19,7 @@ use super::Connection;
 use super::connection::{Established, State};
 use super::inbound::topic_of;
 use super::outbound::FRAME_BYTES;
-use crate::broker::{Input, Token};
+use crate::broker::{Input, MailInput, Token};
 
 /// What a connection asked the office for and wants to hear of.
 #[derive(Debug, Default)]
@@ -93,7 +93,7 @@ impl Connection {
         };
         if let (Some(failure), Some(topic)) = (failure, reply_topic) {
             let record = record_of(now, topic, &encode(&Reply::Failed(failure)));
-            self.tell(Input::Reply { record });
+            self.tell(Input::Mail(MailInput::Reply { record }));
         }
         self.confirm(established.options);
     }
@@ -126,12 +126,12 @@ impl Connection {
             let reply_topic = topic.into();
             established.errands.add(Errand { reply_topic, kind })
         });
-        self.tell(Input::Mail {
+        self.tell(Input::Mail(MailInput::Request {
             connection: self.id,
             topic,
             request,
             token,
-        });
+        }));
     }
 
     /// Takes an answer of the office to where it is waited for.
@@ -154,7 +154,8 @@ impl Connection {
         // With its frame, wherever it is delivered.
         self.reply_bytes += document.len() + FRAME_BYTES + errand.reply_topic.len();
         // Before all that the client said meanwhile: until then it is not known what is to be written.
-        self.inputs.push_front(Input::Reply { record });
+        self.inputs
+            .push_front(Input::Mail(MailInput::Reply { record }));
     }
 
     /// Lets a fetch wait that found nothing, and may. Gives any other errand back.
@@ -177,12 +178,12 @@ impl Connection {
         established
             .errands
             .put_back(token, Errand { reply_topic, kind });
-        self.tell(Input::Mail {
+        self.tell(Input::Mail(MailInput::Request {
             connection: self.id,
             topic: wait.topic,
             request: wait.request,
             token: Some(token),
-        });
+        }));
         None
     }
 
@@ -206,7 +207,7 @@ impl Connection {
     /// Whether the next input is a request for the office.
     #[must_use]
     pub fn is_asking(&self) -> bool {
-        matches!(self.inputs.front(), Some(Input::Mail { .. }))
+        self.inputs.front().is_some_and(is_request)
     }
 
     /// Gives the next input for the broker if that is a request for the office whose time has come.
@@ -218,7 +219,8 @@ impl Connection {
         let State::Connected(established) = &mut self.state else {
             return None;
         };
-        let Some(Input::Mail { request, token, .. }) = self.inputs.front() else {
+        let Some(Input::Mail(MailInput::Request { request, token, .. })) = self.inputs.front()
+        else {
             return None;
         };
         let (reads, errands) = (may_be_large(request), &mut established.errands);
@@ -233,7 +235,6 @@ impl Connection {
 
     /// Forgets requests that nobody waits for any more.
     pub(super) fn forget_requests(&mut self) {
-        let is_request = |input: &Input| matches!(input, Input::Mail { .. });
         self.inputs.retain(|input| !is_request(input));
     }
 }
@@ -270,6 +271,10 @@ impl Wait {
             request,
         }
     }
+}
+
+const fn is_request(input: &Input) -> bool {
+    matches!(input, Input::Mail(MailInput::Request { .. }))
 }
 
 /// Whether the reply comes soon and may be large. A fetch that waits has found nothing before.

@@ -8,7 +8,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use edge::broker::{
-    self, AccessInput, Broker, ConnectionId, Input, ListenerId, Output, Policy, Stored, Ticket,
+    self, AccessInput, Broker, ConnectionId, Input, ListenerId, MailInput, Output, Policy, Stored,
+    Ticket,
 };
 use edge::mail::{self, CommitTicket, Found, Office, Page, Shelf, Unreadable};
 use edge::{mqtt, nats};
@@ -584,12 +585,18 @@ impl World {
         let Some(connection) = client.connection.as_mut().filter(|_| client.is_reading) else {
             return false;
         };
-        let bytes = match connection {
-            Protocol::Nats(it) => it.take_outbound(Vec::new()),
-            Protocol::Mqtt(_, it) => it.take_outbound(Vec::new()),
-        };
-        client.received.extend(&bytes);
-        !bytes.is_empty()
+        let mut is_something = false;
+        loop {
+            let bytes = match connection {
+                Protocol::Nats(it) => it.take_outbound(Vec::new()),
+                Protocol::Mqtt(_, it) => it.take_outbound(Vec::new()),
+            };
+            if bytes.is_empty() {
+                return is_something;
+            }
+            client.received.extend(&bytes);
+            is_something = true;
+        }
     }
 
     fn obey_office(&mut self, output: mail::Output) {
@@ -598,8 +605,8 @@ impl World {
                 ticket, changes, ..
             } => self.commit(Owner::Office(ticket), changes),
             mail::Output::Answer { ticket, reply } => {
-                let answered = Input::MailAnswered { ticket, reply };
-                self.broker.handle(self.now, answered);
+                let answered = MailInput::Answered { ticket, reply };
+                self.broker.handle(self.now, Input::Mail(answered));
             }
         }
     }
@@ -696,7 +703,8 @@ impl World {
             }
             Owner::Office(ticket) => {
                 if let Some((lane, offset)) = place {
-                    self.broker.handle(self.now, Input::Passed { lane, offset });
+                    let passed = MailInput::Passed { lane, offset };
+                    self.broker.handle(self.now, Input::Mail(passed));
                 }
                 let committed = mail::Input::Committed { ticket };
                 self.office.handle(self.now, committed, &mut self.disk);

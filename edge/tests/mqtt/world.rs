@@ -777,6 +777,7 @@ impl World {
                 self.fetch_count += 1;
                 self.fetches.push_back((reader, lane, from, maximum_count));
             }
+            Output::Mail(input) => panic!("no scenario here has mail: {input:?}"),
             Output::Verify {
                 connection,
                 secret,
@@ -793,7 +794,6 @@ impl World {
                     connection.handle_event(now, event);
                 }
             }
-            Output::Mail(input) => panic!("{input:?}, though there is no mail"),
             Output::Reported { outcome } => self.reported.push(outcome),
             Output::FromCloudStored { token, outcome } => self.from_cloud.push((token.0, outcome)),
         }

@@ -18,6 +18,7 @@ mod gaps;
 mod limits;
 mod line;
 mod links;
+mod mail;
 mod memory;
 mod nats;
 mod scripted;

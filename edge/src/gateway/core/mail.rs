@@ -4,14 +4,12 @@
 //! mail.
 
 use sync::{Lane, Now, Offset, Table};
-use tracing::{error, warn};
 
 use super::super::committer::Owner;
-use super::super::disk::Request;
 use super::super::peers::Peer;
 use super::Core;
-use crate::broker::{ConnectionId, Input, Refusal, Urgency};
-use crate::log::{Budget, Damage, Reader};
+use crate::broker::{ConnectionId, Input, MailInput, Refusal, Urgency};
+use crate::log::{Budget, Reader};
 use crate::mail::{self, CommitTicket, Found, Office, Page, Shelf, Unreadable};
 
 /// The log's reader, as the office sees it.
@@ -120,8 +118,8 @@ impl Core {
                 if self.hear_of_pulled(now, ticket, &reply) {
                     return;
                 }
-                self.broker
-                    .handle(now, Input::MailAnswered { ticket, reply });
+                let answered = MailInput::Answered { ticket, reply };
+                self.broker.handle(now, Input::Mail(answered));
             }
         }
     }
@@ -134,7 +132,8 @@ impl Core {
         place: Option<(Lane, Offset)>,
     ) {
         if let Some((lane, offset)) = place {
-            self.broker.handle(now, Input::Passed { lane, offset });
+            let passed = MailInput::Passed { lane, offset };
+            self.broker.handle(now, Input::Mail(passed));
         }
         self.ask_office(now, mail::Input::Committed { ticket });
     }
@@ -145,28 +144,27 @@ impl Core {
         self.ask_office(now, mail::Input::CommitFailed { ticket, why });
     }
 
-    /// Has damage written down that reading the mail came by, and mended. Called once a second.
-    pub(super) fn tell_of_mail_damage(&mut self, now: Now) {
-        while let Some(damage) = self.reader.poll_damage() {
-            match &damage {
-                Damage::Row { table, key } => {
-                    let gap = damage.gap(lane_of(key));
-                    self.notes.extend(gap.map(Request::NoteGap));
-                    if let Some(times) = self.quiet.may_say(now.instant, "damaged mail") {
-                        warn!("a row of {table:?} is damaged and left out{times}");
-                    }
-                }
-                Damage::File => {
-                    error!("the mail is damaged; what is whole of it is put into a new file");
-                    self.notes.push_back(Request::MendMail);
-                }
-            }
-        }
+    /// What there is in the office and what it did, for the operator.
+    pub(crate) fn mail_counts(&self) -> Option<[(&'static str, u64); 10]> {
+        let office = self.office.as_ref()?;
+        let (counts, counters) = (office.counts(), office.counters());
+        Some([
+            ("mail.mailboxes", counts.mailboxes as u64),
+            ("mail.messages", counts.messages),
+            ("mail.bytes", counts.message_bytes),
+            ("mail.agents", counts.agents as u64),
+            ("mail.waiting_fetches", counts.waiting as u64),
+            ("mail.waits_refused", counters.waits_refused),
+            ("mail.requests", counters.requests),
+            ("mail.failures", counters.failures),
+            ("mail.messages_over", counters.messages_over),
+            ("mail.mailboxes_over", counters.mailboxes_over),
+        ])
     }
 }
 
 /// The lane of a message's priority, which its key names behind the number of the mailbox.
-fn lane_of(key: &[u8]) -> Lane {
+pub(super) fn lane_of(key: &[u8]) -> Lane {
     let priority = key.get(8).copied().map(usize::from);
     let lane = priority.and_then(|it| Lane::ALL.get(it).copied());
     lane.unwrap_or(Lane::Normal)

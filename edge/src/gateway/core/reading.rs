@@ -4,6 +4,7 @@ use sync::{Lane, Now, Offset, PerLane, Record};
 use tracing::{debug, error, info, warn};
 
 use super::super::disk::Request;
+use super::mail::lane_of;
 use super::{Core, Fetch};
 use crate::broker::Input;
 use crate::log::{Budget, Damage, Event, LogError};
@@ -145,7 +146,7 @@ impl Core {
             }
             let request = match &damage {
                 Damage::File => Some(Request::MendMail),
-                row => row.gap(Lane::Normal).map(Request::NoteGap),
+                Damage::Row { key, .. } => damage.gap(lane_of(key)).map(Request::NoteGap),
             };
             self.notes.extend(request);
         }
