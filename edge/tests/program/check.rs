@@ -137,6 +137,34 @@ fn fact(text: &str, before: &str) -> u64 {
 }
 
 #[test]
+fn the_example_has_room_for_the_mail_that_it_shows() {
+    let example = read(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../examples/gateway.toml"
+    ));
+    let mut is_mail = false;
+    let shown = example.lines().map(|line| {
+        is_mail =
+            line.starts_with("# [cloud.mq9]") || (is_mail && line.trim_start().starts_with('#'));
+        match is_mail {
+            true => line.strip_prefix("# ").unwrap_or(line),
+            false => line,
+        }
+    });
+    let is_here = |line: &&str| !line.contains("_file = ");
+    let text: Vec<&str> = shown.filter(is_here).collect();
+    let text = text.join("\n").replace("mqtts://", "mqtt://");
+    let (code, stdout, stderr) = check(&text);
+    assert_eq!(code, Some(0), "{stderr}{text}");
+    for line in [
+        "cloud.mq9.mailboxes = cloud.>",
+        "cloud.mq9.pull = plant7.commands",
+    ] {
+        assert!(stdout.contains(line), "{line} is not in\n{stdout}");
+    }
+}
+
+#[test]
 fn files_that_the_cloud_needs_are_looked_at() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let garbled = folder.path().join("ca.pem");
@@ -167,6 +195,18 @@ fn files_that_the_cloud_needs_are_looked_at() {
 }
 
 #[test]
+fn the_file_that_the_clouds_mail_needs_is_looked_at() {
+    let (code, _, stderr) = check(
+        "[gateway]\nid = \"a\"\n[cloud]\nendpoints = [\"mqtt://x\"]\n\
+         [cloud.mq9]\nendpoints = [\"nats://x\"]\nusername = \"a\"\n\
+         password_file = '/nonexistent/p'\n",
+    );
+    assert_eq!(code, Some(2), "{stderr}");
+    let expected = "cloud.mq9.password_file /nonexistent/p: No such file";
+    assert!(stderr.contains(expected), "{stderr}");
+}
+
+#[test]
 fn files_that_a_listener_needs_are_looked_at() {
     let tls = "certificate_file = '/nonexistent/c.pem'\nkey_file = '/nonexistent/c.key'\n";
     let (code, _, stderr) = check(&format!(
@@ -184,6 +224,7 @@ fn read(file: &str) -> String {
 #[test]
 fn mistakes_are_named_with_file_key_found_and_allowed() {
     let cloud = "[gateway]\nid = \"a\"\n[cloud]\nendpoints = [\"mqtt://x\"]\n";
+    let mail = format!("{cloud}[cloud.mq9]\nendpoints = [\"nats://x\"]\n");
     let table = [
         (
             "[sync]\nhold = 3\n",
@@ -233,6 +274,30 @@ fn mistakes_are_named_with_file_key_found_and_allowed() {
         (
             &cloud.replace("mqtt://x", "mqtts://x"),
             "edge.toml: cloud.ca_file: found nothing, though an endpoint is mqtts://",
+        ),
+        (
+            &format!("{cloud}[cloud.mq9]\nendpoints = [\"nats+tls://x\"]\n"),
+            "edge.toml: cloud.mq9.endpoints: found \"nats+tls://x\", allowed is nats://host:port",
+        ),
+        (
+            &format!("{mail}mailboxes = [\"cloud.>.x\"]\n"),
+            "edge.toml: cloud.mq9.mailboxes: found \"cloud.>.x\", allowed is filters of mail",
+        ),
+        (
+            &format!("{mail}pull = [\"Plant 7\"]\n"),
+            "edge.toml: cloud.mq9.pull: found \"Plant 7\", allowed is mail addresses, but: name may",
+        ),
+        (
+            &format!("{mail}mailboxes = [\"a.>\"]\npull = [\"b\", \"a.b\"]\n"),
+            "edge.toml: cloud.mq9.pull: found \"a.b\", allowed is mailboxes that live here",
+        ),
+        (
+            &format!("{mail}pull_interval_ms = 1\n"),
+            "edge.toml: cloud.mq9.pull_interval_ms: found 1, allowed is 10 to 3600000",
+        ),
+        (
+            &format!("{mail}reply_bytes = 8388608\n"),
+            "edge.toml: cloud.mq9.reply_bytes: found 8388608, allowed is at most 2097152",
         ),
         ("nonsense\n", "edge.toml:1:"),
     ];

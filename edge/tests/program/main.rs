@@ -8,6 +8,7 @@ mod bad_days;
 mod check;
 mod clients;
 mod cloud;
+mod cloud_mail;
 mod cuts;
 mod descriptors;
 mod devices;
