@@ -13,6 +13,7 @@ use super::shelf::Shelf;
 use super::stored::{
     Letter, MAIL_KEY_BYTES, NEVER, Number, Place, StoredKey, encode, expiry_key, named_key,
 };
+use super::unread::Tally;
 
 /// Of a commit under way, with its rows of the ledger.
 pub(super) const PENDING_BYTES: usize = size_of::<UnderWay>() + 512;
@@ -29,6 +30,8 @@ pub(super) struct Draft {
     keyed: Vec<(String, Vec<Holder>, Holder)>,
     mailboxes: Vec<Number>,
     pub(super) group: Option<GroupName>,
+    /// What ends unread with it, by priority.
+    unread: [Tally; 3],
     /// Whether counts change that are no messages.
     pub(super) is_counted: bool,
 }
@@ -59,6 +62,8 @@ pub(super) enum Work {
     Release,
     /// Messages that are over were removed.
     Sweep,
+    /// Messages of a mailbox were removed that were kept for long enough.
+    Age(Number),
     /// A mailbox that is over can't be found any more.
     Retire(Number),
     /// Some rows of a mailbox that leaves are gone.
@@ -148,6 +153,20 @@ impl Draft {
         self.delete(place.table(), key);
     }
 
+    /// Takes in another draft, which appends nothing and gives no keys.
+    pub(super) fn absorb(&mut self, other: Self) {
+        self.changes.extend(other.changes);
+        self.doomed.extend(other.doomed);
+        for mailbox in other.mailboxes {
+            self.touch(mailbox);
+        }
+    }
+
+    /// Notes that a message ends unread.
+    pub(super) fn note_unread(&mut self, priority: Priority, bytes: u64, time: WallTime) {
+        self.unread[priority as usize].add(bytes, time);
+    }
+
     /// Who gets a key with this commit, so far.
     pub(super) fn holder(&self, mailbox: Number, key: &str) -> Option<Holder> {
         let given = self.keyed.iter().rev();
@@ -191,6 +210,7 @@ impl Office {
         });
         let keyed = keyed.collect();
         let mut changes = draft.changes;
+        let unread = self.number_unread(&draft.unread, &mut changes);
         let is_counted = draft.is_counted || !draft.added.is_empty() || !draft.doomed.is_empty();
         for number in &draft.mailboxes {
             if let Some(mailbox) = self.mailboxes.mailbox_mut(*number) {
@@ -213,6 +233,7 @@ impl Office {
         self.outputs.push_back(Output::Commit {
             ticket,
             changes,
+            unread,
             is_urgent,
         });
     }
@@ -322,6 +343,7 @@ impl Office {
             }
             Work::Release => self.released(is_done, shelf),
             Work::Sweep => self.swept(is_done, shelf),
+            Work::Age(number) => self.aged(number, is_done, shelf),
             Work::Retire(number) => self.retired(number, is_done),
             Work::Leave(number) => self.left(number, is_done, shelf),
         }

@@ -46,6 +46,11 @@ impl Ledger {
         self.doomed.contains_key(&place)
     }
 
+    /// Rows that are being deleted.
+    pub(super) fn doomed_count(&self) -> usize {
+        self.doomed.len()
+    }
+
     /// Notes that a commit deleted a row.
     pub(super) fn gone(&mut self, place: Place) {
         self.doomed.remove(&place);

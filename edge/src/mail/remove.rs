@@ -8,6 +8,7 @@ use super::commit::{Draft, Work, weight};
 use super::event::Ticket;
 use super::shelf::{Page, Shelf, Unreadable};
 use super::stored::{Letter, NEVER, Number, PRIORITIES, Place, StoredKey, decode, named_key};
+use super::unread::Floors;
 
 impl Office {
     pub(super) fn delete(
@@ -95,6 +96,7 @@ impl Office {
         };
         let found = shelf.walk(Table::MailExpiry, &[], &end, page)?;
         let mut draft = Draft::default();
+        let mut floors = Floors::default();
         let mut bytes = 0;
         for (key, _) in found.rows {
             if bytes > self.settings.step_bytes_maximum {
@@ -106,6 +108,7 @@ impl Office {
             };
             if let Some(value) = shelf.find(Table::Mail, &place.key())? {
                 bytes += value.len();
+                self.tell_unread(&mut draft, &mut floors, (place, &value), shelf)?;
                 self.take_out(&mut draft, place, &value, shelf)?;
                 self.counters.messages_over += 1;
             }
