@@ -24,7 +24,9 @@ const PASSED_AT_ONCE: usize = 4_096;
 #[derive(Debug, Default)]
 pub(super) struct AgeClock {
     last: Option<Now>,
-    /// The time before the last jump; what is not younger was kept by the old clock.
+    /// The latest time that it was, before or after it was set.
+    latest: WallTime,
+    /// The latest time before the last jump; what is not younger was kept by the old clock.
     before: WallTime,
     /// By how many milliseconds the clock has jumped in all.
     jumped: u64,
@@ -38,12 +40,13 @@ impl AgeClock {
             let passed = now.instant - last.instant;
             let ahead = Duration::from_millis(step).saturating_sub(passed);
             if ahead > JUMP {
-                self.before = last.wall;
+                self.before = self.latest;
                 let ahead = u64::try_from(ahead.as_millis()).unwrap_or(u64::MAX);
                 self.jumped = self.jumped.saturating_add(ahead);
             }
         }
         self.last = Some(now);
+        self.latest = self.latest.max(now.wall);
     }
 
     fn is_older(&self, time: WallTime, seconds: u64) -> bool {
