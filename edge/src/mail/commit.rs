@@ -54,6 +54,8 @@ pub(super) enum Work {
     Nothing,
     /// A request is answered.
     Answer(Ticket, Reply),
+    /// A message is deleted, unless another commit did that before.
+    Delete(Ticket),
     /// A fetch goes on, now that the group has its position.
     Fetch(Box<Fetching>),
     /// Agents are known or not any more, and a request may be answered.
@@ -248,6 +250,8 @@ impl Office {
         let Some(commit) = self.commits.pop_front_if(|oldest| oldest.ticket == ticket) else {
             return;
         };
+        let mut rows = commit.doomed.iter();
+        let was_there = rows.all(|(place, _)| self.ledger.is_doomed(*place));
         match outcome.is_ok() {
             true => self.count_done(&commit),
             false => self.count_failed(&commit),
@@ -268,7 +272,11 @@ impl Office {
             true => commit.added,
             false => Vec::new(),
         };
-        self.follow(commit.work, outcome, shelf);
+        let work = match commit.work {
+            Work::Delete(ticket) => Work::answer(ticket, Reply::Deleted { was_there }),
+            work => work,
+        };
+        self.follow(work, outcome, shelf);
         for (place, _) in arrived {
             self.wake(place, shelf);
         }
@@ -325,7 +333,7 @@ impl Office {
         let is_done = outcome.is_ok();
         let failed = |why: String| Reply::Failed(Failure::Refused(why));
         match work {
-            Work::Nothing => {}
+            Work::Nothing | Work::Delete(_) => {}
             Work::Answer(ticket, reply) => {
                 let reply = outcome.map_or_else(failed, |()| reply);
                 self.answer(ticket, reply);

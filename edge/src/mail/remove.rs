@@ -22,18 +22,19 @@ impl Office {
             return Err(Failure::NoMailbox(delete.address.clone()));
         };
         let found = self.message(mailbox, delete.id, shelf)?;
-        let found = found.filter(|(place, value)| {
-            let is_over = Letter::decode(value).is_none_or(|it| it.is_over(self.now.wall));
-            !is_over && !self.ledger.is_doomed(*place)
-        });
+        let is_over = |value: &[u8]| {
+            let letter = Letter::decode(value);
+            letter.is_none_or(|letter| letter.is_over(self.now.wall))
+        };
+        let found = found.filter(|(_, value)| !is_over(value));
         let Some((place, value)) = found else {
             self.answer(ticket, Reply::Deleted { was_there: false });
             return Ok(());
         };
         let mut draft = Draft::default();
         self.take_out(&mut draft, place, &value, shelf)?;
-        let work = Work::answer(ticket, Reply::Deleted { was_there: true });
-        self.commit(draft, work, true);
+        // Another commit under way may delete it, or fail.
+        self.commit(draft, Work::Delete(ticket), true);
         Ok(())
     }
 
