@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use sync::Lane;
 
-pub use self::cloud::Cloud;
+pub use self::cloud::{Cloud, CloudMq9};
 pub use self::error::ConfigError;
 pub use self::listener::{
     Address, ClientCertificate, IdentityAsUser, Listener, ListenerTls, Protocol,

@@ -6,6 +6,7 @@
 //! the ceiling is refused here and never starts.
 
 mod check;
+mod cloud;
 mod listener;
 mod mail;
 
@@ -16,6 +17,7 @@ use std::time::Duration;
 use sync::{Lane, PerLane};
 
 use self::check::Check;
+pub(crate) use self::cloud::{downlink_window, unconfirmed_count};
 pub use self::listener::{Address, Listener};
 use crate::config::{
     Cloud, Config, ConfigError, LaneRetention, LimitsSection, Logging, Mq9, Protocol,
@@ -106,16 +108,8 @@ pub struct AccessBytes {
     pub has_users: bool,
 }
 
-/// Messages that the cloud may send before the first is stored and confirmed.
-pub(crate) const DOWNLINK_WINDOW: u16 = 4;
-/// Messages from the cloud that are kept while they are being stored. Twice the window, because
-/// servers have been seen to go over it.
-pub(crate) const UNCONFIRMED: u16 = 2 * DOWNLINK_WINDOW;
-
 /// The program without any load: code that was touched, stacks, runtime. Measured: 4 to 6 MiB.
 const PROGRAM_BYTES: u64 = 6 << 20;
-/// TLS sessions, rumqttc and its runtime, a connection. Measured: 96 KiB and its buffers.
-const BRIDGE_CONNECTION_BYTES: u64 = 256 << 10;
 /// A connection's task, packet state and socket bookkeeping in this process. Measured together with
 /// a session and one subscription: 1.9 KB.
 const CONNECTION_BYTES: u64 = 1536;
@@ -309,15 +303,6 @@ impl Limits {
         2 * self.access.held + self.access.check + logins
     }
 
-    /// Up: what is in flight on each connection and what was read ahead. Down: messages that are
-    /// being stored, each at its largest.
-    fn worst_cloud(&self, cloud: &Cloud) -> u64 {
-        let connection = BRIDGE_CONNECTION_BYTES + self.flight_bytes as u64;
-        cloud.connections as u64 * connection
-            + self.read_ahead_bytes as u64
-            + u64::from(UNCONFIRMED) * u64::from(cloud.packet_bytes)
-    }
-
     fn worst_disk(&self) -> Vec<(&'static str, u64)> {
         let lanes: u64 = self
             .retention
@@ -354,6 +339,7 @@ impl fmt::Display for Limits {
                     "cloud.connections = {}, window_count = {}",
                     cloud.connections, cloud.window_count
                 )?;
+                cloud::show(cloud, f)?;
             }
         }
         self.fmt_mail(f)?;

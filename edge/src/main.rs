@@ -17,6 +17,12 @@ use edge::tools::{self, Effect, Outcome, ToolError};
 use edge::{demo, gateway, logging, passwd};
 use sync::{Lane, Offset};
 
+/// What comes with a static C library takes half as much again of the processor, or of memory once
+/// there was a load (cross/README.md).
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     match Args::parse().command {
         Command::Run(file) => with_limits(&file, |limits| run(limits, file.config.as_deref())),

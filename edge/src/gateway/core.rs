@@ -4,6 +4,7 @@
 //! carries answers to and fro until nobody has anything left to say. It never waits; what has to
 //! wait (sockets, the disk, the cloud) belongs to the tasks around it.
 
+mod cloud;
 mod commits;
 mod doors;
 mod gaps;
@@ -32,10 +33,10 @@ use super::signal::{Cue, Signal};
 use super::terms::Terms;
 use crate::broker::{Broker, ConnectionId, Event, Input, Output, ReaderId};
 use crate::link::serial;
-use crate::log::{Budget, Reader, Reason, Report};
+use crate::log::{Budget, Reader, Report};
 use crate::mail::Office;
 use crate::mqtt::TrafficCounts;
-use crate::uplink::{Uplink, Wish};
+use crate::uplink::Uplink;
 
 /// Wakes the tasks around the core.
 #[derive(Debug, Default)]
@@ -391,48 +392,6 @@ impl Core {
                     uplink.stored(now.instant, token, outcome);
                 }
             }
-        }
-    }
-
-    /// Carries out what the uplink wants.
-    fn grant(&mut self, now: Now, wish: Wish) {
-        match wish {
-            Wish::Fetch { lane, from, budget } => {
-                self.fetches.push_back(Fetch::Uplink { lane, from, budget });
-                self.wakes.fetch.raise();
-            }
-            Wish::Commit(changes, urgency) => {
-                self.committer
-                    .add(now.instant, Owner::Uplink, changes, urgency);
-            }
-            Wish::NoteGap { gap, why } => {
-                if self.is_about_gap(gap.lane, gap.first) {
-                    return;
-                }
-                let kind = match gap.reason {
-                    Reason::TooLarge => "too large for the cloud",
-                    _ => "rejected by the cloud",
-                };
-                if let Some(times) = self.quiet.may_say(now.instant, kind) {
-                    warn!(
-                        "lane {}: record {} never goes to the cloud: {why}{times}",
-                        gap.lane, gap.first
-                    );
-                }
-                self.notes.push_back(Request::NoteGap(gap));
-                self.wakes.commit.raise();
-            }
-            Wish::Store { record, token } => {
-                self.broker.handle(
-                    now,
-                    Input::FromCloud {
-                        record,
-                        token,
-                        changes: Vec::new(),
-                    },
-                );
-            }
-            Wish::Bridge => self.wakes.bridge.raise(),
         }
     }
 

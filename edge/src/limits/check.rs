@@ -176,7 +176,10 @@ impl Check<'_> {
         ] {
             self.filters(key, filters)?;
         }
-        Ok(())
+        match &cloud.mq9 {
+            Some(mq9) => self.cloud_mail(config, mq9),
+            None => Ok(()),
+        }
     }
 
     fn endpoints(&self, cloud: &Cloud) -> Result<(), ConfigError> {

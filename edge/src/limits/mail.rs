@@ -25,6 +25,7 @@ impl Limits {
     pub(crate) fn office_settings(&self, seed: u64) -> Option<mail::Settings> {
         let mq9 = self.mq9.as_ref()?;
         let defaults = mail::Settings::default();
+        let cloud = self.cloud.as_ref().and_then(|cloud| cloud.mq9.as_ref());
         let share = |divisor: u64, least: usize, most: usize| {
             usize_of(self.section.memory_bytes / divisor).clamp(least, most)
         };
@@ -44,6 +45,9 @@ impl Limits {
             agent_body_bytes_maximum: mq9.agent_bytes,
             agent_bytes_maximum: share(256, 64 << 10, 8 << 20).max(mq9.agent_bytes),
             payload_encoding: mq9.payload_encoding.into(),
+            cloud_mailboxes: cloud.map(|it| it.mailboxes.clone()).unwrap_or_default(),
+            pulled: cloud.map(|it| it.pull.clone()).unwrap_or_default(),
+            announces_agents: cloud.is_some_and(|it| it.announce_agents),
             seed,
             ..defaults
         })
@@ -98,12 +102,14 @@ impl Limits {
 }
 
 impl Check<'_> {
-    /// What the file says of mail, or what holds because a listener speaks NATS.
+    /// What the file says of mail, or what holds because a listener speaks NATS or mail comes from
+    /// the cloud.
     pub(super) fn mq9(&self, config: &Config) -> Result<Option<Mq9>, ConfigError> {
         let mut protocols = config.listener.iter().map(|listener| listener.protocol);
         let speaks_nats = protocols.any(|protocol| protocol == Protocol::Nats);
+        let is_in_cloud = config.cloud.as_ref().is_some_and(|it| it.mq9.is_some());
         let Some(mq9) = &config.mq9 else {
-            return Ok(speaks_nats.then(Mq9::default));
+            return Ok((speaks_nats || is_in_cloud).then(Mq9::default));
         };
         let (ttl, wait) = (mq9.mailbox_ttl_seconds, mq9.fetch_wait_max_ms);
         let bytes = 1 << 50;

@@ -267,6 +267,12 @@ impl Office {
         self.answer(ticket, Reply::Agents(found));
     }
 
+    /// Whether an agent of this name registered here.
+    #[must_use]
+    pub fn has_agent(&self, name: &str) -> bool {
+        self.agents.edge.contains_key(name)
+    }
+
     /// Takes the agents that the cloud knows in the place of those that it knew.
     pub(super) fn know_cloud_agents(&mut self, agents: Vec<Agent>) {
         let seen = self.now.wall;

@@ -137,6 +137,19 @@ impl Office {
         Ok(former)
     }
 
+    /// Leaves out what a message would be refused for however often it is sent: a key and tags that
+    /// are too long. For a message from the cloud, whose sender hears nothing of a refusal.
+    pub fn trim_attributes(&self, attributes: &mut Attributes) {
+        let settings = &self.settings;
+        let is_fit = |key: &String| key.len() <= settings.key_bytes_maximum;
+        attributes.key = attributes.key.take().filter(is_fit);
+        let mut bytes = 0;
+        attributes.tags.retain(|tag| {
+            bytes += tag.len() + 1;
+            bytes <= settings.tags_bytes_maximum
+        });
+    }
+
     pub(super) fn check_attributes(&self, attributes: &Attributes) -> Result<(), Failure> {
         let settings = &self.settings;
         let key = attributes.key.as_ref().map_or(0, String::len);

@@ -115,6 +115,9 @@ impl Core {
                 self.committer.add(now.instant, owner, changes, urgency);
             }
             mail::Output::Answer { ticket, reply } => {
+                if self.hear_of_pulled(now, ticket, &reply) {
+                    return;
+                }
                 let answered = MailInput::Answered { ticket, reply };
                 self.broker.handle(now, Input::Mail(answered));
             }

@@ -76,19 +76,26 @@ impl Ledger {
         *acknowledged = (*acknowledged).max(number + 1);
     }
 
-    /// A receiver got it.
-    pub(super) fn arrive(&mut self, account: Account, (publisher, number): Message) {
-        let receiver = &mut self.receivers[account.0];
-        let times = &mut receiver.times[publisher];
-        let place = usize::try_from(number).expect("counted by this process");
-        times.resize(times.len().max(place + 1), 0);
-        if times[place] == 0 {
+    /// A receiver got it as it was published.
+    pub(super) fn arrive(&mut self, account: Account, message: Message) {
+        if self.greet(account, message) {
+            let (publisher, number) = message;
+            let receiver = &mut self.receivers[account.0];
             let topic = number % self.publishers[publisher].topics;
             let newest = receiver.newest.entry((publisher, topic)).or_insert(number);
             receiver.out_of_order += u64::from(number < *newest);
             *newest = (*newest).max(number);
         }
+    }
+
+    /// A receiver got it because it is retained, which has no place in the order; whether it is
+    /// the first time.
+    pub(super) fn greet(&mut self, account: Account, (publisher, number): Message) -> bool {
+        let times = &mut self.receivers[account.0].times[publisher];
+        let place = usize::try_from(number).expect("counted by this process");
+        times.resize(times.len().max(place + 1), 0);
         times[place] = times[place].saturating_add(1);
+        times[place] == 1
     }
 
     /// The cloud got it with its place in the log: the same place is the same record, sent again.

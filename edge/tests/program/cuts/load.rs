@@ -427,7 +427,11 @@ impl Receiver {
 
     fn note(&self, publish: &Publish) {
         let message = message(&publish.payload);
-        self.site.books().arrive(self.account, message);
+        let mut books = self.site.books();
+        match publish.retain {
+            true => drop(books.greet(self.account, message)),
+            false => books.arrive(self.account, message),
+        }
     }
 }
 
