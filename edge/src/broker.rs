@@ -19,6 +19,7 @@ mod connect;
 mod deliver;
 mod event;
 mod filters;
+mod gate;
 mod group;
 mod inflight;
 mod leftovers;
@@ -41,9 +42,10 @@ mod walk;
 pub use access::{AccessList, Policy, Strangers};
 pub use event::{
     AccessInput, AuthenticationStep, Connect, Connected, ConnectionId, Credentials, Delivery,
-    DeliveryId, Echo, Entrance, Event, GroupId, Input, ListenerId, Note, NoteChange, Output,
-    Password, ReaderId, RetainAs, RetainHandling, Room, SessionFound, SessionId, SessionStart,
-    SubscribeFilter, SubscriptionIdentifiers, Ticket, Token, Urgency, Verdict, Will, WillFate,
+    DeliveryId, Echo, Entrance, Event, GroupId, Input, ListenerId, MailInput, Note, NoteChange,
+    Output, Password, ReaderId, RetainAs, RetainHandling, Room, SessionFound, SessionId,
+    SessionStart, SubscribeFilter, SubscriptionIdentifiers, Ticket, Token, Urgency, Verdict, Will,
+    WillFate,
 };
 pub use outcome::{CloseReason, Outcome, Refusal, Unsubscription};
 pub use settings::{Counters, Settings, Stored};
@@ -57,6 +59,7 @@ use sync::{Epoch, Instant, Lane, Now, Offset, PerLane};
 use self::access::Access;
 use self::commit::Tickets;
 use self::connect::Timer;
+use self::gate::Gate;
 use self::group::Groups;
 use self::leftovers::Leftovers;
 use self::login::Logins;
@@ -75,6 +78,7 @@ pub struct Broker {
     /// The offset that comes next, as far as commits are answered.
     head: PerLane<Offset>,
     access: Access,
+    gate: Gate,
     logins: Logins,
     registry: Registry,
     groups: Groups,
@@ -123,6 +127,7 @@ impl Broker {
                 settings.retained_bytes_maximum,
             ),
             access: Access::new(settings.key.clone(), settings.login_memory_maximum),
+            gate: Gate::default(),
             logins: Logins::default(),
             groups: Groups::new(settings.group_inflight_maximum),
             settings,
@@ -203,9 +208,7 @@ impl Broker {
             } => {
                 self.handle_disconnect(connection, will, session_expiry);
             }
-            Input::Lost { connection } => {
-                self.handle_disconnect(connection, WillFate::Publish, None);
-            }
+            Input::Lost { connection } => self.handle_lost(connection),
             Input::Committed { ticket, place } => self.handle_committed(ticket, place),
             Input::CommitFailed { ticket, refusal } => self.handle_commit_failed(ticket, refusal),
             Input::Fetched {
@@ -219,6 +222,8 @@ impl Broker {
             }
             Input::Trimmed { lane, first } => self.handle_trimmed(lane, first),
             Input::Announce { record } => self.handle_announce(record),
+            Input::Mail(input) => self.handle_mail(input),
+            Input::Report { record, changes } => self.handle_report(record, changes),
             Input::FromCloud {
                 record,
                 token,

@@ -6,17 +6,19 @@
 mod cloud;
 mod error;
 mod listener;
+mod mq9;
 
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use sync::Lane;
 
-pub use self::cloud::Cloud;
+pub use self::cloud::{Cloud, CloudMq9};
 pub use self::error::ConfigError;
 pub use self::listener::{
     Address, ClientCertificate, IdentityAsUser, Listener, ListenerTls, Protocol,
 };
+pub use self::mq9::{Mq9, PayloadEncoding};
 
 /// The whole file.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
@@ -28,6 +30,9 @@ pub struct Config {
     pub listener: Vec<Listener>,
     /// The cluster; absent means that nothing goes up.
     pub cloud: Option<Cloud>,
+    /// Mailboxes; absent means as many as by default where a listener speaks NATS, and none
+    /// elsewhere.
+    pub mq9: Option<Mq9>,
     /// Which topics are more important than others.
     pub lanes: Lanes,
     /// How much of each lane is kept.

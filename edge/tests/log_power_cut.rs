@@ -14,7 +14,8 @@ use std::collections::BTreeMap;
 use edge::log::directory::Directory;
 use edge::log::simulated::{Fault, Operation, SimulatedFolder};
 use edge::log::{
-    Batch, Budget, Event, Gap, LaneLimits, Opened, Reader, Reason, Settings, Writer, open,
+    Batch, Budget, Event, Gap, LaneLimits, LogError, Opened, Reader, Reason, Settings, Writer,
+    announced, open,
 };
 use sync::{Change, Lane, Offset, PerLane, Record, RecordParts, Table, WallTime};
 
@@ -41,6 +42,9 @@ fn everything_acknowledged_survives_power_cuts() {
     assert!(seen.everything(), "a path was never taken: {seen:?}");
 }
 
+/// Rows of tables, by table and key.
+type Rows = BTreeMap<(Table, Vec<u8>), Vec<u8>>;
+
 /// How often each path was taken, so that the test can't quietly stop testing.
 #[derive(Clone, Copy, Debug, Default)]
 struct Seen {
@@ -58,6 +62,9 @@ struct Seen {
     gaps: u64,
     failures: u64,
     recoveries: u64,
+    announced: u64,
+    mail_flushes: u64,
+    mail_reads: u64,
 }
 
 impl Seen {
@@ -76,6 +83,9 @@ impl Seen {
             self.commits,
             self.failures,
             self.recoveries,
+            self.announced,
+            self.mail_flushes,
+            self.mail_reads,
         ];
         rare.iter()
             .chain(&common)
@@ -102,13 +112,24 @@ fn a_disk_that_lies_about_syncs_is_found_out() {
 struct Model {
     /// `None` is a record of a batch that was torn.
     lanes: PerLane<Vec<Option<Record>>>,
-    state: BTreeMap<(Table, Vec<u8>), Vec<u8>>,
+    state: Rows,
+    /// All gaps below this number were announced, and their bytes together.
+    announced: (u64, u64),
 }
 
 impl Model {
     fn apply(&mut self, batch: &Batch) {
         for change in &batch.changes {
             match change.clone() {
+                Change::Put {
+                    table: Table::Meta,
+                    value,
+                    ..
+                } => self.announced.0 = number(&value, u64::from_be_bytes),
+                Change::Append { lane, record } if record.topic() == GAPS => {
+                    self.announced.1 += number(record.payload(), u64::from_le_bytes);
+                    self.lanes[lane].push(Some(record));
+                }
                 Change::Append { lane, record } => self.lanes[lane].push(Some(record)),
                 Change::Put { table, key, value } => {
                     self.state.insert((table, key), value);
@@ -147,6 +168,8 @@ struct World {
     /// Gaps noted so far: those that a batch was committed after, and all.
     durable_notes: u64,
     notes: u64,
+    /// Gaps that are to be announced.
+    handed_out: Vec<(u64, Gap)>,
     seen: Seen,
 }
 
@@ -165,6 +188,7 @@ impl World {
             serial: 0,
             durable_notes: 0,
             notes: 0,
+            handed_out: Vec::new(),
             seen: Seen::default(),
         }
     }
@@ -216,6 +240,8 @@ impl World {
             self.tighten();
         }
         let opened = open(self.folder.directory(), settings(), self.wall);
+        // They come again.
+        self.handed_out.clear();
         let mut opened = opened.map_err(|error| format!("can't open: {error}"))?;
         let report = &opened.report;
         if !report.damaged_files.is_empty() || report.is_state_lost || report.is_journal_lost {
@@ -249,12 +275,14 @@ impl World {
             18 => self.release(writer),
             _ if self.dice.below(3) == 0 => self.folder.inject(Fault {
                 operation: [Operation::Write, Operation::Sync][self.dice.below(2) as usize],
-                name: ["journal", "normal", "state"][self.dice.below(3) as usize].to_owned(),
+                name: ["journal", "normal", "state", "mail"][self.dice.below(4) as usize]
+                    .to_owned(),
                 times: 1,
             }),
             _ if self.dice.below(3) == 0 => self.note_gap(writer),
             _ if self.dice.below(4) == 0 => self.tighten(),
             _ if self.dice.below(2) == 0 => self.folder.set_capacity(None),
+            _ if self.dice.below(2) == 0 => self.read_mail(reader)?,
             _ => self.read_somewhere(reader)?,
         }
         Ok(true)
@@ -275,6 +303,8 @@ impl World {
                 self.seen.commits += 1;
                 self.durable_notes = self.notes;
                 self.model.apply(&batch);
+                let announced = self.model.announced.0;
+                self.handed_out.retain(|(number, _)| *number >= announced);
                 self.refused.clear();
                 if self.dice.below(2) == 0 {
                     self.maintain(writer, reader);
@@ -300,8 +330,13 @@ impl World {
                     self.seen.trims += 1;
                     self.seen.gaps += u64::from(gap.is_some());
                 }
+                Event::Gaps { gaps } => {
+                    assert_eq!(self.handed_out, [], "a few at a time");
+                    self.handed_out = gaps;
+                }
                 Event::Flushed { .. } => self.seen.flushes += 1,
                 Event::SegmentSealed { .. } => self.seen.seals += 1,
+                Event::MailFlushed { .. } => self.seen.mail_flushes += 1,
                 Event::Failed { .. } => self.seen.failures += 1,
                 Event::Recovered => self.seen.recoveries += 1,
                 _ => {}
@@ -354,6 +389,21 @@ impl World {
             .ok_or_else(|| format!("{lane} {at}: next is wrong"))
     }
 
+    /// Looks for a row while the log is at work.
+    fn read_mail(&mut self, reader: &mut Reader) -> Result<(), String> {
+        let table = [Table::Mail, Table::MailTails][self.dice.below(2) as usize];
+        let key = vec![b'k', self.dice.below(20) as u8];
+        // A disk that is full or failing may keep it closed for a while.
+        if let Ok(found) = reader.find(table, &key) {
+            self.seen.mail_reads += 1;
+            let expected = self.model.state.get(&(table, key.clone()));
+            if found.as_ref() != expected {
+                return Err(format!("{table:?} {key:?}: {found:?}, not {expected:?}"));
+            }
+        }
+        Ok(())
+    }
+
     /// Compares everything with the model, or with the model and one refused batch.
     fn check(&mut self, reader: &mut Reader) -> Result<(), String> {
         let mut first_wrong = None;
@@ -387,6 +437,15 @@ impl World {
             return Err(format!("{noted} noted gaps, not {low} to {high}"));
         }
         (self.durable_notes, self.notes) = (noted, noted);
+        // Exactly one message a gap: what was said is what was dropped, and no more.
+        let (below, said) = model.announced;
+        let announced = gaps.iter().filter(|(number, _)| *number < below);
+        let announced: u64 = announced.map(|(_, gap)| gap.bytes).sum();
+        if announced != said {
+            return Err(format!(
+                "{said} bytes of gaps were announced, not {announced}"
+            ));
+        }
         for lane in Lane::ALL {
             let (first, head) = (reader.first(lane), reader.head(lane));
             if head != model.next(lane) {
@@ -444,18 +503,35 @@ impl World {
                     record: self.record(),
                 },
                 7..9 => Change::Put {
-                    table: TABLES[self.dice.below(3) as usize],
+                    table: TABLES[self.dice.below(TABLES.len() as u64) as usize],
                     key: vec![b'k', self.dice.below(20) as u8],
                     value: vec![self.dice.below(256) as u8; self.dice.below(300) as usize],
                 },
                 _ => Change::Delete {
-                    table: TABLES[self.dice.below(3) as usize],
+                    table: TABLES[self.dice.below(TABLES.len() as u64) as usize],
                     key: vec![b'k', self.dice.below(20) as u8],
                 },
             };
             batch.changes.push(change);
         }
+        if self.dice.below(4) == 0 && !self.handed_out.is_empty() {
+            self.announce(&mut batch);
+        }
         batch
+    }
+
+    /// Says what was dropped, as a gateway does: in the commit that marks it as said.
+    fn announce(&mut self, batch: &mut Batch) {
+        let count = 1 + self.dice.below(self.handed_out.len() as u64) as usize;
+        let gaps = &self.handed_out[..count];
+        let bytes: u64 = gaps.iter().map(|(_, gap)| gap.bytes).sum();
+        let below = gaps[count - 1].0 + 1;
+        self.seen.announced += count as u64;
+        batch.changes.push(Change::Append {
+            lane: Lane::Critical,
+            record: record(GAPS, self.wall, &bytes.to_le_bytes()),
+        });
+        batch.changes.push(announced(below));
     }
 
     fn record(&mut self) -> Record {
@@ -467,38 +543,66 @@ impl World {
         };
         let mut payload = self.serial.to_le_bytes().to_vec();
         payload.resize(8 + bytes as usize, self.serial as u8);
-        Record::new(&RecordParts {
-            qos: 1,
-            retain: false,
-            from_cloud: false,
-            time: self.wall,
-            expiry_seconds: None,
-            publisher: 0,
-            topic: "a/b",
-            properties: &[],
-            payload: &payload,
-        })
+        record("a/b", self.wall, &payload)
     }
+}
+
+fn record(topic: &str, time: WallTime, payload: &[u8]) -> Record {
+    Record::new(&RecordParts {
+        qos: 1,
+        retain: false,
+        from_cloud: false,
+        time,
+        expiry_seconds: None,
+        publisher: 0,
+        topic,
+        properties: &[],
+        payload,
+    })
+}
+
+fn number(bytes: &[u8], read: fn([u8; 8]) -> u64) -> u64 {
+    read(bytes.try_into().expect("a number has eight bytes"))
 }
 
 fn is_in(lane: Lane, at: Offset, gap: &Gap) -> bool {
     gap.lane == lane && gap.first <= at && at <= gap.last
 }
 
-fn compare_state(model: &Model, reader: &Reader) -> Result<(), String> {
+fn compare_state(model: &Model, reader: &mut Reader) -> Result<(), String> {
     for table in TABLES {
-        let mut found = BTreeMap::new();
-        reader
-            .read_state(table, |key, value| {
-                found.insert((table, key.to_vec()), value.to_vec());
-            })
-            .map_err(|error| error.to_string())?;
+        let found = read_table(table, reader).map_err(|error| error.to_string())?;
         let expected = model.state.iter().filter(|((of, _), _)| *of == table);
         if !found.iter().eq(expected) {
             return Err(format!("{table:?} is not what was committed"));
         }
     }
-    Ok(())
+    match reader.poll_damage() {
+        None => Ok(()),
+        Some(damage) => Err(format!("{damage:?}")),
+    }
+}
+
+fn read_table(table: Table, reader: &mut Reader) -> Result<Rows, LogError> {
+    let mut found = BTreeMap::new();
+    if !table.is_mail() {
+        reader.read_state(table, |key, value| {
+            found.insert((table, key.to_vec()), value.to_vec());
+        })?;
+        return Ok(found);
+    }
+    let mut from = Some(Vec::new());
+    while let Some(key) = from {
+        let budget = Budget {
+            records: 7,
+            bytes: 1000,
+        };
+        let walked = reader.walk(table, &key, &[0xff], budget)?;
+        let rows = walked.rows.into_iter();
+        found.extend(rows.map(|(key, value)| ((table, key), value)));
+        from = walked.next;
+    }
+    Ok(found)
 }
 
 fn settings() -> Settings {
@@ -511,12 +615,16 @@ fn settings() -> Settings {
         cache_bytes: 512 << 10,
         read_cache_bytes: 128 << 10,
         open_segments: 2,
+        has_mail: true,
         gap_count: 8,
+        announces_gaps: true,
         lanes,
         salt: 7,
     }
 }
 
+/// Where gaps are announced.
+const GAPS: &str = "$edge/test/gaps";
 /// More than all other gaps of a run have together.
 const NOTE_BYTES: u64 = 1 << 40;
 
@@ -541,7 +649,13 @@ impl Dice {
     }
 }
 
-const TABLES: [Table; 3] = [Table::Sessions, Table::Cursors, Table::Handshakes];
+const TABLES: [Table; 5] = [
+    Table::Sessions,
+    Table::Cursors,
+    Table::Handshakes,
+    Table::Mail,
+    Table::MailTails,
+];
 /// With it a log opens on a full disk; a new one, that has none, needs room.
 const RESERVE: &str = "reserve";
 const LIVES_A_WORLD: u64 = 12;

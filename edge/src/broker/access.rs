@@ -22,6 +22,7 @@ pub(super) use self::seals::Seal;
 use self::list::Rule;
 use self::seals::Seals;
 use super::event::{Credentials, Entrance, ListenerId};
+use super::gate::is_letter;
 use super::outcome::Refusal;
 use crate::password::{Form, Key, SALT_BYTES, Secret, Users};
 
@@ -255,9 +256,9 @@ impl Access {
             .collect()
     }
 
-    /// Whether anybody may not do this: only then somebody has to ask who it is.
-    pub(super) fn restricts(&self, deed: Deed, topic: &str) -> bool {
-        self.is_restricting || deed == Deed::Write && topic.starts_with('$')
+    /// Whether there is anybody who may not use a topic: only then somebody has to ask who it is.
+    pub(super) fn restricts(&self, topic: &str) -> bool {
+        self.is_restricting || topic.starts_with('$')
     }
 
     fn policy(&self, listener: ListenerId) -> Option<&Policy> {
@@ -298,7 +299,12 @@ impl Rights {
 
     /// Whether a client with these rights may do something. Allocates nothing.
     pub(super) fn grant(&self, client_identifier: &str, deed: Deed, topic: &str) -> bool {
-        if deed == Deed::Write && is_servers_own(topic) {
+        let is_reserved = match deed {
+            Deed::Write => is_servers_own(topic),
+            // Mail is fetched, never overheard.
+            Deed::Read => is_letter(topic),
+        };
+        if is_reserved {
             return false;
         }
         match &self.list {
@@ -321,8 +327,8 @@ impl Rights {
     }
 }
 
-/// Whether a topic is the server's own: no client may write there, whatever a list says. The state
-/// of Mosquitto's bridges is the one exception, as it is there.
+/// Whether a topic is the server's own: no client may write there, whatever a list says; what is
+/// below `$edge` goes to the cloud as the gateway's word. The state of Mosquitto's bridges is the one exception, as it is there.
 fn is_servers_own(topic: &str) -> bool {
     let rest = topic.strip_prefix("$SYS");
     let is_below = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
@@ -331,7 +337,8 @@ fn is_servers_own(topic: &str) -> bool {
         let name = name.and_then(|rest| rest.strip_suffix("/state"));
         name.is_some_and(|name| !name.contains('/'))
     };
-    topic.starts_with("$share") || is_below && !is_bridge_state()
+    let is_of_the_edge = topic.starts_with("$edge/");
+    topic.starts_with("$share") || is_of_the_edge || is_below && !is_bridge_state()
 }
 
 const NONCE_BYTES: usize = 16;

@@ -237,6 +237,7 @@ impl Broker {
                 self.outputs
                     .push_back(Output::FromCloudStored { token, outcome });
             }
+            Origin::Gateway => self.outputs.push_back(Output::Reported { outcome }),
             Origin::Will { .. } => {}
         }
     }

@@ -13,6 +13,7 @@ use super::Broker;
 use super::access::Deed;
 use super::commit::Waiting;
 use super::event::{ConnectionId, Delivery, Event, Note, Output, SessionId, Token, Urgency, Will};
+use super::gate::is_letter;
 use super::group::Group;
 use super::inflight::Source;
 use super::outcome::{Outcome, Refusal};
@@ -42,6 +43,8 @@ pub(super) enum Origin {
     },
     /// It came down.
     Cloud { token: Token },
+    /// The gateway says it.
+    Gateway,
     /// A client is lost. The session, if it goes on, gets the will back when it can't be stored.
     Will {
         session: Option<SessionId>,
@@ -99,6 +102,10 @@ impl Broker {
         self.distribute(Publication::new(record, origin), changes);
     }
 
+    pub(super) fn handle_report(&mut self, record: Record, changes: Vec<Change>) {
+        self.distribute(Publication::new(record, Origin::Gateway), changes);
+    }
+
     /// Says something of the gateway's own to whom it concerns.
     pub(super) fn handle_announce(&mut self, record: Record) {
         let mut found = std::mem::take(&mut self.found);
@@ -110,6 +117,9 @@ impl Broker {
 
     /// Sends a record on its way, committing `changes` with it.
     pub(super) fn distribute(&mut self, mut publication: Publication, mut changes: Vec<Change>) {
+        if is_letter(publication.record.topic()) {
+            return self.post(publication, changes);
+        }
         let record = publication.record.clone();
         if record.is_retained() {
             self.forget_expired_retained(&record);
@@ -217,13 +227,13 @@ impl Broker {
     }
 
     /// Whether the client of the session at a place may do something with a topic.
-    fn may(&self, session: u32, deed: Deed, topic: &str) -> bool {
+    pub(super) fn may(&self, session: u32, deed: Deed, topic: &str) -> bool {
         let may = || {
             self.registry
                 .at(session)
                 .is_some_and(|it| it.may(deed, topic))
         };
-        !self.access.restricts(deed, topic) || may()
+        !self.access.restricts(topic) || may()
     }
 
     /// The lane that a rule gives a record.
@@ -279,7 +289,7 @@ impl Broker {
     }
 
     /// Collects the subscriptions that match a topic, by session; says whether a route does.
-    fn look_up(&self, topic: &str, found: &mut Vec<Entry>) -> bool {
+    pub(super) fn look_up(&self, topic: &str, found: &mut Vec<Entry>) -> bool {
         found.clear();
         self.subscriptions.collect(topic, found);
         if !found.is_sorted_by_key(|entry| entry.session) {
@@ -326,7 +336,7 @@ impl Broker {
 
     /// Hands a record to the connected sessions and groups whose effective QoS is at most
     /// `qos_maximum`, without the log.
-    fn pass_on(&mut self, record: &Record, found: &[Entry], qos_maximum: u8) {
+    pub(super) fn pass_on(&mut self, record: &Record, found: &[Entry], qos_maximum: u8) {
         let (mut rest, groups) = Entry::split(found);
         self.pass_on_shared(record, groups, (room_for(rest, groups), qos_maximum));
         while let Some((index, matched)) = self.next_match(&mut rest, record) {
@@ -412,7 +422,7 @@ impl Broker {
         }
     }
 
-    fn refuse(&mut self, publication: &Publication, refusal: Refusal) {
+    pub(super) fn refuse(&mut self, publication: &Publication, refusal: Refusal) {
         self.counters.refused += 1;
         if let Some((id, key)) = publication.note {
             self.forget_note(id, key);

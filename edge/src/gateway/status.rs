@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use cloud_bridge::{Command, Event};
-use sync::{ConnectionId, Lane, Now};
+use sync::{Lane, Now};
 
 use super::core::Core;
 use super::disk;
@@ -56,72 +56,111 @@ impl Core {
     }
 
     pub(super) fn status(&self) -> String {
-        let mut text = String::new();
-        let mut say = |name: &str, value: u64| {
-            // Writing to a string does not fail.
-            let _ = writeln!(text, "{name} {value}");
-        };
-        say("connections", self.connection_count() as u64);
-        say("sessions", self.broker.session_count() as u64);
-        say("retained", self.broker.retained_count() as u64);
+        let mut lines = Lines::default();
+        self.say_of_clients(&mut lines);
+        self.say_of_log(&mut lines);
+        self.say_of_gaps(&mut lines);
+        self.say_of_cloud(&mut lines);
+        lines.text
+    }
+
+    fn say_of_clients(&self, lines: &mut Lines) {
+        lines.say("connections", self.connection_count() as u64);
+        lines.say("sessions", self.broker.session_count() as u64);
+        lines.say("retained", self.broker.retained_count() as u64);
         let (subscriptions, shared) = self.broker.subscription_counts();
-        say("subscriptions", subscriptions as u64);
-        say("subscriptions.shared", shared as u64);
-        say("groups", self.broker.group_count() as u64);
+        lines.say("subscriptions", subscriptions as u64);
+        lines.say("subscriptions.shared", shared as u64);
+        lines.say("groups", self.broker.group_count() as u64);
         let counters = self.broker.counters();
-        say("published", counters.published);
-        say("delivered", counters.delivered);
-        say("refused", counters.refused);
-        say("missed", counters.missed);
+        lines.say("published", counters.published);
+        lines.say("delivered", counters.delivered);
+        lines.say("refused", counters.refused);
+        lines.say("missed", counters.missed);
         for (name, count) in self.line_counts().into_iter().flatten() {
-            say(name, count);
+            lines.say(name, count);
         }
+        for (name, count) in self.mail_counts().into_iter().flatten() {
+            lines.say(name, count);
+        }
+    }
+
+    fn say_of_log(&self, lines: &mut Lines) {
         for lane in Lane::ALL {
-            say(&format!("{lane}.first"), self.reader.first(lane).0);
-            say(&format!("{lane}.head"), self.reader.head(lane).0);
+            lines.say(&format!("{lane}.first"), self.reader.first(lane).0);
+            lines.say(&format!("{lane}.head"), self.reader.head(lane).0);
             // What any session or group still wants, and all behind it.
             let wanted = self.broker.release_floor(lane);
             let backlog = self.reader.head(lane).0.saturating_sub(wanted.0);
-            say(&format!("{lane}.backlog"), backlog);
+            lines.say(&format!("{lane}.backlog"), backlog);
         }
-        say("log.refusing", u64::from(self.is_refusing));
-        say("log.failing", u64::from(self.is_log_failing));
+        lines.say("log.refusing", u64::from(self.is_refusing));
+        lines.say("log.failing", u64::from(self.is_log_failing));
         let found = &self.found;
-        say("start.set_aside", found.damaged_files.len() as u64);
-        say(
-            "start.damaged_segments",
-            found.damaged_segments.len() as u64,
-        );
-        say("start.lost_rows", found.lost_rows);
-        say("start.lost_groups", found.lost_frames);
-        say("start.lost_state", u64::from(found.is_state_lost));
-        say("start.lost_journal", u64::from(found.is_journal_lost));
+        lines.say("start.set_aside", found.damaged_files.len() as u64);
+        let segments = found.damaged_segments.len() as u64;
+        lines.say("start.damaged_segments", segments);
+        lines.say("start.lost_rows", found.lost_rows);
+        lines.say("start.lost_groups", found.lost_frames);
+        lines.say("start.lost_state", u64::from(found.is_state_lost));
+        lines.say("start.lost_journal", u64::from(found.is_journal_lost));
+        lines.say("start.lost_mail", u64::from(found.is_mail_lost));
+        lines.say("start.lost_mail_rows", found.lost_mail_rows);
+    }
+
+    fn say_of_gaps(&self, lines: &mut Lines) {
         let gaps = self.reader.gaps(0).unwrap_or_default();
-        say("gaps", gaps.iter().map(|(_, gap)| gap.count).sum());
-        if let Some(uplink) = &self.uplink {
-            let counters = uplink.engine.counters();
-            say("cloud.sent", counters.sent);
-            say("cloud.accepted", counters.accepted);
-            say("cloud.refused", counters.refused);
-            say("cloud.rejected", counters.rejected);
-            say("cloud.replayed", counters.replayed);
-            for lane in Lane::ALL {
-                let status = uplink.engine.lane(lane);
-                say(&format!("cloud.{lane}.acknowledged"), status.ack_floor.0);
-                say(&format!("cloud.{lane}.released"), status.release_floor.0);
-                say(&format!("cloud.{lane}.backlog"), status.backlog_count);
-            }
-            for number in 0..8 {
-                if let Some(status) = uplink.engine.connection(ConnectionId(number)) {
-                    let is_up = u64::from(status.phase == sync::ConnectionPhase::Up);
-                    say(&format!("cloud.connection.{number}.up"), is_up);
-                    say(
-                        &format!("cloud.connection.{number}.in_flight"),
-                        status.in_flight_count as u64,
-                    );
-                }
-            }
+        let gaps = || gaps.iter().map(|(_, gap)| gap);
+        lines.say("gaps", gaps().map(|gap| gap.count).sum());
+        lines.say("gaps.bytes", gaps().map(|gap| gap.bytes).sum());
+        lines.say("gaps.ranges", gaps().count() as u64);
+        lines.say("gaps.announced", self.gap_news.announced_count());
+    }
+
+    fn say_of_cloud(&self, lines: &mut Lines) {
+        let Some(uplink) = &self.uplink else {
+            return;
+        };
+        let counters = uplink.engine.counters();
+        lines.say("cloud.sent", counters.sent);
+        lines.say("cloud.accepted", counters.accepted);
+        lines.say("cloud.refused", counters.refused);
+        lines.say("cloud.rejected", counters.rejected);
+        lines.say("cloud.replayed", counters.replayed);
+        for lane in Lane::ALL {
+            let status = uplink.engine.lane(lane);
+            lines.say(&format!("cloud.{lane}.acknowledged"), status.ack_floor.0);
+            lines.say(&format!("cloud.{lane}.released"), status.release_floor.0);
+            lines.say(&format!("cloud.{lane}.backlog"), status.backlog_count);
         }
-        text
+        let mail = uplink.mail_counts();
+        for (number, status) in (0_u8..).zip(uplink.connections()) {
+            let name = match mail {
+                Some((connection, _)) if connection.0 == number => "cloud.mail".to_owned(),
+                _ => format!("cloud.connection.{number}"),
+            };
+            let is_up = u64::from(status.phase == sync::ConnectionPhase::Up);
+            lines.say(&format!("{name}.up"), is_up);
+            let in_flight = status.in_flight_count as u64;
+            lines.say(&format!("{name}.in_flight"), in_flight);
+        }
+        if let Some((_, counts)) = mail {
+            lines.say("cloud.mail.pulled", counts.stored);
+            lines.say("cloud.mail.declined", counts.declined);
+            lines.say("cloud.mail.agents", counts.agents as u64);
+        }
+    }
+}
+
+/// A name and a number a line.
+#[derive(Default)]
+struct Lines {
+    text: String,
+}
+
+impl Lines {
+    fn say(&mut self, name: &str, value: u64) {
+        // Writing to a string does not fail.
+        let _ = writeln!(self.text, "{name} {value}");
     }
 }

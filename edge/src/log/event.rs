@@ -2,7 +2,7 @@
 
 use sync::{Lane, Offset};
 
-use super::{Gap, LogError, SharedSegment};
+use super::{Gap, LogError, SharedMail, SharedSegment};
 
 /// A fact about the log's files. The driver hands every event to
 /// [`Reader::apply`](super::Reader::apply), in order and after the commits that came before it,
@@ -52,6 +52,12 @@ pub enum Event {
         /// What was dropped although wanted; `None` when everything was released.
         gap: Option<Gap>,
     },
+    /// Gaps that were not announced yet, with their numbers; the next come when a batch with
+    /// [`announced`](super::announced) has said that these are. After a restart they come again.
+    Gaps {
+        /// Oldest first.
+        gaps: Vec<(u64, Gap)>,
+    },
     /// The state could not be written because it is damaged. It goes on in a new file with the
     /// rows that are intact.
     StateExchanged {
@@ -59,6 +65,21 @@ pub enum Event {
         aside: String,
         /// Rows that are lost. What is in memory of them lives until the next start.
         lost_rows: u64,
+    },
+    /// Changes of the mail are in `mail.redb`; the reader lets its copies go.
+    MailFlushed {
+        /// How many, since the log was opened.
+        up_to: u64,
+        /// The handle that writer and reader share.
+        file: SharedMail,
+    },
+    /// The mail could not be read or written because its file is damaged. It goes on in a new file
+    /// with the rows that are intact.
+    MailExchanged {
+        /// The damaged file.
+        aside: String,
+        /// Rows that are lost; `None` when all are.
+        lost_rows: Option<u64>,
     },
     /// [`Writer::snapshot`](super::Writer::snapshot) has made a copy, or not.
     Snapshot {

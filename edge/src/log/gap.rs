@@ -4,6 +4,9 @@
 //! growing number (`u64`, big-endian). It is durable before the records go. In the journal it is a
 //! put into that table with an empty key; it has its number only when it is flushed.
 //!
+//! Who announces gaps to the cloud is handed a few at a time ([`Event::Gaps`](super::Event::Gaps)),
+//! and commits [`announced`] together with what it says of them, so that each is said exactly once.
+//!
 //! | key | what |
 //! | --- | --- |
 //! | `v` | format, 1 |
@@ -12,7 +15,14 @@
 //! | `count` | records dropped; 0 when nobody can tell |
 //! | `bytes` | bytes dropped, an estimate where a segment was wanted in part |
 //! | `from`, `to` | milliseconds: no record of it is older or younger; both 0 when unknown |
-//! | `reason` | `limit`, `age`, `damage`, `torn`, `rejected`, `toolarge` or `several` |
+//! | `reason` | `limit`, `age`, `damage`, `torn`, `rejected`, `toolarge`, `mail` or `several` |
+//!
+//! A gap with the reason `mail` is of messages in mailboxes, not of a lane's records: `lane` is
+//! their priority, `normal` where nobody can tell, and `first` and `last` are no offsets but
+//! fingerprints of their keys, so that a message that is found damaged by every start is counted
+//! once. Such gaps and those of records are never merged and never hide one another.
+
+pub(super) mod ledger;
 
 use std::fmt;
 
@@ -59,12 +69,43 @@ pub enum Reason {
     Rejected,
     /// The record is larger than the cloud takes.
     TooLarge,
+    /// Messages in mailboxes are damaged.
+    Mail,
     /// Merged from gaps with different reasons.
     Several,
 }
 
 impl Gap {
-    /// Writes the gap as it is stored and sent.
+    /// Makes a gap of messages in mailboxes, known again by a key: a message's, or the name of the
+    /// file that held them.
+    #[must_use]
+    pub fn of_mail(lane: Lane, key: &[u8], count: u64) -> Self {
+        let place = Offset(fingerprint(Table::Mail, key));
+        Self {
+            lane,
+            first: place,
+            last: place,
+            count,
+            bytes: 0,
+            from: WallTime(0),
+            to: WallTime(0),
+            reason: Reason::Mail,
+        }
+    }
+
+    /// Whether another gap is of things of the same kind: records of the same lane, or messages of
+    /// the same priority.
+    fn is_like(&self, other: &Self) -> bool {
+        (self.lane, self.is_of_mail()) == (other.lane, other.is_of_mail())
+    }
+
+    /// Whether it is of messages in mailboxes, and not of a lane's records.
+    #[must_use]
+    pub fn is_of_mail(&self) -> bool {
+        self.reason == Reason::Mail
+    }
+
+    /// Writes the gap as it is stored.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let stored = Stored {
@@ -83,6 +124,24 @@ impl Gap {
         (stored.v == FORMAT).then_some(stored.gap)
     }
 
+    /// Writes the gap for others than this program, with the keys above but `v`.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        // Numbers and words of our own: nothing to escape.
+        format!(
+            "{{\"lane\":\"{}\",\"first\":{},\"last\":{},\"count\":{},\"bytes\":{},\
+             \"from\":{},\"to\":{},\"reason\":\"{}\"}}",
+            self.lane,
+            self.first,
+            self.last,
+            self.count,
+            self.bytes,
+            self.from.0,
+            self.to.0,
+            self.reason
+        )
+    }
+
     /// Makes the change that stands for the gap in the journal.
     pub(super) fn to_change(&self) -> Change {
         Change::Put {
@@ -92,11 +151,30 @@ impl Gap {
         }
     }
 
+    /// Whether every offset of it is a record that was dropped.
+    fn is_whole(&self) -> bool {
+        self.count == self.last.0 - self.first.0 + 1
+    }
+
+    fn surrounds(&self, other: &Self) -> bool {
+        self.is_like(other) && self.first <= other.first && other.last <= self.last
+    }
+
+    /// Whether two gaps of a lane can be one without anything being lost of what they say.
+    fn is_continued_by(&self, later: &Self) -> bool {
+        self.last.next() == later.first
+            && self.reason == later.reason
+            && self.is_whole()
+            && later.is_whole()
+    }
+
     /// How many of another gap's records are counted in this one already: no more than that, where
     /// gaps were merged.
     fn known_of(&self, other: &Self) -> u64 {
         let (first, last) = (self.first.max(other.first), self.last.min(other.last));
-        if self.lane != other.lane || first > last {
+        // Whoever finds a message damaged may not know its priority.
+        let is_like = self.is_like(other) || self.is_of_mail() && other.is_of_mail();
+        if !is_like || first > last {
             return 0;
         }
         let range = last.0 - first.0 + 1;
@@ -110,7 +188,7 @@ impl Gap {
 
     /// Makes one gap of two of the same lane.
     pub(super) fn merged(&self, later: &Self) -> Self {
-        assert_eq!(self.lane, later.lane);
+        assert!(self.is_like(later), "only gaps of a kind become one");
         Self {
             lane: self.lane,
             first: self.first.min(later.first),
@@ -134,6 +212,13 @@ impl fmt::Display for Gap {
             lane, first, last, ..
         } = self;
         match (self.reason, self.count) {
+            (Reason::Mail, 0) => write!(f, "all messages in mailboxes are lost"),
+            (Reason::Mail, count) => {
+                write!(
+                    f,
+                    "{count} messages of priority {lane} are damaged in their mailboxes"
+                )
+            }
             (_, 0) => write!(
                 f,
                 "lane {lane}: what was stored from {first} on, if anything, is lost"
@@ -162,6 +247,7 @@ impl fmt::Display for Reason {
             Self::Torn => "torn",
             Self::Rejected => "rejected",
             Self::TooLarge => "toolarge",
+            Self::Mail => "mail",
             Self::Several => "several",
         })
     }
@@ -192,11 +278,20 @@ pub(super) fn leave_out(gap: &mut Gap, known: &[Gap]) -> bool {
 /// Adds a gap; at `limit` it becomes one with the youngest of its lane.
 pub(super) fn add(gaps: &mut Vec<Gap>, gap: Gap, limit: usize) {
     let is_full = gaps.len() >= limit;
-    let youngest = gaps.iter_mut().rev().find(|known| known.lane == gap.lane);
+    let youngest = gaps.iter_mut().rev().find(|known| known.is_like(&gap));
     match youngest {
         Some(known) if is_full => *known = known.merged(&gap),
         _ => gaps.push(gap),
     }
+}
+
+/// Makes a number of a key that tells it from others (FNV-1a), with which a range may end.
+pub(super) fn fingerprint(table: Table, key: &[u8]) -> u64 {
+    let bytes = [&[table as u8], key].concat();
+    let mixed = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |mixed, byte| {
+        (mixed ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    mixed >> 1
 }
 
 /// Reads a gap's number from its key.
@@ -204,25 +299,30 @@ pub(super) fn number(key: &[u8]) -> Option<u64> {
     key.try_into().ok().map(u64::from_be_bytes)
 }
 
-/// Says how to have one gap less, given the oldest ones by key: which key goes, and which gap
-/// takes in what it said. An unreadable one goes alone.
-pub(super) fn merge_oldest(oldest: &[(Vec<u8>, Option<Gap>)]) -> (Vec<u8>, Option<(Vec<u8>, Gap)>) {
-    let (mut gone, mut kept) = (oldest[0].0.clone(), None);
-    'search: for (at, (key, gap)) in oldest.iter().enumerate() {
-        let Some(gap) = gap else {
-            return (key.clone(), None);
-        };
-        for (later_key, later) in &oldest[at + 1..] {
-            if let Some(later) = later.as_ref().filter(|later| later.lane == gap.lane) {
-                gone = key.clone();
-                kept = Some((later_key.clone(), gap.merged(later)));
-                break 'search;
-            }
-        }
+/// The change that says that all gaps below a number were announced. It goes into the batch that
+/// holds what was said of them.
+#[must_use]
+pub fn announced(below: u64) -> Change {
+    Change::Put {
+        table: Table::Meta,
+        key: ANNOUNCED.to_vec(),
+        value: below.to_be_bytes().to_vec(),
     }
-    (gone, kept)
 }
 
+/// Reads what [`announced`] says; `None` for every other change.
+pub(super) fn announced_by(change: &Change) -> Option<u64> {
+    match change {
+        Change::Put {
+            table: Table::Meta,
+            key,
+            value,
+        } if key == ANNOUNCED => number(value),
+        _ => None,
+    }
+}
+
+const ANNOUNCED: &[u8] = b"announced";
 const FORMAT: u8 = 1;
 
 #[cfg(test)]
@@ -249,6 +349,12 @@ mod tests {
             dfrom\x0abto\x0bfreasonelimit\xff";
         assert_eq!(gap.encode(), golden);
         assert_eq!(Gap::decode(golden), Some(gap));
+    }
+
+    #[test]
+    fn others_read_a_gap_as_json() {
+        let expected = r#"{"lane":"urgent","first":10,"last":14,"count":5,"bytes":50,"from":10,"to":11,"reason":"limit"}"#;
+        assert_eq!(gap(Lane::Urgent, 10, Reason::Limit).to_json(), expected);
     }
 
     #[test]
@@ -289,21 +395,5 @@ mod tests {
             let is_left = leave_out(&mut news, &known);
             assert_eq!(is_left.then_some(news.count), left, "{first}: {known:?}");
         }
-    }
-
-    #[test]
-    fn merging_loses_no_count() {
-        let oldest = [
-            (vec![0], Some(gap(Lane::Urgent, 10, Reason::Limit))),
-            (vec![1], Some(gap(Lane::Normal, 10, Reason::Limit))),
-            (vec![2], Some(gap(Lane::Urgent, 30, Reason::Age))),
-            (vec![3], Some(gap(Lane::Critical, 10, Reason::Limit))),
-        ];
-        let (gone, kept) = merge_oldest(&oldest);
-        let (key, merged) = kept.unwrap();
-        assert_eq!((gone, key), (vec![0], vec![2]));
-        assert_eq!((merged.first, merged.last), (Offset(10), Offset(34)));
-        assert_eq!((merged.count, merged.bytes), (10, 100));
-        assert_eq!(merged.reason, Reason::Several);
     }
 }

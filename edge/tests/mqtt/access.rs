@@ -403,6 +403,8 @@ fn the_servers_own_topics_are_not_for_clients() {
     let client = world.join(&hello(V5, "a"));
     for (topic, is_open) in [
         ("$SYS/broker/uptime", false),
+        ("$edge/plant-7/gaps", false),
+        ("$edges", true),
         ("$SYSTEM", true),
         ("$share", false),
         ("$SYS/broker/connection/b/state", true),

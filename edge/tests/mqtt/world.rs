@@ -58,6 +58,7 @@ pub(crate) struct World {
     pub(crate) check_count: usize,
     /// How messages from the cloud ended.
     pub(crate) from_cloud: Vec<(u64, Outcome)>,
+    pub(crate) reported: Vec<Outcome>,
     broker_settings: Settings,
     mqtt_settings: Rc<mqtt::Settings>,
     clients: Vec<Client>,
@@ -249,6 +250,7 @@ impl World {
             holds_checks: false,
             check_count: 0,
             from_cloud: Vec::new(),
+            reported: Vec::new(),
             broker_settings: broker,
             mqtt_settings: Rc::new(mqtt),
             clients: Vec::new(),
@@ -775,6 +777,7 @@ impl World {
                 self.fetch_count += 1;
                 self.fetches.push_back((reader, lane, from, maximum_count));
             }
+            Output::Mail(input) => panic!("no scenario here has mail: {input:?}"),
             Output::Verify {
                 connection,
                 secret,
@@ -791,6 +794,7 @@ impl World {
                     connection.handle_event(now, event);
                 }
             }
+            Output::Reported { outcome } => self.reported.push(outcome),
             Output::FromCloudStored { token, outcome } => self.from_cloud.push((token.0, outcome)),
         }
     }

@@ -4,9 +4,10 @@ use sync::{Lane, Now, Offset, PerLane, Record};
 use tracing::{debug, error, info, warn};
 
 use super::super::disk::Request;
+use super::mail::lane_of;
 use super::{Core, Fetch};
 use crate::broker::Input;
-use crate::log::{Budget, Event, LogError};
+use crate::log::{Budget, Damage, Event, LogError};
 
 impl Core {
     /// A file of the log changed.
@@ -46,10 +47,18 @@ impl Core {
                 self.is_log_failing = false;
                 info!("the log can be written again");
             }
+            Event::Gaps { gaps } => self.gaps_found(now, gaps),
             Event::StateExchanged { aside, lost_rows } => warn!(
                 "the state was damaged and is made anew, without {lost_rows} sessions, \
                  subscriptions, cursors or retained messages; the damaged file is {aside}"
             ),
+            Event::MailExchanged { aside, lost_rows } => {
+                let lost = lost_rows.map_or_else(|| "all".to_owned(), |lost| lost.to_string());
+                warn!(
+                    "the mail was damaged and is made anew, without {lost} of its mailboxes, \
+                     messages, groups or agents; the damaged file is {aside}"
+                );
+            }
             Event::Snapshot { result: Ok(()) } => info!("a snapshot for a backup is there"),
             Event::Snapshot { result: Err(error) } => {
                 error!("there is no snapshot for a backup: {error}");
@@ -121,6 +130,25 @@ impl Core {
                 }
                 None
             }
+        }
+    }
+
+    /// Writes down what reads of the mail found damaged, or has it mended.
+    pub(super) fn note_damaged_mail(&mut self, now: Now) {
+        while let Some(damage) = self.reader.poll_damage() {
+            if let Some(times) = self.quiet.may_say(now.instant, "damaged mail") {
+                match &damage {
+                    Damage::Row { table, .. } => {
+                        error!("a row of the mail ({table:?}) is damaged and passed over{times}");
+                    }
+                    Damage::File => error!("the file of the mail is damaged{times}"),
+                }
+            }
+            let request = match &damage {
+                Damage::File => Some(Request::MendMail),
+                Damage::Row { key, .. } => damage.gap(lane_of(key)).map(Request::NoteGap),
+            };
+            self.notes.extend(request);
         }
     }
 
