@@ -19,9 +19,8 @@ pub struct Mq9 {
     pub mailbox_messages: u64,
     /// Bytes of the messages of a mailbox; one that would be too much is refused.
     pub mailbox_bytes: u64,
-    /// Bytes of all mail; a message that would be too much is refused. Absent means a tenth of what
-    /// the lanes may keep together.
-    pub mail_bytes: Option<u64>,
+    /// Bytes of all mail; a message that would be too much is refused.
+    pub mail_bytes: u64,
     /// Groups of a mailbox; one more is refused.
     pub groups_per_mailbox: u64,
     /// Agents that register here; one more is refused.
@@ -54,7 +53,7 @@ impl Default for Mq9 {
             mailboxes: 3_000,
             mailbox_messages: 100_000,
             mailbox_bytes: 64 << 20,
-            mail_bytes: None,
+            mail_bytes: 128 << 20,
             groups_per_mailbox: 16,
             agents: 500,
             agent_bytes: 16 << 10,

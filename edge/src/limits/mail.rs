@@ -10,8 +10,6 @@ use crate::{mail, nats};
 
 /// Of a mailbox, as the protocol has it.
 const ADDRESS_BYTES: usize = wire::mq9::ADDRESS_BYTES;
-/// Without a word about it, mail takes this part of what the lanes may keep.
-const PART_OF_LANES: u64 = 10;
 /// Pages of redb are at least half full.
 const FULL_PART: u64 = 2;
 
@@ -37,7 +35,7 @@ impl Limits {
             mailbox_ttl_seconds: mq9.mailbox_ttl_seconds,
             message_count_maximum: mq9.mailbox_messages,
             mailbox_bytes_maximum: mq9.mailbox_bytes,
-            mail_bytes_maximum: self.mail_bytes(),
+            mail_bytes_maximum: mq9.mail_bytes,
             group_count_maximum: mq9.groups_per_mailbox,
             group_memory_bytes_maximum: share(256, 64 << 10, 4 << 20),
             waiting_count_maximum: mq9.waiting_fetches,
@@ -75,15 +73,9 @@ impl Limits {
     }
 
     pub(super) fn worst_mail_disk(&self) -> u64 {
-        self.mail_bytes() * FULL_PART
-    }
-
-    /// Bytes of all mail; 0 without mail.
-    fn mail_bytes(&self) -> u64 {
-        let lanes = self.retention.iter().map(|(_, lane)| lane.max_bytes);
-        let part = lanes.sum::<u64>() / PART_OF_LANES;
-        let mq9 = self.mq9.as_ref();
-        mq9.map_or(0, |mq9| mq9.mail_bytes.unwrap_or(part))
+        self.mq9
+            .as_ref()
+            .map_or(0, |mq9| mq9.mail_bytes * FULL_PART)
     }
 
     /// What `robustmq-edge check` prints of it.
@@ -94,10 +86,7 @@ impl Limits {
         writeln!(
             f,
             "mq9.mailboxes = {}, mailbox_messages = {}, mailbox_bytes = {}, mail_bytes = {}",
-            mq9.mailboxes,
-            mq9.mailbox_messages,
-            mq9.mailbox_bytes,
-            self.mail_bytes()
+            mq9.mailboxes, mq9.mailbox_messages, mq9.mailbox_bytes, mq9.mail_bytes
         )?;
         writeln!(
             f,
@@ -130,12 +119,7 @@ impl Check<'_> {
             ("mq9.mailboxes", mq9.mailboxes as u64, 1, MILLION),
             ("mq9.mailbox_messages", mq9.mailbox_messages, 1, 1 << 40),
             ("mq9.mailbox_bytes", mq9.mailbox_bytes, 1024, bytes),
-            (
-                "mq9.mail_bytes",
-                mq9.mail_bytes.unwrap_or(bytes),
-                1024,
-                bytes,
-            ),
+            ("mq9.mail_bytes", mq9.mail_bytes, 1024, bytes),
             ("mq9.groups_per_mailbox", mq9.groups_per_mailbox, 1, MILLION),
             ("mq9.agents", mq9.agents as u64, 0, MILLION),
             ("mq9.agent_bytes", mq9.agent_bytes as u64, 64, 1 << 20),
