@@ -135,6 +135,27 @@ fn a_letter_of_qos_2_arrives_once_although_power_was_cut_before_its_pubrec() {
 }
 
 #[test]
+fn a_will_can_be_a_letter() {
+    for topic in [TOPIC, "$mq9/nope"] {
+        let mut world = World::in_text();
+        let agent = world.join();
+        world.mailbox(agent, "agent.alarm");
+        let device = world.join_mqtt_with_will("device", topic);
+        world.cut(device);
+        let expected: &[Item<'_>] = match topic {
+            TOPIC => &[item(0, "gone")],
+            _ => &[],
+        };
+        expect_mail(&mut world, agent, expected);
+        // One that can't be delivered is not tried again and again.
+        world.pass(5_000);
+        expect_mail(&mut world, agent, expected);
+        let counters = world.broker.counters();
+        assert_eq!(counters.refused, u64::from(topic != TOPIC));
+    }
+}
+
+#[test]
 fn answers_to_letters_keep_their_place_among_those_to_other_messages() {
     let mut world = World::in_text();
     let (_, device) = begin(&mut world);

@@ -17,7 +17,7 @@ use sync::{Change, Instant, Now, Offset, PerLane, Record, Table, WallTime};
 use wire::mq9::PayloadEncoding;
 use wire::mqtt::property::{Properties, Property, PropertySet, PropertyWriter, UserProperty};
 use wire::mqtt::{
-    Connect, Packet, Publish, QoS, Subscribe, Subscription, Subscriptions, Version, decode,
+    Connect, Packet, Publish, QoS, Subscribe, Subscription, Subscriptions, Version, Will, decode,
 };
 use wire::nats::{Limits, ServerOperation};
 use wire::topic::{TopicFilter, TopicName};
@@ -299,6 +299,19 @@ impl World {
         }
     }
 
+    /// Whether a NATS client's link would be read.
+    pub(crate) fn wants_more(&self, client: ClientId) -> bool {
+        match &self.clients[client].connection {
+            Some(Protocol::Nats(it)) => it.wants_more(),
+            _ => panic!("a NATS client is expected"),
+        }
+    }
+
+    /// Fetches that wait in the office.
+    pub(crate) fn waiting_fetch_count(&self) -> usize {
+        self.office.counts().waiting
+    }
+
     /// Makes a mailbox that lives for an hour.
     pub(crate) fn mailbox(&mut self, client: ClientId, address: &str) {
         let body = format!("{{\"name\":\"{address}\",\"ttl\":3600}}");
@@ -329,7 +342,29 @@ impl World {
         self.join_mqtt_with(version, name, true)
     }
 
+    /// Connects a client of MQTT 5 that leaves a letter behind.
+    pub(crate) fn join_mqtt_with_will(&mut self, name: &str, topic: &str) -> ClientId {
+        let will = Will {
+            qos: QoS::AtLeastOnce,
+            retain: false,
+            properties: Properties::EMPTY,
+            topic: TopicName::new(topic).unwrap(),
+            payload: b"gone",
+        };
+        self.connect_mqtt(Version::V5, name, true, Some(will))
+    }
+
     pub(crate) fn join_mqtt_with(&mut self, version: Version, name: &str, clean: bool) -> ClientId {
+        self.connect_mqtt(version, name, clean, None)
+    }
+
+    fn connect_mqtt(
+        &mut self,
+        version: Version,
+        name: &str,
+        clean: bool,
+        will: Option<Will<'_>>,
+    ) -> ClientId {
         let (settings, id) = (Rc::new(mqtt::Settings::default()), self.next_id());
         let connection = mqtt::Connection::new(id, settings, ListenerId(1), self.now);
         let client = self.add(id, Protocol::Mqtt(version, Box::new(connection)));
@@ -346,7 +381,7 @@ impl World {
                 keep_alive: 0,
                 properties: Properties::parse(&properties, PropertySet::CONNECT).unwrap(),
                 client_identifier: name,
-                will: None,
+                will,
                 user_name: None,
                 password: None,
             }),
