@@ -264,6 +264,8 @@ impl Wait {
         let mut request = request.clone();
         if let Request::Fetch(fetch) = &mut request {
             fetch.wait_milliseconds = milliseconds;
+            // That was done when it looked for what is there.
+            fetch.is_forced = false;
         }
         Self {
             topic: topic.to_owned(),

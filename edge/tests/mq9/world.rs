@@ -8,12 +8,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use edge::broker::{
-    self, AccessInput, Broker, ConnectionId, Input, ListenerId, MailInput, Output, Policy, Stored,
-    Ticket,
+    self, AccessInput, Broker, ConnectionId, Input, ListenerId, MailInput, Outcome, Output, Policy,
+    Stored, Ticket, Token,
 };
 use edge::mail::{self, CommitTicket, Found, Office, Page, Shelf, Unreadable};
 use edge::{mqtt, nats};
-use sync::{Change, Instant, Now, Offset, PerLane, Record, Table, WallTime};
+use sync::{Change, Instant, Now, Offset, PerLane, Record, RecordParts, Table, WallTime};
 use wire::mq9::PayloadEncoding;
 use wire::mqtt::property::{Properties, Property, PropertySet, PropertyWriter, UserProperty};
 use wire::mqtt::{
@@ -41,6 +41,8 @@ pub(crate) struct World {
     settings: (broker::Settings, mail::Settings, Rc<nats::Settings>),
     clients: Vec<Client>,
     request_count: usize,
+    /// How the last message from the cloud ended.
+    stored: Option<Outcome>,
 }
 
 /// Everything that a crash leaves.
@@ -146,6 +148,7 @@ impl World {
             settings: (broker, mail, Rc::new(nats)),
             clients: Vec::new(),
             request_count: 0,
+            stored: None,
         }
     }
 
@@ -480,6 +483,29 @@ impl World {
         self.send(client, &bytes);
     }
 
+    /// Lets a message come down from the cloud; gives how that ended.
+    pub(crate) fn from_cloud(&mut self, topic: &str, payload: &str) -> Option<Outcome> {
+        let record = Record::new(&RecordParts {
+            qos: 1,
+            retain: false,
+            from_cloud: true,
+            time: self.now.wall,
+            expiry_seconds: None,
+            publisher: 0,
+            topic,
+            properties: &[],
+            payload: payload.as_bytes(),
+        });
+        let input = Input::FromCloud {
+            record,
+            token: Token(7),
+            changes: Vec::new(),
+        };
+        self.broker.handle(self.now, input);
+        self.run();
+        self.stored.take()
+    }
+
     // Links and time.
 
     /// Cuts the link.
@@ -685,6 +711,7 @@ impl World {
                     },
                 );
             }
+            Output::FromCloudStored { outcome, .. } => self.stored = Some(outcome),
             other => panic!("no scenario here has {other:?}"),
         }
     }
