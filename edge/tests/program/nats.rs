@@ -175,23 +175,27 @@ fn a_subscriber_that_reads_nothing_is_cut_off_and_others_go_on() {
     assert!(rest.len() < 400 * 65_536);
 }
 
+/// Adds a user to a password file, which is made if it is missing.
+fn add_user(passwords: &Path, user: &str, password: &str) {
+    let file = passwords.to_str().expect("a plain path");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_robustmq-edge"))
+        .args(["passwd", file, user])
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut stdin = child.stdin.take().expect("it was asked for");
+    let written = stdin.write_all(format!("{password}\n").as_bytes());
+    written.expect("it reads");
+    drop(stdin);
+    assert!(child.wait().expect("it ends").success());
+}
+
 #[test]
 fn users_of_devices_are_users_of_services() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (passwords, list) = (folder.path().join("passwords"), folder.path().join("list"));
     for (user, password) in [("alice", "secret"), ("token", "t0ken")] {
-        let file = passwords.to_str().expect("a plain path");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_robustmq-edge"))
-            .args(["passwd", file, user])
-            .stdin(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
-        let mut stdin = child.stdin.take().expect("it was asked for");
-        stdin
-            .write_all(format!("{password}\n").as_bytes())
-            .expect("it reads");
-        drop(stdin);
-        assert!(child.wait().expect("it ends").success());
+        add_user(&passwords, user, password);
     }
     std::fs::write(&list, "user alice\ntopic readwrite open/#\n").expect("a writable folder");
     let (_gateway, address) = start(&format!(
@@ -224,6 +228,22 @@ fn users_of_devices_are_users_of_services() {
     let refused = "-ERR 'Permissions Violation for Publish to \"closed.a\"'\r\n";
     assert_eq!(alice.line(), refused);
     assert_eq!(alice.line(), "MSG open.a 1 1\r\n");
+}
+
+#[test]
+fn info_asks_for_a_password_once_there_is_one() {
+    let (gateway, address) = start("");
+    let info = || Plain::connect(address).line();
+    assert!(info().contains("\"auth_required\":false"));
+    let file = gateway.config();
+    let passwords = gateway.data().with_file_name("passwords");
+    add_user(&passwords, "alice", "secret");
+    let text = std::fs::read_to_string(&file).expect("it was written");
+    let more = format!("{text}password_file = '{}'\n", passwords.display());
+    std::fs::write(&file, more).expect("a writable folder");
+    gateway.hang_up();
+    gateway.expect_line("reloaded: 1 users");
+    assert!(info().contains("\"auth_required\":true"));
 }
 
 #[test]
