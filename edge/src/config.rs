@@ -6,17 +6,18 @@
 mod cloud;
 mod error;
 mod listener;
+mod retention;
 
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use sync::Lane;
 
 pub use self::cloud::Cloud;
 pub use self::error::ConfigError;
 pub use self::listener::{
     Address, ClientCertificate, IdentityAsUser, Listener, ListenerTls, Protocol,
 };
+pub use self::retention::{LaneRetention, Lanes, Overflow, Retention, Rule};
 
 /// The whole file.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
@@ -30,6 +31,8 @@ pub struct Config {
     pub cloud: Option<Cloud>,
     /// Which topics are more important than others.
     pub lanes: Lanes,
+    /// What holds for single topics; the first that fits counts.
+    pub rule: Vec<Rule>,
     /// How much of each lane is kept.
     pub retention: Retention,
     /// When a commit is written.
@@ -55,50 +58,6 @@ pub struct Gateway {
     pub sys_interval_seconds: u64,
     /// Whether the process gives up privileges, capabilities and writes outside `data` at its start.
     pub self_protection: bool,
-}
-
-/// `[lanes]`: filters of the lanes above `normal`.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
-#[serde(deny_unknown_fields, default)]
-pub struct Lanes {
-    /// Alarms.
-    pub critical: Vec<String>,
-    /// Between alarms and telemetry.
-    pub urgent: Vec<String>,
-}
-
-/// `[retention]`: one table a lane.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
-#[serde(deny_unknown_fields, default)]
-pub struct Retention {
-    /// Of the lane `critical`.
-    pub critical: LaneRetention,
-    /// Of the lane `urgent`.
-    pub urgent: LaneRetention,
-    /// Of the lane `normal`.
-    pub normal: LaneRetention,
-}
-
-impl Retention {
-    /// Finds the table of a lane.
-    #[must_use]
-    pub const fn lane(&self, lane: Lane) -> &LaneRetention {
-        match lane {
-            Lane::Critical => &self.critical,
-            Lane::Urgent => &self.urgent,
-            Lane::Normal => &self.normal,
-        }
-    }
-}
-
-/// `[retention.LANE]`
-#[derive(Clone, Debug, Deserialize, PartialEq)]
-#[serde(deny_unknown_fields, default)]
-pub struct LaneRetention {
-    /// Above this the oldest segment goes, and a gap record says what was in it.
-    pub max_bytes: u64,
-    /// Older records go the same way; absent means that age is no reason.
-    pub max_age_seconds: Option<u64>,
 }
 
 /// `[durability]`
@@ -215,15 +174,6 @@ impl Default for Gateway {
             data: PathBuf::from("./data"),
             sys_interval_seconds: 10,
             self_protection: true,
-        }
-    }
-}
-
-impl Default for LaneRetention {
-    fn default() -> Self {
-        Self {
-            max_bytes: 1 << 30,
-            max_age_seconds: None,
         }
     }
 }

@@ -572,6 +572,8 @@ fn settings() -> Settings {
         open_segments: 2,
         gap_count: 8,
         announces_gaps: true,
+        max_bytes: None,
+        keeps_latest: false,
         lanes,
         salt: 7,
     }

@@ -6,6 +6,7 @@
 
 mod access;
 mod connect;
+mod log;
 
 use bytes::Bytes;
 use sync::{Change, Lane, Offset, Record};
@@ -16,6 +17,7 @@ pub use self::access::{AccessInput, AuthenticationStep, Verdict};
 pub use self::connect::{
     Connect, Connected, Credentials, Entrance, Password, SessionFound, SessionStart, Will, WillFate,
 };
+pub use self::log::LogInput;
 
 use super::outcome::{CloseReason, Outcome, Refusal, Unsubscription};
 use crate::password::Secret;
@@ -174,13 +176,8 @@ pub enum Input {
         /// read; it is asked again at the next sweep.
         next: Offset,
     },
-    /// Records below `first` are gone from a lane.
-    Trimmed {
-        /// The lane.
-        lane: Lane,
-        /// The first that is left.
-        first: Offset,
-    },
+    /// The log changes by itself.
+    Log(LogInput),
     /// The gateway has something of its own to say on a `$SYS` topic. Those who are connected hear
     /// it with QoS 0, and later subscribers find it as a retained message. It is never stored. No
     /// answer.

@@ -31,7 +31,7 @@ use super::signal::{Cue, Signal};
 use super::terms::Terms;
 use crate::broker::{Broker, ConnectionId, Event, Input, Output, ReaderId};
 use crate::link::serial;
-use crate::log::{Budget, Reader, Reason, Report};
+use crate::log::{self, Budget, Reader, Reason, Report};
 use crate::mqtt::TrafficCounts;
 use crate::uplink::{Uplink, Wish};
 
@@ -79,6 +79,8 @@ pub(crate) struct Core {
     pub(super) is_refusing: bool,
     /// The log can't be flushed or trimmed.
     pub(super) is_log_failing: bool,
+    /// What lanes of the log take.
+    pub(super) intake: PerLane<log::Intake>,
     pub(super) gap_news: GapNews,
     quiet: Quiet,
     lines: Vec<Rc<serial::Counters>>,
@@ -153,6 +155,7 @@ impl Core {
             found: Report::default(),
             is_refusing: false,
             is_log_failing: false,
+            intake: PerLane::from_fn(|_| log::Intake::Open),
             gap_news,
             quiet: Quiet::default(),
             lines: Vec::new(),

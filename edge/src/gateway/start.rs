@@ -22,7 +22,7 @@ use crate::broker::{self, AccessInput, Broker, Input, Policy, Stored};
 use crate::config::{self, ClientCertificate, Cloud};
 use crate::guard;
 use crate::limits::{self, Address, DOWNLINK_WINDOW, Limits, UNCONFIRMED};
-use crate::log::{self, Folder, LaneLimits, LogError, Opened, Overflow, Reader, Report};
+use crate::log::{self, Folder, LaneLimits, LogError, Opened, Reader, Report};
 use crate::password::Key;
 use crate::uplink::{CURSOR_KEY, Uplink};
 use crate::{mqtt, nats};
@@ -297,8 +297,15 @@ fn log_settings(limits: &Limits) -> log::Settings {
             max_age: limits.retention[lane]
                 .max_age_seconds
                 .map(Duration::from_secs),
-            overflow: Overflow::DropOldest,
+            overflow: match limits.retention[lane].overflow {
+                config::Overflow::Reject => log::Overflow::Reject,
+                config::Overflow::DropOldest | config::Overflow::KeepLatest => {
+                    log::Overflow::DropOldest
+                }
+            },
         }),
+        max_bytes: limits.retention_bytes,
+        keeps_latest: limits.keeps_latest(),
         announces_gaps: limits.cloud.is_some(),
         salt: random(),
         ..log::Settings::default()
@@ -307,6 +314,8 @@ fn log_settings(limits: &Limits) -> log::Settings {
 
 fn broker_settings(limits: &Limits, seed: u64) -> Result<broker::Settings, GatewayError> {
     let section = &limits.section;
+    let overflow_rules = limits.overflow_filters.iter();
+    let overflow_rules = overflow_rules.map(|(filter, it)| (filter.clone(), overflow(*it)));
     Ok(broker::Settings {
         session_count_maximum: section.sessions,
         subscription_count_maximum: section.subscriptions_per_session,
@@ -320,6 +329,8 @@ fn broker_settings(limits: &Limits, seed: u64) -> Result<broker::Settings, Gatew
         retained_count_maximum: section.retained_count,
         retained_bytes_maximum: usize::try_from(section.retained_bytes).unwrap_or(usize::MAX),
         lanes: [limits.lane_filters.clone(), gap_lane(limits)].concat(),
+        overflow: PerLane::from_fn(|lane| overflow(limits.retention[lane].overflow)),
+        overflow_rules: overflow_rules.collect(),
         routes: routes(limits),
         login_bytes_maximum: limits.login_bytes,
         login_memory_maximum: section.connections,
@@ -327,6 +338,14 @@ fn broker_settings(limits: &Limits, seed: u64) -> Result<broker::Settings, Gatew
         key: secret_key()?,
         ..broker::Settings::default()
     })
+}
+
+const fn overflow(overflow: config::Overflow) -> broker::Overflow {
+    match overflow {
+        config::Overflow::DropOldest => broker::Overflow::DropOldest,
+        config::Overflow::Reject => broker::Overflow::Reject,
+        config::Overflow::KeepLatest => broker::Overflow::KeepLatest,
+    }
 }
 
 /// What goes up: what the operator says, and what was dropped of it.

@@ -8,6 +8,7 @@ use sync::{Lane, Now};
 use super::core::Core;
 use super::disk;
 use crate::admin::Request;
+use crate::log::Intake;
 
 impl Core {
     /// Answers one request of the operator.
@@ -90,6 +91,10 @@ impl Core {
             let wanted = self.broker.release_floor(lane);
             let backlog = self.reader.head(lane).0.saturating_sub(wanted.0);
             lines.say(&format!("{lane}.backlog"), backlog);
+            let intake = self.intake[lane];
+            lines.say(&format!("{lane}.full"), u64::from(intake == Intake::Full));
+            let is_stopped = u64::from(intake == Intake::Stopped);
+            lines.say(&format!("{lane}.stopped"), is_stopped);
         }
         lines.say("log.refusing", u64::from(self.is_refusing));
         lines.say("log.failing", u64::from(self.is_log_failing));

@@ -6,7 +6,7 @@ use cloud_bridge::{Endpoint, Scheme};
 use sync::Lane;
 
 use super::Limits;
-use crate::config::{Cloud, Config, ConfigError, LimitsSection};
+use crate::config::{Cloud, Config, ConfigError, LimitsSection, Overflow};
 
 /// Checks one file.
 pub(super) struct Check<'a> {
@@ -128,7 +128,10 @@ impl Check<'_> {
             // One segment goes at a time, and the last one is being written.
             self.within(&key, kept, 4 * segment, 1 << 50)?;
         }
-        Ok(())
+        match config.retention.max_bytes {
+            Some(all) => self.within("retention.max_bytes", all, 4 * segment, 1 << 50),
+            None => Ok(()),
+        }
     }
 
     fn cloud(&self, config: &Config, cloud: &Cloud) -> Result<(), ConfigError> {
@@ -226,11 +229,29 @@ impl Check<'_> {
                 .map(move |filter| (filter.clone(), lane))
                 .collect::<Vec<_>>()
         };
+        let rules = config.rule.iter();
+        let ruled = rules.filter_map(|rule| Some((rule.filter.clone(), rule.lane?)));
         Ok([
+            ruled.collect(),
             of(&lanes.critical, Lane::Critical),
             of(&lanes.urgent, Lane::Urgent),
         ]
         .concat())
+    }
+
+    pub(super) fn overflow_filters(
+        &self,
+        config: &Config,
+    ) -> Result<Vec<(String, Overflow)>, ConfigError> {
+        for rule in &config.rule {
+            self.filters("rule.filter", std::slice::from_ref(&rule.filter))?;
+            if rule.lane.is_none() && rule.overflow.is_none() {
+                return self.refuse("rule", "neither of both", "a lane, an overflow, or both");
+            }
+        }
+        let rules = config.rule.iter();
+        let ruled = rules.filter_map(|rule| Some((rule.filter.clone(), rule.overflow?)));
+        Ok(ruled.collect())
     }
 
     pub(super) fn memory(&self, limits: &Limits) -> Result<(), ConfigError> {

@@ -165,10 +165,23 @@ impl Reader {
                 let sealed = Segment::Sealed { next: *next };
                 self.lanes[*lane].segments.insert(*first, sealed);
             }
+            Event::StoredAnew {
+                lane,
+                first,
+                records,
+            } => {
+                assert_eq!(
+                    *first,
+                    self.head(*lane),
+                    "records reach the reader in order"
+                );
+                self.lanes[*lane].tail.extend(records.iter().cloned());
+            }
             Event::Trimmed { lane, first, .. } => self.trim(*lane, *first),
             Event::SegmentRemoved { .. }
             | Event::Snapshot { .. }
             | Event::Gaps { .. }
+            | Event::Intake { .. }
             | Event::StateExchanged { .. }
             | Event::Failed { .. } => {}
             Event::Recovered => self.unflushed.clear(),

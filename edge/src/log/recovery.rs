@@ -45,7 +45,7 @@ use super::journal::{self, Journal, Ownership, Replayed, Torn};
 use super::retention::AgeClock;
 use super::state::exchange::{SALVAGED, name_aside};
 use super::state::{self as tables, Facts, Rows};
-use super::{Event, Gap, LogError, Reader, Settings, Writer, gap, reserve, segment};
+use super::{Event, Gap, Intake, LogError, Reader, Settings, Writer, gap, reserve, segment};
 
 /// An open log.
 #[derive(Debug)]
@@ -355,6 +355,7 @@ impl Recovery {
             is_starting: true,
             no_reserve_at: None,
             clock: AgeClock::default(),
+            intake: PerLane::from_fn(|_| Intake::Open),
         }
     }
 

@@ -31,6 +31,12 @@ pub struct Settings {
     pub announces_gaps: bool,
     /// How much each lane may keep.
     pub lanes: PerLane<LaneLimits>,
+    /// How much all lanes together may keep; `None` for as much as each may. Above it the lower
+    /// lanes give way first.
+    pub max_bytes: Option<u64>,
+    /// Whether there may be records whose latest of a topic outlives its segment
+    /// ([`Record::keeps_latest`](sync::Record::keeps_latest)).
+    pub keeps_latest: bool,
     /// A number that nobody outside knows, fresh at each start. A journal made in this run is
     /// marked with it, so that no payload can be crafted to look like one of its frames.
     pub salt: u64,
@@ -56,6 +62,8 @@ pub enum Overflow {
     /// The oldest segment goes, wanted or not; what was still wanted becomes a gap.
     #[default]
     DropOldest,
+    /// Nothing goes: who appends is told ([`Event::Intake`](super::Event::Intake)) and has to stop.
+    Reject,
 }
 
 impl Default for LaneLimits {
@@ -80,6 +88,8 @@ impl Default for Settings {
             gap_count: 1024,
             announces_gaps: false,
             lanes: PerLane::from_fn(|_| LaneLimits::default()),
+            max_bytes: None,
+            keeps_latest: false,
             salt: 0,
         }
     }

@@ -20,6 +20,7 @@
 //! | `first` | for each lane the first offset that is kept |
 //! | `next` | for each lane the first offset that is not in a segment |
 //! | `active_bytes` | for each lane the bytes of the segment that is written |
+//! | `replaced` | for each lane: what outlives segments below is stored anew; absent when all 0 |
 //! | `announced` | all gaps with lower numbers were announced; absent when 0 |
 //!
 //! The other tables belong to those who put into them; only `gaps` is the log's own.
@@ -58,6 +59,8 @@ pub(super) struct Facts {
     pub(super) active_bytes: PerLane<u64>,
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(super) announced: u64,
+    #[serde(default, skip_serializing_if = "is_nowhere")]
+    pub(super) replaced: PerLane<Offset>,
 }
 
 /// The part of [`Facts`] that every format has.
@@ -89,6 +92,7 @@ impl Facts {
             next: PerLane::default(),
             active_bytes: PerLane::default(),
             announced: 0,
+            replaced: PerLane::default(),
         }
     }
 
@@ -295,6 +299,10 @@ const fn definition(table: Table) -> TableDefinition<'static, &'static [u8], &'s
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
 const fn is_zero(number: &u64) -> bool {
     *number == 0
+}
+
+fn is_nowhere(offsets: &PerLane<Offset>) -> bool {
+    *offsets == PerLane::default()
 }
 
 const COPY: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("facts");

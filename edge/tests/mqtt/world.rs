@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use edge::broker::{
-    AccessInput, Broker, ConnectionId, Input, ListenerId, Outcome, Output, Password, Policy,
-    ReaderId, Refusal, Settings, Stored, Ticket, Urgency, Verdict,
+    AccessInput, Broker, ConnectionId, Input, ListenerId, LogInput, Outcome, Output, Password,
+    Policy, ReaderId, Refusal, Settings, Stored, Ticket, Urgency, Verdict,
 };
 use edge::mqtt::{self, Connection};
 use edge::password::Secret;
@@ -58,6 +58,7 @@ pub(crate) struct World {
     pub(crate) check_count: usize,
     /// How messages from the cloud ended.
     pub(crate) from_cloud: Vec<(u64, Outcome)>,
+    pub(crate) reported: Vec<Outcome>,
     broker_settings: Settings,
     mqtt_settings: Rc<mqtt::Settings>,
     clients: Vec<Client>,
@@ -249,6 +250,7 @@ impl World {
             holds_checks: false,
             check_count: 0,
             from_cloud: Vec::new(),
+            reported: Vec::new(),
             broker_settings: broker,
             mqtt_settings: Rc::new(mqtt),
             clients: Vec::new(),
@@ -685,16 +687,20 @@ impl World {
         self.disk.first[lane] = Offset(first);
         self.broker.handle(
             self.now,
-            Input::Trimmed {
+            Input::Log(LogInput::Trimmed {
                 lane,
                 first: Offset(first),
-            },
+            }),
         );
         self.run();
     }
 
     pub(crate) fn table(&self, table: Table) -> usize {
         self.disk.tables.get(&table).map_or(0, BTreeMap::len)
+    }
+
+    pub(crate) fn record(&self, lane: Lane, offset: usize) -> &Record {
+        &self.disk.lanes[lane as usize][offset]
     }
 
     pub(crate) fn log_len(&self, lane: Lane) -> usize {
@@ -791,6 +797,7 @@ impl World {
                     connection.handle_event(now, event);
                 }
             }
+            Output::Reported { outcome } => self.reported.push(outcome),
             Output::FromCloudStored { token, outcome } => self.from_cloud.push((token.0, outcome)),
         }
     }

@@ -18,6 +18,7 @@ mod line;
 mod links;
 mod memory;
 mod nats;
+mod overflow;
 mod scripted;
 mod serial;
 mod service;

@@ -5,8 +5,8 @@ use tracing::{debug, error, info, warn};
 
 use super::super::disk::Request;
 use super::{Core, Fetch};
-use crate::broker::Input;
-use crate::log::{Budget, Event, LogError};
+use crate::broker::{Input, Intake, LogInput};
+use crate::log::{self, Budget, Event, LogError};
 
 impl Core {
     /// A file of the log changed.
@@ -22,10 +22,10 @@ impl Core {
                 }
                 self.broker.handle(
                     now,
-                    Input::Trimmed {
+                    Input::Log(LogInput::Trimmed {
                         lane: *lane,
                         first: *first,
-                    },
+                    }),
                 );
                 if let Some(uplink) = &mut self.uplink {
                     uplink.trimmed(now.instant, *lane, *first);
@@ -46,6 +46,8 @@ impl Core {
                 self.is_log_failing = false;
                 info!("the log can be written again");
             }
+            Event::StoredAnew { lane, .. } => self.stored_anew(now, *lane),
+            Event::Intake { intake } => self.intake_changed(now, *intake),
             Event::Gaps { gaps } => self.gaps_found(now, gaps),
             Event::StateExchanged { aside, lost_rows } => warn!(
                 "the state was damaged and is made anew, without {lost_rows} sessions, \
@@ -58,6 +60,38 @@ impl Core {
             event => debug!("log: {event:?}"),
         }
         self.pump(now);
+    }
+
+    /// Old records are at the end of a lane again.
+    fn stored_anew(&mut self, now: Now, lane: Lane) {
+        let head = self.reader.head(lane);
+        self.broker
+            .handle(now, Input::Log(LogInput::Appended { lane, head }));
+        if let Some(uplink) = &mut self.uplink {
+            uplink.appended(now.instant, lane, head);
+        }
+    }
+
+    /// A lane is full or stopped, or takes everything again.
+    fn intake_changed(&mut self, now: Now, intake: PerLane<log::Intake>) {
+        for lane in Lane::ALL {
+            match (self.intake[lane], intake[lane]) {
+                (before, after) if before == after => {}
+                (_, log::Intake::Open) => info!("lane {lane} takes everything again"),
+                (_, log::Intake::Full) => info!("lane {lane} is at its limit"),
+                (_, log::Intake::Stopped) => {
+                    error!("lane {lane} takes nothing: the disk is full or fails");
+                }
+            }
+        }
+        self.intake = intake;
+        let intake = PerLane::from_fn(|lane| match intake[lane] {
+            log::Intake::Open => Intake::Open,
+            log::Intake::Full => Intake::Full,
+            log::Intake::Stopped => Intake::Stopped,
+        });
+        self.broker
+            .handle(now, Input::Log(LogInput::Intake(intake)));
     }
 
     /// Answers the request for records that has waited longest. False when there was none.

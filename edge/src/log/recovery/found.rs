@@ -9,7 +9,7 @@ use super::super::directory::Directory;
 use super::super::frame::Frame;
 use super::super::lane::LaneFiles;
 use super::super::state::{Facts, Puts};
-use super::super::{Gap, LogError, Reason, gap, reserve};
+use super::super::{Gap, LogError, Reason, gap, latest, reserve};
 
 /// What a writer begins with, besides its files.
 pub(super) struct Found {
@@ -76,6 +76,10 @@ impl Found {
         for change in &frame.batch.changes {
             if let Some(announced) = gap::announced_by(change) {
                 self.facts.announced = announced;
+                continue;
+            }
+            if let Some((lane, next)) = latest::replaced_by(change) {
+                self.facts.replaced[lane] = next;
                 continue;
             }
             match change {
