@@ -308,8 +308,9 @@ async fn watch_clock(shared: Rc<Shared>) {
 async fn sweep<T>(shared: &Shared, turns: impl Fn() -> Turns, service: &mut Service) -> T {
     loop {
         Timer::after(SWEEP).await;
-        shared.core.borrow_mut().sweep(shared.now());
-        service.feed(turns());
+        let turns = turns();
+        shared.core.borrow_mut().sweep(shared.now(), turns.writer);
+        service.feed(turns);
     }
 }
 

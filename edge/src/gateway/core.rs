@@ -82,6 +82,8 @@ pub(crate) struct Core {
     /// What lanes of the log take.
     pub(super) intake: PerLane<log::Intake>,
     pub(super) gap_news: GapNews,
+    /// How often the writer had come round, and when that was seen first.
+    pub(super) writer_turned: (u64, Instant),
     quiet: Quiet,
     lines: Vec<Rc<serial::Counters>>,
 }
@@ -157,6 +159,7 @@ impl Core {
             is_log_failing: false,
             intake: PerLane::from_fn(|_| log::Intake::Open),
             gap_news,
+            writer_turned: (0, Instant::from_micros(0)),
             quiet: Quiet::default(),
             lines: Vec::new(),
         }
@@ -249,7 +252,8 @@ impl Core {
     }
 
     /// Looks at every connection, and tells the writer what may go. Called once a second.
-    pub(crate) fn sweep(&mut self, now: Now) {
+    pub(crate) fn sweep(&mut self, now: Now, writer_turns: u64) {
+        self.watch_writer(now.instant, writer_turns);
         // The silence of a client whose link is not read on our account does not count.
         for id in &self.held_back {
             if let Some(peer) = self.peers.find(*id) {
@@ -272,8 +276,7 @@ impl Core {
         self.tell_next_gap(now);
         self.release();
         self.announce(now);
-        self.notes.push_back(Request::Maintain);
-        self.wakes.commit.raise();
+        self.note(Request::Maintain);
         self.pump(now);
     }
 
@@ -411,8 +414,7 @@ impl Core {
                         gap.lane, gap.first
                     );
                 }
-                self.notes.push_back(Request::NoteGap(gap));
-                self.wakes.commit.raise();
+                self.note(Request::NoteGap(gap));
             }
             Wish::Store { record, token } => {
                 self.broker.handle(

@@ -136,3 +136,62 @@ fn maintain(writer: &mut Writer, wall: WallTime, outbox: &Sender<Answer>) {
         let _ = outbox.send_blocking(Answer::Event(event));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sync::{Change, Table};
+
+    use super::*;
+    use crate::log::simulated::SimulatedFolder;
+    use crate::log::{Batch, Opened, Settings, open};
+
+    fn commit() -> Request {
+        let put = Change::Put {
+            table: Table::Sessions,
+            key: vec![1],
+            value: vec![2],
+        };
+        Request::Commit(Group {
+            batch: Batch { changes: vec![put] },
+            owners: Vec::new(),
+        })
+    }
+
+    fn start(folder: &SimulatedFolder) -> Disk {
+        let settings = Settings::default();
+        let opened = open(folder.directory(), settings, WallTime(1)).expect("the log works");
+        let Opened { writer, .. } = opened;
+        Disk::start(writer).expect("a thread")
+    }
+
+    /// A card that is busy with itself for half a minute is nobody's end, and nobody's lie.
+    #[test]
+    fn a_sync_that_hangs_holds_up_the_writer_alone_and_shows() {
+        let folder = SimulatedFolder::new();
+        let disk = start(&folder);
+        folder.hold_syncs(true);
+        let requests = [commit(), Request::Maintain, Request::Maintain];
+        for request in requests {
+            disk.requests.try_send(request).expect("there is room");
+        }
+        // Nobody waits for the thread, and nothing is acknowledged.
+        assert_eq!(disk.turns(), 0);
+        assert!(disk.answers.try_recv().is_err());
+        folder.hold_syncs(false);
+        let answer = disk.answers.recv_blocking().expect("the thread lives");
+        assert!(matches!(answer, Answer::Committed { result: Ok(_), .. }));
+        disk.close().expect("the log can be closed");
+    }
+
+    #[test]
+    fn a_stop_does_not_wait_for_a_sync_that_hangs() {
+        let folder = SimulatedFolder::new();
+        let disk = start(&folder);
+        folder.hold_syncs(true);
+        disk.requests.try_send(commit()).expect("there is room");
+        let before = now();
+        disk.close().expect("the thread is left behind");
+        assert!(before.elapsed() < CLOSE_PATIENCE * 3);
+        folder.hold_syncs(false);
+    }
+}

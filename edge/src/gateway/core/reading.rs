@@ -1,12 +1,17 @@
 //! The log as it is read, and as it changes underneath its readers.
 
-use sync::{Lane, Now, Offset, PerLane, Record};
+use std::time::Duration;
+
+use sync::{Instant, Lane, Now, Offset, PerLane, Record};
 use tracing::{debug, error, info, warn};
 
 use super::super::disk::Request;
 use super::{Core, Fetch};
 use crate::broker::{Input, Intake, LogInput};
 use crate::log::{self, Budget, Event, LogError};
+
+/// A write that takes longer is worth a word.
+const HANGING: Duration = Duration::from_secs(5);
 
 impl Core {
     /// A file of the log changed.
@@ -143,8 +148,7 @@ impl Core {
                         "lane {lane}: records {} to {} are damaged",
                         gap.first, gap.last
                     );
-                    self.notes.push_back(Request::NoteGap(gap));
-                    self.wakes.commit.raise();
+                    self.note(Request::NoteGap(gap));
                 }
                 Some((chunk.records, chunk.next))
             }
@@ -171,7 +175,31 @@ impl Core {
         });
         if floors != self.released {
             self.released = floors;
-            self.notes.push_back(Request::Release(floors));
+            self.note(Request::Release(floors));
+        }
+    }
+
+    /// Asks something of the writer. While it hangs, one word of a kind is enough.
+    pub(in super::super) fn note(&mut self, request: Request) {
+        match request {
+            Request::Maintain => self.notes.retain(|it| !matches!(it, Request::Maintain)),
+            Request::Release(_) => self.notes.retain(|it| !matches!(it, Request::Release(_))),
+            Request::Commit(_) | Request::NoteGap(_) | Request::Snapshot => {}
+        }
+        self.notes.push_back(request);
+        self.wakes.commit.raise();
+    }
+
+    /// Notes whether the writer has come round, which it does every second unless a disk hangs.
+    pub(super) fn watch_writer(&mut self, now: Instant, turns: u64) {
+        let (known, since) = self.writer_turned;
+        if turns != known {
+            self.writer_turned = (turns, now);
+        } else if now - since >= HANGING
+            && let Some(times) = self.quiet.may_say(now, "hanging")
+        {
+            let seconds = (now - since).as_secs();
+            error!("the disk has not answered for {seconds} s; nothing is acknowledged{times}");
         }
     }
 }
