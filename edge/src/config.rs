@@ -72,6 +72,11 @@ pub struct Durability {
     pub journal_bytes: u64,
     /// Size at which a lane begins a new file.
     pub segment_bytes: u64,
+    /// What may be written in a day: groups wait for company, up to a second, to stay below it, but
+    /// for those of the critical lane.
+    pub flash_bytes_per_day: Option<u64>,
+    /// What the card is rated for, in bytes written; makes `status` say how long it will last.
+    pub flash_rated_bytes: Option<u64>,
 }
 
 /// `[sync]`
@@ -185,6 +190,8 @@ impl Default for Durability {
             relaxed_commit_ms: 200,
             journal_bytes: 8 << 20,
             segment_bytes: 64 << 20,
+            flash_bytes_per_day: None,
+            flash_rated_bytes: None,
         }
     }
 }

@@ -14,6 +14,7 @@ mod core;
 mod descriptors;
 mod disk;
 mod error;
+mod flash;
 mod listen;
 mod peers;
 mod quiet;

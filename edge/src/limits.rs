@@ -49,6 +49,10 @@ pub struct Limits {
     pub journal_bytes: u64,
     /// Size at which a lane begins a new file.
     pub segment_bytes: u64,
+    /// What may be written in a day.
+    pub flash_bytes_per_day: Option<u64>,
+    /// What the card is rated for.
+    pub flash_rated_bytes: Option<u64>,
     /// Records in memory that are committed and not yet in redb.
     pub flush_bytes: u64,
     /// Cache of each open redb file.
@@ -179,6 +183,8 @@ impl Limits {
             relaxed_commit: Duration::from_millis(config.durability.relaxed_commit_ms),
             journal_bytes: config.durability.journal_bytes,
             segment_bytes: config.durability.segment_bytes,
+            flash_bytes_per_day: config.durability.flash_bytes_per_day,
+            flash_rated_bytes: config.durability.flash_rated_bytes,
             flush_bytes,
             cache_bytes: share(64, 512 << 10, 4 << 20),
             waiting_bytes: share(32, 256 << 10, 4 << 20).max(u64::from(section.packet_bytes)),

@@ -58,6 +58,7 @@ mod segment;
 mod settings;
 mod snapshot;
 mod state;
+mod wear;
 mod writer;
 
 pub use database::contains_panics;
@@ -71,6 +72,7 @@ pub use rebuild::rebuild_segment;
 pub use recovery::{Opened, Report, is_of_a_log, open};
 pub use segment::SharedSegment;
 pub use settings::{LaneLimits, Overflow, Settings};
+pub use wear::{Meter, Wear};
 pub use writer::Writer;
 
 use sync::{Change, Offset, PerLane};

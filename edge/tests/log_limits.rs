@@ -442,6 +442,32 @@ fn key_over_its_limit_is_refused_and_harms_nothing() {
     log.commit(&appends(1, 10)).unwrap();
 }
 
+#[test]
+fn what_is_written_is_counted_over_restarts_and_power_cuts() {
+    let folder = SimulatedFolder::new();
+    let (mut counted, mut open_seconds) = (0, 0);
+    for life in 0..6_u64 {
+        let mut log = Log::open(&folder, small());
+        for _ in 0..300 {
+            log.wall.0 += 100;
+            log.commit(&appends(10, 256)).unwrap();
+            log.maintain();
+        }
+        counted = log.writer.meter().wear().written_bytes;
+        open_seconds = log.writer.meter().wear().open_seconds;
+        if life % 2 == 0 {
+            folder.power_cut(life);
+        } else {
+            log.writer.close().unwrap();
+        }
+    }
+    let written = folder.counts().bytes;
+    // Whole pages are counted, and the journal that a cut left is counted for what it held.
+    assert!(counted >= written * 9 / 10, "{counted} of {written}");
+    assert!(counted <= written * 13 / 10, "{counted} of {written}");
+    assert!((170..=200).contains(&open_seconds), "{open_seconds}");
+}
+
 struct Log {
     writer: Writer,
     reader: Reader,

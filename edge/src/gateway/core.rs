@@ -25,6 +25,7 @@ use super::announce::{Announcer, LinkCounts};
 use super::checker::Check;
 use super::committer::{Committer, Owner};
 use super::disk::Request;
+use super::flash::Flash;
 use super::peers::{Peer, Peers};
 use super::quiet::Quiet;
 use super::signal::{Cue, Signal};
@@ -84,6 +85,7 @@ pub(crate) struct Core {
     pub(super) gap_news: GapNews,
     /// How often the writer had come round, and when that was seen first.
     pub(super) writer_turned: (u64, Instant),
+    pub(super) flash: Flash,
     quiet: Quiet,
     lines: Vec<Rc<serial::Counters>>,
 }
@@ -134,7 +136,7 @@ impl Core {
         uplink: Option<Uplink>,
         terms: Terms,
         doors: Doors,
-        gap_news: GapNews,
+        (gap_news, flash): (GapNews, Flash),
     ) -> Self {
         Self {
             broker,
@@ -159,6 +161,7 @@ impl Core {
             is_log_failing: false,
             intake: PerLane::from_fn(|_| log::Intake::Open),
             gap_news,
+            flash,
             writer_turned: (0, Instant::from_micros(0)),
             quiet: Quiet::default(),
             lines: Vec::new(),
@@ -254,6 +257,9 @@ impl Core {
     /// Looks at every connection, and tells the writer what may go. Called once a second.
     pub(crate) fn sweep(&mut self, now: Now, writer_turns: u64) {
         self.watch_writer(now.instant, writer_turns);
+        if let Some(linger) = self.flash.update(now.instant) {
+            self.committer.set_linger(linger);
+        }
         // The silence of a client whose link is not read on our account does not count.
         for id in &self.held_back {
             if let Some(peer) = self.peers.find(*id) {

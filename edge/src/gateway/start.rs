@@ -16,6 +16,7 @@ use super::committer::{self, Committer};
 use super::core::{Core, Doors, GapNews, gap_topic};
 use super::disk::Disk;
 use super::error::GatewayError;
+use super::flash::Flash;
 use super::terms::{self, Protocol, Terms};
 use super::{shown, wall_time};
 use crate::broker::{self, AccessInput, Broker, Input, Policy, Stored};
@@ -109,6 +110,7 @@ pub(super) fn start(limits: &Limits, policies: Vec<Policy>) -> Result<Started, G
         broker.session_count(),
         broker.retained_count()
     );
+    let flash = Flash::new(writer.meter(), limits);
     let disk = Disk::start(writer).map_err(GatewayError::Thread)?;
     let checker = Checker::start().map_err(GatewayError::Thread)?;
     let committer = Committer::new(committer_settings(limits));
@@ -116,7 +118,15 @@ pub(super) fn start(limits: &Limits, policies: Vec<Policy>) -> Result<Started, G
     let doors = Doors::new(section.connections, section.connections_per_address);
     let terms = terms(limits, seed);
     let gap_news = GapNews::new(&limits.edge_id);
-    let mut core = Core::new(broker, committer, reader, uplink, terms, doors, gap_news);
+    let mut core = Core::new(
+        broker,
+        committer,
+        reader,
+        uplink,
+        terms,
+        doors,
+        (gap_news, flash),
+    );
     let announcer = |interval| Announcer::new(interval, limits.data.clone());
     core.found = report;
     core.announcer = limits.sys_interval.map(announcer);

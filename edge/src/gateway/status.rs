@@ -61,6 +61,9 @@ impl Core {
         self.say_of_log(&mut lines);
         let (_, turned) = self.writer_turned;
         lines.say("log.silent_seconds", (now - turned).as_secs());
+        for (name, value) in self.flash.facts() {
+            lines.say(name, value);
+        }
         self.say_of_gaps(&mut lines);
         self.say_of_cloud(&mut lines);
         lines.text

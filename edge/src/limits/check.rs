@@ -116,6 +116,13 @@ impl Check<'_> {
         self.within("durability.relaxed_commit_ms", relaxed, 0, 60_000)?;
         self.within("durability.journal_bytes", journal, 256 << 10, 1 << 30)?;
         self.within("durability.segment_bytes", segment, 1 << 20, 4 << 30)?;
+        for (key, bytes) in [
+            ("flash_bytes_per_day", durability.flash_bytes_per_day),
+            ("flash_rated_bytes", durability.flash_rated_bytes),
+        ] {
+            let key = format!("durability.{key}");
+            self.within(&key, bytes.unwrap_or(1 << 30), 1 << 20, 1 << 60)?;
+        }
         // A group of commits, which is a frame of the journal, is at most a quarter of it.
         let least = 4 * u64::from(config.limits.packet_bytes);
         if journal < least {

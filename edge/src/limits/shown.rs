@@ -22,6 +22,12 @@ impl fmt::Display for Limits {
         )?;
         writeln!(f, "durability.journal_bytes = {}", self.journal_bytes)?;
         writeln!(f, "durability.segment_bytes = {}", self.segment_bytes)?;
+        if let Some(bytes) = self.flash_bytes_per_day {
+            writeln!(f, "durability.flash_bytes_per_day = {bytes}")?;
+        }
+        if let Some(bytes) = self.flash_rated_bytes {
+            writeln!(f, "durability.flash_rated_bytes = {bytes}")?;
+        }
         writeln!(
             f,
             "sync.hold = {:?}, acknowledge_timeout = {:?}",

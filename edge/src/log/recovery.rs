@@ -45,7 +45,8 @@ use super::journal::{self, Journal, Ownership, Replayed, Torn};
 use super::retention::AgeClock;
 use super::state::exchange::{SALVAGED, name_aside};
 use super::state::{self as tables, Facts, Rows};
-use super::{Event, Gap, Intake, LogError, Reader, Settings, Writer, gap, reserve, segment};
+use super::wear::{Metered, Wear};
+use super::{Event, Gap, Intake, LogError, Meter, Reader, Settings, Writer, gap, reserve, segment};
 
 /// An open log.
 #[derive(Debug)]
@@ -73,7 +74,9 @@ pub fn open(
     settings: Settings,
     wall: WallTime,
 ) -> Result<Opened, LogError> {
-    let mut recovery = Recovery::survey(directory, settings)?;
+    let meter = Meter::default();
+    let directory = Metered::wrap(directory, &meter);
+    let mut recovery = Recovery::survey(directory, settings, meter)?;
     recovery.mark();
     recovery.finish_exchange()?;
     match recovery.open_state()? {
@@ -91,11 +94,16 @@ struct Recovery {
     /// The last start did not get through: files are checked before they are trusted.
     is_suspicious: bool,
     report: Report,
+    meter: Meter,
 }
 
 impl Recovery {
     /// Lists the folder and removes what a cut left half made.
-    fn survey(directory: Arc<dyn Directory>, settings: Settings) -> Result<Self, LogError> {
+    fn survey(
+        directory: Arc<dyn Directory>,
+        settings: Settings,
+        meter: Meter,
+    ) -> Result<Self, LogError> {
         let path = directory.path();
         let mut names = directory.names().map_err(LogError::file("list", &path))?;
         for name in names.extract_if(.., |name| is_half_made(name)) {
@@ -116,6 +124,7 @@ impl Recovery {
             names,
             is_suspicious,
             report: Report::default(),
+            meter,
         })
     }
 
@@ -331,6 +340,12 @@ impl Recovery {
     fn writer(&self, journal: Journal, state: SharedDatabase, found: Found) -> Writer {
         let has_reserve = self.has(reserve::NAME) || reserve::take(self.directory.as_ref());
         let announced = found.facts.announced;
+        self.meter.add(found.facts.wear);
+        // The state does not know of it.
+        self.meter.add(Wear {
+            written_bytes: journal.used_bytes(),
+            open_seconds: 0,
+        });
         Writer {
             directory: Arc::clone(&self.directory),
             settings: self.settings.clone(),
@@ -355,6 +370,8 @@ impl Recovery {
             is_starting: true,
             no_reserve_at: None,
             clock: AgeClock::default(),
+            meter: self.meter.clone(),
+            metered_at: WallTime::default(),
             intake: PerLane::from_fn(|_| Intake::Open),
         }
     }

@@ -20,6 +20,7 @@
 //! | `first` | for each lane the first offset that is kept |
 //! | `next` | for each lane the first offset that is not in a segment |
 //! | `active_bytes` | for each lane the bytes of the segment that is written |
+//! | `wear` | `written_bytes` and `open_seconds`, see `log/wear.rs`; absent when nothing is known |
 //! | `replaced` | for each lane: what outlives segments below is stored anew; absent when all 0 |
 //! | `announced` | all gaps with lower numbers were announced; absent when 0 |
 //!
@@ -39,7 +40,7 @@ use super::database::SharedDatabase;
 use super::directory::Directory;
 use super::gap::ledger::{Ledger, Marks};
 use super::journal::{Ownership, Position};
-use super::{Gap, LogError, gap};
+use super::{Gap, LogError, Wear, gap};
 
 pub(super) use self::rows::{Rows, are_whole, rows};
 
@@ -59,6 +60,8 @@ pub(super) struct Facts {
     pub(super) active_bytes: PerLane<u64>,
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(super) announced: u64,
+    #[serde(default, skip_serializing_if = "Wear::is_nothing")]
+    pub(super) wear: Wear,
     #[serde(default, skip_serializing_if = "is_nowhere")]
     pub(super) replaced: PerLane<Offset>,
 }
@@ -92,6 +95,7 @@ impl Facts {
             next: PerLane::default(),
             active_bytes: PerLane::default(),
             announced: 0,
+            wear: Wear::default(),
             replaced: PerLane::default(),
         }
     }

@@ -31,7 +31,8 @@ use super::retention::AgeClock;
 use super::state::exchange::exchange;
 use super::state::{self, Facts, Keeping, Puts};
 use super::{
-    Batch, Committed, Event, Gap, LogError, Reason, Settings, frame, gap, latest, recovery, reserve,
+    Batch, Committed, Event, Gap, LogError, Meter, Reason, Settings, frame, gap, latest, recovery,
+    reserve,
 };
 
 /// Makes batches durable and keeps the files in order. It owns everything that is written; there
@@ -71,6 +72,10 @@ pub struct Writer {
     /// When there was no room for the reserve last.
     pub(super) no_reserve_at: Option<WallTime>,
     pub(super) clock: AgeClock,
+    /// What was written, since the log was made.
+    pub(super) meter: Meter,
+    /// When that was looked at last.
+    pub(super) metered_at: WallTime,
     /// As it was told last.
     pub(super) intake: PerLane<Intake>,
 }
@@ -111,6 +116,8 @@ impl Writer {
     /// Never fails as a whole: failures are events, and are tried again at most once a second.
     pub fn maintain(&mut self, wall: WallTime) -> Vec<Event> {
         self.clock.tick(wall);
+        self.meter.pass(self.metered_at, wall);
+        self.metered_at = wall;
         self.has_started();
         if self.may_try(wall) {
             let is_due = self.waiting_bytes >= self.settings.flush_bytes
@@ -254,6 +261,12 @@ impl Writer {
         self.state.close()
     }
 
+    /// What was written, kept up to date.
+    #[must_use]
+    pub fn meter(&self) -> Meter {
+        self.meter.clone()
+    }
+
     /// All gaps with lower numbers were announced.
     #[must_use]
     pub const fn announced_below(&self) -> u64 {
@@ -393,6 +406,7 @@ impl Writer {
         gaps: &[Gap],
     ) -> Result<Facts, LogError> {
         let active = |lane: Lane| self.lanes[lane].active.as_ref();
+        facts.wear = self.meter.wear();
         facts.active_bytes = PerLane::from_fn(|lane| active(lane).map_or(0, |it| it.bytes));
         let keeping = Keeping {
             count: self.settings.gap_count,

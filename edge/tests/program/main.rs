@@ -11,6 +11,7 @@ mod cloud;
 mod descriptors;
 mod devices;
 mod disk;
+mod flash;
 mod flood;
 mod gaps;
 mod limits;
