@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
-use sync::{Instant, Lane, Now, Offset, PerLane};
+use sync::{Instant, Lane, Now, Offset, PerLane, TimeStamp};
 use tracing::warn;
 
 pub(super) use self::doors::Doors;
@@ -86,6 +86,8 @@ pub(crate) struct Core {
     /// How often the writer had come round, and when that was seen first.
     pub(super) writer_turned: (u64, Instant),
     pub(super) flash: Flash,
+    /// Both times of day at the last sweep.
+    pub(super) time: TimeStamp,
     quiet: Quiet,
     lines: Vec<Rc<serial::Counters>>,
 }
@@ -162,6 +164,7 @@ impl Core {
             intake: PerLane::from_fn(|_| log::Intake::Open),
             gap_news,
             flash,
+            time: TimeStamp::default(),
             writer_turned: (0, Instant::from_micros(0)),
             quiet: Quiet::default(),
             lines: Vec::new(),
@@ -255,7 +258,8 @@ impl Core {
     }
 
     /// Looks at every connection, and tells the writer what may go. Called once a second.
-    pub(crate) fn sweep(&mut self, now: Now, writer_turns: u64) {
+    pub(crate) fn sweep(&mut self, now: Now, writer_turns: u64, time: TimeStamp) {
+        self.time = time;
         self.watch_writer(now.instant, writer_turns);
         if let Some(linger) = self.flash.update(now.instant) {
             self.committer.set_linger(linger);

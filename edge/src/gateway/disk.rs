@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use async_channel::{Receiver, Sender};
 use sync::{Offset, PerLane, WallTime};
 
+use super::clock::Clock;
 use super::committer::Group;
-use super::wall_time;
 use crate::log::{Committed, Event, Gap, LogError, Writer};
 
 /// What the core asks of the writer.
@@ -58,7 +58,7 @@ impl Disk {
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub(crate) fn start(writer: Writer) -> io::Result<Self> {
+    pub(crate) fn start(writer: Writer, clock: Clock) -> io::Result<Self> {
         let (requests, inbox) = async_channel::bounded(REQUESTS);
         let (outbox, answers) = async_channel::bounded(ANSWERS);
         let turns = Arc::new(AtomicU64::new(0));
@@ -66,7 +66,7 @@ impl Disk {
         let thread = thread::Builder::new()
             .name("log-writer".to_owned())
             .stack_size(512 << 10)
-            .spawn(move || write(writer, &inbox, &outbox, &counter))?;
+            .spawn(move || write(writer, clock, &inbox, &outbox, &counter))?;
         Ok(Self {
             requests,
             answers,
@@ -106,12 +106,15 @@ fn now() -> Instant {
 
 fn write(
     mut writer: Writer,
+    clock: Clock,
     inbox: &Receiver<Request>,
     outbox: &Sender<Answer>,
     turns: &AtomicU64,
 ) -> Result<(), LogError> {
     while let Ok(request) = inbox.recv_blocking() {
-        let wall = wall_time();
+        let time = clock.stamp();
+        let wall = time.steady;
+        writer.note_time(time);
         match request {
             Request::Commit(group) => {
                 let result = writer.commit(&group.batch, wall);
@@ -161,7 +164,7 @@ mod tests {
         let settings = Settings::default();
         let opened = open(folder.directory(), settings, WallTime(1)).expect("the log works");
         let Opened { writer, .. } = opened;
-        Disk::start(writer).expect("a thread")
+        Disk::start(writer, Clock::resume(None)).expect("a thread")
     }
 
     /// A card that is busy with itself for half a minute is nobody's end, and nobody's lie.

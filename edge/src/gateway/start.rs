@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use cloud_bridge::{Bridge, Credentials, Endpoint, Tls};
 use ring::rand::{SecureRandom as _, SystemRandom};
-use sync::{Engine, Epoch, Lane, LaneExtent, Now, Origin, PerLane, Start, Table};
+use sync::{Engine, Epoch, Lane, LaneExtent, Origin, PerLane, Start, Table, WallTime};
 use tracing::{info, warn};
 
 use super::announce::Announcer;
 use super::certificates::Prepared;
 use super::checker::Checker;
+use super::clock::Clock;
 use super::committer::{self, Committer};
 use super::core::{Core, Doors, GapNews, gap_topic};
 use super::disk::Disk;
@@ -31,6 +32,7 @@ use crate::{mqtt, nats};
 /// Everything that runs.
 pub(super) struct Started {
     pub(super) core: Core,
+    pub(super) clock: Clock,
     pub(super) disk: Disk,
     pub(super) checker: Checker,
     pub(super) bridge: Option<Bridge>,
@@ -87,18 +89,17 @@ pub(super) fn start(limits: &Limits, policies: Vec<Policy>) -> Result<Started, G
         reader,
         epoch,
         report,
+        time,
     } = opened;
+    let clock = Clock::resume(time);
     say(&report, epoch, &folder);
 
     let stored = stored(&reader, epoch).map_err(failed)?;
     let seed = random();
-    let now = Now {
-        instant: sync::Instant::default(),
-        wall: wall_time(),
-    };
+    let now = clock.now();
     let (uplink, bridge) = match &limits.cloud {
         Some(cloud) => {
-            let (uplink, bridge) = join_cloud(limits, cloud, &stored, seed)?;
+            let (uplink, bridge) = join_cloud(limits, cloud, &stored, (seed, now.wall))?;
             (Some(uplink), Some(bridge))
         }
         None => (None, None),
@@ -111,7 +112,7 @@ pub(super) fn start(limits: &Limits, policies: Vec<Policy>) -> Result<Started, G
         broker.retained_count()
     );
     let flash = Flash::new(writer.meter(), limits);
-    let disk = Disk::start(writer).map_err(GatewayError::Thread)?;
+    let disk = Disk::start(writer, clock).map_err(GatewayError::Thread)?;
     let checker = Checker::start().map_err(GatewayError::Thread)?;
     let committer = Committer::new(committer_settings(limits));
     let section = &limits.section;
@@ -134,6 +135,7 @@ pub(super) fn start(limits: &Limits, policies: Vec<Policy>) -> Result<Started, G
     core.announce(now);
     Ok(Started {
         core,
+        clock,
         disk,
         checker,
         bridge,
@@ -191,10 +193,12 @@ fn join_cloud(
     limits: &Limits,
     cloud: &Cloud,
     stored: &Stored,
-    seed: u64,
+    (seed, wall): (u64, WallTime),
 ) -> Result<(Uplink, Bridge), GatewayError> {
-    let bridge = Bridge::start(bridge_config(limits, cloud)?, &limits.edge_id, stored.epoch)
-        .map_err(GatewayError::Bridge)?;
+    let mut config = bridge_config(limits, cloud)?;
+    config.steady_time = Some(wall);
+    let bridge = Bridge::start(config, &limits.edge_id, stored.epoch);
+    let bridge = bridge.map_err(GatewayError::Bridge)?;
     let checkpoint = stored
         .cursors
         .iter()

@@ -32,7 +32,7 @@ mod state;
 
 use std::sync::Arc;
 
-use sync::{Epoch, PerLane, WallTime};
+use sync::{Epoch, PerLane, TimeStamp, WallTime};
 
 use self::found::Found;
 pub use self::report::Report;
@@ -59,6 +59,8 @@ pub struct Opened {
     pub epoch: Epoch,
     /// What was found.
     pub report: Report,
+    /// Both clocks when something was stored last; `None` where nobody told.
+    pub time: Option<TimeStamp>,
 }
 
 /// Opens the log of a folder, or begins one, and brings everything acknowledged back.
@@ -384,6 +386,7 @@ impl Recovery {
             .retain(|event| matches!(event, Event::Failed { .. }));
         Ok(Opened {
             epoch: writer.facts.epoch,
+            time: writer.facts.time,
             writer,
             reader,
             report: self.report,

@@ -48,8 +48,9 @@ pub struct LaneLimits {
     /// Bytes of all segments of the lane together.
     pub max_bytes: u64,
     /// Age of the newest record of a segment at which the segment goes; `None` keeps it. Measured
-    /// with the device's clock. A clock that is set forward while the log is open makes nothing
-    /// older; that it was set is forgotten at the next start.
+    /// with the time that the writer is given, which should be a
+    /// [`SteadyTime`](sync::SteadyTime). Where it jumps forward all the same, that makes nothing
+    /// older while the log is open.
     pub max_age: Option<Duration>,
     /// What gives way at the limit.
     pub overflow: Overflow,

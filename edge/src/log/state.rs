@@ -20,6 +20,7 @@
 //! | `first` | for each lane the first offset that is kept |
 //! | `next` | for each lane the first offset that is not in a segment |
 //! | `active_bytes` | for each lane the bytes of the segment that is written |
+//! | `time` | `steady` and `device`, see [`TimeStamp`]; absent when nobody told |
 //! | `wear` | `written_bytes` and `open_seconds`, see `log/wear.rs`; absent when nothing is known |
 //! | `replaced` | for each lane: what outlives segments below is stored anew; absent when all 0 |
 //! | `announced` | all gaps with lower numbers were announced; absent when 0 |
@@ -34,7 +35,7 @@ use std::sync::Arc;
 
 use redb::{ReadableTable, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
-use sync::{Epoch, Offset, PerLane, Table};
+use sync::{Epoch, Offset, PerLane, Table, TimeStamp};
 
 use super::database::SharedDatabase;
 use super::directory::Directory;
@@ -60,6 +61,8 @@ pub(super) struct Facts {
     pub(super) active_bytes: PerLane<u64>,
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(super) announced: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) time: Option<TimeStamp>,
     #[serde(default, skip_serializing_if = "Wear::is_nothing")]
     pub(super) wear: Wear,
     #[serde(default, skip_serializing_if = "is_nowhere")]
@@ -95,6 +98,7 @@ impl Facts {
             next: PerLane::default(),
             active_bytes: PerLane::default(),
             announced: 0,
+            time: None,
             wear: Wear::default(),
             replaced: PerLane::default(),
         }

@@ -19,7 +19,7 @@ mod trim;
 
 use std::sync::Arc;
 
-use sync::{Change, Lane, Offset, PerLane, WallTime};
+use sync::{Change, Lane, Offset, PerLane, TimeStamp, WallTime};
 
 use super::database::SharedDatabase;
 use super::directory::Directory;
@@ -259,6 +259,11 @@ impl Writer {
             }
         }
         self.state.close()
+    }
+
+    /// Takes both clocks, which the next start is told of ([`Opened::time`](super::Opened::time)).
+    pub const fn note_time(&mut self, time: TimeStamp) {
+        self.facts.time = Some(time);
     }
 
     /// What was written, kept up to date.

@@ -46,6 +46,7 @@ impl Found {
         for (lane, first) in frame.first.iter() {
             self.skip(lane, *first, Reason::Damage, directory)?;
         }
+        self.pass_to(frame.wall);
         let mut offsets = frame.first;
         for change in &frame.batch.changes {
             match change {
@@ -61,6 +62,15 @@ impl Found {
             }
         }
         Ok(())
+    }
+
+    /// Moves both clocks on to the commit of a frame.
+    fn pass_to(&mut self, steady: WallTime) {
+        if let Some(time) = &mut self.facts.time {
+            let passed = steady.0.saturating_sub(time.steady.0);
+            time.steady.0 += passed;
+            time.device.0 = time.device.0.saturating_add(passed);
+        }
     }
 
     fn replay_record(&mut self, lane: Lane, offset: Offset, record: &Record) {
