@@ -20,19 +20,32 @@ else
   PATH=/usr/bin:$venv/bin:$PATH
   unset RUSTUP_TOOLCHAIN RUSTC CARGO
   export RUSTC_BOOTSTRAP=1
-  args+=(-Z build-std=std,panic_abort)
+  args+=(-Z build-std=std,panic_abort -Z build-std-features=panic-unwind,optimize_for_size)
   # the source package has no crt1.o: let zig supply the C start files
   case $base in *-musl*) flags+=(-C link-self-contained=no) ;; esac
 fi
 # not the default on riscv64 musl; changes nothing on the others
-case $base in *-musl*) flags+=(-C target-feature=+crt-static) ;; esac
+case $base in *-musl*) flags+=(-C target-feature=+crt-static -C relocation-model=pie -C link-arg=-pie -C force-unwind-tables=no) ;; esac
 export PATH CARGO_ZIGBUILD_ZIG_PATH=$venv/bin/zig
 v=CARGO_TARGET_$(printf %s "$base" | tr a-z- A-Z_)_RUSTFLAGS
 export "$v=${flags[*]} ${!v-}"
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target/cross}
-# 64-bit time on 32-bit musl; only a std built here can have it.
+# 64-bit time on 32-bit musl; only a std built here can have it. Checked below, since a later libc
+# will want it as --cfg=libc_unstable_musl_v1_2 in RUSTFLAGS.
 export RUST_LIBC_UNSTABLE_MUSL_V1_2_3=1
+# mimalloc takes memory as it is used, and reserves addresses in steps that a limit of them bears.
+# Nothing unwinds through C. (zig has the atomics of ARMv6 in its C library.)
+export CFLAGS="-DMI_DEFAULT_ARENA_EAGER_COMMIT=0 -DMI_DEFAULT_ARENA_RESERVE=32768L -fno-asynchronous-unwind-tables ${CFLAGS-}"
+export DEP_ATOMIC=c
 cargo-zigbuild zigbuild --release --target "$t" "${args[@]}" "$@"
+case $base in
+  arm*-musl*)
+    for output in "$CARGO_TARGET_DIR/$base"/release/build/libc-*/output; do
+      grep -q '^cargo:rustc-cfg=musl32_time64$' "$output" ||
+        { echo "$t: time ends in 2038: $output" >&2; exit 1; }
+    done
+    ;;
+esac
 case $base in
   *-musl*) cross/check.sh "$base" "$CARGO_TARGET_DIR/$base/release/robustmq-edge" ;;
 esac

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # cross/check.sh TARGET BINARY
-# Holds a binary to what its board expects: the right machine, one static file, hard float where the
-# target says so, no relocations in code, and a size within cross/budgets. Prints what it found.
+# Holds a binary to what its board expects: the right machine, one static file that may be loaded at any
+# address, hard float where the target says so, no relocations in code, no stack or data that can be
+# executed, and a size within cross/budgets. Prints what it found.
 set -euo pipefail
 budgets=$(dirname "$0")/budgets
 target=${1:?target} binary=${2:?binary}
@@ -24,8 +25,9 @@ if grep -q NEEDED <<<"$dynamic" || grep -q INTERP <<<"$segments"; then
   fail "needs shared libraries"
 fi
 ! grep -q TEXTREL <<<"$dynamic" || fail "has relocations in code"
-kind=static
-if grep -q 'Type: *DYN' <<<"$header"; then kind=static-pie; fi
+grep -q 'Type: *DYN' <<<"$header" || fail "has a fixed address"
+! grep -qE '(LOAD|GNU_STACK) .* RWE ' <<<"$segments" || fail "has pages that can be written and executed"
+grep -q GNU_RELRO <<<"$segments" || fail "what was relocated can be written"
 
 case $target in
   *eabihf) LC_ALL=C readelf -A "$binary" | grep -q 'Tag_ABI_VFP_args: VFP registers' || fail "not hard float" ;;
@@ -36,4 +38,4 @@ bytes=$(stat -c %s "$binary")
 budget=$(awk -v target="$target" '$1 == target { print $2 }' "$budgets")
 [ -n "$budget" ] || fail "no budget for $target in cross/budgets"
 [ "$bytes" -le "$budget" ] || fail "$bytes bytes, $budget are allowed"
-echo "$target: $kind, $machine, $bytes of $budget bytes"
+echo "$target: static-pie, $machine, $bytes of $budget bytes"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # targets/check.sh [DEBIAN_ROOT]
 # Holds what is in this folder to what it promises: each profile is one that the gateway takes, the
-# unit is valid and exposed at most 2.0, the UCI example becomes a configuration that the gateway
+# unit is valid, exposed at most 2.0 and allows the listed system calls, the UCI example becomes a configuration that the gateway
 # takes, and, as root with a folder made by debootstrap (systemd in it), the Debian package installs,
 # keeps configuration and data on upgrade and removal, and leaves nothing after a purge. Needs
 # target/debug/robustmq-edge or $GATEWAY, systemd-analyze, and dpkg-deb for the last.
@@ -24,6 +24,24 @@ systemd-analyze verify "$work/unit/robustmq-edge.service" || fail "the unit is n
 systemd-analyze security --offline=true --threshold=20 targets/generic-linux/robustmq-edge.service >"$work/security" ||
   fail "the unit is exposed: $(tail -n 1 "$work/security")"
 grep -o 'Overall.*service: [0-9.]*' "$work/security"
+
+# The unit lets the program make each of its system calls. @default is always allowed.
+expand() { # NAMES: the calls of groups, one a line
+  local name
+  for name in "$@"; do
+    case $name in
+      # shellcheck disable=SC2046
+      @*) expand $(systemd-analyze syscall-filter "$name" | sed -n '2,$s/^ *\([^# ].*\)/\1/p') ;;
+      *) echo "$name" ;;
+    esac
+  done
+}
+# shellcheck disable=SC2046
+expand @default $(sed -n 's/^SystemCallFilter=//p' targets/generic-linux/robustmq-edge.service) | sort -u >"$work/allowed"
+sed 's/#.*//' targets/system-calls | tr -s ' ' '\n' | sort -u | grep . >"$work/listed"
+refused=$(comm -23 "$work/listed" "$work/allowed" | tr '\n' ' ')
+[ -z "$refused" ] || fail "the unit refuses what targets/system-calls lists: $refused"
+echo "system calls: $(wc -l <"$work/listed") listed, $(wc -l <"$work/allowed") allowed by the unit"
 
 # What OpenWrt's functions do, for the one file that is read here.
 sh -c '

@@ -14,9 +14,9 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{sleep, timeout};
 
-use crate::connection;
+use crate::session::Tokens;
 use crate::settings::Settings;
-use crate::{BridgeError, Command, Config, Event};
+use crate::{BridgeError, Command, Config, Event, connection, nats};
 
 /// A running bridge. Dropping it, with every clone of its command sender, stops it too, without
 /// waiting.
@@ -96,7 +96,7 @@ fn runtime(settings: &Settings) -> io::Result<Runtime> {
         .enable_io()
         .enable_time()
         // For looking up names, one a connection.
-        .max_blocking_threads(settings.config.connections.into())
+        .max_blocking_threads(settings.config.connection_count())
         .thread_keep_alive(RESOLVER_KEEP_ALIVE)
         .thread_stack_size(STACK_BYTES)
         .build()
@@ -126,10 +126,18 @@ fn run(
 async fn dispatch(settings: Rc<Settings>, commands: Receiver<Command>, events: Sender<Event>) {
     let mut mailboxes = Vec::new();
     let mut connections = Vec::new();
+    let tokens = Tokens::default();
     for index in 0..settings.config.connections {
         let (mailbox, orders) = async_channel::bounded(settings.connection_capacity());
+        let (settings, tokens, events) = (settings.clone(), tokens.clone(), events.clone());
         let connection = ConnectionId(index);
-        let serving = connection::serve(settings.clone(), connection, orders, events.clone());
+        let serving = connection::serve(settings, connection, tokens, orders, events);
+        connections.push(spawn_local(serving));
+        mailboxes.push(mailbox);
+    }
+    if settings.config.mail.is_some() {
+        let (mailbox, orders) = async_channel::bounded(settings.connection_capacity());
+        let serving = nats::serve(settings.clone(), tokens, orders, events.clone());
         connections.push(spawn_local(serving));
         mailboxes.push(mailbox);
     }
@@ -172,7 +180,8 @@ const fn addressee(command: &Command) -> Option<ConnectionId> {
     match command {
         Command::Connect { connection }
         | Command::Disconnect { connection }
-        | Command::Confirm { connection, .. } => Some(*connection),
+        | Command::Confirm { connection, .. }
+        | Command::Decline { connection, .. } => Some(*connection),
         Command::Publish(publish) => Some(publish.connection),
         Command::Stop => None,
     }

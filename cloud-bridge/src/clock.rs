@@ -34,6 +34,11 @@ impl Clock {
         }
     }
 
+    /// Tells the time by which what comes from others is measured: the device's.
+    pub(crate) fn wall(self) -> WallTime {
+        self.stamp().device
+    }
+
     /// Waits until an instant of this clock.
     pub(crate) async fn sleep_until(self, deadline: Instant) {
         let since_start = deadline - Instant::from_micros(0);

@@ -9,6 +9,7 @@ use core::fmt;
 use bytes::Bytes;
 use embedded_io::ErrorKind;
 use sync::{ConnectionId, Lane, Offset, Record, Token};
+use wire::mq9::Agent;
 
 use crate::Endpoint;
 
@@ -33,6 +34,14 @@ pub enum Command {
     /// Acknowledge a downlink message to the cloud. Without effect when the token's connection
     /// has been lost since: the cloud sends the message again.
     Confirm {
+        /// Where the message came from.
+        connection: ConnectionId,
+        /// Came with the message.
+        token: Token,
+    },
+    /// Drop a pulled message that could not be stored: after a while it comes again, under another
+    /// token. Without effect for any other token.
+    Decline {
         /// Where the message came from.
         connection: ConnectionId,
         /// Came with the message.
@@ -105,6 +114,8 @@ pub enum Event {
         offset: Offset,
         /// MQTT 5 reason code, `0x80` and above.
         reason: u8,
+        /// What the server said, where it says so in words.
+        text: Option<String>,
     },
     /// The record will never be stored, whoever sends it when.
     Rejected {
@@ -116,6 +127,24 @@ pub enum Event {
         offset: Offset,
         /// Why.
         reason: Rejection,
+    },
+    /// A message of a mailbox was pulled. Answer it by `Confirm` once it is durable together with
+    /// its position, or by `Decline`: until then the mailbox is pulled no further, whatever becomes
+    /// of the connection.
+    Pulled {
+        /// Where it came from.
+        connection: ConnectionId,
+        /// To answer it with; never used twice by one bridge.
+        token: Token,
+        /// The message.
+        message: PulledMessage,
+    },
+    /// The agents that the cloud knows, all of them. Needs no answer.
+    Agents {
+        /// Where they were asked for.
+        connection: ConnectionId,
+        /// Each as the cloud shows it; some may be this gateway's own.
+        agents: Vec<Agent>,
     },
     /// A message came down. The server waits for its `Confirm`, so store it soon.
     Received {
@@ -174,14 +203,30 @@ pub struct Downlink {
     pub duplicate: bool,
 }
 
+/// A message of a mailbox in the cloud, on its way to the mailbox of the same address here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PulledMessage {
+    /// As if it were sent here and now: without the delay that is over, with the rest of its time
+    /// to live.
+    pub send: wire::mq9::Send,
+    /// Where the pull of this mailbox goes on when this message is durable; the bridge's own
+    /// format, for [`crate::Pull::position`].
+    pub position: Vec<u8>,
+}
+
 /// Why a record can never be sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Rejection {
     /// The server answered with a permanent reason code.
     Server {
         /// MQTT 5 reason code.
         reason: u8,
+    },
+    /// The server of the mail will never take it.
+    Mail {
+        /// In its words.
+        text: String,
     },
     /// Its message expiry interval had passed before it was sent.
     Expired,
@@ -201,10 +246,10 @@ pub enum Rejection {
 impl Rejection {
     /// Gives the MQTT 5 reason code that says the same; `0x00` is never among them.
     #[must_use]
-    pub const fn reason_code(self) -> u8 {
+    pub const fn reason_code(&self) -> u8 {
         match self {
-            Self::Server { reason } => reason,
-            Self::Expired => 0x83,
+            Self::Server { reason } => *reason,
+            Self::Expired | Self::Mail { .. } => 0x83,
             Self::TooLarge { .. } => 0x95,
             Self::Topic => 0x90,
             Self::Properties => 0x81,
@@ -216,6 +261,7 @@ impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Server { reason } => write!(f, "the server answered {reason:#04x}"),
+            Self::Mail { text } => write!(f, "the server answered: {text}"),
             Self::Expired => f.write_str("message expiry interval has passed"),
             Self::TooLarge { found, allowed } => {
                 write!(f, "packet of {found} bytes exceeds the limit of {allowed}")

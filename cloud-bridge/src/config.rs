@@ -7,7 +7,7 @@ use std::time::Duration;
 use sync::{ConnectionId, Record};
 use wire::topic::TopicFilter;
 
-use crate::{ConfigError, Endpoint, Scheme, Tls};
+use crate::{ConfigError, Endpoint, MailConfig, Scheme, Tls};
 
 /// Everything that decides how the bridge behaves. [`Config::new`] gives the defaults named here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +54,8 @@ pub struct Config {
     /// Time to wait for a SUBACK, and for any sign of life while a publish is unanswered. Default
     /// 25 s: a retained message on a filter holds the server up for 20 s.
     pub patience: Duration,
+    /// The mail of the cluster, by one connection more, behind all others. Default none.
+    pub mail: Option<MailConfig>,
 }
 
 impl Config {
@@ -77,6 +79,7 @@ impl Config {
             downlink_window: 32,
             connect_timeout: Duration::from_secs(10),
             patience: Duration::from_secs(25),
+            mail: None,
         }
     }
 
@@ -87,7 +90,19 @@ impl Config {
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.validate_server()?;
         self.validate_limits()?;
-        self.validate_texts()
+        self.validate_texts()?;
+        self.mail.as_ref().map_or(Ok(()), MailConfig::validate)
+    }
+
+    /// Names the connection that carries mail: the last, if there is one.
+    #[must_use]
+    pub fn mail_connection(&self) -> Option<ConnectionId> {
+        self.mail.as_ref().map(|_| ConnectionId(self.connections))
+    }
+
+    /// Counts all connections.
+    pub(crate) fn connection_count(&self) -> usize {
+        usize::from(self.connections) + usize::from(self.mail.is_some())
     }
 
     /// Tells whether a connection carries the downlink: the first, if there are filters at all.
@@ -98,10 +113,12 @@ impl Config {
     fn validate_server(&self) -> Result<(), ConfigError> {
         let key = "endpoints";
         range(key, self.endpoints.len() as u64, 1..=16, "1 to 16")?;
-        let secured = self
-            .endpoints
-            .iter()
-            .find(|endpoint| endpoint.scheme == Scheme::Mqtts);
+        let of = |scheme| self.endpoints.iter().find(move |it| it.scheme == scheme);
+        if let Some(endpoint) = of(Scheme::Nats) {
+            let allowed = "mqtt://host:port or mqtts://host:port";
+            return refuse(key, &endpoint.to_string(), allowed);
+        }
+        let secured = of(Scheme::Mqtts);
         match (secured, &self.tls) {
             (Some(_), None) => refuse("tls", "none", "a CA file, which mqtts endpoints need"),
             _ => Ok(()),
@@ -235,7 +252,7 @@ const _: () = assert!(
     "a hashed edge id always fits"
 );
 
-fn range(
+pub(crate) fn range(
     key: &'static str,
     found: u64,
     range: RangeInclusive<u64>,
@@ -248,7 +265,11 @@ fn range(
     }
 }
 
-fn refuse(key: &'static str, found: &str, allowed: &'static str) -> Result<(), ConfigError> {
+pub(crate) fn refuse(
+    key: &'static str,
+    found: &str,
+    allowed: &'static str,
+) -> Result<(), ConfigError> {
     Err(ConfigError {
         key,
         found: found.to_owned(),

@@ -21,12 +21,12 @@ use crate::{Command, Event};
 pub(crate) async fn serve(
     settings: Rc<Settings>,
     connection: ConnectionId,
+    tokens: Tokens,
     commands: Receiver<Command>,
     events: Sender<Event>,
 ) {
     let endpoints = &settings.config.endpoints;
     let mut endpoint = 0;
-    let tokens = Tokens::default();
     while let Ok(command) = commands.recv().await {
         // Whatever else comes while nothing is connected belongs to a life that is over.
         let Command::Connect { .. } = command else {

@@ -1,4 +1,5 @@
-//! Servers as the operator writes them: `mqtt://host:port` and `mqtts://host:port`.
+//! Servers as the operator writes them: `mqtt://host:port`, `mqtts://host:port` and, for mail,
+//! `nats://host:port`.
 
 use core::fmt;
 use core::str::FromStr;
@@ -6,45 +7,55 @@ use std::net::Ipv6Addr;
 
 use crate::ConfigError;
 
-/// A server: `mqtt://host:port` or `mqtts://host:port`.
+/// A server: `mqtt://host:port`, `mqtts://host:port` or `nats://host:port`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// Plain or secured.
     pub scheme: Scheme,
     /// Name or address; an IPv6 address without its brackets.
     pub host: String,
-    /// TCP port; 1883 or 8883 where the URL names none.
+    /// TCP port; 1883, 8883 or 4222 where the URL names none.
     pub port: u16,
 }
 
 impl Endpoint {
-    const ALLOWED: &str = "mqtt://host:port or mqtts://host:port";
+    /// Reads the URL of a server for mail, `nats://host:port`.
+    ///
+    /// # Errors
+    /// When it is none. TLS is not among them: RobustMQ's NATS has none that works.
+    pub fn for_mail(url: &str) -> Result<Self, ConfigError> {
+        Self::read(url, &[Scheme::Nats]).ok_or_else(|| ConfigError {
+            key: "mail.endpoints",
+            found: url.to_owned(),
+            allowed: "nats://host:port",
+        })
+    }
+
+    fn read(url: &str, schemes: &[Scheme]) -> Option<Self> {
+        let (name, rest) = url.split_once("://")?;
+        let scheme = *schemes.iter().find(|scheme| scheme.name() == name)?;
+        let (host, port) = split_host(rest)?;
+        let port = match port {
+            Some(digits) => parse_port(digits)?,
+            None => scheme.default_port(),
+        };
+        Some(Self {
+            scheme,
+            host: host.to_owned(),
+            port,
+        })
+    }
 }
 
+/// Reads the URL of a server for everything but mail.
 impl FromStr for Endpoint {
     type Err = ConfigError;
 
     fn from_str(url: &str) -> Result<Self, ConfigError> {
-        let error = || ConfigError {
+        Self::read(url, &[Scheme::Mqtt, Scheme::Mqtts]).ok_or_else(|| ConfigError {
             key: "endpoints",
             found: url.to_owned(),
-            allowed: Self::ALLOWED,
-        };
-        let (scheme, rest) = url.split_once("://").ok_or_else(error)?;
-        let scheme = match scheme {
-            "mqtt" => Scheme::Mqtt,
-            "mqtts" => Scheme::Mqtts,
-            _ => return Err(error()),
-        };
-        let (host, port) = split_host(rest).ok_or_else(error)?;
-        let port = match port {
-            Some(digits) => parse_port(digits).ok_or_else(error)?,
-            None => scheme.default_port(),
-        };
-        Ok(Self {
-            scheme,
-            host: host.to_owned(),
-            port,
+            allowed: "mqtt://host:port or mqtts://host:port",
         })
     }
 }
@@ -60,13 +71,15 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// How bytes travel to an endpoint.
+/// How bytes travel to an endpoint, and what they say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
-    /// As they are.
+    /// MQTT, as it is.
     Mqtt,
-    /// Through TLS.
+    /// MQTT through TLS.
     Mqtts,
+    /// NATS, as it is.
+    Nats,
 }
 
 impl Scheme {
@@ -76,6 +89,7 @@ impl Scheme {
         match self {
             Self::Mqtt => "mqtt",
             Self::Mqtts => "mqtts",
+            Self::Nats => "nats",
         }
     }
 
@@ -84,6 +98,7 @@ impl Scheme {
         match self {
             Self::Mqtt => 1883,
             Self::Mqtts => 8883,
+            Self::Nats => 4222,
         }
     }
 }
@@ -148,11 +163,23 @@ mod tests {
     }
 
     #[test]
+    fn mail_has_servers_of_its_own() {
+        let endpoint = Endpoint::for_mail("nats://cloud.example").unwrap();
+        assert_eq!((endpoint.scheme, endpoint.port), (Scheme::Nats, 4222));
+        assert_eq!(endpoint.to_string(), "nats://cloud.example:4222");
+        for url in ["mqtt://cloud.example", "tls://cloud.example", "nats://"] {
+            let error = Endpoint::for_mail(url).unwrap_err();
+            assert_eq!((error.key, error.found.as_str()), ("mail.endpoints", url));
+        }
+    }
+
+    #[test]
     fn everything_else_is_refused() {
         let table = [
             "",
             "cloud.example",
             "http://cloud.example",
+            "nats://cloud.example",
             "mqtt://",
             "mqtt://:1883",
             "mqtt://cloud.example:",

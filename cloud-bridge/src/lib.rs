@@ -1,4 +1,5 @@
-//! The bridge to the cloud: MQTT 5 connections to a RobustMQ cluster, driven as unreliable pipes.
+//! The bridge to the cloud: MQTT 5 connections to a RobustMQ cluster, and one of NATS to its mq9,
+//! driven as unreliable pipes.
 //!
 //! The bridge promises to say, for every record it is given, exactly one of accepted, refused or
 //! rejected, or that its connection is down; and to confirm a downlink message only when told to.
@@ -39,6 +40,8 @@ mod error;
 mod failure;
 mod inflight;
 mod life;
+mod mail;
+mod nats;
 mod property;
 mod publication;
 mod reason;
@@ -47,9 +50,12 @@ mod settings;
 mod tls;
 
 pub use bridge::Bridge;
-pub use command::{Command, Downlink, Event, PublishCommand, Rejection, SessionState};
+pub use command::{
+    Command, Downlink, Event, PublishCommand, PulledMessage, Rejection, SessionState,
+};
 pub use config::{Config, Credentials, client_id};
 pub use endpoint::{Endpoint, Scheme};
 pub use error::{BridgeError, ConfigError, PemProblem};
+pub use mail::{MailConfig, Pull};
 pub use reason::{Verdict, verdict};
 pub use tls::{Identity, Tls};

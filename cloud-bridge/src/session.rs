@@ -25,7 +25,7 @@ use crate::{Event, Rejection};
 #[derive(Clone, Debug)]
 pub(crate) struct Terms {
     pub(crate) connection: ConnectionId,
-    /// Shared by every life of the connection.
+    /// Shared by every life of every connection.
     pub(crate) tokens: Tokens,
     /// Publishes that may be unanswered.
     pub(crate) window: u16,
@@ -61,7 +61,7 @@ pub(crate) struct Tokens {
 }
 
 impl Tokens {
-    fn take(&self) -> Token {
+    pub(crate) fn take(&self) -> Token {
         Token(self.next.replace(self.next.get() + 1))
     }
 }
@@ -254,6 +254,7 @@ impl Session {
                 lane,
                 offset,
                 reason,
+                text: None,
             },
             Verdict::Rejected => Event::Rejected {
                 connection,

@@ -56,7 +56,7 @@ impl Settings {
 
     /// The same for all connections together.
     pub(crate) fn capacity(&self) -> usize {
-        usize::from(self.config.connections) * self.connection_capacity()
+        self.config.connection_count() * self.connection_capacity()
     }
 }
 

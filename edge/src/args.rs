@@ -73,8 +73,16 @@ pub struct Export {
     #[command(flatten)]
     pub folder: DataFolder,
     /// The lane
-    #[arg(long, value_enum, value_name = "LANE")]
-    pub lane: LaneName,
+    #[arg(
+        long,
+        value_enum,
+        value_name = "LANE",
+        required_unless_present = "mail"
+    )]
+    pub lane: Option<LaneName>,
+    /// All rows of the mail, in place of a lane
+    #[arg(long, conflicts_with_all = ["lane", "from", "to"])]
+    pub mail: bool,
     /// First offset
     #[arg(long, value_name = "OFFSET", default_value_t = 0)]
     pub from: u64,

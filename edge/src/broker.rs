@@ -19,6 +19,7 @@ mod connect;
 mod deliver;
 mod event;
 mod filters;
+mod gate;
 mod group;
 mod inflight;
 mod intake;
@@ -37,14 +38,15 @@ mod stored;
 mod subscribe;
 mod subscriptions;
 mod sweep;
+mod walk;
 
 pub use access::{AccessList, Policy, Strangers};
 pub use event::{
     AccessInput, AuthenticationStep, Connect, Connected, ConnectionId, Credentials, Delivery,
-    DeliveryId, Echo, Entrance, Event, GroupId, Input, ListenerId, LogInput, Note, NoteChange,
-    Output, Password, ReaderId, RetainAs, RetainHandling, Room, SessionFound, SessionId,
-    SessionStart, SubscribeFilter, SubscriptionIdentifiers, Ticket, Token, Urgency, Verdict, Will,
-    WillFate,
+    DeliveryId, Echo, Entrance, Event, GroupId, Input, ListenerId, LogInput, MailInput, Note,
+    NoteChange, Output, Password, ReaderId, RetainAs, RetainHandling, Room, SessionFound,
+    SessionId, SessionStart, SubscribeFilter, SubscriptionIdentifiers, Ticket, Token, Urgency,
+    Verdict, Will, WillFate,
 };
 pub use intake::{Intake, Overflow};
 pub use outcome::{CloseReason, Outcome, Refusal, Unsubscription};
@@ -59,6 +61,7 @@ use sync::{Epoch, Instant, Lane, Now, Offset, PerLane};
 use self::access::Access;
 use self::commit::Tickets;
 use self::connect::Timer;
+use self::gate::Gate;
 use self::group::Groups;
 use self::leftovers::Leftovers;
 use self::login::Logins;
@@ -78,6 +81,7 @@ pub struct Broker {
     head: PerLane<Offset>,
     intake: PerLane<Intake>,
     access: Access,
+    gate: Gate,
     logins: Logins,
     registry: Registry,
     groups: Groups,
@@ -126,6 +130,7 @@ impl Broker {
                 settings.retained_bytes_maximum,
             ),
             access: Access::new(settings.key.clone(), settings.login_memory_maximum),
+            gate: Gate::default(),
             logins: Logins::default(),
             groups: Groups::new(settings.group_inflight_maximum),
             settings,
@@ -207,9 +212,7 @@ impl Broker {
             } => {
                 self.handle_disconnect(connection, will, session_expiry);
             }
-            Input::Lost { connection } => {
-                self.handle_disconnect(connection, WillFate::Publish, None);
-            }
+            Input::Lost { connection } => self.handle_lost(connection),
             Input::Committed { ticket, place } => self.handle_committed(ticket, place),
             Input::CommitFailed { ticket, refusal } => self.handle_commit_failed(ticket, refusal),
             Input::Fetched {
@@ -223,6 +226,7 @@ impl Broker {
             }
             Input::Log(input) => self.handle_log(input),
             Input::Announce { record } => self.handle_announce(record),
+            Input::Mail(input) => self.handle_mail(input),
             Input::Report { record, changes } => self.handle_report(record, changes),
             Input::FromCloud {
                 record,

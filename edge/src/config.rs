@@ -6,17 +6,19 @@
 mod cloud;
 mod error;
 mod listener;
+mod mq9;
 mod retention;
 
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-pub use self::cloud::Cloud;
+pub use self::cloud::{Cloud, CloudMq9};
 pub use self::error::ConfigError;
 pub use self::listener::{
     Address, ClientCertificate, IdentityAsUser, Listener, ListenerTls, Protocol,
 };
+pub use self::mq9::{Mq9, PayloadEncoding};
 pub use self::retention::{LaneRetention, Lanes, Overflow, Retention, Rule};
 
 /// The whole file.
@@ -29,6 +31,9 @@ pub struct Config {
     pub listener: Vec<Listener>,
     /// The cluster; absent means that nothing goes up.
     pub cloud: Option<Cloud>,
+    /// Mailboxes; absent means as many as by default where a listener speaks NATS, and none
+    /// elsewhere.
+    pub mq9: Option<Mq9>,
     /// Which topics are more important than others.
     pub lanes: Lanes,
     /// What holds for single topics; the first that fits counts.

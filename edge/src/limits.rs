@@ -6,7 +6,9 @@
 //! the ceiling is refused here and never starts.
 
 mod check;
+mod cloud;
 mod listener;
+mod mail;
 mod shown;
 
 use std::path::{Path, PathBuf};
@@ -15,9 +17,10 @@ use std::time::Duration;
 use sync::{Lane, PerLane};
 
 use self::check::Check;
+pub(crate) use self::cloud::{downlink_window, unconfirmed_count};
 pub use self::listener::{Address, Listener};
 use crate::config::{
-    Cloud, Config, ConfigError, LaneRetention, LimitsSection, Logging, Overflow, Protocol,
+    Cloud, Config, ConfigError, LaneRetention, LimitsSection, Logging, Mq9, Overflow, Protocol,
 };
 
 /// A configuration that can be used.
@@ -33,6 +36,8 @@ pub struct Limits {
     pub listeners: Vec<Listener>,
     /// The cluster, with its secrets still in their files.
     pub cloud: Option<Cloud>,
+    /// Mailboxes and agents; `None` for none.
+    pub mq9: Option<Mq9>,
     /// Filters of the lanes above normal.
     pub lane_filters: Vec<(String, Lane)>,
     /// How much of each lane is kept.
@@ -111,16 +116,8 @@ pub struct AccessBytes {
     pub has_users: bool,
 }
 
-/// Messages that the cloud may send before the first is stored and confirmed.
-pub(crate) const DOWNLINK_WINDOW: u16 = 4;
-/// Messages from the cloud that are kept while they are being stored. Twice the window, because
-/// servers have been seen to go over it.
-pub(crate) const UNCONFIRMED: u16 = 2 * DOWNLINK_WINDOW;
-
 /// The program without any load: code that was touched, stacks, runtime. Measured: 4 to 6 MiB.
 const PROGRAM_BYTES: u64 = 6 << 20;
-/// TLS sessions, rumqttc and its runtime, a connection. Measured: 96 KiB and its buffers.
-const BRIDGE_CONNECTION_BYTES: u64 = 256 << 10;
 /// A connection's task, packet state and socket bookkeeping in this process. Measured together with
 /// a session and one subscription: 1.9 KB.
 const CONNECTION_BYTES: u64 = 1536;
@@ -165,6 +162,12 @@ impl Limits {
         let share =
             |divisor: u64, least: u64, most: u64| (memory_bytes / divisor).clamp(least, most);
         let flush_bytes = share(64, 128 << 10, 1 << 20);
+        let mq9 = check.mq9(config)?;
+        // Mail takes its part of what makes other things faster.
+        let either = |alone: u64, beside_mail: u64| match mq9 {
+            None => alone,
+            Some(_) => beside_mail,
+        };
         let mut limits = Self {
             edge_id: config
                 .gateway
@@ -186,11 +189,12 @@ impl Limits {
             flash_bytes_per_day: config.durability.flash_bytes_per_day,
             flash_rated_bytes: config.durability.flash_rated_bytes,
             flush_bytes,
-            cache_bytes: share(64, 512 << 10, 4 << 20),
-            waiting_bytes: share(32, 256 << 10, 4 << 20).max(u64::from(section.packet_bytes)),
+            cache_bytes: share(either(64, 96), 512 << 10, 4 << 20),
+            waiting_bytes: share(either(32, 64), 256 << 10, 4 << 20)
+                .max(u64::from(section.packet_bytes)),
             outbound_bytes: usize_of(share(128, 64 << 10, 1 << 20)),
-            outbound_total_bytes: usize_of(share(10, 512 << 10, 64 << 20)),
-            inbound_total_bytes: usize_of(share(16, 256 << 10, 64 << 20)),
+            outbound_total_bytes: usize_of(share(either(10, 11), 512 << 10, 64 << 20)),
+            inbound_total_bytes: usize_of(share(either(16, 24), 256 << 10, 64 << 20)),
             alias_bytes: usize_of(share(512, 32 << 10, 4 << 20)),
             nats_bytes: usize_of(share(256, 32 << 10, 4 << 20)),
             read_ahead_bytes: usize_of(share(64, 256 << 10, 4 << 20)),
@@ -204,6 +208,7 @@ impl Limits {
             session_bytes: usize_of(share(32, 256 << 10, 16 << 20)),
             // At least one CONNECT, whatever it holds but for user properties.
             login_bytes: usize_of(share(256, 256 << 10, 4 << 20)),
+            mq9,
             access: AccessBytes::default(),
             section,
             log: config.log.clone(),
@@ -287,6 +292,7 @@ impl Limits {
                 "latest of topics",
                 if self.keeps_latest() { LATEST_BYTES } else { 0 },
             ),
+            ("mail", self.worst_mail()),
             ("cloud", cloud),
             ("users and access lists", self.worst_access()),
         ]
@@ -322,15 +328,6 @@ impl Limits {
         2 * self.access.held + self.access.check + logins
     }
 
-    /// Up: what is in flight on each connection and what was read ahead. Down: messages that are
-    /// being stored, each at its largest.
-    fn worst_cloud(&self, cloud: &Cloud) -> u64 {
-        let connection = BRIDGE_CONNECTION_BYTES + self.flight_bytes as u64;
-        cloud.connections as u64 * connection
-            + self.read_ahead_bytes as u64
-            + u64::from(UNCONFIRMED) * u64::from(cloud.packet_bytes)
-    }
-
     fn worst_disk(&self) -> Vec<(&'static str, u64)> {
         let lanes: u64 = self.retention.iter().map(|(_, lane)| lane.max_bytes).sum();
         let lanes = self.retention_bytes.map_or(lanes, |all| all.min(lanes));
@@ -338,6 +335,7 @@ impl Limits {
         vec![
             ("journal", self.journal_bytes),
             ("lanes, with one segment each on top", lanes),
+            ("mail", self.worst_mail_disk()),
             ("state", STATE_FILE_BYTES),
             ("reserve", RESERVE_BYTES),
         ]

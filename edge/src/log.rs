@@ -15,16 +15,18 @@
 //!  driver --- Batch ---> Writer --- one frame, one sync ---> journal
 //!    ^                     | maintain                          | flush, by size
 //!    |  Committed, Events  v                                   v
-//!  Reader <-------- shared handles ------ {lane}-{first}.redb, state.redb
+//!  Reader <-------- shared handles ------ {lane}-{first}.redb, mail.redb, state.redb
 //! ```
 //!
 //! | file | what |
 //! | --- | --- |
 //! | `lock` | held by the one process that has the folder open |
 //! | `journal` | the commit point; format in `log/journal.rs` and `log/frame.rs` |
-//! | `state.redb` | the tables of [`Table`](sync::Table); format in `log/state.rs` |
+//! | `state.redb` | the tables of [`Table`] but the mail's; format in `log/state.rs` |
+//! | `mail.redb` | the tables of the mail, where there is some; format in `log/mail.rs` |
 //! | `{lane}-{first offset, 20 digits}.redb` | a segment; format in `log/segment.rs` and `log/block.rs` |
 //! | `state.redb.salvaged` | a state made of what was left of a damaged one, before it has its name |
+//! | `mail.redb.salvaged` | the same of the mail |
 //! | `reserve` | 1 MiB that is given back to get out of a full disk |
 //! | `starting` | the next start checks every file: this one is under way, or found damage |
 //! | `snapshot/` | a consistent copy of the log for a backup, by links |
@@ -41,6 +43,7 @@ mod cache;
 mod database;
 mod error;
 mod event;
+mod exchange;
 mod folder;
 mod frame;
 mod gap;
@@ -48,11 +51,13 @@ mod intake;
 mod journal;
 mod lane;
 mod latest;
+mod mail;
 mod reader;
 mod rebuild;
 mod recovery;
 mod reserve;
 mod retention;
+mod rows;
 mod salvage;
 mod segment;
 mod settings;
@@ -67,30 +72,34 @@ pub use event::Event;
 pub use folder::{Folder, lane_bytes};
 pub use gap::{Gap, Reason, announced};
 pub use intake::Intake;
-pub use reader::{Budget, Chunk, Reader};
+pub use mail::SharedMail;
+pub use reader::{Budget, Chunk, Damage, Reader, Walked};
 pub use rebuild::rebuild_segment;
-pub use recovery::{Opened, Report, is_of_a_log, open};
+pub use recovery::{Opened, Report, distrust, is_of_a_log, open};
 pub use segment::SharedSegment;
 pub use settings::{LaneLimits, Overflow, Settings};
 pub use wear::{Meter, Wear};
 pub use writer::Writer;
 
-use sync::{Change, Offset, PerLane};
+use bytes::Bytes;
+use sync::{Change, Offset, PerLane, Table};
 
 /// One group of changes: durable together in one journal frame, or not at all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
-    /// In the order in which they take effect. [`Table::Gaps`](sync::Table::Gaps) and
-    /// [`Table::Meta`](sync::Table::Meta) belong to the log itself and are not to be named, but for
+    /// In the order in which they take effect. [`Table::Gaps`] and
+    /// [`Table::Meta`] belong to the log itself and are not to be named, but for
     /// what [`announced`] gives.
     pub changes: Vec<Change>,
 }
 
 /// What a commit answers. Offsets are dense: the second append of the batch to a lane has the
 /// offset after [`Committed::first`] of that lane, and so on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Committed {
     /// The offset of the batch's first append to each lane; the lane's next offset where the batch
     /// has none.
     pub first: PerLane<Offset>,
+    /// Its changes of the mail, in memory that writer and reader share.
+    mail: Vec<((Table, Bytes), Option<Bytes>)>,
 }

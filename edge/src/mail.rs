@@ -8,9 +8,42 @@
 //!
 //! It never touches a clock, a socket or a file, and knows no protocol but the values of
 //! [`wire::mq9`].
+//!
+//! Times of day come from the device's clock and may jump: what has a time to live, or a delay, is
+//! over or due by that clock. How long a fetch waits is counted by the one that never jumps.
 
+mod acknowledge;
+mod agents;
+mod cloud;
+mod commit;
+mod delayed;
 mod event;
+mod fetch;
+mod groups;
+mod leave;
+mod ledger;
+mod load;
+mod mailbox;
+mod office;
+mod query;
+mod rank;
+mod read;
+mod remove;
+pub mod search;
+mod seek;
+mod send;
+mod settings;
 mod shelf;
+mod stored;
+mod turn;
+mod waiting;
 
+use self::agents::AGENT_BYTES;
+use self::commit::PENDING_BYTES;
 pub use self::event::{CommitTicket, Input, Output, Ticket};
+use self::groups::GROUP_BYTES;
+use self::mailbox::MAILBOX_BYTES;
+pub use self::office::{Counters, Counts, Office};
+pub use self::settings::Settings;
 pub use self::shelf::{Found, Page, Shelf, Unreadable};
+use self::waiting::WAITING_BYTES;

@@ -10,6 +10,7 @@
 mod archive;
 mod export;
 mod inspect;
+mod mail;
 mod text;
 
 use std::fmt;
@@ -26,6 +27,7 @@ use crate::log::{self, Batch, Budget, Folder, Gap, LaneLimits, LogError, Opened,
 pub use self::archive::backup;
 pub use self::export::{Format, Range, export};
 pub use self::inspect::inspect;
+pub use self::mail::export_mail;
 
 /// What a tool found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,15 +75,15 @@ pub enum ToolError {
     },
 }
 
-/// Checks everything in a folder: the journal, every row of the state, every block of every
-/// segment. Says what is not as it must be, a line each.
+/// Checks everything in a folder: the journal, every row of the state and of the mail, every block
+/// of every segment. Says what is not as it must be, a line each.
 ///
 /// # Errors
 /// When the folder can't be read, or to be repaired not be written, or a gateway runs on it.
 pub fn fsck(data: &Path, effect: Effect, out: &mut dyn Write) -> Result<Outcome, ToolError> {
     let mut is_rebuilt = false;
     let mut log = match effect {
-        Effect::Nothing => open(data)?,
+        Effect::Nothing => open_over(data, log::distrust)?,
         Effect::Repair => {
             // A folder without a log would become one.
             let damaged = open(data)?.report.damaged_segments;
@@ -96,6 +98,7 @@ pub fn fsck(data: &Path, effect: Effect, out: &mut dyn Write) -> Result<Outcome,
                 )?;
                 is_rebuilt = true;
             }
+            log::distrust(folder.as_ref());
             log::open(folder.clone(), settings(folder.as_ref()), wall_time())?
         }
     };
@@ -120,10 +123,17 @@ pub fn fsck(data: &Path, effect: Effect, out: &mut dyn Write) -> Result<Outcome,
             }
         }
     }
+    let whole = check_mail(&mut log, &mut findings)?;
+    if findings.len() > log.report.findings().len() {
+        outcome = Outcome::Damaged;
+    }
     if effect == Effect::Repair {
         settle(log)?;
     }
     findings.push(format!("{read} records are whole"));
+    if whole > 0 {
+        findings.push(format!("{whole} rows of the mail are whole"));
+    }
     say(out, &findings)?;
     if outcome == Outcome::Damaged {
         let done = match effect {
@@ -135,6 +145,27 @@ pub fn fsck(data: &Path, effect: Effect, out: &mut dyn Write) -> Result<Outcome,
         say(out, &[done.to_owned()])?;
     }
     Ok(outcome)
+}
+
+/// Reads all mail and notes what is damaged. Gives how many rows are not.
+fn check_mail(log: &mut Opened, findings: &mut Vec<String>) -> Result<u64, ToolError> {
+    let mut whole = 0;
+    for (name, table) in mail::TABLES {
+        let damaged = mail::each(&mut log.reader, table, |_, _| {
+            whole += 1;
+            Ok(())
+        })?;
+        if !damaged.is_empty() {
+            findings.push(format!("{} rows of {name} are damaged", damaged.len()));
+        }
+        for key in damaged {
+            let row = log::Damage::Row { table, key };
+            if let Some(gap) = row.gap(Lane::Normal) {
+                log.writer.note_gap(gap);
+            }
+        }
+    }
+    Ok(whole)
 }
 
 /// Makes what was noted durable and closes all files.
@@ -153,10 +184,16 @@ fn settle(mut log: Opened) -> Result<(), LogError> {
 
 /// Opens a folder as a gateway would, and leaves it as it is.
 fn open(data: &Path) -> Result<Opened, ToolError> {
+    open_over(data, |_| {})
+}
+
+/// Opens a folder as a gateway would after `act`, and leaves it as it is.
+fn open_over(data: &Path, act: impl FnOnce(&dyn Directory)) -> Result<Opened, ToolError> {
     let below = look(data)?;
     let settings = settings(below.as_ref());
     let path = below.path();
     let overlay = Overlay::over(below).map_err(|source| ToolError::File { path, source })?;
+    act(overlay.as_ref());
     Ok(log::open(overlay, settings, wall_time())?)
 }
 
@@ -183,6 +220,7 @@ fn settings(folder: &dyn Directory) -> Settings {
             max_bytes: u64::MAX,
             ..LaneLimits::default()
         }),
+        has_mail: true,
         ..defaults
     }
 }

@@ -4,6 +4,7 @@
 //! gateway comes out of `Uplink::poll` as a `Wish`; what it wants of the bridge waits in
 //! `Uplink::commands`.
 
+mod mail;
 mod news;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -14,10 +15,13 @@ use sync::{
     Lane, Now, Offset, Output, Place, Record, RecordParts, Table, Token, WallTime,
 };
 use tracing::{debug, info, warn};
+use wire::mq9::{Agent, Send};
 use wire::mqtt::ReasonCode;
 use wire::mqtt::property::{Properties, PropertySet};
 use wire::topic::{TopicFilter, TopicName};
 
+use self::mail::Mail;
+pub(crate) use self::mail::{apart, position_key};
 use self::news::News;
 use crate::broker::{self, Outcome, Urgency};
 use crate::log::{Budget, Gap, Reason};
@@ -42,6 +46,15 @@ pub(crate) enum Wish {
         record: Record,
         token: broker::Token,
     },
+    /// Give a message that was pulled to the mail office, these changes with it; answered by
+    /// [`Uplink::mailed`].
+    Mail {
+        send: Send,
+        changes: Vec<Change>,
+        token: Token,
+    },
+    /// Tell the mail office which agents the cloud knows.
+    Agents(Vec<Agent>),
     /// Look at [`Uplink::commands`].
     Bridge,
 }
@@ -56,6 +69,9 @@ pub(crate) struct Uplink {
     /// The clock of the last input, for gaps.
     wall: WallTime,
     downlinks: BTreeMap<Token, Unconfirmed>,
+    mail: Mail,
+    /// There are commands that no wish has told of.
+    has_commands: bool,
     news: News,
     is_stopping: bool,
 }
@@ -74,6 +90,8 @@ impl Uplink {
             routes,
             wall: WallTime::default(),
             downlinks: BTreeMap::new(),
+            mail: Mail::default(),
+            has_commands: false,
             news: News::default(),
             is_stopping: false,
         }
@@ -144,6 +162,15 @@ impl Uplink {
                 token,
                 message,
             } => self.received(wall, connection, token, &message),
+            Event::Pulled {
+                connection,
+                token,
+                message,
+            } => self.pulled(connection, token, message),
+            Event::Agents { agents, .. } => {
+                self.know_agents(agents);
+                return None;
+            }
             Event::Subscribed { .. } | Event::SubscribeFailed { .. } | Event::Stopped => {
                 return None;
             }
@@ -223,6 +250,12 @@ impl Uplink {
 
     /// Gives the next thing that the engine wants of the gateway.
     pub(crate) fn poll(&mut self) -> Option<Wish> {
+        if let Some(wish) = self.poll_mail() {
+            return Some(wish);
+        }
+        if std::mem::take(&mut self.has_commands) {
+            return Some(Wish::Bridge);
+        }
         loop {
             let command = match self.engine.poll()? {
                 Output::Connect { connection } => Command::Connect { connection },
@@ -239,6 +272,9 @@ impl Uplink {
                     record,
                 }),
                 Output::Confirm { connection, token } => {
+                    if !self.may_confirm(connection, token) {
+                        continue;
+                    }
                     self.downlinks.remove(&token);
                     Command::Confirm { connection, token }
                 }
@@ -264,27 +300,30 @@ impl Uplink {
                     return Some(Wish::NoteGap { gap, why });
                 }
                 Output::Checkpoint { value } => {
-                    let key = CURSOR_KEY.to_vec();
-                    let put = Change::Put {
-                        table: Table::Cursors,
-                        key,
-                        value,
-                    };
+                    let (table, key) = (Table::Cursors, CURSOR_KEY.to_vec());
+                    let put = Change::Put { table, key, value };
                     return Some(Wish::Commit(vec![put], Urgency::Relaxed));
                 }
-                Output::Store { token } => {
+                Output::Store { token } => match self.deliver(token) {
+                    Some(wish) => return Some(wish),
                     // Its connection may be down again; then the cloud sends it once more.
-                    let Some(waiting) = self.downlinks.get(&token) else {
-                        continue;
-                    };
-                    let record = waiting.record.clone();
-                    let token = broker::Token(token.0);
-                    return Some(Wish::Store { record, token });
-                }
+                    None => continue,
+                },
             };
             self.commands.push_back(command);
             return Some(Wish::Bridge);
         }
+    }
+
+    /// Gives a message that came down to where it belongs.
+    fn deliver(&mut self, token: Token) -> Option<Wish> {
+        let mail = self.deliver_mail(token);
+        let message = || {
+            let record = self.downlinks.get(&token)?.record.clone();
+            let token = broker::Token(token.0);
+            Some(Wish::Store { record, token })
+        };
+        mail.or_else(message)
     }
 
     /// Takes a message that came down: marked, so that it never goes up again, and kept until it
@@ -318,6 +357,9 @@ impl Uplink {
 
     /// Whether a record is one of the route's.
     fn goes_up(&self, record: &Record) -> bool {
+        if self.is_mail(record) {
+            return true;
+        }
         let Ok(topic) = TopicName::new(record.topic()) else {
             return false;
         };
@@ -367,14 +409,17 @@ impl Uplink {
                 lane,
                 offset,
                 reason,
+                text,
                 ..
             } => {
-                debug!("the cloud refused {lane} {offset} for now: {reason:#04x}");
-                if let Some(since) = self.news.refused(now, *reason) {
-                    let name = ReasonCode::from_number(*reason).map_or("", ReasonCode::name);
+                let name = ReasonCode::from_number(*reason).map_or("", ReasonCode::name);
+                let code = || format!("{reason:#04x} {name}");
+                let why = text.clone().unwrap_or_else(code);
+                debug!("the cloud refused {lane} {offset} for now: {why}");
+                if let Some(since) = self.news.refused(now, *reason, text.is_some()) {
                     warn!(
-                        "cloud: records are refused for {} s now with {reason:#04x} {name}, such \
-                         as {offset} of lane {lane}; they wait, and are tried again",
+                        "cloud: records are refused for {} s now, such as {offset} of lane {lane}: \
+                         {why}; they wait, and are tried again",
                         since.as_secs()
                     );
                 }
@@ -390,7 +435,10 @@ impl Uplink {
                 warn!("cloud: no subscription to {filter}: reason {reason:?}");
             }
             Event::Accepted { .. } => self.news.accepted(now),
-            Event::Received { .. } | Event::Stopped => {}
+            Event::Received { .. }
+            | Event::Pulled { .. }
+            | Event::Agents { .. }
+            | Event::Stopped => {}
         }
     }
 }

@@ -17,7 +17,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use edge::log::directory::Directory;
 use edge::log::simulated::SimulatedFolder;
 use edge::log::{
-    Batch, Budget, Gap, Opened, Reader, Reason, Settings, Writer, contains_panics, open,
+    Batch, Budget, Damage, Event, Gap, Opened, Reader, Reason, Settings, Writer, contains_panics,
+    open,
 };
 use sync::{Change, Lane, Offset, PerLane, Record, RecordParts, Table, WallTime};
 
@@ -63,6 +64,11 @@ struct Seen {
     frames_lost: u64,
     states_lost: u64,
     rows_lost: u64,
+    mail_rows_told: u64,
+    mail_rows_lost: u64,
+    mails_lost: u64,
+    mails_mended: u64,
+    mails_checked: u64,
     torn: u64,
 }
 
@@ -80,11 +86,18 @@ impl Seen {
             frames_lost,
             states_lost,
             rows_lost,
+            // What else becomes of mail is in `log_mail.rs`: its file is a small part of a folder.
+            mail_rows_told: _,
+            mail_rows_lost: _,
+            mails_lost,
+            mails_mended: _,
+            mails_checked: _,
             torn,
         } = *self;
         let records = [harmless, records_read, records_missing, torn];
         let files = [files_set_aside, segments_kept, journals_mended];
         let losses = [journals_lost, frames_lost, states_lost, rows_lost];
+        let losses = losses.into_iter().chain([mails_lost]);
         let all = records.into_iter().chain(files).chain(losses);
         all.into_iter().all(|count| count > 0)
     }
@@ -219,8 +232,23 @@ impl Base {
             || report.is_journal_lost
             || report.lost_frames > 0
             || report.lost_rows > 0
-            || !report.gaps.is_empty();
+            || report.gaps.iter().any(|gap| !gap.is_of_mail());
         self.check_state(&log.reader, is_some_state_lost)?;
+        let is_mail_lost = report.is_mail_lost || report.lost_mail_rows > 0;
+        seen.mails_lost += u64::from(report.is_mail_lost);
+        seen.mail_rows_lost += report.lost_mail_rows;
+        let may_be_old = is_some_state_lost || is_mail_lost;
+        if !self.check_mail(&mut log, may_be_old, seen)? {
+            // Pages that lead astray are found by a start that looks at all of them.
+            drop(log);
+            mark(folder);
+            let opened = open(folder.directory(), settings(), WALL);
+            log = opened.map_err(|error| format!("can't open when told to look: {error}"))?;
+            if log.report.lost_mail_rows == 0 && !log.report.is_mail_lost {
+                return Err("mail is missing without a word".to_owned());
+            }
+            seen.mails_checked += 1;
+        }
         let missing = self.check_lanes(&mut log, folder, seen)?;
         seen.records_missing += missing;
         seen.harmless += u64::from(missing == 0 && !is_some_state_lost);
@@ -323,15 +351,82 @@ impl Base {
         Ok(missing)
     }
 
+    /// Reads all mail, and has a file mended that can't be read. False when rows are missing and
+    /// no read noticed it.
+    fn check_mail(
+        &self,
+        log: &mut Opened,
+        mut may_be_old: bool,
+        seen: &mut Seen,
+    ) -> Result<bool, String> {
+        let mut told = BTreeSet::new();
+        let mut found = BTreeMap::new();
+        for table in TABLES.into_iter().filter(|table| table.is_mail()) {
+            let walked = match log.reader.walk(table, b"", b"z", BUDGET) {
+                Ok(walked) => walked,
+                Err(error) => {
+                    if log.reader.poll_damage() != Some(Damage::File) {
+                        return Err(format!("{error} is no damage"));
+                    }
+                    log.writer.mend_mail(WALL);
+                    for event in log.writer.maintain(WALL) {
+                        log.reader.apply(&event);
+                        may_be_old |= matches!(event, Event::MailExchanged { .. });
+                    }
+                    seen.mails_mended += 1;
+                    let walked = log.reader.walk(table, b"", b"z", BUDGET);
+                    walked.map_err(|error| format!("mended: {error}"))?
+                }
+            };
+            while let Some(damage) = log.reader.poll_damage() {
+                let Damage::Row { table, key } = damage else {
+                    return Err("the file was read".to_owned());
+                };
+                if table == Table::Mail {
+                    let gap = Gap::of_mail(Lane::Normal, &key, 1);
+                    log.writer.note_gap(gap);
+                }
+                seen.mail_rows_told += 1;
+                told.insert((table, key));
+            }
+            let rows = walked.rows.into_iter();
+            found.extend(rows.map(|(key, value)| ((table, key), value)));
+        }
+        let mut is_complete = true;
+        for (place, values) in self
+            .history
+            .iter()
+            .filter(|((table, _), _)| table.is_mail())
+        {
+            let value = found.remove(place);
+            let is_told = may_be_old || told.contains(place);
+            if values.last() == Some(&value) || is_told && values.contains(&value) {
+                continue;
+            }
+            if value.is_some() && !values.contains(&value) {
+                return Err(format!("{place:?} has another value"));
+            }
+            is_complete = false;
+        }
+        match found.first_key_value() {
+            Some((place, _)) => Err(format!("{place:?} was never stored")),
+            None => Ok(is_complete),
+        }
+    }
+
     fn check_state(&self, reader: &Reader, may_be_old: bool) -> Result<(), String> {
         let mut found = BTreeMap::new();
-        for table in TABLES {
+        for table in TABLES.into_iter().filter(|table| !table.is_mail()) {
             let read = reader.read_state(table, |key, value| {
                 found.insert((table, key.to_vec()), value.to_vec());
             });
             read.map_err(|error| error.to_string())?;
         }
-        for (place, values) in &self.history {
+        for (place, values) in self
+            .history
+            .iter()
+            .filter(|((table, _), _)| !table.is_mail())
+        {
             let value = found.remove(place);
             let is_right = values.last() == Some(&value) || may_be_old && values.contains(&value);
             if !is_right {
@@ -380,6 +475,12 @@ fn damage(folder: &SimulatedFolder, dice: &mut Dice) -> Vec<String> {
         file.sync_data().expect("the log works");
     }
     done
+}
+
+/// Has the next start look at everything.
+fn mark(folder: &SimulatedFolder) {
+    folder.create("starting").expect("the log works");
+    folder.sync().expect("the log works");
 }
 
 /// What a gateway does next: it stores a record, and has the gaps seen.
@@ -482,6 +583,7 @@ fn settings() -> Settings {
         flush_bytes: 48 << 10,
         segment_bytes: 128 << 10,
         cache_bytes: 512 << 10,
+        has_mail: true,
         ..Settings::default()
     }
 }
@@ -526,11 +628,13 @@ fn read_all(reader: &mut Reader) -> (u64, u64) {
 const WALL: WallTime = WallTime(1_000_000);
 const RECORDS: u64 = 150;
 
-const TABLES: [Table; 4] = [
+const TABLES: [Table; 6] = [
     Table::Sessions,
     Table::Cursors,
     Table::Retained,
     Table::Handshakes,
+    Table::Mail,
+    Table::MailKeys,
 ];
 const BUDGET: Budget = Budget {
     records: 50,
@@ -539,7 +643,8 @@ const BUDGET: Budget = Budget {
 
 fn gaps(reader: &Reader) -> Vec<Gap> {
     let gaps = reader.gaps(0).expect("the log works");
-    gaps.into_iter().map(|(_, gap)| gap).collect()
+    let gaps = gaps.into_iter().map(|(_, gap)| gap);
+    gaps.filter(|gap| !gap.is_of_mail()).collect()
 }
 
 fn rejected(offset: Offset) -> Gap {

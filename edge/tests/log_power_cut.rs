@@ -14,8 +14,8 @@ use std::collections::BTreeMap;
 use edge::log::directory::Directory;
 use edge::log::simulated::{Fault, Operation, SimulatedFolder};
 use edge::log::{
-    Batch, Budget, Event, Gap, LaneLimits, Opened, Reader, Reason, Settings, Writer, announced,
-    open,
+    Batch, Budget, Event, Gap, LaneLimits, LogError, Opened, Reader, Reason, Settings, Writer,
+    announced, open,
 };
 use sync::{Change, Lane, Offset, PerLane, Record, RecordParts, Table, WallTime};
 
@@ -42,6 +42,9 @@ fn everything_acknowledged_survives_power_cuts() {
     assert!(seen.everything(), "a path was never taken: {seen:?}");
 }
 
+/// Rows of tables, by table and key.
+type Rows = BTreeMap<(Table, Vec<u8>), Vec<u8>>;
+
 /// How often each path was taken, so that the test can't quietly stop testing.
 #[derive(Clone, Copy, Debug, Default)]
 struct Seen {
@@ -60,6 +63,8 @@ struct Seen {
     failures: u64,
     recoveries: u64,
     announced: u64,
+    mail_flushes: u64,
+    mail_reads: u64,
 }
 
 impl Seen {
@@ -79,6 +84,8 @@ impl Seen {
             self.failures,
             self.recoveries,
             self.announced,
+            self.mail_flushes,
+            self.mail_reads,
         ];
         rare.iter()
             .chain(&common)
@@ -105,7 +112,7 @@ fn a_disk_that_lies_about_syncs_is_found_out() {
 struct Model {
     /// `None` is a record of a batch that was torn.
     lanes: PerLane<Vec<Option<Record>>>,
-    state: BTreeMap<(Table, Vec<u8>), Vec<u8>>,
+    state: Rows,
     /// All gaps below this number were announced, and their bytes together.
     announced: (u64, u64),
 }
@@ -268,12 +275,14 @@ impl World {
             18 => self.release(writer),
             _ if self.dice.below(3) == 0 => self.folder.inject(Fault {
                 operation: [Operation::Write, Operation::Sync][self.dice.below(2) as usize],
-                name: ["journal", "normal", "state"][self.dice.below(3) as usize].to_owned(),
+                name: ["journal", "normal", "state", "mail"][self.dice.below(4) as usize]
+                    .to_owned(),
                 times: 1,
             }),
             _ if self.dice.below(3) == 0 => self.note_gap(writer),
             _ if self.dice.below(4) == 0 => self.tighten(),
             _ if self.dice.below(2) == 0 => self.folder.set_capacity(None),
+            _ if self.dice.below(2) == 0 => self.read_mail(reader)?,
             _ => self.read_somewhere(reader)?,
         }
         Ok(true)
@@ -327,6 +336,7 @@ impl World {
                 }
                 Event::Flushed { .. } => self.seen.flushes += 1,
                 Event::SegmentSealed { .. } => self.seen.seals += 1,
+                Event::MailFlushed { .. } => self.seen.mail_flushes += 1,
                 Event::Failed { .. } => self.seen.failures += 1,
                 Event::Recovered => self.seen.recoveries += 1,
                 _ => {}
@@ -377,6 +387,21 @@ impl World {
         (chunk.next <= at)
             .then_some(())
             .ok_or_else(|| format!("{lane} {at}: next is wrong"))
+    }
+
+    /// Looks for a row while the log is at work.
+    fn read_mail(&mut self, reader: &mut Reader) -> Result<(), String> {
+        let table = [Table::Mail, Table::MailTails][self.dice.below(2) as usize];
+        let key = vec![b'k', self.dice.below(20) as u8];
+        // A disk that is full or failing may keep it closed for a while.
+        if let Ok(found) = reader.find(table, &key) {
+            self.seen.mail_reads += 1;
+            let expected = self.model.state.get(&(table, key.clone()));
+            if found.as_ref() != expected {
+                return Err(format!("{table:?} {key:?}: {found:?}, not {expected:?}"));
+            }
+        }
+        Ok(())
     }
 
     /// Compares everything with the model, or with the model and one refused batch.
@@ -478,12 +503,12 @@ impl World {
                     record: self.record(),
                 },
                 7..9 => Change::Put {
-                    table: TABLES[self.dice.below(3) as usize],
+                    table: TABLES[self.dice.below(TABLES.len() as u64) as usize],
                     key: vec![b'k', self.dice.below(20) as u8],
                     value: vec![self.dice.below(256) as u8; self.dice.below(300) as usize],
                 },
                 _ => Change::Delete {
-                    table: TABLES[self.dice.below(3) as usize],
+                    table: TABLES[self.dice.below(TABLES.len() as u64) as usize],
                     key: vec![b'k', self.dice.below(20) as u8],
                 },
             };
@@ -544,20 +569,40 @@ fn is_in(lane: Lane, at: Offset, gap: &Gap) -> bool {
     gap.lane == lane && gap.first <= at && at <= gap.last
 }
 
-fn compare_state(model: &Model, reader: &Reader) -> Result<(), String> {
+fn compare_state(model: &Model, reader: &mut Reader) -> Result<(), String> {
     for table in TABLES {
-        let mut found = BTreeMap::new();
-        reader
-            .read_state(table, |key, value| {
-                found.insert((table, key.to_vec()), value.to_vec());
-            })
-            .map_err(|error| error.to_string())?;
+        let found = read_table(table, reader).map_err(|error| error.to_string())?;
         let expected = model.state.iter().filter(|((of, _), _)| *of == table);
         if !found.iter().eq(expected) {
             return Err(format!("{table:?} is not what was committed"));
         }
     }
-    Ok(())
+    match reader.poll_damage() {
+        None => Ok(()),
+        Some(damage) => Err(format!("{damage:?}")),
+    }
+}
+
+fn read_table(table: Table, reader: &mut Reader) -> Result<Rows, LogError> {
+    let mut found = BTreeMap::new();
+    if !table.is_mail() {
+        reader.read_state(table, |key, value| {
+            found.insert((table, key.to_vec()), value.to_vec());
+        })?;
+        return Ok(found);
+    }
+    let mut from = Some(Vec::new());
+    while let Some(key) = from {
+        let budget = Budget {
+            records: 7,
+            bytes: 1000,
+        };
+        let walked = reader.walk(table, &key, &[0xff], budget)?;
+        let rows = walked.rows.into_iter();
+        found.extend(rows.map(|(key, value)| ((table, key), value)));
+        from = walked.next;
+    }
+    Ok(found)
 }
 
 fn settings() -> Settings {
@@ -570,6 +615,7 @@ fn settings() -> Settings {
         cache_bytes: 512 << 10,
         read_cache_bytes: 128 << 10,
         open_segments: 2,
+        has_mail: true,
         gap_count: 8,
         announces_gaps: true,
         max_bytes: None,
@@ -605,7 +651,13 @@ impl Dice {
     }
 }
 
-const TABLES: [Table; 3] = [Table::Sessions, Table::Cursors, Table::Handshakes];
+const TABLES: [Table; 5] = [
+    Table::Sessions,
+    Table::Cursors,
+    Table::Handshakes,
+    Table::Mail,
+    Table::MailTails,
+];
 /// With it a log opens on a full disk; a new one, that has none, needs room.
 const RESERVE: &str = "reserve";
 const LIVES_A_WORLD: u64 = 12;

@@ -17,6 +17,7 @@ use core::time::Duration;
 
 use embedded_io::ErrorKind;
 
+use crate::topic::Topic;
 use crate::{
     Backoff, ConnectionPhase, ConnectionStatus, Generator, Instant, Lane, Offset, PerLane,
     Settings, Window,
@@ -61,7 +62,7 @@ struct Session {
 pub(crate) struct InFlight {
     pub(crate) lane: Lane,
     pub(crate) offset: Offset,
-    pub(crate) topic: u32,
+    pub(crate) topic: Topic,
     /// Names the topic for the watch over the cloud's offsets; 64 bits, since a collision there
     /// would replay without need.
     pub(crate) mark: u64,
@@ -307,13 +308,13 @@ impl Connection {
     }
 
     /// Whether a record of this topic is in flight.
-    pub(crate) fn carries(&self, lane: Lane, topic: u32) -> bool {
+    pub(crate) fn carries(&self, lane: Lane, topic: Topic) -> bool {
         let is_of_topic = |entry: &InFlight| entry.lane == lane && entry.topic == topic;
         self.in_flight.iter().any(is_of_topic)
     }
 
     /// Whether a record of this topic is in flight that will be sent again.
-    pub(crate) fn recalls(&self, lane: Lane, topic: u32) -> bool {
+    pub(crate) fn recalls(&self, lane: Lane, topic: Topic) -> bool {
         let is_recalled = |entry: &InFlight| {
             entry.fate == Fate::Recall && entry.lane == lane && entry.topic == topic
         };
@@ -417,7 +418,7 @@ mod tests {
             self.connection.send(InFlight {
                 lane: Lane::Normal,
                 offset: Offset(offset),
-                topic: 1,
+                topic: Topic::of_hash(1),
                 mark: 1,
                 bytes: 10,
                 sent: self.now,

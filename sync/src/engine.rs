@@ -20,6 +20,7 @@ use alloc::vec::Vec;
 use crate::checkpoint;
 use crate::connection::{Connection, Fate};
 use crate::downlink::Downlink;
+use crate::topic::Topic;
 use crate::uplink::{Openness, Uplink};
 use crate::{
     ConnectionId, ConnectionStatus, Counters, Generator, Input, Instant, Lane, LaneStatus, Offset,
@@ -112,7 +113,7 @@ impl Engine {
         });
         let mut engine = Self {
             generator: Generator::from_seed(start.seed),
-            connections: (0..settings.connections)
+            connections: (0..settings.connection_count())
                 .map(|_| Connection::new(&settings))
                 .collect(),
             settings,
@@ -309,16 +310,16 @@ impl Engine {
     }
 
     /// Decides anew whether a topic may be read from the log.
-    fn refresh(&mut self, lane: Lane, topic: u32) {
-        if !self.lanes[lane].topics.knows(topic) {
-            return;
-        }
-        let at = self.openness().connection_of(topic);
+    fn refresh(&mut self, lane: Lane, topic: Topic) {
         let Self {
             lanes, connections, ..
         } = self;
-        let (uplink, connection) = (&mut lanes[lane], &connections[at]);
-        let has_ready = uplink.has_ready(at, topic);
+        let uplink = &mut lanes[lane];
+        if !uplink.topics.knows(topic) {
+            return;
+        }
+        let connection = &connections[uplink.connection_of(topic)];
+        let has_ready = uplink.has_ready(topic);
         uplink.topics.refresh(topic, connection.is_open(), || {
             has_ready || connection.carries(lane, topic)
         });
@@ -326,10 +327,10 @@ impl Engine {
 
     /// The same for all topics, or those of one connection.
     fn refresh_all(&mut self, only: Option<usize>) {
-        let openness = self.openness();
         for lane in Lane::ALL {
-            let is_meant = |topic: &u32| only.is_none_or(|at| openness.connection_of(*topic) == at);
-            let topics: Vec<u32> = self.lanes[lane].topics.names().filter(is_meant).collect();
+            let uplink = &self.lanes[lane];
+            let is_meant = |topic: &Topic| only.is_none_or(|at| uplink.connection_of(*topic) == at);
+            let topics: Vec<Topic> = uplink.topics.names().filter(is_meant).collect();
             for topic in topics {
                 self.refresh(lane, topic);
             }
@@ -339,10 +340,7 @@ impl Engine {
     fn openness(&self) -> Openness {
         let open = self.connections.iter().enumerate();
         let open = open.filter(|(_, connection)| connection.is_open());
-        Openness {
-            connections: self.settings.connections,
-            open: open.fold(0, |bits, (at, _)| bits | 1 << at),
-        }
+        Openness(open.fold(0, |bits, (at, _)| bits | 1 << at))
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -356,5 +354,5 @@ impl Engine {
 }
 
 fn id(at: usize) -> ConnectionId {
-    ConnectionId(u8::try_from(at).expect("there are at most eight connections"))
+    ConnectionId(u8::try_from(at).expect("there are at most nine connections"))
 }

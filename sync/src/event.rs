@@ -13,7 +13,8 @@ use embedded_io::ErrorKind;
 
 use crate::{Lane, Offset, PerLane, Place, Record, Settings};
 
-/// One of the engine's connections to the cloud, counted from 0.
+/// One of the engine's connections to the cloud, counted from 0; that of the topics apart is the
+/// last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub u8);
 

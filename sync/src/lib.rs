@@ -25,6 +25,7 @@ mod release;
 mod status;
 mod steady;
 mod time;
+mod topic;
 mod topics;
 mod uplink;
 mod watermark;
@@ -42,5 +43,6 @@ pub use record::{Epoch, Lane, Offset, PerLane, Record, RecordError, RecordParts,
 pub use status::{ConnectionPhase, ConnectionStatus, Counters, LaneStatus};
 pub use steady::{SteadyTime, TimeStamp};
 pub use time::{Instant, Now, WallTime};
+pub use topic::Apart;
 pub use watermark::{Seen, Watermark};
 pub use window::Window;

@@ -3,15 +3,17 @@
 
 use core::time::Duration;
 
-use crate::{Lane, Origin, PerLane, SettingsError};
+use crate::{Apart, Lane, Origin, PerLane, SettingsError};
 
 /// What an engine is set to for its whole life.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// This gateway's own log: marks what it sends and recognises what comes back.
     pub origin: Origin,
-    /// Connections to the cloud, 1 to 8. A topic always takes the same one.
+    /// Connections to the cloud that share the topics, 1 to 8. A topic always takes the same one.
     pub connections: u8,
+    /// Topics that take one connection more, which is the last. `None` for none.
+    pub apart: Option<Apart>,
     /// Records in flight on one connection; the cloud's receive maximum may lower it. At the
     /// limit records wait in the log.
     pub window_count: usize,
@@ -97,6 +99,7 @@ impl Default for Settings {
         Self {
             origin: Origin::default(),
             connections: 2,
+            apart: None,
             window_count: 32,
             window_bytes: 1 << 20,
             window_least: 4,
@@ -128,6 +131,12 @@ impl Default for Settings {
 pub(crate) const CHECKPOINT_PENDING: usize = 1_024;
 
 impl Settings {
+    /// Counts all connections, that of the topics apart among them.
+    #[must_use]
+    pub fn connection_count(&self) -> usize {
+        usize::from(self.connections) + usize::from(self.apart.is_some())
+    }
+
     /// Checks every range. [`crate::Engine::new`] does so too.
     ///
     /// # Errors
@@ -139,6 +148,10 @@ impl Settings {
         let many = 1 << 30;
         within("origin.edge_id", id, 1, Origin::MAX_ID_BYTES as u64)?;
         within("connections", u64::from(self.connections), 1, 8)?;
+        if let Some(apart) = &self.apart {
+            let prefix = apart.prefix.len() as u64;
+            within("apart.prefix", prefix, 1, u64::from(u16::MAX))?;
+        }
         let window = self.window_count as u64;
         within("window_count", window, 1, 65_535)?;
         within("window_bytes", self.window_bytes as u64, 1, many)?;
@@ -184,7 +197,7 @@ fn within(name: &'static str, found: u64, least: u64, most: u64) -> Result<(), S
 
 #[cfg(test)]
 mod tests {
-    use alloc::string::ToString;
+    use alloc::string::{String, ToString};
 
     use super::*;
 
@@ -207,10 +220,16 @@ mod tests {
     #[test]
     fn each_setting_out_of_range_is_named() {
         type Spoil = fn(&mut Settings);
-        let spoil: [(&str, Spoil); 23] = [
+        let spoil: [(&str, Spoil); 24] = [
             ("origin.edge_id", |s| s.origin.edge_id = "e".repeat(129)),
             ("connections", |s| s.connections = 9),
             ("connections", |s| s.connections = 0),
+            ("apart.prefix", |s| {
+                s.apart = Some(Apart {
+                    prefix: String::new(),
+                    joined: None,
+                });
+            }),
             ("window_count", |s| s.window_count = 0),
             ("window_bytes", |s| s.window_bytes = 0),
             ("window_least", |s| s.window_least = s.window_count + 1),

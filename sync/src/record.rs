@@ -324,6 +324,13 @@ impl Record {
         self.u32_at(20)
     }
 
+    /// Hash of the whole record, to tell whether it is still the same after a restart. No
+    /// protection against a publisher who wants two with the same one.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        fnv1a_64(&self.bytes)
+    }
+
     /// Hash of the publisher's client identifier; 0 for none.
     #[must_use]
     pub fn publisher(&self) -> u64 {

@@ -17,22 +17,23 @@
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use crate::topic::Topic;
 use crate::{Backoff, Generator, Instant, Offset, Order};
 
-/// All troubled topics of a lane, by topic hash. Two topics of one hash share their fate.
+/// All troubled topics of a lane.
 #[derive(Debug)]
 pub(crate) struct Topics {
     order: Order,
     backoff: Backoff,
-    topics: BTreeMap<u32, Topic>,
+    topics: BTreeMap<Topic, Entry>,
     /// First held offset of each free topic.
-    free: BTreeMap<Offset, u32>,
-    wake: BTreeSet<(Instant, u32)>,
+    free: BTreeMap<Offset, Topic>,
+    wake: BTreeSet<(Instant, Topic)>,
     held_count: usize,
 }
 
 #[derive(Debug)]
-struct Topic {
+struct Entry {
     /// Sorted.
     held: VecDeque<Offset>,
     state: State,
@@ -62,7 +63,7 @@ impl Topics {
 
     /// Whether a record of the topic that was just read may be sent without waiting. Under strict
     /// order it is the last one until it is answered.
-    pub(crate) fn admit(&mut self, topic: u32) -> bool {
+    pub(crate) fn admit(&mut self, topic: Topic) -> bool {
         if self.topics.contains_key(&topic) {
             return false;
         }
@@ -73,7 +74,7 @@ impl Topics {
     }
 
     /// Leaves a record in the log for later. Call [`Topics::refresh`] afterwards.
-    pub(crate) fn hold(&mut self, topic: u32, offset: Offset) {
+    pub(crate) fn hold(&mut self, topic: Topic, offset: Offset) {
         if !self.topics.contains_key(&topic) {
             self.insert(topic);
         }
@@ -86,7 +87,7 @@ impl Topics {
 
     /// Takes the first held record of a free topic out, if it is this one: it is sent now. An open
     /// topic stays free for the next one.
-    pub(crate) fn release(&mut self, topic: u32, offset: Offset) -> bool {
+    pub(crate) fn release(&mut self, topic: Topic, offset: Offset) -> bool {
         if self.free.get(&offset) != Some(&topic) {
             return false;
         }
@@ -104,7 +105,7 @@ impl Topics {
     }
 
     /// The cloud refused a record of the topic: nothing of it is sent until a pause is over.
-    pub(crate) fn refuse(&mut self, topic: u32, now: Instant, generator: &mut Generator) {
+    pub(crate) fn refuse(&mut self, topic: Topic, now: Instant, generator: &mut Generator) {
         if !self.topics.contains_key(&topic) {
             self.insert(topic);
         }
@@ -120,7 +121,7 @@ impl Topics {
     }
 
     /// The cloud took a record of the topic.
-    pub(crate) fn succeed(&mut self, topic: u32) {
+    pub(crate) fn succeed(&mut self, topic: Topic) {
         let Some(entry) = self.topics.get_mut(&topic) else {
             return;
         };
@@ -133,7 +134,7 @@ impl Topics {
     }
 
     /// Takes one topic out whose pause is over; its [`Topics::refresh`] is then due.
-    pub(crate) fn wake(&mut self, now: Instant) -> Option<u32> {
+    pub(crate) fn wake(&mut self, now: Instant) -> Option<Topic> {
         let (due, topic) = *self.wake.first()?;
         if due > now {
             return None;
@@ -151,7 +152,7 @@ impl Topics {
     /// takes records, `is_under_way` whether any record of it is between the log and its answer.
     pub(crate) fn refresh(
         &mut self,
-        topic: u32,
+        topic: Topic,
         is_open: bool,
         is_under_way: impl FnOnce() -> bool,
     ) {
@@ -179,7 +180,7 @@ impl Topics {
     }
 
     /// Whether anything is remembered of the topic.
-    pub(crate) fn knows(&self, topic: u32) -> bool {
+    pub(crate) fn knows(&self, topic: Topic) -> bool {
         self.topics.contains_key(&topic)
     }
 
@@ -194,12 +195,12 @@ impl Topics {
     }
 
     /// The topics there are now.
-    pub(crate) fn names(&self) -> impl Iterator<Item = u32> {
+    pub(crate) fn names(&self) -> impl Iterator<Item = Topic> {
         self.topics.keys().copied()
     }
 
     /// The first record at or above `from` that may be read from the log and sent, with its topic.
-    pub(crate) fn first_free(&self, from: Offset) -> Option<(Offset, u32)> {
+    pub(crate) fn first_free(&self, from: Offset) -> Option<(Offset, Topic)> {
         let (offset, topic) = self.free.range(from..).next()?;
         Some((*offset, *topic))
     }
@@ -226,7 +227,7 @@ impl Topics {
 
     /// Topics that were refused and wait for their next try.
     pub(crate) fn refused_count(&self) -> usize {
-        let refused = |entry: &&Topic| matches!(entry.state, State::Blocked { .. });
+        let refused = |entry: &&Entry| matches!(entry.state, State::Blocked { .. });
         self.topics.values().filter(refused).count()
     }
 
@@ -235,14 +236,14 @@ impl Topics {
         self.wake.first().map(|(due, _)| *due)
     }
 
-    fn insert(&mut self, topic: u32) {
+    fn insert(&mut self, topic: Topic) {
         let state = match self.order {
             Order::Pipelined => State::Open,
             Order::Strict => State::Probing {
                 backoff: self.backoff.clone(),
             },
         };
-        let entry = Topic {
+        let entry = Entry {
             held: VecDeque::new(),
             state,
             listed: None,
@@ -257,7 +258,7 @@ mod tests {
 
     use super::*;
 
-    const TOPIC: u32 = 7;
+    const TOPIC: Topic = Topic::of_hash(7);
 
     fn topics(order: Order) -> Topics {
         let second = Duration::from_secs(1);

@@ -10,6 +10,7 @@ use core::time::Duration;
 
 use crate::regression::Watch;
 use crate::release::Release;
+use crate::topic::{Routing, Topic};
 use crate::topics::Topics;
 use crate::{
     Backoff, Cursor, Instant, Lane, LaneExtent, LaneStatus, Offset, Output, Record, Settings,
@@ -28,6 +29,7 @@ pub(crate) struct Uplink {
     /// When the engine last replayed the lane by itself, and when it has to again.
     pub(crate) replayed: Option<Instant>,
     pub(crate) replay_due: Option<Instant>,
+    routing: Routing,
     extent: LaneExtent,
     fetch: Option<Fetch>,
     paused_until: Option<Instant>,
@@ -47,24 +49,17 @@ enum Fetch {
 #[derive(Clone, Debug)]
 pub(crate) struct Ready {
     pub(crate) offset: Offset,
+    pub(crate) topic: Topic,
     pub(crate) record: Record,
 }
 
-/// Which connections take records now.
+/// Which connections take records now: a bit each.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Openness {
-    pub(crate) connections: u8,
-    /// A bit a connection.
-    pub(crate) open: u8,
-}
+pub(crate) struct Openness(pub(crate) u16);
 
 impl Openness {
-    pub(crate) fn connection_of(self, topic: u32) -> usize {
-        topic as usize % usize::from(self.connections)
-    }
-
-    fn is_open_for(self, topic: u32) -> bool {
-        self.open & (1 << self.connection_of(topic)) != 0
+    const fn includes(self, connection: usize) -> bool {
+        self.0 & (1 << connection) != 0
     }
 }
 
@@ -87,8 +82,9 @@ impl Uplink {
         cursor.rewind();
         let released = released.max(extent.first).min(cursor.ack_floor());
         let backoff = Backoff::new(settings.refusal_first, settings.refusal_most);
-        let connections = usize::from(settings.connections);
+        let connections = settings.connection_count();
         let lane = Self {
+            routing: Routing::new(settings),
             cursor,
             topics: Topics::new(settings.order, backoff),
             release: Release::new(settings.hold, released),
@@ -147,7 +143,7 @@ impl Uplink {
         self.paused_until = self.paused_until.filter(|until| *until > now);
         let has_room = self.ready_count <= settings.read_ahead_count / 2
             && self.ready_bytes <= settings.read_ahead_bytes / 2;
-        if self.fetch.is_some() || self.paused_until.is_some() || openness.open == 0 || !has_room {
+        if self.fetch.is_some() || self.paused_until.is_some() || openness.0 == 0 || !has_room {
             return None;
         }
         let mut max_records = settings.read_ahead_count - self.ready_count;
@@ -198,7 +194,7 @@ impl Uplink {
             Some(Fetch::Held { from }) => from,
             None => return 0,
         };
-        self.take_held(records, from, next, openness)
+        self.take_held(records, from, next)
     }
 
     /// The log could not be read.
@@ -216,15 +212,14 @@ impl Uplink {
 
     /// Gives back to the log what is ready for a connection, or of it only what is of one topic.
     /// Refreshing these topics is then due.
-    pub(crate) fn hold_ready(&mut self, connection: usize, only: Option<u32>) {
+    pub(crate) fn hold_ready(&mut self, connection: usize, only: Option<Topic>) {
         for ready in core::mem::take(&mut self.ready[connection])
             .into_iter()
             .rev()
         {
-            let topic = ready.record.topic_hash();
-            if only.is_none_or(|only| only == topic) {
+            if only.is_none_or(|only| only == ready.topic) {
                 self.count_out(&ready);
-                self.topics.hold(topic, ready.offset);
+                self.topics.hold(ready.topic, ready.offset);
             } else {
                 self.ready[connection].push_front(ready);
             }
@@ -244,9 +239,15 @@ impl Uplink {
     }
 
     /// Whether a record of this topic is ready to be sent.
-    pub(crate) fn has_ready(&self, connection: usize, topic: u32) -> bool {
-        let is_of_topic = |ready: &Ready| ready.record.topic_hash() == topic;
+    pub(crate) fn has_ready(&self, topic: Topic) -> bool {
+        let connection = self.connection_of(topic);
+        let is_of_topic = |ready: &Ready| ready.topic == topic;
         self.ready[connection].iter().any(is_of_topic)
+    }
+
+    /// The connection that carries a topic.
+    pub(crate) fn connection_of(&self, topic: Topic) -> usize {
+        self.routing.connection_of(topic)
     }
 
     /// When the lane has something to do by itself.
@@ -281,9 +282,10 @@ impl Uplink {
                 continue;
             }
             self.cursor.deliver(offset);
-            let topic = record.topic_hash();
-            if openness.is_open_for(topic) && self.topics.admit(topic) {
-                self.push(offset, record, openness);
+            let topic = self.routing.topic_of(&record);
+            let is_open = openness.includes(self.connection_of(topic));
+            if is_open && self.topics.admit(topic) {
+                self.push(offset, topic, record);
             } else {
                 self.topics.hold(topic, offset);
             }
@@ -292,17 +294,12 @@ impl Uplink {
         self.appended(next);
     }
 
-    fn take_held(
-        &mut self,
-        records: Vec<(Offset, Record)>,
-        from: Offset,
-        next: Offset,
-        openness: Openness,
-    ) -> u64 {
+    fn take_held(&mut self, records: Vec<(Offset, Record)>, from: Offset, next: Offset) -> u64 {
         let found: Vec<Offset> = records.iter().map(|(offset, _)| *offset).collect();
         for (offset, record) in records {
-            if self.topics.release(record.topic_hash(), offset) {
-                self.push(offset, record, openness);
+            let topic = self.routing.topic_of(&record);
+            if self.topics.release(topic, offset) {
+                self.push(offset, topic, record);
             }
         }
         let mut vanished = 0;
@@ -321,11 +318,15 @@ impl Uplink {
         vanished
     }
 
-    fn push(&mut self, offset: Offset, record: Record, openness: Openness) {
+    fn push(&mut self, offset: Offset, topic: Topic, record: Record) {
         self.ready_count += 1;
         self.ready_bytes += record.as_bytes().len();
-        let connection = openness.connection_of(record.topic_hash());
-        self.ready[connection].push_back(Ready { offset, record });
+        let connection = self.connection_of(topic);
+        self.ready[connection].push_back(Ready {
+            offset,
+            topic,
+            record,
+        });
     }
 
     fn count_out(&mut self, ready: &Ready) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use gateway::{FIRST, Gateway, NORMAL, SECOND, record, settings, topic_of};
 use sync::{
-    ConnectionPhase, Engine, Epoch, GapReason, Input, Instant, Lane, Offset, Order, Output,
+    Apart, ConnectionPhase, Engine, Epoch, GapReason, Input, Instant, Lane, Offset, Order, Output,
     PerLane, Settings, Start, Token,
 };
 
@@ -63,6 +63,68 @@ fn a_fallen_connection_stops_no_topic_of_another() {
     gateway.pass(100);
     gateway.up(FIRST);
     assert_eq!(gateway.sent(), [0]);
+}
+
+/// Settings with one connection for all topics and another for mail.
+fn with_mail() -> Settings {
+    Settings {
+        connections: 1,
+        apart: Some(Apart {
+            prefix: "$mail/".to_owned(),
+            joined: Some("$mail/agents/".to_owned()),
+        }),
+        ..settings()
+    }
+}
+
+#[test]
+fn topics_apart_wait_alone_while_their_connection_is_away() {
+    let mut gateway = Gateway::connected(with_mail());
+    gateway.down(SECOND);
+    gateway.append("$mail/a");
+    for offset in 1..100 {
+        gateway.append("plant/a");
+        assert_eq!(gateway.sent(), [offset]);
+        gateway.accept(FIRST, offset);
+    }
+    assert_eq!(gateway.floor(), 0);
+    gateway.pass(100);
+    gateway.up(SECOND);
+    assert_eq!(gateway.sent(), [0]);
+    gateway.accept(SECOND, 0);
+    assert_eq!(gateway.floor(), 100);
+}
+
+#[test]
+fn topics_apart_go_on_while_every_other_connection_is_away() {
+    let mut gateway = Gateway::connected(with_mail());
+    gateway.down(FIRST);
+    gateway.append("plant/a");
+    for offset in 1..100 {
+        gateway.append("$mail/a");
+        assert_eq!(gateway.sent(), [offset]);
+        gateway.accept(SECOND, offset);
+    }
+    gateway.pass(100);
+    gateway.up(FIRST);
+    assert_eq!(gateway.sent(), [0]);
+}
+
+/// An agent that came and went again while the cloud refused it would be there for ever.
+#[test]
+fn joined_topics_do_not_overtake_each_other() {
+    let mut gateway = Gateway::connected(with_mail());
+    for topic in ["$mail/agents/in", "$mail/a", "$mail/agents/out"] {
+        gateway.append(topic);
+    }
+    assert_eq!(gateway.sent(), [0, 1, 2]);
+    gateway.refuse(SECOND, 0);
+    gateway.accept(SECOND, 1);
+    gateway.accept(SECOND, 2);
+    gateway.pass(100);
+    assert_eq!(gateway.sent(), [0]);
+    gateway.accept(SECOND, 0);
+    assert_eq!(gateway.sent(), [2]);
 }
 
 /// After a long outage one connection was up and the other one still had most of a minute to wait,

@@ -89,7 +89,7 @@ impl<'a> Pump<'a> {
                     }
                 }
                 Command::Disconnect { .. } => break,
-                Command::Connect { .. } | Command::Stop => {}
+                Command::Connect { .. } | Command::Decline { .. } | Command::Stop => {}
             }
         }
         let now = self.life.settings.clock.now();
@@ -177,6 +177,7 @@ impl<'a> Pump<'a> {
             lane,
             offset,
             reason: RECEIVE_MAXIMUM_EXCEEDED,
+            text: None,
         };
         if !session.has_room() {
             return Some(refused);

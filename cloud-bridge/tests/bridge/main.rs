@@ -4,8 +4,13 @@
 mod connecting;
 mod downlink;
 mod hostile;
+mod mail;
+mod mq9;
 mod publishing;
+mod pulling;
 mod rig;
+mod robustmq;
 mod server;
 mod stopping;
 mod tls;
+mod whole;

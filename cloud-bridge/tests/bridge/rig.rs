@@ -48,6 +48,10 @@ impl Rig {
         self.tell(Command::Connect { connection: FIRST });
     }
 
+    pub(crate) fn connect_to(&self, connection: ConnectionId) {
+        self.tell(Command::Connect { connection });
+    }
+
     pub(crate) fn confirm(&self, token: Token) {
         self.tell(Command::Confirm {
             connection: FIRST,
@@ -58,6 +62,16 @@ impl Rig {
     pub(crate) fn publish(&self, offset: u64, record: &Record) {
         self.tell(Command::Publish(PublishCommand {
             connection: FIRST,
+            lane: Lane::Normal,
+            offset: Offset(offset),
+            record: record.clone(),
+        }));
+    }
+
+    /// Has a record sent on another connection than the first.
+    pub(crate) fn send(&self, connection: ConnectionId, offset: u64, record: &Record) {
+        self.tell(Command::Publish(PublishCommand {
+            connection,
             lane: Lane::Normal,
             offset: Offset(offset),
             record: record.clone(),

@@ -22,6 +22,7 @@ pub(super) use self::seals::Seal;
 use self::list::Rule;
 use self::seals::Seals;
 use super::event::{Credentials, Entrance, ListenerId};
+use super::gate::is_letter;
 use super::outcome::Refusal;
 use crate::password::{Form, Key, SALT_BYTES, Secret, Users};
 
@@ -255,9 +256,9 @@ impl Access {
             .collect()
     }
 
-    /// Whether anybody may not do this: only then somebody has to ask who it is.
-    pub(super) fn restricts(&self, deed: Deed, topic: &str) -> bool {
-        self.is_restricting || deed == Deed::Write && topic.starts_with('$')
+    /// Whether there is anybody who may not use a topic: only then somebody has to ask who it is.
+    pub(super) fn restricts(&self, topic: &str) -> bool {
+        self.is_restricting || topic.starts_with('$')
     }
 
     fn policy(&self, listener: ListenerId) -> Option<&Policy> {
@@ -298,7 +299,12 @@ impl Rights {
 
     /// Whether a client with these rights may do something. Allocates nothing.
     pub(super) fn grant(&self, client_identifier: &str, deed: Deed, topic: &str) -> bool {
-        if deed == Deed::Write && is_servers_own(topic) {
+        let is_reserved = match deed {
+            Deed::Write => is_servers_own(topic),
+            // Mail is fetched, never overheard.
+            Deed::Read => is_letter(topic),
+        };
+        if is_reserved {
             return false;
         }
         match &self.list {

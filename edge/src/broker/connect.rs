@@ -167,6 +167,10 @@ impl Broker {
         }
     }
 
+    pub(super) fn handle_lost(&mut self, connection: ConnectionId) {
+        self.handle_disconnect(connection, WillFate::Publish, None);
+    }
+
     pub(super) fn handle_disconnect(
         &mut self,
         connection: ConnectionId,
@@ -174,6 +178,7 @@ impl Broker {
         session_expiry: Option<u32>,
     ) {
         self.logins.forget(connection);
+        self.cancel_fetches(connection);
         let Some(id) = self.registry.unbind(connection) else {
             return;
         };

@@ -71,11 +71,16 @@ impl Broker {
             }
         };
         let mut changes = vec![change_of_table];
-        changes.extend(match (delivery, source) {
+        changes.extend(match (delivery, &source) {
             (None, _) => None,
-            (Some(_), Some(Source::Shared(group, ..))) => self.put_group(group),
+            (Some(_), Some(Source::Shared(group, ..))) => self.put_group(*group),
             (Some(_), _) => self.put_cursors(id),
         });
+        if delivery.is_some() {
+            let is_begun = matches!(change, NoteChange::Put { .. }) && former.is_none();
+            let begun = source.as_ref().filter(|_| is_begun);
+            self.put_walks(id, begun, &mut changes);
+        }
         let waiting = Waiting::Note {
             session: id,
             connection,
@@ -354,10 +359,11 @@ impl Broker {
                 Step::Found(record) => {
                     let qos = record.qos().min(subscription.qos);
                     let topic = Box::from(record.topic());
+                    let (filter, identifier) = (walk.filter.clone(), subscription.identifier);
                     if qos > 0 && !session.has_room() || session.is_congested {
                         return;
                     }
-                    let delivery = session.send_retained(record, qos, subscription.identifier);
+                    let delivery = session.send_retained(record, filter, qos, identifier);
                     let aside = session.aside.held();
                     if let Some(walk) = aside.and_then(|aside| aside.walks.front_mut()) {
                         walk.after = Some(topic);
@@ -442,11 +448,18 @@ impl Session {
         matched
     }
 
-    fn send_retained(&mut self, record: Record, qos: u8, identifier: Option<u32>) -> Delivery {
+    fn send_retained(
+        &mut self,
+        record: Record,
+        filter: Box<str>,
+        qos: u8,
+        identifier: Option<u32>,
+    ) -> Delivery {
         let is_kept = self.is_stored;
         let source = if is_kept {
             Source::Kept {
                 record: record.clone(),
+                filter,
                 identifier,
             }
         } else {

@@ -6,10 +6,13 @@
 
 mod access;
 mod connect;
+mod delivery;
 mod log;
+mod mail_input;
 
 use bytes::Bytes;
 use sync::{Change, Lane, Offset, Record};
+use wire::mq9::Reply;
 
 use std::sync::Arc;
 
@@ -17,9 +20,12 @@ pub use self::access::{AccessInput, AuthenticationStep, Verdict};
 pub use self::connect::{
     Connect, Connected, Credentials, Entrance, Password, SessionFound, SessionStart, Will, WillFate,
 };
+pub use self::delivery::{Delivery, SubscriptionIdentifiers};
 pub use self::log::LogInput;
+pub use self::mail_input::MailInput;
 
 use super::outcome::{CloseReason, Outcome, Refusal, Unsubscription};
+use crate::mail;
 use crate::password::Secret;
 
 /// A connection's place in the driver's slab. A place that is used again has a new generation, so
@@ -185,6 +191,8 @@ pub enum Input {
         /// The message, with QoS 0.
         record: Record,
     },
+    /// A fact about the mail office and who asks it.
+    Mail(MailInput),
     /// The gateway has something to say that has to arrive. Answered by [`Output::Reported`].
     Report {
         /// The message.
@@ -238,6 +246,9 @@ pub enum Output {
         /// About so many bytes; the first record is given whatever its size.
         maximum_bytes: usize,
     },
+    /// Tell the mail office. Each request in it is answered by one [`MailInput::Answered`], unless
+    /// it is cancelled first.
+    Mail(mail::Input),
     /// Tell a connection's view.
     ToConnection {
         /// Whose; dropped when the driver has closed it meanwhile.
@@ -311,6 +322,13 @@ pub enum Event {
         token: Token,
         /// One a filter.
         codes: Vec<Result<Unsubscription, Refusal>>,
+    },
+    /// The mail office answers.
+    Mail {
+        /// Of the input.
+        token: Token,
+        /// How it ended.
+        reply: Reply,
     },
     /// A change of a note is durable, or as durable as its session is.
     NoteKept {
@@ -405,67 +423,6 @@ pub enum RetainHandling {
     WhenNew,
     /// Never.
     Never,
-}
-
-/// A message for a client.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Delivery {
-    /// What was published.
-    pub record: Record,
-    /// To acknowledge with; `None` at QoS 0.
-    pub id: Option<DeliveryId>,
-    /// The lower of published and granted.
-    pub qos: u8,
-    /// The flag to send.
-    pub retain: bool,
-    /// Whether it may have been delivered before, on another connection.
-    pub is_repeated: bool,
-    /// The identifiers of all matching subscriptions that have one.
-    pub identifiers: SubscriptionIdentifiers,
-}
-
-/// Subscription identifiers of one delivery; nearly always none or one.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum SubscriptionIdentifiers {
-    /// No matching subscription has one.
-    #[default]
-    None,
-    /// One has.
-    One(u32),
-    /// Several have.
-    Many(Box<[u32]>),
-}
-
-impl SubscriptionIdentifiers {
-    /// Gives the identifiers as a slice.
-    #[must_use]
-    pub fn as_slice(&self) -> &[u32] {
-        match self {
-            Self::None => &[],
-            Self::One(identifier) => std::slice::from_ref(identifier),
-            Self::Many(identifiers) => identifiers,
-        }
-    }
-
-    /// Adds one more.
-    pub(super) fn push(&mut self, identifier: u32) {
-        *self = match std::mem::take(self) {
-            Self::None => Self::One(identifier),
-            Self::One(first) => Self::Many(Box::new([first, identifier])),
-            Self::Many(all) => Self::Many(
-                all.iter()
-                    .copied()
-                    .chain([identifier])
-                    .collect::<Box<[u32]>>(),
-            ),
-        };
-    }
-}
-
-impl From<Option<u32>> for SubscriptionIdentifiers {
-    fn from(identifier: Option<u32>) -> Self {
-        identifier.map_or(Self::None, Self::One)
-    }
 }
 
 /// Whether anybody waits for a commit.

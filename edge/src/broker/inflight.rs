@@ -57,6 +57,8 @@ pub(super) enum Source {
     Kept {
         record: Record,
         /// Of the subscription that it was sent for.
+        filter: Box<str>,
+        /// Of the subscription that it was sent for.
         identifier: Option<u32>,
     },
     /// Nowhere, although its session went on: a restart forgot it.
@@ -137,9 +139,9 @@ impl Inflight {
             self.entries
                 .iter()
                 .find_map(|(id, sent)| match &sent.source {
-                    Source::Kept { record, identifier } if !sent.is_sent => {
-                        Some((*id, record.clone(), *identifier))
-                    }
+                    Source::Kept {
+                        record, identifier, ..
+                    } if !sent.is_sent => Some((*id, record.clone(), *identifier)),
                     _ => None,
                 })?;
         Some(Repeat {
@@ -232,6 +234,18 @@ impl Inflight {
         self.entries
             .values()
             .any(|sent| matches!(sent.source, Source::Kept { .. }))
+    }
+
+    /// Walks the unacknowledged retained messages that were sent for a filter.
+    pub(super) fn kept(&self, of: &str) -> impl Iterator<Item = (DeliveryId, &Record)> {
+        self.entries
+            .iter()
+            .filter_map(move |(id, sent)| match &sent.source {
+                Source::Kept { record, filter, .. } if **filter == *of => {
+                    Some((DeliveryId(*id), record))
+                }
+                _ => None,
+            })
     }
 
     /// Counts all unacknowledged deliveries.

@@ -11,7 +11,9 @@ use super::group::Groups;
 use super::inflight::Source;
 use super::outcome::Refusal;
 use super::session::{KeptNote, Member};
-use super::stored::{Blob, StoredNote, StoredSharedNote, encode, member_key};
+use super::stored::{
+    Blob, KeptPlace, StoredKeptNote, StoredNote, StoredSharedNote, encode, member_key,
+};
 
 /// A change of the table, and the note that it replaces.
 type NotePut = (Change, Option<KeptNote>);
@@ -31,7 +33,11 @@ impl Groups {
                 Some((id, None))
             }
             Some((id, Source::Logged(lane, offset))) => Some((id, Some((*lane, *offset)))),
-            Some((id, Source::Passing | Source::Kept { .. } | Source::Lost)) => Some((id, None)),
+            Some((id, Source::Kept { record, filter, .. })) => {
+                let place = KeptPlace(filter.clone(), record.topic().into(), record.digest());
+                return encode(&StoredKeptNote::new(value, id, place));
+            }
+            Some((id, Source::Passing | Source::Lost)) => Some((id, None)),
             None => None,
         };
         encode(&StoredNote::new(value, place))

@@ -68,6 +68,14 @@ pub enum Refusal {
     Credentials,
     /// The listener has no users who could prove their names this way.
     AuthenticationMethod,
+    /// There is no mail office.
+    NoMail,
+    /// What follows `$mq9/` is no mail address.
+    MailAddress,
+    /// No mailbox has the address.
+    NoMailbox,
+    /// The mail office is at a limit, or can't write.
+    Mail,
     /// [`super::Settings::check_count_maximum`] or `login_bytes_maximum` is reached.
     Logins,
 }
@@ -90,6 +98,10 @@ impl fmt::Display for Refusal {
             Self::SessionGone => "session ended before the answer",
             Self::Credentials => "user is not known, or password or proof is wrong",
             Self::AuthenticationMethod => "authentication method is not served here",
+            Self::NoMail => "mail is not served here",
+            Self::MailAddress => "mail address is not one level of a topic",
+            Self::NoMailbox => "no mailbox has this address",
+            Self::Mail => "mail office is at a limit or can not write",
             Self::Logins => "too many logins wait for their check",
         })
     }

@@ -12,6 +12,7 @@ use super::Broker;
 use super::access::Deed;
 use super::commit::Waiting;
 use super::event::{ConnectionId, Delivery, Event, Note, Output, SessionId, Token, Urgency, Will};
+use super::gate::is_letter;
 use super::group::Group;
 use super::inflight::Source;
 use super::intake::Overflow;
@@ -116,6 +117,9 @@ impl Broker {
 
     /// Sends a record on its way, committing `changes` with it.
     pub(super) fn distribute(&mut self, mut publication: Publication, mut changes: Vec<Change>) {
+        if is_letter(publication.record.topic()) {
+            return self.post(publication, changes);
+        }
         let mut record = publication.record.clone();
         let mut found = std::mem::take(&mut self.found);
         let lane = self.lane_of(&record);
@@ -241,13 +245,13 @@ impl Broker {
     }
 
     /// Whether the client of the session at a place may do something with a topic.
-    fn may(&self, session: u32, deed: Deed, topic: &str) -> bool {
+    pub(super) fn may(&self, session: u32, deed: Deed, topic: &str) -> bool {
         let may = || {
             self.registry
                 .at(session)
                 .is_some_and(|it| it.may(deed, topic))
         };
-        !self.access.restricts(deed, topic) || may()
+        !self.access.restricts(topic) || may()
     }
 
     /// Finds out who wants a record. Leaves the sessions' subscriptions in `found`, those of one
@@ -290,7 +294,7 @@ impl Broker {
     }
 
     /// Collects the subscriptions that match a topic, by session; says whether a route does.
-    fn look_up(&self, topic: &str, found: &mut Vec<Entry>) -> bool {
+    pub(super) fn look_up(&self, topic: &str, found: &mut Vec<Entry>) -> bool {
         found.clear();
         self.subscriptions.collect(topic, found);
         if !found.is_sorted_by_key(|entry| entry.session) {
@@ -337,7 +341,7 @@ impl Broker {
 
     /// Hands a record to the connected sessions and groups whose effective QoS is at most
     /// `qos_maximum`, without the log.
-    fn pass_on(&mut self, record: &Record, found: &[Entry], qos_maximum: u8) {
+    pub(super) fn pass_on(&mut self, record: &Record, found: &[Entry], qos_maximum: u8) {
         let (mut rest, groups) = Entry::split(found);
         self.pass_on_shared(record, groups, (room_for(rest, groups), qos_maximum));
         while let Some((index, matched)) = self.next_match(&mut rest, record) {
@@ -423,7 +427,7 @@ impl Broker {
         }
     }
 
-    fn refuse(&mut self, publication: &Publication, refusal: Refusal) {
+    pub(super) fn refuse(&mut self, publication: &Publication, refusal: Refusal) {
         self.counters.refused += 1;
         if let Some((id, key)) = publication.note {
             self.forget_note(id, key);

@@ -9,11 +9,12 @@ use super::connect::{Timer, end_of};
 use super::event::{DeliveryId, SessionId, Urgency, Will};
 use super::group::{Groups, Holder};
 use super::inflight::Source;
+use super::retained::Retained;
 use super::session::{KeptNote, Link, Reader, Session, Walk};
 use super::settings::Stored;
 use super::stored::{
-    ReadNote, StoredCursors, StoredSession, Subscription, cursor_owner, decode, group_of,
-    split_member_key,
+    KeptPlace, ReadNote, StoredCursors, StoredSession, Subscription, cursor_owner, decode,
+    group_of, split_member_key,
 };
 
 type Rows = Vec<(Vec<u8>, Vec<u8>)>;
@@ -26,13 +27,13 @@ impl Broker {
         self.restore_subscriptions(stored.subscriptions, &mut changes);
         self.begin_groups();
         self.restore_cursors(stored.cursors, &mut changes);
-        self.restore_notes(stored.handshakes, &mut changes);
         for (_, value) in stored.retained {
             match Record::from_bytes(Bytes::from(value)) {
                 Ok(record) => self.retained.set(record),
                 Err(_) => self.counters.damaged += 1,
             }
         }
+        self.restore_notes(stored.handshakes, &mut changes);
         let sessions: Vec<_> = self.registry.iter().map(|session| session.id).collect();
         for id in sessions {
             if let Some(session) = self.registry.get_mut(id) {
@@ -168,7 +169,7 @@ impl Broker {
             };
             let filter = std::str::from_utf8(filter).ok();
             let subscription = Subscription::decode(&value, self.epoch);
-            let (Some(filter), Some(subscription)) = (filter, subscription) else {
+            let (Some(filter), Some((subscription, after))) = (filter, subscription) else {
                 self.counters.damaged += 1;
                 continue;
             };
@@ -178,7 +179,7 @@ impl Broker {
             {
                 session.aside.make().walks.push_back(Walk {
                     filter: filter.into(),
-                    after: None,
+                    after,
                 });
             }
         }
@@ -203,7 +204,10 @@ impl Broker {
             let value = stored.value.0.clone();
             let delivery = stored.delivery.map(|(id, _)| DeliveryId(id));
             if let Some(delivery) = delivery {
-                let source = self.groups.regain(session.id, delivery, &stored);
+                let source = match stored.kept {
+                    Some(place) => session.regain_kept(&self.retained, place),
+                    None => self.groups.regain(session.id, delivery, &stored),
+                };
                 session.inflight.restore(Some(delivery), source, 2);
             }
             let note = u32::from_be_bytes(note);
@@ -232,6 +236,21 @@ impl Groups {
 }
 
 impl Session {
+    /// Finds a retained message that an earlier run sent, unless another one took its place.
+    fn regain_kept(&self, retained: &Retained, place: KeptPlace) -> Source {
+        let KeptPlace(filter, topic, digest) = place;
+        let found = retained.find(&topic).filter(|it| it.digest() == digest);
+        let Some(record) = found.cloned() else {
+            return Source::Lost;
+        };
+        let subscription = self.subscriptions.get(&filter);
+        Source::Kept {
+            record,
+            identifier: subscription.and_then(|subscription| subscription.identifier),
+            filter,
+        }
+    }
+
     /// Gives every pending record that no note names a new name: its own was not stored.
     fn name_pending(&mut self) {
         for (lane, reader) in Lane::ALL.into_iter().zip(&self.lanes) {

@@ -184,6 +184,10 @@ impl Retained {
     }
 
     /// Counts the messages, without the gateway's own.
+    pub(super) fn find(&self, topic: &str) -> Option<&Record> {
+        self.records.get(topic)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.records.len() - self.announced_count
     }

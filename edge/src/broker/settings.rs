@@ -61,6 +61,9 @@ pub struct Settings {
     pub overflow_rules: Vec<(String, Overflow)>,
     /// Filters of records that go up to the cloud, and so must be durable.
     pub routes: Vec<String>,
+    /// Whether there is a mail office. Without one, whoever wants something of it is refused. Default
+    /// false.
+    pub has_mail: bool,
     /// Passwords that wait for their check. At the limit a client is asked to come back later.
     /// Default 64.
     pub check_count_maximum: usize,
@@ -100,6 +103,7 @@ impl Default for Settings {
             overflow: PerLane::from_fn(|_| Overflow::DropOldest),
             overflow_rules: Vec::new(),
             routes: Vec::new(),
+            has_mail: false,
             check_count_maximum: 64,
             login_bytes_maximum: 512 << 10,
             login_memory_maximum: 1_024,

@@ -5,7 +5,7 @@
 //! | table | key | fields after the version |
 //! | --- | --- | --- |
 //! | `Sessions` | client identifier | expiry seconds, left at (wall, absent while connected), will (delay seconds, record) or null |
-//! | `Subscriptions` | client identifier, 0, filter | QoS, options, identifier (0: none), epoch, first offset of each lane, whether retained messages are still to be sent |
+//! | `Subscriptions` | client identifier, 0, filter | QoS, options, identifier (0: none), epoch, first offset of each lane, whether retained messages are still to be sent; if so and it is known, up to which topic they are not |
 //! | `Handshakes` | client identifier, 0, key (big-endian) | view's value, delivery (id, lane, offset) or null; in version 2 the filter of the group whose delivery it is |
 //! | `Cursors` | `session/`, client identifier | epoch, cursor of each lane |
 //! | `Cursors` | `group/`, filter of the group | epoch, cursor of each lane |
@@ -28,6 +28,7 @@ const VERSION: u8 = 1;
 const MEMBERSHIP_BYTES: usize = 2 * (size_of::<Member>() + size_of::<GroupId>());
 /// Of a note about a delivery of a group.
 const SHARED_VERSION: u8 = 2;
+const KEPT_VERSION: u8 = 3;
 const CURSOR_PREFIX: &[u8] = b"session/";
 const GROUP_PREFIX: &[u8] = b"group/";
 const NO_LOCAL: u8 = 1;
@@ -71,6 +72,9 @@ pub(super) struct StoredSubscription(
     PerLane<Offset>,
     /// Whether retained messages are still to be sent.
     bool,
+    /// Those up to this topic need not be. Absent when all are, and before it was kept at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    Option<Box<str>>,
 );
 
 /// A subscription as its session holds it.
@@ -89,6 +93,21 @@ pub(super) struct Subscription {
 impl Subscription {
     /// Encodes the value of the table.
     pub(super) fn encode(&self, epoch: Epoch) -> Vec<u8> {
+        self.encode_with(epoch, None)
+    }
+
+    /// The same, while retained messages are still to be sent, but none up to a topic.
+    pub(super) fn encode_walk(&self, epoch: Epoch, until: &str) -> Vec<u8> {
+        self.encode_with(epoch, Some(until.into()))
+    }
+
+    /// As it is when all retained messages were sent.
+    pub(super) const fn walked(mut self) -> Self {
+        self.is_walking = false;
+        self
+    }
+
+    fn encode_with(&self, epoch: Epoch, until: Option<Box<str>>) -> Vec<u8> {
         let mut options = 0;
         options |= if self.is_no_local { NO_LOCAL } else { 0 };
         options |= if self.is_retain_as_published {
@@ -104,6 +123,7 @@ impl Subscription {
             epoch,
             self.begin,
             self.is_walking,
+            until,
         ))
     }
 
@@ -117,11 +137,13 @@ impl Subscription {
         size_of::<Self>() + size_of::<Box<str>>() + filter.len() + membership
     }
 
-    /// Reads the value of the table. Offsets of another epoch begin at 0.
-    pub(super) fn decode(value: &[u8], epoch: Epoch) -> Option<Self> {
-        let StoredSubscription(_, qos, options, identifier, stored_epoch, begin, is_walking) =
-            decode(value)?;
-        (qos <= 2).then(|| Self {
+    /// Reads the value of the table, and the topic up to which no retained messages are to be sent.
+    /// Offsets of another epoch begin at 0.
+    pub(super) fn decode(value: &[u8], epoch: Epoch) -> Option<(Self, Option<Box<str>>)> {
+        let stored = decode(value)?;
+        let StoredSubscription(_, qos, options, identifier, stored_epoch, begin, is_walking, until) =
+            stored;
+        let subscription = Self {
             qos,
             identifier: (identifier > 0).then_some(identifier),
             is_no_local: options & NO_LOCAL != 0,
@@ -132,7 +154,8 @@ impl Subscription {
                 PerLane::default()
             },
             is_walking,
-        })
+        };
+        (qos <= 2).then_some((subscription, until))
     }
 }
 
@@ -164,7 +187,23 @@ pub(super) struct StoredSharedNote(
     Box<str>,
 );
 
-/// A note as it is read, of either version.
+/// The value of a note about a retained message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct StoredKeptNote(
+    u8,
+    /// The view's own.
+    Blob,
+    /// Id of the delivery.
+    u16,
+    pub(super) KeptPlace,
+);
+
+/// How a retained message is found again: the filter of the subscription that it was sent for, its
+/// topic, and [`sync::Record::digest`], since by now there may be another one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct KeptPlace(pub(super) Box<str>, pub(super) Box<str>, pub(super) u64);
+
+/// A note as it is read, of any version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ReadNote {
     pub(super) value: Blob,
@@ -172,6 +211,14 @@ pub(super) struct ReadNote {
     pub(super) delivery: Option<(u16, Option<(Lane, Offset)>)>,
     /// The filter of the group whose delivery it is.
     pub(super) group: Option<Box<str>>,
+    /// The retained message that it is.
+    pub(super) kept: Option<KeptPlace>,
+}
+
+impl StoredKeptNote {
+    pub(super) const fn new(value: Blob, delivery: u16, place: KeptPlace) -> Self {
+        Self(KEPT_VERSION, value, delivery, place)
+    }
 }
 
 impl StoredSharedNote {
@@ -181,13 +228,23 @@ impl StoredSharedNote {
 }
 
 impl ReadNote {
-    /// Reads a note of either version.
+    /// Reads a note of any version.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         if let Some(StoredNote(_, value, delivery)) = decode(bytes) {
             return Some(Self {
                 value,
                 delivery,
                 group: None,
+                kept: None,
+            });
+        }
+        if let Some(note) = decode_version(bytes, KEPT_VERSION) {
+            let StoredKeptNote(_, value, id, place) = note;
+            return Some(Self {
+                value,
+                delivery: Some((id, None)),
+                group: None,
+                kept: Some(place),
             });
         }
         let note = decode_version(bytes, SHARED_VERSION)?;
@@ -196,6 +253,7 @@ impl ReadNote {
             value,
             delivery: Some((id, Some((lane, offset)))),
             group: Some(group),
+            kept: None,
         })
     }
 }
@@ -340,12 +398,18 @@ mod tests {
         };
         let bytes = subscription.encode(Epoch(4));
         assert_eq!(hex(&bytes), "87010203070483010219012cf5");
-        assert_eq!(Subscription::decode(&bytes, Epoch(4)), Some(subscription));
+        let read = Subscription::decode(&bytes, Epoch(4));
+        assert_eq!(read, Some((subscription, None)));
         let renewed = Subscription {
             begin: PerLane::default(),
             ..subscription
         };
-        assert_eq!(Subscription::decode(&bytes, Epoch(5)), Some(renewed));
+        let read = Subscription::decode(&bytes, Epoch(5));
+        assert_eq!(read, Some((renewed, None)));
+        let bytes = subscription.encode_walk(Epoch(4), "a/b");
+        assert_eq!(hex(&bytes), "88010203070483010219012cf563612f62");
+        let read = Subscription::decode(&bytes, Epoch(4));
+        assert_eq!(read, Some((subscription, Some("a/b".into()))));
     }
 
     #[test]
@@ -361,6 +425,22 @@ mod tests {
             value,
             delivery: None,
             group: None,
+            kept: None,
+        };
+        assert_eq!(ReadNote::decode(&bytes), Some(read));
+    }
+
+    #[test]
+    fn stored_note_of_a_retained_message_keeps_its_bytes() {
+        let value = Blob(Bytes::from_static(&[1]));
+        let place = KeptPlace("a/#".into(), "a/b".into(), 300);
+        let bytes = encode(&StoredKeptNote::new(value.clone(), 9, place.clone()));
+        assert_eq!(hex(&bytes), "84034101098363612f2363612f6219012c");
+        let read = ReadNote {
+            value,
+            delivery: Some((9, None)),
+            group: None,
+            kept: Some(place),
         };
         assert_eq!(ReadNote::decode(&bytes), Some(read));
     }
@@ -377,6 +457,7 @@ mod tests {
             value,
             delivery: Some((9, Some((Lane::Normal, Offset(300))))),
             group: Some("$share/g/t".into()),
+            kept: None,
         };
         assert_eq!(ReadNote::decode(&bytes), Some(read));
     }

@@ -125,6 +125,10 @@ impl Broker {
         }
         if is_walking {
             waiting.walks.insert(filter.to_owned());
+            let session = self.registry.get_mut(id);
+            if let Some(aside) = session.and_then(|session| session.aside.held()) {
+                aside.walked.retain(|walked| **walked != *filter);
+            }
         }
         self.add_subscription(id, filter, subscription);
         Ok(wanted.qos)

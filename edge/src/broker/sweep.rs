@@ -193,29 +193,6 @@ impl Broker {
         lagging.into_iter().for_each(|id| self.mark_group_dirty(id));
     }
 
-    /// Notes that the retained messages of subscriptions were sent, once all are acknowledged.
-    fn note_walked(&mut self, id: SessionId) {
-        let Some(session) = self.registry.get_mut(id) else {
-            return;
-        };
-        let Some(aside) = session.aside.held() else {
-            return;
-        };
-        if aside.walked.is_empty() || session.inflight.has_kept() {
-            return;
-        }
-        for filter in std::mem::take(&mut aside.walked) {
-            let Some(subscription) = session.subscriptions.get_mut(&filter) else {
-                continue;
-            };
-            if aside.walks.iter().any(|walk| walk.filter == filter) {
-                continue;
-            }
-            subscription.is_walking = false;
-            aside.unsaved.insert(Member::Filter(filter));
-        }
-    }
-
     /// Writes what memory says of rows that are older. A note is only ever deleted: one that is
     /// there came with a commit of its own.
     fn put_unsaved(

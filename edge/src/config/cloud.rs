@@ -1,4 +1,5 @@
-//! `[cloud]` as it is written: the cluster, what goes up and comes down, and our name there.
+//! `[cloud]` as it is written: the cluster, what goes up and comes down, our name there, and its
+//! mail.
 
 use std::path::PathBuf;
 
@@ -46,6 +47,65 @@ pub struct Cloud {
     /// Expiry of records that name none of their own.
     #[serde(default = "default_message_expiry_seconds")]
     pub message_expiry_seconds: u32,
+    /// Mail to and from the cluster; absent means that all mail stays here.
+    pub mq9: Option<CloudMq9>,
+}
+
+/// `[cloud.mq9]`
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct CloudMq9 {
+    /// `nats://host:port`, tried in this order. Without TLS: RobustMQ's NATS has none that works.
+    pub endpoints: Vec<String>,
+    /// Filters of the mailboxes that live in the cloud: mail to them goes up.
+    #[serde(default)]
+    pub mailboxes: Vec<String>,
+    /// Mailboxes that live here and are written to in the cloud: what is there comes down.
+    #[serde(default)]
+    pub pull: Vec<String>,
+    /// Whether the cloud hears of the agents that register here.
+    #[serde(default = "default_true")]
+    pub announce_agents: bool,
+    /// Seconds from one look at the cloud's agents to the next; 0 for none.
+    #[serde(default = "default_agents_interval_seconds")]
+    pub agents_interval_seconds: u64,
+    /// Milliseconds from one look into an empty mailbox to the next; doubles
+    #[serde(default = "default_pull_interval_ms")]
+    pub pull_interval_ms: u64,
+    /// up to this.
+    #[serde(default = "default_pull_interval_max_ms")]
+    pub pull_interval_max_ms: u64,
+    /// Largest answer that is taken, and so the largest message that can be pulled, with all that
+    /// JSON makes of it.
+    #[serde(default = "default_reply_bytes")]
+    pub reply_bytes: usize,
+    /// Whether mailboxes that are missing in the cloud are created there.
+    #[serde(default = "default_true")]
+    pub create: bool,
+    /// User name at the cluster's NATS.
+    pub username: Option<String>,
+    /// File with the password, one line.
+    pub password_file: Option<PathBuf>,
+}
+
+const fn default_true() -> bool {
+    true
+}
+
+const fn default_agents_interval_seconds() -> u64 {
+    60
+}
+
+const fn default_pull_interval_ms() -> u64 {
+    1_000
+}
+
+const fn default_pull_interval_max_ms() -> u64 {
+    5_000
+}
+
+const fn default_reply_bytes() -> usize {
+    512 << 10
 }
 
 const fn default_connections() -> usize {

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use super::PayloadEncoding;
+
 /// `[[listener]]`
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
@@ -33,6 +35,8 @@ pub struct Listener {
     pub connections: Option<usize>,
     /// The largest packet of this listener's clients; absent means the limit of all.
     pub packet_bytes: Option<u32>,
+    /// How payloads of mail are written for NATS clients; absent means as `[mq9]` says.
+    pub mq9_payload: Option<PayloadEncoding>,
 }
 
 /// `[listener.tls]`

@@ -65,6 +65,22 @@ impl Client {
         either!(self, it => it.poll())
     }
 
+    /// Gives the next input if that is a request for the mail office whose time has come.
+    pub(crate) fn poll_request(&mut self) -> Option<Input> {
+        match self {
+            Self::Mqtt(_) => None,
+            Self::Nats(it) => it.poll_request(),
+        }
+    }
+
+    /// Whether the next input is a request for the mail office.
+    pub(crate) fn is_asking(&self) -> bool {
+        match self {
+            Self::Mqtt(_) => false,
+            Self::Nats(it) => it.is_asking(),
+        }
+    }
+
     pub(crate) fn take_outbound(&mut self, empty: Vec<u8>) -> Vec<u8> {
         either!(self, it => it.take_outbound(empty))
     }

@@ -10,6 +10,7 @@ use sync::{Change, Instant, Lane};
 
 use crate::broker::{Ticket, Urgency};
 use crate::log::Batch;
+use crate::mail::CommitTicket;
 
 /// Who is told when a commit is durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub(crate) enum Owner {
     Broker(Ticket),
     /// The uplink's checkpoint.
     Uplink,
+    /// The mail office, by its ticket.
+    Mail(CommitTicket),
 }
 
 /// Commits that travel together: one write, one sync.
@@ -203,7 +206,7 @@ mod tests {
     fn tickets(group: &Group) -> Vec<u64> {
         let ticket = |(owner, _): &(Owner, usize)| match owner {
             Owner::Broker(ticket) => ticket.0,
-            Owner::Uplink => 0,
+            Owner::Uplink | Owner::Mail(_) => 0,
         };
         group.owners.iter().map(ticket).collect()
     }

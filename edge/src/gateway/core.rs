@@ -4,16 +4,17 @@
 //! carries answers to and fro until nobody has anything left to say. It never waits; what has to
 //! wait (sockets, the disk, the cloud) belongs to the tasks around it.
 
+mod cloud;
 mod commits;
 mod doors;
 mod gaps;
 mod lines;
 mod links;
+mod mail;
 mod reading;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
-use std::time::Duration;
 
 use sync::{Instant, Lane, Now, Offset, PerLane, TimeStamp};
 use tracing::warn;
@@ -21,20 +22,22 @@ use tracing::warn;
 pub(super) use self::doors::Doors;
 pub(crate) use self::doors::Place;
 pub(crate) use self::gaps::{GapNews, topic as gap_topic};
+pub(super) use self::mail::Pigeonholes;
 use super::announce::{Announcer, LinkCounts};
 use super::checker::Check;
 use super::committer::{Committer, Owner};
 use super::disk::Request;
 use super::flash::Flash;
-use super::peers::{Peer, Peers};
+use super::peers::{DEAF, Peers};
 use super::quiet::Quiet;
 use super::signal::{Cue, Signal};
 use super::terms::Terms;
 use crate::broker::{Broker, ConnectionId, Event, Input, Output, ReaderId};
 use crate::link::serial;
-use crate::log::{self, Budget, Reader, Reason, Report};
+use crate::log::{self, Budget, Reader, Report};
+use crate::mail::Office;
 use crate::mqtt::TrafficCounts;
-use crate::uplink::{Uplink, Wish};
+use crate::uplink::Uplink;
 
 /// Wakes the tasks around the core.
 #[derive(Debug, Default)]
@@ -57,6 +60,8 @@ pub(crate) struct Core {
     pub(crate) committer: Committer,
     pub(crate) reader: Reader,
     pub(crate) uplink: Option<Uplink>,
+    /// `None` where there is no mail.
+    pub(crate) office: Option<Office>,
     /// Requests for the writer thread that are not commits.
     pub(crate) notes: VecDeque<Request>,
     /// Passwords for the hashing thread; the broker bounds them.
@@ -71,6 +76,8 @@ pub(crate) struct Core {
     fetches: VecDeque<Fetch>,
     touched: Vec<ConnectionId>,
     held_back: Vec<ConnectionId>,
+    /// Whose requests wait until the mail office is less busy.
+    asking: BTreeSet<ConnectionId>,
     released: PerLane<Offset>,
     /// When the clock's task wakes by itself.
     alarm: Option<Instant>,
@@ -124,12 +131,6 @@ pub(crate) enum Push {
     Hard,
 }
 
-/// A client whose connection we ended has this long to take the last bytes.
-const CLOSING: Duration = Duration::from_secs(2);
-/// A client for which something waits has this long to take anything; what it holds is memory that
-/// others need.
-const DEAF: Duration = Duration::from_secs(30);
-
 impl Core {
     pub(crate) fn new(
         broker: Broker,
@@ -145,6 +146,7 @@ impl Core {
             committer,
             reader,
             uplink,
+            office: None,
             notes: VecDeque::new(),
             checks: VecDeque::new(),
             wakes: Rc::default(),
@@ -156,6 +158,7 @@ impl Core {
             fetches: VecDeque::new(),
             touched: Vec::new(),
             held_back: Vec::new(),
+            asking: BTreeSet::new(),
             released: PerLane::default(),
             alarm: None,
             found: Report::default(),
@@ -184,7 +187,7 @@ impl Core {
     /// `Held` when others have to take their share first; call it again, or give it the push.
     pub(crate) fn go_on(&mut self, now: Now, id: ConnectionId, push: Push) -> Progress {
         let mut progress = Progress::Done;
-        while let Some(input) = self.next_input(id) {
+        while let Some(input) = self.next_word(id) {
             self.broker.handle(now, input);
             self.settle(now);
             if push == Push::Gentle && self.terms.shared().is_nearly_crowded() {
@@ -218,7 +221,7 @@ impl Core {
 
     /// Whether a client's link may be read now; if not, its `read` signal tells when to ask again.
     pub(crate) fn may_read(&mut self, id: ConnectionId) -> bool {
-        let is_full = self.committer.is_full();
+        let is_full = self.has_enough();
         let Some(peer) = self.peers.find(id) else {
             return false;
         };
@@ -238,6 +241,7 @@ impl Core {
     /// Does what is due and says when to come back.
     pub(crate) fn handle_timeout(&mut self, now: Now) -> Option<Instant> {
         self.broker.handle_timeout(now);
+        self.wake_office(now);
         if let Some(uplink) = &mut self.uplink {
             uplink.engine.handle_timeout(now.instant);
         }
@@ -251,7 +255,8 @@ impl Core {
             .uplink
             .as_ref()
             .and_then(|uplink| uplink.engine.poll_timeout());
-        [self.broker.poll_timeout(), uplink]
+        let office = self.office.as_ref().and_then(Office::poll_timeout);
+        [self.broker.poll_timeout(), uplink, office]
             .into_iter()
             .flatten()
             .min()
@@ -283,6 +288,7 @@ impl Core {
             self.hear(now, id);
         }
         self.tell_of_damage(now);
+        self.note_damaged_mail(now);
         self.tell_next_gap(now);
         self.release();
         self.announce(now);
@@ -318,6 +324,8 @@ impl Core {
     /// Carries answers between the parts until all are quiet, and wakes whom it concerns.
     pub(crate) fn pump(&mut self, now: Now) {
         self.settle(now);
+        self.let_ask(now);
+        self.read_on();
         for id in self.touched.drain(..) {
             if let Some(peer) = self.peers.find(id) {
                 peer.is_touched = false;
@@ -337,7 +345,10 @@ impl Core {
     /// Carries answers between the parts until all are quiet.
     pub(super) fn settle(&mut self, now: Now) {
         loop {
-            if let Some(output) = self.broker.poll() {
+            // Its commits keep their place among those of the broker.
+            if let Some(output) = self.office.as_mut().and_then(Office::poll) {
+                self.obey_office(now, output);
+            } else if let Some(output) = self.broker.poll() {
                 self.obey(now, output);
             } else if let Some(wish) = self.uplink.as_mut().and_then(Uplink::poll) {
                 self.grant(now, wish);
@@ -389,6 +400,7 @@ impl Core {
                 });
                 self.wakes.check.raise();
             }
+            Output::Mail(input) => self.ask_office(now, input),
             Output::ToConnection { connection, event } => self.deliver(now, connection, event),
             Output::Reported { outcome } => self.gap_told(now, outcome),
             Output::FromCloudStored { token, outcome } => {
@@ -396,47 +408,6 @@ impl Core {
                     uplink.stored(now.instant, token, outcome);
                 }
             }
-        }
-    }
-
-    /// Carries out what the uplink wants.
-    fn grant(&mut self, now: Now, wish: Wish) {
-        match wish {
-            Wish::Fetch { lane, from, budget } => {
-                self.fetches.push_back(Fetch::Uplink { lane, from, budget });
-                self.wakes.fetch.raise();
-            }
-            Wish::Commit(changes, urgency) => {
-                self.committer
-                    .add(now.instant, Owner::Uplink, changes, urgency);
-            }
-            Wish::NoteGap { gap, why } => {
-                if self.is_about_gap(gap.lane, gap.first) {
-                    return;
-                }
-                let kind = match gap.reason {
-                    Reason::TooLarge => "too large for the cloud",
-                    _ => "rejected by the cloud",
-                };
-                if let Some(times) = self.quiet.may_say(now.instant, kind) {
-                    warn!(
-                        "lane {}: record {} never goes to the cloud: {why}{times}",
-                        gap.lane, gap.first
-                    );
-                }
-                self.note(Request::NoteGap(gap));
-            }
-            Wish::Store { record, token } => {
-                self.broker.handle(
-                    now,
-                    Input::FromCloud {
-                        record,
-                        token,
-                        changes: Vec::new(),
-                    },
-                );
-            }
-            Wish::Bridge => self.wakes.bridge.raise(),
         }
     }
 
@@ -467,35 +438,5 @@ impl Core {
             peer.is_touched = true;
             self.touched.push(id);
         }
-    }
-}
-
-impl Peer {
-    /// Wakes the connection's task for what concerns it.
-    fn tell(&self) {
-        if self.connection.outbound_bytes() > 0 || self.connection.is_closed() {
-            self.signals.raise(Cue::Write);
-        }
-        if self.connection.wants_more() {
-            self.signals.raise(Cue::Read);
-        }
-    }
-
-    /// Ends a connection that takes too long to take its last bytes, or that takes none at all.
-    /// True when it was the latter.
-    fn abandon_if_deaf(&mut self, now: Instant) -> bool {
-        let is_closing = self.connection.is_closed();
-        if is_closing && now - *self.closing_since.get_or_insert(now) >= CLOSING {
-            self.signals.raise(Cue::Abandon);
-        }
-        if self.connection.outbound_bytes() == 0 {
-            self.deaf_since = None;
-            return false;
-        }
-        let is_deaf = now - *self.deaf_since.get_or_insert(now) >= DEAF;
-        if is_deaf {
-            self.signals.raise(Cue::Abandon);
-        }
-        is_deaf && !is_closing
     }
 }

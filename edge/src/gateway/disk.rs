@@ -21,6 +21,8 @@ pub(crate) enum Request {
     Release(PerLane<Offset>),
     /// Write down a gap that a reader found or the cloud made.
     NoteGap(Gap),
+    /// Save what is whole of a mail file that can't be read on.
+    MendMail,
     /// Make a copy of the log for a backup.
     Snapshot,
     /// Nothing new: retention and what failed before.
@@ -125,6 +127,7 @@ fn write(
             Request::NoteGap(gap) => {
                 writer.note_gap(gap);
             }
+            Request::MendMail => writer.mend_mail(wall),
             Request::Snapshot => writer.snapshot(),
             Request::Maintain => {}
         }

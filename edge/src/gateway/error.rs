@@ -46,8 +46,10 @@ pub enum GatewayError {
     Random,
     /// Signals can't be caught.
     Signals(io::Error),
-    /// The file with the cloud's password can't be read.
+    /// A file with a password of the cloud can't be read.
     Password {
+        /// That names the file.
+        key: &'static str,
         /// As configured.
         path: String,
         /// What the system said.
@@ -75,7 +77,7 @@ impl fmt::Display for GatewayError {
             Self::Thread(source) => write!(f, "can't start a thread: {source}"),
             Self::Random => f.write_str("the system gives no random numbers"),
             Self::Signals(source) => write!(f, "can't catch signals: {source}"),
-            Self::Password { path, source } => write!(f, "cloud.password_file {path}: {source}"),
+            Self::Password { key, path, source } => write!(f, "{key} {path}: {source}"),
             Self::Bridge(source) => write!(f, "cloud: {source}"),
             Self::Uplink(source) => write!(f, "cloud: {source}"),
             Self::Close { source } => {

@@ -1,11 +1,12 @@
 //! The connections of the gateway: a slab of protocol states with the signals of their tasks.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use sync::Instant;
 
 use super::client::Client;
-use super::signal::Signals;
+use super::signal::{Cue, Signals};
 use crate::broker::ConnectionId;
 
 /// One connected client.
@@ -35,6 +36,42 @@ pub(crate) struct Peers {
 struct Place {
     generation: u32,
     peer: Option<Peer>,
+}
+
+/// A client whose connection we ended has this long to take the last bytes.
+const CLOSING: Duration = Duration::from_secs(2);
+/// A client for which something waits has this long to take anything; what it holds is memory that
+/// others need.
+pub(crate) const DEAF: Duration = Duration::from_secs(30);
+
+impl Peer {
+    /// Wakes the connection's task for what concerns it.
+    pub(crate) fn tell(&self) {
+        if self.connection.outbound_bytes() > 0 || self.connection.is_closed() {
+            self.signals.raise(Cue::Write);
+        }
+        if self.connection.wants_more() {
+            self.signals.raise(Cue::Read);
+        }
+    }
+
+    /// Ends a connection that takes too long to take its last bytes, or that takes none at all.
+    /// True when it was the latter.
+    pub(crate) fn abandon_if_deaf(&mut self, now: Instant) -> bool {
+        let is_closing = self.connection.is_closed();
+        if is_closing && now - *self.closing_since.get_or_insert(now) >= CLOSING {
+            self.signals.raise(Cue::Abandon);
+        }
+        if self.connection.outbound_bytes() == 0 {
+            self.deaf_since = None;
+            return false;
+        }
+        let is_deaf = now - *self.deaf_since.get_or_insert(now) >= DEAF;
+        if is_deaf {
+            self.signals.raise(Cue::Abandon);
+        }
+        is_deaf && !is_closing
+    }
 }
 
 impl Peers {

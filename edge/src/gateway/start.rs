@@ -1,32 +1,36 @@
 //! The start: what is stored becomes what is running.
 
+mod cloud;
+
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use cloud_bridge::{Bridge, Credentials, Endpoint, Tls};
+use cloud_bridge::Bridge;
 use ring::rand::{SecureRandom as _, SystemRandom};
-use sync::{Engine, Epoch, Lane, LaneExtent, Origin, PerLane, Start, Table, WallTime};
-use tracing::{info, warn};
+use sync::{Epoch, Lane, Now, PerLane, Table};
+use tracing::{error, info, warn};
+use wire::mq9::PayloadEncoding;
 
+use self::cloud::{bridge_config, join_cloud};
 use super::announce::Announcer;
 use super::certificates::Prepared;
 use super::checker::Checker;
 use super::clock::Clock;
 use super::committer::{self, Committer};
-use super::core::{Core, Doors, GapNews, gap_topic};
+use super::core::{Core, Doors, GapNews, Pigeonholes, gap_topic};
 use super::disk::Disk;
 use super::error::GatewayError;
 use super::flash::Flash;
 use super::terms::{self, Protocol, Terms};
 use super::{shown, wall_time};
 use crate::broker::{self, AccessInput, Broker, Input, Policy, Stored};
-use crate::config::{self, ClientCertificate, Cloud};
+use crate::config::{self, ClientCertificate};
 use crate::guard;
-use crate::limits::{self, Address, DOWNLINK_WINDOW, Limits, UNCONFIRMED};
+use crate::limits::{self, Address, Limits};
 use crate::log::{self, Folder, LaneLimits, LogError, Opened, Reader, Report};
+use crate::mail::Office;
 use crate::password::Key;
-use crate::uplink::{CURSOR_KEY, Uplink};
 use crate::{mqtt, nats};
 
 /// Everything that runs.
@@ -86,7 +90,7 @@ pub(super) fn start(limits: &Limits, policies: Vec<Policy>) -> Result<Started, G
     let opened = log::open(directory, log_settings(limits), wall_time()).map_err(failed)?;
     let Opened {
         writer,
-        reader,
+        mut reader,
         epoch,
         report,
         time,
@@ -104,7 +108,12 @@ pub(super) fn start(limits: &Limits, policies: Vec<Policy>) -> Result<Started, G
         }
         None => (None, None),
     };
-    let mut broker = Broker::new(broker_settings(limits, seed)?, stored, now);
+    let office = open_office(limits, &mut reader, seed, now);
+    let settings = broker::Settings {
+        has_mail: office.is_some(),
+        ..broker_settings(limits, seed)?
+    };
+    let mut broker = Broker::new(settings, stored, now);
     broker.handle(now, Input::Access(AccessInput::Policies(policies)));
     info!(
         "{} sessions, {} retained messages",
@@ -118,17 +127,10 @@ pub(super) fn start(limits: &Limits, policies: Vec<Policy>) -> Result<Started, G
     let section = &limits.section;
     let doors = Doors::new(section.connections, section.connections_per_address);
     let terms = terms(limits, seed);
-    let gap_news = GapNews::new(&limits.edge_id);
-    let mut core = Core::new(
-        broker,
-        committer,
-        reader,
-        uplink,
-        terms,
-        doors,
-        (gap_news, flash),
-    );
+    let news = (GapNews::new(&limits.edge_id), flash);
+    let mut core = Core::new(broker, committer, reader, uplink, terms, doors, news);
     let announcer = |interval| Announcer::new(interval, limits.data.clone());
+    core.office = office;
     core.found = report;
     core.announcer = limits.sys_interval.map(announcer);
     // The first client is to find it.
@@ -140,6 +142,21 @@ pub(super) fn start(limits: &Limits, policies: Vec<Policy>) -> Result<Started, G
         checker,
         bridge,
     })
+}
+
+/// Opens the mail office, where there is to be one. Everything else goes on without it.
+fn open_office(limits: &Limits, reader: &mut Reader, seed: u64, now: Now) -> Option<Office> {
+    let settings = limits.office_settings(seed)?;
+    match Office::new(settings, &mut Pigeonholes(reader), now) {
+        Ok(office) => {
+            info!("{} mailboxes", office.counts().mailboxes);
+            Some(office)
+        }
+        Err(why) => {
+            error!("no mail is served until the next start: {why}");
+            None
+        }
+    }
 }
 
 /// Looks at every file that a configuration names: certificates, keys and passwords.
@@ -189,116 +206,6 @@ fn stored(reader: &Reader, epoch: Epoch) -> Result<Stored, LogError> {
     })
 }
 
-fn join_cloud(
-    limits: &Limits,
-    cloud: &Cloud,
-    stored: &Stored,
-    (seed, wall): (u64, WallTime),
-) -> Result<(Uplink, Bridge), GatewayError> {
-    let mut config = bridge_config(limits, cloud)?;
-    config.steady_time = Some(wall);
-    let bridge = Bridge::start(config, &limits.edge_id, stored.epoch);
-    let bridge = bridge.map_err(GatewayError::Bridge)?;
-    let checkpoint = stored
-        .cursors
-        .iter()
-        .find(|(key, _)| key == CURSOR_KEY)
-        .map(|(_, value)| value.as_slice());
-    let lanes = PerLane::from_fn(|lane| LaneExtent {
-        first: stored.first[lane],
-        head: stored.head[lane],
-    });
-    let settings = engine_settings(limits, cloud, stored.epoch);
-    let start = Start {
-        settings,
-        seed,
-        lanes,
-        checkpoint,
-    };
-    let engine = Engine::new(&start).or_else(|error| {
-        warn!("the uplink's position can't be used, everything is sent again: {error}");
-        Engine::new(&Start {
-            checkpoint: None,
-            ..start
-        })
-    });
-    let engine = engine.map_err(GatewayError::Uplink)?;
-    Ok((Uplink::new(engine, routes(limits)), bridge))
-}
-
-fn bridge_config(limits: &Limits, cloud: &Cloud) -> Result<cloud_bridge::Config, GatewayError> {
-    let endpoints: Result<Vec<Endpoint>, _> =
-        cloud.endpoints.iter().map(|url| url.parse()).collect();
-    let endpoints =
-        endpoints.map_err(|error: cloud_bridge::ConfigError| GatewayError::Bridge(error.into()))?;
-    let mut config = cloud_bridge::Config::new(endpoints);
-    config.credentials = credentials(cloud)?;
-    config.connections =
-        u8::try_from(cloud.connections).expect("connections are checked to be few");
-    config.keep_alive = Duration::from_secs(cloud.keep_alive_seconds.into());
-    config.window = cloud.window_count;
-    config.maximum_packet_bytes = cloud.packet_bytes;
-    config.message_expiry = Duration::from_secs(cloud.message_expiry_seconds.into());
-    config.topic_prefix.clone_from(&cloud.topic_prefix);
-    config.downlink_filters.clone_from(&cloud.downlink);
-    config.patience = limits.acknowledge_timeout;
-    config.downlink_window = DOWNLINK_WINDOW;
-    config.tls = cloud.ca_file.as_ref().map(|ca_file| Tls {
-        certificate_authority: ca_file.clone(),
-        identity: cloud
-            .certificate_file
-            .clone()
-            .zip(cloud.key_file.clone())
-            .map(|(certificate, key)| cloud_bridge::Identity { certificate, key }),
-        server_name: cloud.server_name.clone(),
-    });
-    Ok(config)
-}
-
-fn credentials(cloud: &Cloud) -> Result<Option<Credentials>, GatewayError> {
-    let Some(user_name) = cloud.username.clone() else {
-        return Ok(None);
-    };
-    let password = match &cloud.password_file {
-        Some(path) => std::fs::read_to_string(path).map_err(|source| GatewayError::Password {
-            path: shown(path),
-            source,
-        })?,
-        None => String::new(),
-    };
-    Ok(Some(Credentials {
-        user_name,
-        password: password.trim_end_matches(['\r', '\n']).to_owned(),
-    }))
-}
-
-fn engine_settings(limits: &Limits, cloud: &Cloud, epoch: Epoch) -> sync::Settings {
-    let window_count = usize::from(cloud.window_count);
-    let defaults = sync::Settings::default();
-    sync::Settings {
-        origin: Origin {
-            edge_id: limits.edge_id.clone(),
-            epoch,
-        },
-        connections: u8::try_from(cloud.connections).expect("connections are checked to be few"),
-        window_count,
-        window_bytes: limits.flight_bytes,
-        unconfirmed_count: UNCONFIRMED.into(),
-        window_least: defaults.window_least.min(window_count),
-        read_ahead_bytes: limits.read_ahead_bytes / Lane::ALL.len(),
-        maximum_packet_bytes: cloud.packet_bytes,
-        reconnect_most: limits.backoff_max.max(defaults.reconnect_first),
-        patience: limits.acknowledge_timeout,
-        hold: limits.hold,
-        watched_topics: if limits.watch_offsets {
-            defaults.watched_topics
-        } else {
-            0
-        },
-        ..defaults
-    }
-}
-
 fn log_settings(limits: &Limits) -> log::Settings {
     let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     log::Settings {
@@ -320,6 +227,7 @@ fn log_settings(limits: &Limits) -> log::Settings {
         }),
         max_bytes: limits.retention_bytes,
         keeps_latest: limits.keeps_latest(),
+        has_mail: limits.has_mail(),
         announces_gaps: limits.cloud.is_some(),
         salt: random(),
         ..log::Settings::default()
@@ -391,6 +299,7 @@ fn terms(limits: &Limits, seed: u64) -> Terms {
             }
             config::Protocol::Nats => Protocol::Nats(Rc::new(nats::Settings {
                 message_bytes_maximum: listener.packet_bytes as usize,
+                payload_encoding: payload_encoding(limits, listener),
                 asks_for_credentials: listener.password_file.is_some(),
                 tls: nats_tls(listener),
                 server_id: format!("{seed:016X}"),
@@ -433,6 +342,12 @@ fn nats_tls(listener: &limits::Listener) -> nats::Tls {
     }
 }
 
+fn payload_encoding(limits: &Limits, listener: &limits::Listener) -> PayloadEncoding {
+    let of_all = limits.mq9.as_ref().map(|mq9| mq9.payload_encoding);
+    let written = listener.mq9_payload.or(of_all).unwrap_or_default();
+    written.into()
+}
+
 fn nats_settings(limits: &Limits) -> nats::Settings {
     let section = &limits.section;
     nats::Settings {
@@ -445,6 +360,11 @@ fn nats_settings(limits: &Limits) -> nats::Settings {
         outbound_bytes_maximum: limits.outbound_bytes,
         inbound_total_bytes_maximum: limits.inbound_total_bytes,
         outbound_total_bytes_maximum: limits.outbound_total_bytes,
+        reply_bytes_maximum: limits.reply_bytes(),
+        fetch_count_maximum: limits
+            .mq9
+            .as_ref()
+            .map_or(0, |mq9| mq9.waiting_fetches_per_connection),
         ..nats::Settings::default()
     }
 }

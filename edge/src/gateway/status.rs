@@ -85,6 +85,9 @@ impl Core {
         for (name, count) in self.line_counts().into_iter().flatten() {
             lines.say(name, count);
         }
+        for (name, count) in self.mail_counts().into_iter().flatten() {
+            lines.say(name, count);
+        }
     }
 
     fn say_of_log(&self, lines: &mut Lines) {
@@ -110,6 +113,8 @@ impl Core {
         lines.say("start.lost_groups", found.lost_frames);
         lines.say("start.lost_state", u64::from(found.is_state_lost));
         lines.say("start.lost_journal", u64::from(found.is_journal_lost));
+        lines.say("start.lost_mail", u64::from(found.is_mail_lost));
+        lines.say("start.lost_mail_rows", found.lost_mail_rows);
     }
 
     fn say_of_gaps(&self, lines: &mut Lines) {
@@ -137,11 +142,21 @@ impl Core {
             lines.say(&format!("cloud.{lane}.released"), status.release_floor.0);
             lines.say(&format!("cloud.{lane}.backlog"), status.backlog_count);
         }
+        let mail = uplink.mail_counts();
         for (number, status) in (0_u8..).zip(uplink.connections()) {
+            let name = match mail {
+                Some((connection, _)) if connection.0 == number => "cloud.mail".to_owned(),
+                _ => format!("cloud.connection.{number}"),
+            };
             let is_up = u64::from(status.phase == sync::ConnectionPhase::Up);
-            lines.say(&format!("cloud.connection.{number}.up"), is_up);
+            lines.say(&format!("{name}.up"), is_up);
             let in_flight = status.in_flight_count as u64;
-            lines.say(&format!("cloud.connection.{number}.in_flight"), in_flight);
+            lines.say(&format!("{name}.in_flight"), in_flight);
+        }
+        if let Some((_, counts)) = mail {
+            lines.say("cloud.mail.pulled", counts.stored);
+            lines.say("cloud.mail.declined", counts.declined);
+            lines.say("cloud.mail.agents", counts.agents as u64);
         }
     }
 }

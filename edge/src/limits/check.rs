@@ -186,7 +186,10 @@ impl Check<'_> {
         ] {
             self.filters(key, filters)?;
         }
-        Ok(())
+        match &cloud.mq9 {
+            Some(mq9) => self.cloud_mail(config, mq9),
+            None => Ok(()),
+        }
     }
 
     fn endpoints(&self, cloud: &Cloud) -> Result<(), ConfigError> {
@@ -273,5 +276,5 @@ impl Check<'_> {
     }
 }
 
-const DAY: u64 = 86_400;
+pub(super) const DAY: u64 = 86_400;
 pub(super) const MILLION: u64 = 1_000_000;

@@ -9,7 +9,8 @@ use std::path::PathBuf;
 
 use super::check::{Check, MILLION};
 use crate::config::{
-    self, ClientCertificate, ConfigError, IdentityAsUser, LimitsSection, ListenerTls, Protocol,
+    self, ClientCertificate, ConfigError, IdentityAsUser, LimitsSection, ListenerTls,
+    PayloadEncoding, Protocol,
 };
 
 /// Where links come from, with everything that holds for them.
@@ -33,6 +34,8 @@ pub struct Listener {
     pub connections: usize,
     /// The largest packet of this listener's clients.
     pub packet_bytes: u32,
+    /// How payloads of mail are written for its clients, as written.
+    pub mq9_payload: Option<PayloadEncoding>,
 }
 
 /// A place where links come from.
@@ -156,6 +159,7 @@ impl Check<'_> {
                 acl_file: None,
                 connections: limits.connections,
                 packet_bytes: limits.packet_bytes,
+                mq9_payload: None,
             }]);
         }
         self.within("listener", config.listener.len() as u64, 1, LISTENERS)?;
@@ -206,6 +210,7 @@ impl Check<'_> {
             acl_file: written.acl_file.clone(),
             connections: limits.connections,
             packet_bytes: written.packet_bytes.unwrap_or(packet_bytes),
+            mq9_payload: written.mq9_payload,
         };
         listener.connections = written.connections.unwrap_or_else(|| match is_line {
             true => 1,
@@ -286,6 +291,11 @@ impl Check<'_> {
                 return self.refuse(key, found, "mqtt");
             }
             Protocol::Mqtt | Protocol::Websocket | Protocol::Nats => {}
+        }
+        if listener.mq9_payload.is_some() && listener.protocol != Protocol::Nats {
+            let found = format!("a value for {address}");
+            let allowed = "nothing but for protocol = \"nats\"";
+            return self.refuse("listener.mq9_payload", found, allowed);
         }
         let Some(tls) = &listener.tls else {
             return Ok(());

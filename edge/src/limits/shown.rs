@@ -14,6 +14,7 @@ impl fmt::Display for Limits {
             listener.fmt(f)?;
         }
         self.show_cloud(f)?;
+        self.fmt_mail(f)?;
         self.show_retention(f)?;
         writeln!(
             f,
@@ -70,6 +71,7 @@ impl Limits {
                     "cloud.connections = {}, window_count = {}",
                     cloud.connections, cloud.window_count
                 )?;
+                super::cloud::show(cloud, f)?;
             }
         }
         Ok(())

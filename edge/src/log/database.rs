@@ -188,6 +188,17 @@ impl SharedDatabase {
         self.exchange(sealed.map_or(Handle::Gone, Handle::ReadOnly))
     }
 
+    /// Opens a file that is only read once more: a page on a bad medium has latched the handle.
+    pub(super) fn renew(&self) {
+        let inner = &self.inner;
+        if matches!(*self.handle(), Handle::ReadOnly(_))
+            && let Ok(fresh) =
+                open_for_reading(inner.directory.as_ref(), &inner.name, READ_CACHE_BYTES)
+        {
+            let _ = self.exchange(Handle::ReadOnly(fresh));
+        }
+    }
+
     /// Closes the file for writing and reading.
     pub(super) fn close(&self) -> Result<(), LogError> {
         self.exchange(Handle::Gone)

@@ -180,6 +180,13 @@ impl LogError {
             }
     }
 
+    /// Whether a file stays unreadable where it is, until it is made anew.
+    pub(super) fn is_lasting(&self) -> bool {
+        let is_latched = matches!(self, Self::Database { source, .. }
+            if matches!(**source, redb::Error::PreviousIo));
+        self.is_unreadable() && !is_latched
+    }
+
     /// Whether a file is bad, as opposed to a disk that fails or is full: asking again is no use.
     pub(super) fn is_damage(&self) -> bool {
         match self {

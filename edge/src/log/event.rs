@@ -2,7 +2,7 @@
 
 use sync::{Lane, Offset, PerLane, Record};
 
-use super::{Gap, Intake, LogError, SharedSegment};
+use super::{Gap, Intake, LogError, SharedMail, SharedSegment};
 
 /// A fact about the log's files. The driver hands every event to
 /// [`Reader::apply`](super::Reader::apply), in order and after the commits that came before it,
@@ -80,6 +80,21 @@ pub enum Event {
         aside: String,
         /// Rows that are lost. What is in memory of them lives until the next start.
         lost_rows: u64,
+    },
+    /// Changes of the mail are in `mail.redb`; the reader lets its copies go.
+    MailFlushed {
+        /// How many, since the log was opened.
+        up_to: u64,
+        /// The handle that writer and reader share.
+        file: SharedMail,
+    },
+    /// The mail could not be read or written because its file is damaged. It goes on in a new file
+    /// with the rows that are intact.
+    MailExchanged {
+        /// The damaged file.
+        aside: String,
+        /// Rows that are lost; `None` when all are.
+        lost_rows: Option<u64>,
     },
     /// [`Writer::snapshot`](super::Writer::snapshot) has made a copy, or not.
     Snapshot {

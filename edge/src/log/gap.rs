@@ -15,7 +15,12 @@
 //! | `count` | records dropped; 0 when nobody can tell |
 //! | `bytes` | bytes dropped, an estimate where a segment was wanted in part |
 //! | `from`, `to` | milliseconds: no record of it is older or younger; both 0 when unknown |
-//! | `reason` | `limit`, `age`, `damage`, `torn`, `rejected`, `toolarge` or `several` |
+//! | `reason` | `limit`, `age`, `damage`, `torn`, `rejected`, `toolarge`, `mail` or `several` |
+//!
+//! A gap with the reason `mail` is of messages in mailboxes, not of a lane's records: `lane` is
+//! their priority, `normal` where nobody can tell, and `first` and `last` are no offsets but
+//! fingerprints of their keys, so that a message that is found damaged by every start is counted
+//! once. Such gaps and those of records are never merged and never hide one another.
 
 pub(super) mod ledger;
 
@@ -64,11 +69,42 @@ pub enum Reason {
     Rejected,
     /// The record is larger than the cloud takes.
     TooLarge,
+    /// Messages in mailboxes are damaged.
+    Mail,
     /// Merged from gaps with different reasons.
     Several,
 }
 
 impl Gap {
+    /// Makes a gap of messages in mailboxes, known again by a key: a message's, or the name of the
+    /// file that held them.
+    #[must_use]
+    pub fn of_mail(lane: Lane, key: &[u8], count: u64) -> Self {
+        let place = Offset(fingerprint(Table::Mail, key));
+        Self {
+            lane,
+            first: place,
+            last: place,
+            count,
+            bytes: 0,
+            from: WallTime(0),
+            to: WallTime(0),
+            reason: Reason::Mail,
+        }
+    }
+
+    /// Whether another gap is of things of the same kind: records of the same lane, or messages of
+    /// the same priority.
+    fn is_like(&self, other: &Self) -> bool {
+        (self.lane, self.is_of_mail()) == (other.lane, other.is_of_mail())
+    }
+
+    /// Whether it is of messages in mailboxes, and not of a lane's records.
+    #[must_use]
+    pub fn is_of_mail(&self) -> bool {
+        self.reason == Reason::Mail
+    }
+
     /// Writes the gap as it is stored.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
@@ -121,7 +157,7 @@ impl Gap {
     }
 
     fn surrounds(&self, other: &Self) -> bool {
-        self.lane == other.lane && self.first <= other.first && other.last <= self.last
+        self.is_like(other) && self.first <= other.first && other.last <= self.last
     }
 
     /// Whether two gaps of a lane can be one without anything being lost of what they say.
@@ -136,7 +172,9 @@ impl Gap {
     /// gaps were merged.
     fn known_of(&self, other: &Self) -> u64 {
         let (first, last) = (self.first.max(other.first), self.last.min(other.last));
-        if self.lane != other.lane || first > last {
+        // Whoever finds a message damaged may not know its priority.
+        let is_like = self.is_like(other) || self.is_of_mail() && other.is_of_mail();
+        if !is_like || first > last {
             return 0;
         }
         let range = last.0 - first.0 + 1;
@@ -150,7 +188,7 @@ impl Gap {
 
     /// Makes one gap of two of the same lane.
     pub(super) fn merged(&self, later: &Self) -> Self {
-        assert_eq!(self.lane, later.lane);
+        assert!(self.is_like(later), "only gaps of a kind become one");
         Self {
             lane: self.lane,
             first: self.first.min(later.first),
@@ -174,6 +212,13 @@ impl fmt::Display for Gap {
             lane, first, last, ..
         } = self;
         match (self.reason, self.count) {
+            (Reason::Mail, 0) => write!(f, "all messages in mailboxes are lost"),
+            (Reason::Mail, count) => {
+                write!(
+                    f,
+                    "{count} messages of priority {lane} are damaged in their mailboxes"
+                )
+            }
             (_, 0) => write!(
                 f,
                 "lane {lane}: what was stored from {first} on, if anything, is lost"
@@ -202,6 +247,7 @@ impl fmt::Display for Reason {
             Self::Torn => "torn",
             Self::Rejected => "rejected",
             Self::TooLarge => "toolarge",
+            Self::Mail => "mail",
             Self::Several => "several",
         })
     }
@@ -232,11 +278,20 @@ pub(super) fn leave_out(gap: &mut Gap, known: &[Gap]) -> bool {
 /// Adds a gap; at `limit` it becomes one with the youngest of its lane.
 pub(super) fn add(gaps: &mut Vec<Gap>, gap: Gap, limit: usize) {
     let is_full = gaps.len() >= limit;
-    let youngest = gaps.iter_mut().rev().find(|known| known.lane == gap.lane);
+    let youngest = gaps.iter_mut().rev().find(|known| known.is_like(&gap));
     match youngest {
         Some(known) if is_full => *known = known.merged(&gap),
         _ => gaps.push(gap),
     }
+}
+
+/// Makes a number of a key that tells it from others (FNV-1a), with which a range may end.
+pub(super) fn fingerprint(table: Table, key: &[u8]) -> u64 {
+    let bytes = [&[table as u8], key].concat();
+    let mixed = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |mixed, byte| {
+        (mixed ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    mixed >> 1
 }
 
 /// Reads a gap's number from its key.

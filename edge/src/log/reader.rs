@@ -1,7 +1,10 @@
 //! The reading side, on the core thread.
 //!
 //! A lane is read in two parts that meet without a seam: segments up to the offset that the last
-//! [`Event::Flushed`] named, and from there on the records in memory, shared with the writer.
+//! [`Event::Flushed`] named, and from there on the records in memory, shared with the writer. The
+//! mail is read likewise, by keys (`log/reader/mail.rs`).
+
+mod mail;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
@@ -15,17 +18,21 @@ use super::block::Block;
 use super::cache::BlockCache;
 use super::database::{READ_CACHE_BYTES, SharedDatabase};
 use super::directory::{Directory, File};
+use super::rows::{self, Puts};
 use super::salvage::Salvage;
-use super::segment;
-use super::state::{self, Puts};
 use super::{Batch, Committed, Event, Gap, LogError, Reason, Writer};
+use super::{segment, state};
 
-/// How much one [`Reader::read`] may return.
+use self::mail::Mail;
+pub use self::mail::{Damage, Walked};
+
+/// How much one [`Reader::read`] or [`Reader::walk`] may return.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget {
-    /// At most this many records.
+    /// At most this many records, or rows.
     pub records: usize,
-    /// At most this many bytes of encoded records, but always one record when there is one.
+    /// At most this many bytes of encoded records, or of keys and values, but always one of them
+    /// when there is one.
     pub bytes: usize,
 }
 
@@ -57,6 +64,7 @@ pub struct Reader {
     /// Damage that was reported, by its first offset.
     reported: BTreeSet<(Lane, Offset)>,
     state: SharedDatabase,
+    mail: Mail,
     /// Changes that recovery could not flush, because the disk is full.
     overlay: Puts,
     /// Gaps that recovery could not flush either; the writer does before it has recovered.
@@ -126,12 +134,13 @@ impl Reader {
             salvaged: VecDeque::new(),
             reported: BTreeSet::new(),
             state: writer.state.clone(),
+            mail: Mail::new(writer),
             overlay: writer.puts.clone(),
             unflushed: writer.gaps.clone(),
         }
     }
 
-    /// Takes the records of a batch that was committed, in the order of the commits.
+    /// Takes the records and the mail of a batch that was committed, in the order of the commits.
     ///
     /// # Panics
     /// When a batch was left out: offsets are dense.
@@ -144,6 +153,7 @@ impl Reader {
                 self.lanes[*lane].tail.push_back(record.clone());
             }
         }
+        self.mail.take(committed);
     }
 
     /// Follows a change of the files. Events are applied in order, after the commits before them.
@@ -170,14 +180,13 @@ impl Reader {
                 first,
                 records,
             } => {
-                assert_eq!(
-                    *first,
-                    self.head(*lane),
-                    "records reach the reader in order"
-                );
+                let head = self.head(*lane);
+                assert_eq!(*first, head, "records reach the reader in order");
                 self.lanes[*lane].tail.extend(records.iter().cloned());
             }
             Event::Trimmed { lane, first, .. } => self.trim(*lane, *first),
+            Event::MailFlushed { up_to, file } => self.mail.flushed(*up_to, file),
+            Event::MailExchanged { .. } => self.mail.exchanged(),
             Event::SegmentRemoved { .. }
             | Event::Snapshot { .. }
             | Event::Gaps { .. }
@@ -258,7 +267,7 @@ impl Reader {
         })
     }
 
-    /// Reads a whole state table in the order of its keys. For the start: right after
+    /// Reads a whole table of the state, not of the mail, in the order of its keys. For the start: right after
     /// [`open`](super::open) it is exact, later it lacks what was committed and not yet flushed.
     ///
     /// # Errors
@@ -269,11 +278,11 @@ impl Reader {
         mut entry: impl FnMut(&[u8], &[u8]),
     ) -> Result<(), LogError> {
         if self.overlay.is_empty() {
-            return state::read(&self.state, table, entry);
+            return rows::read(&self.state, table, entry);
         }
         let mut all = BTreeMap::new();
-        state::read(&self.state, table, |key, value| {
-            all.insert(key.to_vec(), value.to_vec());
+        rows::read(&self.state, table, |key, value| {
+            all.insert(Bytes::copy_from_slice(key), Bytes::copy_from_slice(value));
         })?;
         for ((_, key), value) in self.overlay.iter().filter(|((of, _), _)| *of == table) {
             match value {

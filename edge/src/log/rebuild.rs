@@ -9,8 +9,8 @@ use std::sync::Arc;
 use sync::Offset;
 
 use super::directory::Directory;
+use super::exchange::name_aside;
 use super::salvage::Salvage;
-use super::state::exchange::name_aside;
 use super::{LogError, segment};
 
 /// Copies a segment to a name of its own and puts a new file with all whole blocks in its place.

@@ -1,7 +1,8 @@
 //! Opening a folder: what is there, what the journal still holds, what is damaged.
 //!
-//! Only three kinds of files are looked into: `state.redb`, the journal, and the last segment of
-//! each lane; so opening takes the same time however much is stored. The log opens in every case
+//! Only four kinds of files are looked into: `state.redb`, the journal, the last segment of each
+//! lane, and `mail.redb`, of which one page is read; so opening takes the same time however much is
+//! stored. The log opens in every case
 //! but a disk that fails or is full, and a folder that is another version's or is in use:
 //!
 //! | what is damaged | what is kept | what becomes of the file |
@@ -14,6 +15,9 @@
 //! | the journal as a whole, or it is another log's | what was flushed; offsets are skipped | set aside |
 //! | the last segment of a lane | all blocks that are whole; the others are gaps | stays, is only read |
 //! | a segment with no block that is whole | nothing; a gap | set aside |
+//! | a row of the mail | all others; a gap for a message, when it is read | stays |
+//! | the mail | all rows that are intact; a gap for the messages lost | made anew, the old one set aside |
+//! | the mail as a whole, or there is no room for two | nothing; a gap without a count | set aside |
 //!
 //! Every step may be cut and begun again: replaying drops by offset what segments already hold,
 //! the state changes with its position in one transaction, and new files get their names only
@@ -27,6 +31,7 @@
 
 mod found;
 mod lanes;
+mod mail;
 mod report;
 mod state;
 
@@ -39,12 +44,14 @@ pub use self::report::Report;
 use self::state::StateFound;
 use super::database::SharedDatabase;
 use super::directory::Directory;
+use super::exchange::{self, name_aside};
 use super::frame::PAGE_BYTES;
 use super::gap::ledger::Marks;
 use super::journal::{self, Journal, Ownership, Replayed, Torn};
+use super::mail as post;
 use super::retention::AgeClock;
-use super::state::exchange::{SALVAGED, name_aside};
-use super::state::{self as tables, Facts, Rows};
+use super::rows::Rows;
+use super::state::{self as tables, Facts};
 use super::wear::{Metered, Wear};
 use super::{Event, Gap, Intake, LogError, Meter, Reader, Settings, Writer, gap, reserve, segment};
 
@@ -80,7 +87,7 @@ pub fn open(
     let directory = Metered::wrap(directory, &meter);
     let mut recovery = Recovery::survey(directory, settings, meter)?;
     recovery.mark();
-    recovery.finish_exchange()?;
+    recovery.finish_exchanges()?;
     match recovery.open_state()? {
         StateFound::Whole(state, facts) => recovery.resume(state, facts, wall),
         StateFound::Rows(rows) => recovery.begin(rows, wall),
@@ -134,7 +141,7 @@ impl Recovery {
     /// that is no reason not to start.
     fn mark(&self) {
         if !self.is_suspicious {
-            mark(self.directory.as_ref());
+            distrust(self.directory.as_ref());
         }
     }
 
@@ -173,9 +180,12 @@ impl Recovery {
             || !gaps.is_empty()
             || self.report.is_journal_lost;
         let mut found = Found::new(facts, lanes, gaps);
+        found.known = known;
+        self.open_mail(&mut found)?;
+        let is_changed = is_changed || !found.gaps.is_empty() || self.report.is_mail_lost;
         self.bring_back(&mut found, &replayed)?;
         for frame in &replayed.frames {
-            found.take_puts(frame);
+            found.take_puts(frame, |_| true);
         }
         self.report.gaps.clone_from(&found.gaps);
         let is_resized = journal.file_bytes() != self.settings.journal_bytes;
@@ -257,6 +267,7 @@ impl Recovery {
         self.report.is_journal_lost = !self.report.is_new && journal.is_none();
         let mut found = Found::new(Facts::new(epoch), lanes, gaps);
         self.bring_back(&mut found, &replayed)?;
+        self.rescue_mail(&mut found, journal.as_ref(), &replayed)?;
         // The old journal may go, so what it held must be in segments before.
         for files in &mut found.lanes.0 {
             files.flush(&self.directory, &mut Vec::new())?;
@@ -355,6 +366,8 @@ impl Recovery {
             state,
             facts: found.facts,
             lanes: found.lanes,
+            mail: found.mail,
+            mail_changes: post::changes(&found.puts).count() as u64,
             puts: found.puts,
             gaps: [found.gaps, found.noted].concat(),
             noted: Vec::new(),
@@ -396,10 +409,7 @@ impl Recovery {
     /// Renames a damaged file so that it is out of the way and can still be looked at.
     fn set_aside(&mut self, name: &str) -> Result<(), LogError> {
         let aside = name_aside(name, |name| self.has(name));
-        self.directory
-            .rename(name, &aside)
-            .and_then(|()| self.directory.sync())
-            .map_err(LogError::file("rename", name))?;
+        exchange::set_aside(self.directory.as_ref(), name, &aside)?;
         self.names.push(aside.clone());
         self.names.retain(|known| known != name);
         self.report.damaged_files.push(aside);
@@ -423,26 +433,28 @@ impl Recovery {
 /// Whether a file of this name holds a part of a log.
 #[must_use]
 pub fn is_of_a_log(name: &str) -> bool {
-    [journal::NAME, tables::NAME, SALVAGED].contains(&name) || segment::parse(name).is_some()
+    let plain = name.strip_suffix(".salvaged").unwrap_or(name);
+    name == journal::NAME || is_of_rows(plain) || segment::parse(name).is_some()
 }
 
 /// Whether a file was being made when the power went. Others' files are none of our business.
 fn is_half_made(name: &str) -> bool {
-    let is_segment = |name: &str| {
-        let plain = name.strip_suffix(".salvaged").unwrap_or(name);
-        segment::parse(plain).is_some()
-    };
-    name.strip_suffix(".new").map_or_else(
-        || segment::parse(name).is_none() && is_segment(name),
-        |name| {
-            [journal::NAME, tables::NAME, SALVAGED, reserve::NAME].contains(&name)
-                || is_segment(name)
-        },
-    )
+    // One of the mail is made in steps, so it is new twice over.
+    let begun = name.trim_end_matches(".new");
+    let plain = begun.strip_suffix(".salvaged").unwrap_or(begun);
+    let is_segment = segment::parse(plain).is_some();
+    if begun == name {
+        return is_segment && plain != name;
+    }
+    [journal::NAME, reserve::NAME].contains(&begun) || is_of_rows(plain) || is_segment
+}
+
+fn is_of_rows(name: &str) -> bool {
+    [tables::NAME, post::NAME].contains(&name)
 }
 
 /// Has the next start check every file before it trusts it. What can't be written can't be helped.
-pub(super) fn mark(directory: &dyn Directory) {
+pub fn distrust(directory: &dyn Directory) {
     let _ = directory.create(STARTING).and_then(|_| directory.sync());
 }
 

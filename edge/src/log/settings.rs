@@ -16,7 +16,7 @@ pub struct Settings {
     /// A segment that holds this much is sealed and a new one begins. Effective at most a quarter
     /// of the lane's `max_bytes`, so that small limits hold too.
     pub segment_bytes: u64,
-    /// Page cache of each file that is open for writing (three segments and the state). Flushes
+    /// Page cache of each file that is open for writing: three segments, the state, the mail. Flushes
     /// are cut into transactions of at most half of it, because a transaction that outgrows half
     /// of its cache is written twice.
     pub cache_bytes: usize,
@@ -24,7 +24,11 @@ pub struct Settings {
     pub read_cache_bytes: usize,
     /// Sealed segments that the reader keeps open; the least recently used is closed.
     pub open_segments: usize,
-    /// Gaps kept one by one; beyond it the oldest two of a lane become one.
+    /// Whether `mail.redb` is opened where it is there, so that mail can be read. Without, it is
+    /// left alone, unless the journal holds rows for it.
+    pub has_mail: bool,
+    /// Gaps kept one by one; beyond it the oldest two of a lane become one. At
+    /// least 7.
     pub gap_count: usize,
     /// Whether somebody announces gaps: they are handed out with
     /// [`Event::Gaps`](super::Event::Gaps).
@@ -86,6 +90,7 @@ impl Default for Settings {
             cache_bytes: 4 << 20,
             read_cache_bytes: 512 << 10,
             open_segments: 4,
+            has_mail: false,
             gap_count: 1024,
             announces_gaps: false,
             lanes: PerLane::from_fn(|_| LaneLimits::default()),

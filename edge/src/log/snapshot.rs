@@ -1,14 +1,18 @@
 //! A consistent copy of a log that is being written.
 //!
-//! The journal is emptied and the open segments are closed, so that nothing but the state has to be
-//! copied while the writer waits: segments are linked, and an empty journal goes with them. What
+//! The journal is emptied and the open segments are closed, so that nothing but the state and the
+//! mail has to be copied while the writer waits: segments are linked, and an empty journal goes with
+//! them. What
 //! was committed before is in the copy, whatever is committed, dropped or damaged later.
+
+use std::io;
 
 use sync::Lane;
 
+use super::directory::Directory;
 use super::journal::Journal;
 use super::recovery::SMALLEST_JOURNAL_BYTES;
-use super::{Event, LogError, Writer, segment, state};
+use super::{Event, LogError, Writer, mail, segment, state};
 
 impl Writer {
     /// Puts a copy of the log into the folder `snapshot` inside its own. It is as good a data
@@ -35,7 +39,13 @@ impl Writer {
         let path = self.directory.path();
         let failed = |action| LogError::file(action, &path);
         let copy = self.directory.snapshot(&names).map_err(failed("copy"))?;
-        self.copy_state(copy.as_ref()).map_err(failed("copy"))?;
+        copy_file(self.directory.as_ref(), copy.as_ref(), state::NAME).map_err(failed("copy"))?;
+        match copy_file(self.directory.as_ref(), copy.as_ref(), mail::NAME) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(failed("copy")(error));
+            }
+            _ => {}
+        }
         let ownership = self.journal.ownership();
         Journal::create(
             copy.as_ref(),
@@ -46,21 +56,22 @@ impl Writer {
         )?;
         self.directory.finish_snapshot().map_err(failed("sync"))
     }
+}
 
-    fn copy_state(&self, copy: &dyn super::directory::Directory) -> std::io::Result<()> {
-        let from = self.directory.open(state::NAME)?;
-        let to = copy.create(state::NAME)?;
-        let bytes = from.len()?;
-        let mut step = vec![0; STEP_BYTES];
-        let mut at = 0;
-        while at < bytes {
-            let count = (bytes - at).min(STEP_BYTES as u64) as usize;
-            from.read_at(at, &mut step[..count])?;
-            to.write_at(at, &step[..count])?;
-            at += count as u64;
-        }
-        to.sync_data()
+/// Copies a file that is written into a folder where it is not, as it was last committed.
+fn copy_file(from: &dyn Directory, to: &dyn Directory, name: &str) -> io::Result<()> {
+    let from = from.open(name)?;
+    let to = to.create(name)?;
+    let bytes = from.len()?;
+    let mut step = vec![0; STEP_BYTES];
+    let mut at = 0;
+    while at < bytes {
+        let count = (bytes - at).min(STEP_BYTES as u64) as usize;
+        from.read_at(at, &mut step[..count])?;
+        to.write_at(at, &step[..count])?;
+        at += count as u64;
     }
+    to.sync_data()
 }
 
 const STEP_BYTES: usize = 256 << 10;

@@ -1,14 +1,12 @@
 //! `state.redb`: everything that is not a record, and what the journal has been emptied into.
 //!
-//! One redb table for each [`Table`], with its name in lower case, bytes to bytes. The key `log`
-//! of `meta` holds CBOR, a map with text keys; it changes in the same transaction as everything
+//! One redb table for each [`Table`] but those of the mail, with its name in lower case, bytes to
+//! bytes. The key `log` of `meta` holds CBOR, a map with text keys; it changes in the same transaction as everything
 //! else that came from the journal, so the state is always that of one frame. A copy of it is in a
 //! redb table of its own, `facts`, so that no single page takes both along.
 //!
-//! Every value has four bytes more than its owner gave: the CRC32C of table number, key and value,
-//! little-endian, because redb checks its pages only when it repairs. A start reads all rows once
-//! and checks them; a file with damage is made anew of the rows that are intact
-//! (`log/state/rows.rs`).
+//! It is a file of sealed rows (`log/rows.rs`). A start reads all of them once and checks them; a
+//! file with damage is made anew of the rows that are intact (`log/exchange.rs`).
 //!
 //! | key | what |
 //! | --- | --- |
@@ -23,16 +21,15 @@
 //! | `time` | `steady` and `device`, see [`TimeStamp`]; absent when nobody told |
 //! | `wear` | `written_bytes` and `open_seconds`, see `log/wear.rs`; absent when nothing is known |
 //! | `replaced` | for each lane: what outlives segments below is stored anew; absent when all 0 |
+//! | `mail` | how often `mail.redb` was flushed, at least; missing where there never was one |
 //! | `announced` | all gaps with lower numbers were announced; absent when 0 |
 //!
 //! The other tables belong to those who put into them; only `gaps` is the log's own.
 
-pub(super) mod exchange;
-mod rows;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use redb::{ReadableTable, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
 use sync::{Epoch, Offset, PerLane, Table, TimeStamp};
@@ -41,12 +38,14 @@ use super::database::SharedDatabase;
 use super::directory::Directory;
 use super::gap::ledger::{Ledger, Marks};
 use super::journal::{Ownership, Position};
+use super::rows::{self, Puts, Rows, definition};
 use super::{Gap, LogError, Wear, gap};
-
-pub(super) use self::rows::{Rows, are_whole, rows};
 
 /// The name of the file.
 pub(super) const NAME: &str = "state.redb";
+
+/// Its tables.
+pub(super) const TABLES: &[Table] = Table::ALL.split_at(Table::Mailboxes as usize).0;
 
 /// What the log knows about itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +58,8 @@ pub(super) struct Facts {
     pub(super) first: PerLane<Offset>,
     pub(super) next: PerLane<Offset>,
     pub(super) active_bytes: PerLane<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) mail: Option<u64>,
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(super) announced: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -83,9 +84,6 @@ pub(super) struct Keeping {
     pub(super) marks: Marks,
 }
 
-/// Changes that wait for the next commit; the last one of a key wins. `None` removes it.
-pub(super) type Puts = BTreeMap<(Table, Vec<u8>), Option<Vec<u8>>>;
-
 impl Facts {
     pub(super) fn new(epoch: Epoch) -> Self {
         Self {
@@ -97,6 +95,7 @@ impl Facts {
             first: PerLane::default(),
             next: PerLane::default(),
             active_bytes: PerLane::default(),
+            mail: None,
             announced: 0,
             time: None,
             wear: Wear::default(),
@@ -145,12 +144,8 @@ pub(super) fn create(
     rows: &Rows,
 ) -> Result<SharedDatabase, LogError> {
     SharedDatabase::create(directory, name, cache_bytes, |transaction| {
-        for table in Table::ALL {
-            let mut open = transaction.open_table(definition(table))?;
-            for ((_, key), value) in rows.range(table) {
-                open.insert(key.as_slice(), rows::seal(table, key, value).as_slice())?;
-            }
-        }
+        rows::create(transaction, TABLES)?;
+        rows::put(transaction, rows.rows.iter())?;
         put_facts(transaction, facts)
     })
 }
@@ -186,7 +181,7 @@ fn facts_in(
     }
 }
 
-/// Commits changes, gaps and facts together.
+/// Commits changes, but those of the mail, with gaps and facts.
 pub(super) fn commit(
     state: &SharedDatabase,
     puts: &Puts,
@@ -195,21 +190,7 @@ pub(super) fn commit(
     facts: &Facts,
 ) -> Result<(), LogError> {
     state.write(|transaction| {
-        for table in Table::ALL {
-            let mut changed = puts.range((table, Vec::new())..).peekable();
-            if changed.peek().is_none_or(|((of, _), _)| *of != table) {
-                continue;
-            }
-            let mut open = transaction.open_table(definition(table))?;
-            for ((_, key), value) in changed.take_while(|((of, _), _)| *of == table) {
-                match value {
-                    Some(value) => {
-                        open.insert(key.as_slice(), rows::seal(table, key, value).as_slice())?
-                    }
-                    None => open.remove(key.as_slice())?,
-                };
-            }
-        }
+        rows::put(transaction, puts.range(..(Table::Mailboxes, Bytes::new())))?;
         if !gaps.is_empty() {
             put_gaps(transaction, gaps, keeping)?;
         }
@@ -217,27 +198,10 @@ pub(super) fn commit(
     })
 }
 
-/// Walks a table in the order of its keys. Rows damaged since the start are left out.
-pub(super) fn read(
-    state: &SharedDatabase,
-    table: Table,
-    mut entry: impl FnMut(&[u8], &[u8]),
-) -> Result<(), LogError> {
-    state.read(|transaction| {
-        for pair in transaction.open_table(definition(table))?.iter()? {
-            let (key, value) = pair?;
-            if let Some(value) = rows::unseal(table, key.value(), value.value()) {
-                entry(key.value(), value);
-            }
-        }
-        Ok(())
-    })
-}
-
 /// Lists the gaps with their numbers, oldest first.
 pub(super) fn gaps(state: &SharedDatabase) -> Result<Vec<(u64, Gap)>, LogError> {
     let mut gaps = Vec::new();
-    read(state, Table::Gaps, |key, value| {
+    rows::read(state, Table::Gaps, |key, value| {
         gaps.extend(gap::number(key).zip(Gap::decode(value)));
     })?;
     Ok(gaps)
@@ -281,27 +245,6 @@ fn put_gaps(
         };
     }
     Ok(())
-}
-
-const fn definition(table: Table) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
-    TableDefinition::new(match table {
-        Table::Meta => "meta",
-        Table::Sessions => "sessions",
-        Table::Subscriptions => "subscriptions",
-        Table::Cursors => "cursors",
-        Table::Handshakes => "handshakes",
-        Table::Retained => "retained",
-        Table::Gaps => "gaps",
-        Table::Watermarks => "watermarks",
-        Table::Mailboxes => "mailboxes",
-        Table::MailTails => "mail_tails",
-        Table::Mail => "mail",
-        Table::MailKeys => "mail_keys",
-        Table::MailDelayed => "mail_delayed",
-        Table::MailExpiry => "mail_expiry",
-        Table::MailGroups => "mail_groups",
-        Table::Agents => "agents",
-    })
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]

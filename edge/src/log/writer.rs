@@ -5,34 +5,39 @@
 //! ```text
 //!   commit --> journal (one write, one sync) --> memory
 //!   maintain, when the journal is due:
-//!     memory --> segments (a commit a lane) --> state.redb (changes, gaps, journal position)
+//!     memory --> segments (a commit a lane) --> mail.redb (its changes)
+//!            --> state.redb (all other changes, gaps, journal position)
 //! ```
 //!
-//! Segments come before the state, so a power cut between the two finds records twice, in a
-//! segment and in the journal, and never not at all; replaying drops by offset what is there.
+//! Segments and mail come before the state, so a power cut between the two finds records twice, in
+//! a segment and in the journal, and never not at all; replaying drops by offset what is there, and
+//! puts rows of the mail where they are already.
 //!
 //! When redb fails (a full disk, above all) nothing is lost: the journal still has everything, and
 //! commits go on while it has room. The reserve is given back at once, and flushing is tried again
 //! about every second.
 
+mod gaps;
+mod mail;
 mod trim;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use sync::{Change, Lane, Offset, PerLane, TimeStamp, WallTime};
 
-use super::database::SharedDatabase;
+use super::database::{READ_CACHE_BYTES, SharedDatabase};
 use super::directory::Directory;
 use super::gap::ledger::Marks;
 use super::intake::{Filling, Intake, Pressure};
 use super::journal::{self, Journal};
-use super::lane::{Active, LaneFiles};
+use super::lane::LaneFiles;
 use super::retention::AgeClock;
-use super::state::exchange::exchange;
-use super::state::{self, Facts, Keeping, Puts};
+use super::rows::{Puts, Rows};
+use super::state::{self, Facts, Keeping};
 use super::{
-    Batch, Committed, Event, Gap, LogError, Meter, Reason, Settings, frame, gap, latest, recovery,
-    reserve,
+    Batch, Committed, Event, Gap, LogError, Meter, Settings, exchange, frame, gap, latest,
+    recovery, reserve,
 };
 
 /// Makes batches durable and keeps the files in order. It owns everything that is written; there
@@ -46,7 +51,11 @@ pub struct Writer {
     /// As last committed.
     pub(super) facts: Facts,
     pub(super) lanes: PerLane<LaneFiles>,
-    /// Committed and not yet in `state.redb`.
+    /// `mail.redb`, where it is open.
+    pub(super) mail: Option<SharedDatabase>,
+    /// Changes of the mail since the log was opened.
+    pub(super) mail_changes: u64,
+    /// Committed and not yet in `state.redb` or `mail.redb`.
     pub(super) puts: Puts,
     /// In the journal, or found again by every start, and not yet in `state.redb`.
     pub(super) gaps: Vec<Gap>,
@@ -90,7 +99,10 @@ impl Writer {
     pub fn commit(&mut self, batch: &Batch, wall: WallTime) -> Result<Committed, LogError> {
         let first = PerLane::from_fn(|lane| self.lanes[lane].next());
         if batch.changes.is_empty() {
-            return Ok(Committed { first });
+            return Ok(Committed {
+                first,
+                ..Committed::default()
+            });
         }
         let bytes = frame::padded_bytes(batch);
         if bytes > self.journal.capacity() {
@@ -103,10 +115,14 @@ impl Writer {
         self.commit_noted(wall)?;
         self.make_room(bytes, wall)?;
         self.journal.write(batch, wall, first)?;
+        let mut committed = Committed {
+            first,
+            ..Committed::default()
+        };
         for change in &batch.changes {
-            self.take(change);
+            self.take(change, &mut committed);
         }
-        Ok(Committed { first })
+        Ok(committed)
     }
 
     /// Does what can wait until the acknowledgements are out: empties the journal when it is due,
@@ -163,27 +179,6 @@ impl Writer {
         }
     }
 
-    /// Shows gaps to who announces them: a few, and the next when those are announced.
-    fn hand_out_gaps(&mut self) {
-        let Marks {
-            announced,
-            handed_out,
-        } = self.marks;
-        let is_waiting = handed_out > announced;
-        if !(self.settings.announces_gaps && self.has_fresh_gaps) || is_waiting {
-            return;
-        }
-        // What can't be read now is tried again with the next gap.
-        self.has_fresh_gaps = false;
-        let gaps = state::gaps(&self.state).unwrap_or_default().into_iter();
-        let fresh = gaps.filter(|(number, _)| *number >= announced);
-        let gaps: Vec<_> = fresh.take(HANDED_OUT).collect();
-        if let Some((last, _)) = gaps.last() {
-            self.marks.handed_out = last + 1;
-            self.events.push(Event::Gaps { gaps });
-        }
-    }
-
     fn tidy(&mut self, is_flush_due: bool, wall: WallTime) -> Result<(), LogError> {
         let flushed = if is_flush_due {
             self.flush_with_reserve()
@@ -213,35 +208,6 @@ impl Writer {
         }
     }
 
-    /// Writes down a gap that a reader found or the cloud made. Durable no later than the next
-    /// batch that is committed, so that no cursor is ever stored that has passed a gap unseen.
-    /// Beyond 64 gaps between two commits those of a lane become one. What other gaps count
-    /// already is left out: a reader finds the same damage again after every start. Says whether
-    /// anything of it is news.
-    pub fn note_gap(&mut self, mut gap: Gap) -> bool {
-        if !gap::leave_out(&mut gap, &self.known_gaps()) {
-            return false;
-        }
-        let files = &mut self.lanes[gap.lane];
-        let is_active = |active: &Active| active.first <= gap.last;
-        if gap.reason == Reason::Damage && files.active.as_ref().is_some_and(is_active) {
-            // Nothing more goes into a damaged file. What can't be closed goes all the same.
-            let _ = files.seal(&mut self.events);
-        }
-        self.waiting_bytes += GAP_BYTES;
-        gap::add(&mut self.noted, gap, NOTED_GAPS);
-        true
-    }
-
-    /// All gaps that are written down or will be. What can't be read at the moment may be counted
-    /// twice.
-    pub(super) fn known_gaps(&self) -> Vec<Gap> {
-        let stored = state::gaps(&self.state).unwrap_or_default();
-        let stored = stored.into_iter().map(|(_, gap)| gap);
-        let waiting = self.gaps.iter().chain(&self.noted).cloned();
-        stored.chain(waiting).collect()
-    }
-
     /// Empties the journal and closes all files, so that the next start has nothing to repair.
     /// Dropping the writer instead is as safe and makes the next start slower.
     ///
@@ -258,6 +224,9 @@ impl Writer {
                 active.database.close()?;
             }
         }
+        if let Some(mail) = self.mail.take() {
+            mail.close()?;
+        }
         self.state.close()
     }
 
@@ -270,12 +239,6 @@ impl Writer {
     #[must_use]
     pub fn meter(&self) -> Meter {
         self.meter.clone()
-    }
-
-    /// All gaps with lower numbers were announced.
-    #[must_use]
-    pub const fn announced_below(&self) -> u64 {
-        self.marks.announced
     }
 
     /// How much of the journal is in use, in bytes of the file: for metrics.
@@ -291,7 +254,7 @@ impl Writer {
     }
 
     /// Keeps in memory what was made durable, until it is flushed.
-    pub(super) fn take(&mut self, change: &Change) {
+    pub(super) fn take(&mut self, change: &Change, committed: &mut Committed) {
         if let Some(announced) = gap::announced_by(change) {
             self.marks.announced = announced;
             self.marks.handed_out = announced.max(self.marks.handed_out);
@@ -302,27 +265,31 @@ impl Writer {
             self.facts.replaced[lane] = next;
             return;
         }
-        self.waiting_bytes += match change {
+        let (table, key, value) = match change {
             Change::Append { lane, record } => {
                 self.lanes[*lane].waiting.push_back(record.clone());
-                record.as_bytes().len()
+                self.waiting_bytes += record.as_bytes().len();
+                return;
             }
-            Change::Put { table, key, value } => {
-                self.puts.insert((*table, key.clone()), Some(value.clone()));
-                key.len() + value.len()
-            }
-            Change::Delete { table, key } => {
-                self.puts.insert((*table, key.clone()), None);
-                key.len()
-            }
+            Change::Put { table, key, value } => (*table, key, Some(value)),
+            Change::Delete { table, key } => (*table, key, None),
         };
+        self.waiting_bytes += key.len() + value.map_or(0, Vec::len);
+        let place = (table, Bytes::copy_from_slice(key));
+        let value = value.map(|value| Bytes::copy_from_slice(value));
+        if table.is_mail() {
+            self.mail_changes += 1;
+            committed.mail.push((place.clone(), value.clone()));
+        }
+        self.puts.insert(place, value);
     }
 
-    /// Empties the journal: segments first, then the state with the position.
+    /// Empties the journal: segments and mail first, then the state with the position.
     pub(super) fn flush(&mut self) -> Result<(), LogError> {
         for lane in Lane::ALL {
             self.lanes[lane].flush(&self.directory, &mut self.events)?;
         }
+        self.flush_mail()?;
         let mut facts = self.facts.clone();
         facts.position = self.journal.position_when_emptied();
         facts.last = self.journal.youngest();
@@ -358,32 +325,6 @@ impl Writer {
             }
             done => done,
         }
-    }
-
-    fn commit_noted(&mut self, wall: WallTime) -> Result<(), LogError> {
-        if self.noted.is_empty() {
-            return Ok(());
-        }
-        let batch = Batch {
-            changes: self.noted.iter().map(Gap::to_change).collect(),
-        };
-        self.make_room(frame::padded_bytes(&batch), wall)?;
-        if self.noted.is_empty() {
-            // Making room was a flush, which took them along.
-            return Ok(());
-        }
-        let first = PerLane::from_fn(|lane| self.lanes[lane].next());
-        self.journal.write(&batch, wall, first)?;
-        self.gaps.append(&mut self.noted);
-        self.unseen_since.get_or_insert(wall);
-        Ok(())
-    }
-
-    /// Whether a gap has waited so long to be seen that it is worth a flush: one a second at most,
-    /// however many there are.
-    fn shows_gaps_late(&self, wall: WallTime) -> bool {
-        self.unseen_since
-            .is_some_and(|since| wall.0 < since.0 || wall.0 - since.0 >= GAP_MILLISECONDS)
     }
 
     pub(super) fn make_room(&mut self, bytes: u64, wall: WallTime) -> Result<(), LogError> {
@@ -423,8 +364,21 @@ impl Writer {
 
     /// Goes on with a state made of the rows that are intact: the damaged one takes no changes.
     fn exchange_state(&mut self) -> Result<(), LogError> {
+        let damaged = SharedDatabase::open_sealed(&self.directory, state::NAME, READ_CACHE_BYTES)?;
+        let rows = Rows::of(&damaged, state::TABLES)?;
+        if rows.is_empty() {
+            return Err(LogError::corrupt(state::NAME, "none of its rows is whole"));
+        }
+        drop(damaged);
+        let salvaged = exchange::salvaged(state::NAME);
         let cache_bytes = self.settings.cache_bytes;
-        let (aside, lost_rows) = exchange(&self.directory, &self.state, cache_bytes, &self.facts)?;
+        state::create(&self.directory, &salvaged, cache_bytes, &self.facts, &rows)?.close()?;
+        // Whether it can be closed or not; all who share it open the new one.
+        let _ = self.state.close();
+        let aside = exchange::free_name(self.directory.as_ref(), state::NAME)?;
+        exchange::set_aside(self.directory.as_ref(), state::NAME, &aside)?;
+        exchange::finish(self.directory.as_ref(), state::NAME)?;
+        let lost_rows = rows.lost;
         self.events.push(Event::StateExchanged { aside, lost_rows });
         Ok(())
     }
@@ -453,7 +407,7 @@ impl Writer {
             }
             Err(error) => {
                 if error.is_damage() && self.failed_at.is_none() {
-                    recovery::mark(self.directory.as_ref());
+                    recovery::distrust(self.directory.as_ref());
                 }
                 self.failed_at = Some(wall);
                 self.events.push(Event::Failed { error });
@@ -469,15 +423,6 @@ fn is_past(since: Option<WallTime>, milliseconds: u64, wall: WallTime) -> bool {
 
 /// Between attempts after a failure, so that a full disk does not keep the thread busy.
 const RETRY_MILLISECONDS: u64 = 1000;
-/// After a gap was noted, before a flush makes it visible.
-const GAP_MILLISECONDS: u64 = 1000;
 
 /// Between attempts to have a reserve: each writes up to 1 MiB for nothing.
 const RESERVE_MILLISECONDS: u64 = 60_000;
-
-/// Gaps that wait for the next commit: together they fit the smallest journal many times.
-const NOTED_GAPS: usize = 64;
-/// Gaps that are announced at a time.
-const HANDED_OUT: usize = 16;
-/// About what a gap takes in the state.
-const GAP_BYTES: usize = 128;

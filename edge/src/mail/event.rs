@@ -5,7 +5,7 @@
 //! order of the commits.
 
 use sync::Change;
-use wire::mq9::{Reply, Request};
+use wire::mq9::{Agent, Reply, Request};
 
 /// Names a request until it is answered; the office only gives it back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,6 +32,13 @@ pub enum Input {
     Cancel {
         /// Of the request; one that is answered already is ignored.
         ticket: Ticket,
+    },
+    /// All agents that the cloud knows, as it said just now: they take the place of those that it
+    /// knew before. No answer.
+    CloudAgents {
+        /// Without those that registered here; where they live and when they were seen is set by
+        /// the office.
+        agents: Vec<Agent>,
     },
     /// A commit is durable, and the shelf shows it.
     Committed {

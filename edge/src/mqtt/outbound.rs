@@ -62,6 +62,8 @@ impl Connection {
             Event::Connected(_) | Event::Refused(_) | Event::Closed(_) => {}
             // Of QoS 0, which nothing is said about.
             Event::NotPublished { .. } => {}
+            // Only who asks the mail office is answered by it.
+            Event::Mail { .. } => {}
         }
         Ok(())
     }
@@ -429,6 +431,7 @@ pub(super) const fn refusal_reason(refusal: Refusal) -> ReasonCode {
     match refusal {
         Refusal::LogFailed | Refusal::SessionGone => ReasonCode::UnspecifiedError,
         Refusal::NotAuthorized => ReasonCode::NotAuthorized,
+        Refusal::NoMail | Refusal::MailAddress | Refusal::NoMailbox => ReasonCode::TopicNameInvalid,
         _ => ReasonCode::QuotaExceeded,
     }
 }

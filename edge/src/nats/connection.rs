@@ -16,6 +16,7 @@ use wire::nats::{ClientOperation, DecodeError, ServerOperation};
 
 use super::Settings;
 use super::error::PeerError;
+use super::mail::Errands;
 use super::opening::{Ends, Options};
 use super::subscriptions::Subscriptions;
 use crate::broker::{ConnectionId, Entrance, Event, Input, ListenerId, Refusal};
@@ -35,13 +36,15 @@ pub struct Connection {
     /// Whether whole operations in the tail wait, since the client publishes too fast.
     is_holding_back: bool,
     pub(super) outbound: Vec<u8>,
-    inputs: VecDeque<Input>,
+    pub(super) inputs: VecDeque<Input>,
     /// When the last whole operation came.
     last_received: Instant,
     /// Pings since then.
     unanswered_pings: u8,
     pub(super) peer_error: Option<PeerError>,
     pub(super) dropped_count: u64,
+    /// Bytes waiting to be written of replies that were asked for, however slow the client is.
+    pub(super) reply_bytes: usize,
     /// Bytes that the driver is writing.
     pub(super) taken_bytes: usize,
     pub(super) held: Held,
@@ -65,6 +68,8 @@ pub(super) struct Established {
     pub(super) subscriptions: Subscriptions,
     /// Those that nobody may hear, in their order, until that is known.
     pub(super) requests: VecDeque<Request>,
+    /// What the mail office was asked for.
+    pub(super) errands: Errands,
 }
 
 /// A message whose publisher wants to know whether nobody hears it.
@@ -108,6 +113,7 @@ impl Connection {
             unanswered_pings: 0,
             peer_error: None,
             dropped_count: 0,
+            reply_bytes: 0,
             taken_bytes: 0,
             held: Held::default(),
         };
@@ -157,7 +163,7 @@ impl Connection {
             (State::Connecting { .. } | State::Connected(_), Event::Closed(reason)) => {
                 self.close(reason);
             }
-            (State::Connected(_), event) => self.hear(event),
+            (State::Connected(_), event) => self.hear(now, event),
             // The connection closed while the event was on its way.
             (State::AwaitingConnect { .. } | State::Connecting { .. } | State::Closing, _) => {}
         }
@@ -209,9 +215,13 @@ impl Connection {
         self.handle_lost();
     }
 
-    /// Gives the next input for the broker.
+    /// Gives the next input for the broker. `None` also when that is a request for the mail office:
+    /// see [`Connection::poll_request`].
     pub fn poll(&mut self) -> Option<Input> {
-        self.inputs.pop_front()
+        match self.is_asking() {
+            true => None,
+            false => self.inputs.pop_front(),
+        }
     }
 
     /// When [`Connection::handle_timeout`] is due; stale after any other call.
@@ -246,6 +256,7 @@ impl Connection {
             false => empty,
         };
         let taken = std::mem::replace(&mut self.outbound, rest);
+        self.reply_bytes = 0;
         if taken.is_empty() && self.inputs.capacity() <= INPUTS_KEPT {
             self.shrink();
         }
@@ -260,11 +271,12 @@ impl Connection {
         self.outbound.len()
     }
 
-    /// Whether the link should be read: false while the broker makes the session, while too much
-    /// waits to be written, and when closed.
+    /// Whether the link should be read: false while the broker makes the session, while requests or
+    /// too much that is to be written wait, and when closed.
     #[must_use]
     pub fn wants_more(&self) -> bool {
-        self.takes_operations() && !self.is_holding_back && !self.is_over()
+        let has_none_waiting = self.inputs.is_empty();
+        self.takes_operations() && has_none_waiting && !self.is_holding_back && !self.is_over()
     }
 
     /// Whether the link is to be closed once the outbound bytes are written.

@@ -28,10 +28,12 @@ impl Connection {
             // Neither is for sessions that nobody can name.
             CloseReason::TakenOver | CloseReason::Busy => {}
         }
+        self.forget_requests();
         self.state = State::Closing;
     }
 
     pub(super) fn leave_broker(&mut self) {
+        self.forget_requests();
         if matches!(self.state, State::Connecting { .. } | State::Connected(_)) {
             self.tell(Input::Lost {
                 connection: self.id,

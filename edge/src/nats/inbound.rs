@@ -80,6 +80,10 @@ impl Connection {
         established: &mut Established,
         publish: &Publish<'_>,
     ) -> Result<(), PeerError> {
+        if Self::is_for_office(publish.subject) {
+            self.handle_request(now, established, publish);
+            return Ok(());
+        }
         let (subject, mut topic, mut reply_topic) = (publish.subject, String::new(), String::new());
         let topic = topic_of(subject, &mut topic).filter(|topic| self.settings.admits(*topic));
         let reply = publish.reply_to.map(|it| topic_of(it, &mut reply_topic));
@@ -93,7 +97,7 @@ impl Connection {
             subject: subject.into(),
             reply: reply.into(),
         });
-        // Names of servers and their services, none of which is here.
+        // Names of servers and their services, none of which is here but the mail office.
         if subject.starts_with('$') {
             self.refuse(ServerError::PublishPermission { subject });
             return match request {
@@ -206,7 +210,7 @@ impl Connection {
 }
 
 /// The topic of a subject, written over `text`.
-fn topic_of<'a>(subject: &'a str, text: &'a mut String) -> Option<TopicName<'a>> {
+pub(super) fn topic_of<'a>(subject: &'a str, text: &'a mut String) -> Option<TopicName<'a>> {
     text.reserve(subject.len());
     Subject::new(subject).ok()?.to_topic(text).ok()
 }

@@ -7,6 +7,7 @@ use wire::nats::{Connect, Info, ServerError, ServerOperation};
 
 use super::connection::{Connection, Established, State};
 use super::error::PeerError;
+use super::mail::Errands;
 use super::settings::Tls;
 use super::subscriptions::Subscriptions;
 use crate::broker::{self, Connected, Credentials, Echo, Input, Password, Refusal, SessionStart};
@@ -106,6 +107,7 @@ impl Connection {
             publisher: Record::publisher_hash(&connected.client_identifier),
             subscriptions: Subscriptions::default(),
             requests: VecDeque::new(),
+            errands: Errands::default(),
         }));
         self.confirm(options);
         self.consume_tail(now);

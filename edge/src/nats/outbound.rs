@@ -1,5 +1,6 @@
 //! What the broker says to a connected client, to operations.
 
+use sync::Now;
 use wire::mqtt::property::{Properties, PropertySet};
 use wire::nats::{Message, ServerError, ServerOperation};
 use wire::subject::Subject;
@@ -12,15 +13,15 @@ use super::properties::headers_of;
 use crate::broker::{Delivery, Event, Outcome, Refusal, Token};
 
 /// The most of a message that is neither subject, headers nor payload: two lengths, line ends.
-const FRAME_BYTES: usize = 40;
+pub(super) const FRAME_BYTES: usize = 40;
 
 impl Connection {
     /// Takes an event for a connected client.
-    pub(super) fn hear(&mut self, event: Event) {
+    pub(super) fn hear(&mut self, now: Now, event: Event) {
         if let State::Connected(mut established) =
             std::mem::replace(&mut self.state, State::Closing)
         {
-            let outcome = self.handle_answer(&mut established, event);
+            let outcome = self.handle_answer(now, &mut established, event);
             self.state = State::Connected(established);
             if let Err(error) = outcome {
                 self.fail(error);
@@ -30,11 +31,13 @@ impl Connection {
 
     fn handle_answer(
         &mut self,
+        now: Now,
         established: &mut Established,
         event: Event,
     ) -> Result<(), PeerError> {
         match event {
             Event::Deliver(delivery) => return self.deliver(established, &delivery),
+            Event::Mail { token, reply } => self.handle_mail(now, established, token, reply),
             Event::Published { outcome, .. } => {
                 let Some(request) = established.requests.pop_front() else {
                     return Ok(());

@@ -9,8 +9,18 @@ impl Connection {
     /// Whether one more message can be added to the outbound buffer: not above its own limit nor,
     /// beyond the fair part, above the one that all connections share.
     pub(super) fn has_room_for(&self, bytes: usize) -> bool {
-        let is_greedy = self.outbound.len().max(bytes) > FAIR_BYTES;
-        !(self.is_over() || self.is_crowded() && is_greedy)
+        let own = self.outbound.len().saturating_sub(self.reply_bytes);
+        let is_greedy = own.max(bytes.saturating_sub(self.reply_bytes)) > FAIR_BYTES;
+        let is_slow = own > self.settings.outbound_bytes_maximum;
+        !(is_slow || self.is_crowded() && is_greedy)
+    }
+
+    /// Whether a reply of the mail office fits, which may be larger than any message: all of it has
+    /// to fit below the limit of all connections.
+    pub(super) fn has_room_for_reply(&self, bytes: usize) -> bool {
+        let all = self.settings.memory.outbound_bytes() + bytes;
+        let fits = all <= self.settings.outbound_total_bytes_maximum;
+        bytes <= FAIR_BYTES || fits && !self.is_over()
     }
 
     /// Whether the outbound buffer is over its own limit.

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use wire::mq9::PayloadEncoding;
 use wire::nats::Limits;
 use wire::topic::TopicName;
 
@@ -53,6 +54,14 @@ pub struct Settings {
     /// Bytes that the subscriptions of all connections take here, beside what they take in the
     /// broker. One more is refused. Default 256 KiB.
     pub subscription_bytes_maximum: usize,
+    /// Fetches of a connection that wait for a message. One more is answered at once, with what is
+    /// there. Default 16.
+    pub fetch_count_maximum: usize,
+    /// Bytes of a reply of the mail office. A larger one is refused; base64 takes no more than the
+    /// default for the largest message. Default 3 MiB.
+    pub reply_bytes_maximum: usize,
+    /// How payloads of mail are written for who does not say. Default base64.
+    pub payload_encoding: PayloadEncoding,
     /// Bytes waiting to be written. Above it the link is not read, and one more message closes the
     /// connection: its client is a slow consumer. Default 256 KiB.
     pub outbound_bytes_maximum: usize,
@@ -102,6 +111,13 @@ impl Settings {
     }
 }
 
+/// What a reply takes with one message of the largest size, in base64, and its headers as numbers.
+#[must_use]
+pub const fn reply_bytes(message_bytes: usize, headers_bytes: usize) -> usize {
+    const FRAME: usize = 512;
+    message_bytes.div_ceil(3) * 8 + headers_bytes * 4 + FRAME
+}
+
 impl Default for Settings {
     fn default() -> Self {
         let limits = Limits::FROM_CLIENT;
@@ -122,6 +138,9 @@ impl Default for Settings {
             publish_burst: 1_000,
             subscription_count_maximum: 1_000,
             subscription_bytes_maximum: 256 << 10,
+            fetch_count_maximum: 16,
+            reply_bytes_maximum: reply_bytes(limits.message_bytes, limits.headers_bytes),
+            payload_encoding: PayloadEncoding::default(),
             outbound_bytes_maximum: 256 << 10,
             inbound_total_bytes_maximum: 4 << 20,
             outbound_total_bytes_maximum: 6 << 20,

@@ -164,7 +164,7 @@ fn missing(lane: Lane, first: Offset, last: Offset, reason: Reason, format: Form
     }
 }
 
-fn map(entries: Vec<(&str, Value)>) -> Vec<u8> {
+pub(super) fn map(entries: Vec<(&str, Value)>) -> Vec<u8> {
     let entries = entries.into_iter();
     let map = Value::Map(
         entries

@@ -5,16 +5,16 @@ use std::path::Path;
 
 use sync::{Cursor, Epoch, Lane, Offset, Table};
 
-use super::{Outcome, ToolError, open, say};
+use super::{Outcome, ToolError, mail, open, say};
 use crate::log::{Gap, LogError, Opened};
 
-/// Says what is in the log of a folder: lanes with their segments, who has read how far, gaps, and
-/// what is not as it must be.
+/// Says what is in the log of a folder: lanes with their segments, how much mail, who has read how
+/// far, gaps, and what is not as it must be.
 ///
 /// # Errors
 /// When the folder can't be read, or a gateway runs on it.
 pub fn inspect(data: &Path, out: &mut dyn Write) -> Result<Outcome, ToolError> {
-    let log = open(data)?;
+    let mut log = open(data)?;
     let mut lines = vec![
         format!("epoch {}", log.epoch.0),
         format!("journal.groups {}", log.report.replayed_frames),
@@ -39,6 +39,13 @@ pub fn inspect(data: &Path, out: &mut dyn Write) -> Result<Outcome, ToolError> {
         log.reader.read_state(table, |_, _| count += 1)?;
         lines.push(format!("{name} {count}"));
     }
+    let mut bytes = 0;
+    for (name, table) in mail::TABLES {
+        let (rows, of_table) = mail::count(&mut log.reader, table)?;
+        bytes += of_table;
+        lines.push(format!("{name} {rows}"));
+    }
+    lines.push(format!("mail.bytes {bytes}"));
     cursors(&log, &mut lines)?;
     let gaps = log.reader.gaps(0)?;
     lines.push(format!("gaps {}", gaps.len()));

@@ -20,7 +20,8 @@ pub(super) struct News {
     accepted: Option<Instant>,
     /// Why the cloud will never take a record; asked for when it is given up.
     rejection: Option<(Lane, Offset, String)>,
-    refusals: BTreeMap<u8, Refusal>,
+    /// By reason, and whether it was given in words.
+    refusals: BTreeMap<(u8, bool), Refusal>,
 }
 
 /// A reason with which the cloud refuses records again and again.
@@ -72,13 +73,18 @@ impl News {
     }
 
     /// The cloud refused a record for now. Gives since when it does so, if that is news.
-    pub(super) fn refused(&mut self, now: Instant, reason: u8) -> Option<Duration> {
+    pub(super) fn refused(
+        &mut self,
+        now: Instant,
+        reason: u8,
+        has_words: bool,
+    ) -> Option<Duration> {
         let new = Refusal {
             first: now,
             last: now,
             told: None,
         };
-        let refusal = self.refusals.entry(reason).or_insert(new);
+        let refusal = self.refusals.entry((reason, has_words)).or_insert(new);
         if now - refusal.last > LASTING {
             refusal.first = now;
         }
@@ -146,15 +152,15 @@ mod tests {
     fn a_refusal_that_lasts_is_told_and_a_passing_one_is_not() {
         let mut news = News::default();
         for second in [0, 4, 8, 30, 34, 38] {
-            assert_eq!(news.refused(at(second), 0x80), None);
+            assert_eq!(news.refused(at(second), 0x80, false), None);
         }
-        assert_eq!(news.refused(at(38), 0x87), None);
-        assert_eq!(news.refused(at(40), 0x80), Some(LASTING));
+        assert_eq!(news.refused(at(38), 0x87, false), None);
+        assert_eq!(news.refused(at(40), 0x80, false), Some(LASTING));
         for second in 41..640 {
-            assert_eq!(news.refused(at(second), 0x80), None);
+            assert_eq!(news.refused(at(second), 0x80, false), None);
         }
         let since = Some(Duration::from_secs(610));
-        assert_eq!(news.refused(at(640), 0x80), since);
+        assert_eq!(news.refused(at(640), 0x80, false), since);
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! 3.3.1.3 RETAIN and retain handling.
 
+use std::num::NonZeroU16;
+
 use edge::broker::Settings;
 use edge::mqtt;
 use sync::Table;
 use wire::mqtt::property::Property;
-use wire::mqtt::{Acknowledgement, Packet, ReasonCode, RetainHandling, Subscription};
-use wire::topic::TopicFilter;
+use wire::mqtt::{Acknowledgement, Packet, ReasonCode, RetainHandling, Subscription, decode};
+use wire::topic::{TopicFilter, TopicName};
 
 use crate::world::*;
 
@@ -188,6 +190,93 @@ fn many_retained_messages_wait_for_the_window_and_for_room() {
         );
     }
     assert_eq!(world.connection(reader).dropped_count(), 0);
+}
+
+/// A gateway that was killed within a second of a SUBSCRIBE sent retained messages once more that
+/// had been exchanged at QoS 2 before, whether as retained messages or as they were published.
+/// [MQTT-4.3.3-1]: what was stored as received is not begun again.
+#[test]
+fn what_came_at_qos_2_does_not_come_again_as_retained_after_a_kill() {
+    for version in [V311, V5] {
+        let mut world = World::new();
+        let hello_r = hello(version, "r").durable();
+        let mut reader = world.join(&hello_r);
+        world.subscribe(reader, "#", 2);
+        let writer = world.join(&hello(version, "w"));
+        world.publish(writer, &message("t", "1", 2).id(9).retained());
+        let expected = message("t", "1", 2).id(1);
+        world.expect_publish(reader, &expected);
+        world.pubrec(reader, 1);
+        world.expect_pubrel(reader, 1);
+        world.crash(0);
+        reader = world.rejoin(&hello_r);
+        world.expect_pubrel(reader, 1);
+        world.pubcomp(reader, 1);
+        world.crash(0);
+        reader = world.rejoin(&hello_r);
+        world.expect_nothing(reader);
+    }
+}
+
+/// The same in the middle of many: whatever the client has of an exchange, the gateway goes on with
+/// it after a kill, and begins none anew.
+#[test]
+fn retained_messages_of_qos_2_come_once_each_though_the_gateway_is_killed_at_every_step() {
+    let topics = ["a", "b", "c", "d", "e"];
+    for window in [1, 2, 5] {
+        let mut world = World::new();
+        let writer = world.join(&hello(V5, "w"));
+        for topic in topics {
+            world.publish(writer, &message(topic, "1", 2).id(9).retained());
+            world.pubrel(writer, 9);
+        }
+        let hello_r = hello(V5, "r").durable().window(window);
+        let mut reader = world.join(&hello_r);
+        world.subscribe(reader, "+", 2);
+        let mut client = ExactlyOnce::default();
+        while client.completed.len() < topics.len() {
+            client.receive(&mut world, reader);
+            let packet_identifier = client.open[0].0;
+            for step in [World::pubrec, World::pubcomp] {
+                world.crash(0);
+                reader = world.rejoin(&hello_r);
+                client.receive(&mut world, reader);
+                step(&mut world, reader, packet_identifier);
+                client.open.retain(|(it, _)| *it != packet_identifier);
+            }
+            client.completed.push(packet_identifier);
+        }
+        assert_eq!(client.seen, topics, "window {window}");
+        world.crash(0);
+        let reader = world.rejoin(&hello_r);
+        world.expect_nothing(reader);
+    }
+}
+
+/// A client that knows which exchanges it has begun.
+#[derive(Default)]
+struct ExactlyOnce {
+    seen: Vec<String>,
+    /// Packet identifiers and topics of what no PUBREC was sent for.
+    open: Vec<(u16, String)>,
+    completed: Vec<u16>,
+}
+
+impl ExactlyOnce {
+    fn receive(&mut self, world: &mut World, reader: ClientId) {
+        while let Some(bytes) = world.next_packet(reader) {
+            // PUBREL is answered when its turn comes.
+            if let Ok(Some((Packet::Publish(publish), _))) = decode(&bytes, V5, u32::MAX) {
+                let topic = publish.topic.map_or("", TopicName::as_str).to_owned();
+                let exchange = (publish.packet_identifier.map_or(0, NonZeroU16::get), topic);
+                if !self.open.contains(&exchange) {
+                    assert!(!publish.dup, "{exchange:?} is no repetition");
+                    self.seen.push(exchange.1.clone());
+                    self.open.push(exchange);
+                }
+            }
+        }
+    }
 }
 
 #[test]

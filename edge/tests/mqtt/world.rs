@@ -781,6 +781,7 @@ impl World {
                 self.fetch_count += 1;
                 self.fetches.push_back((reader, lane, from, maximum_count));
             }
+            Output::Mail(input) => panic!("no scenario here has mail: {input:?}"),
             Output::Verify {
                 connection,
                 secret,

@@ -32,22 +32,25 @@ fn no_configuration_is_a_good_one() {
     }
 }
 
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
+/// `profile.toml` of each board.
+fn profiles() -> Vec<String> {
+    let boards = std::fs::read_dir(format!("{ROOT}/targets")).expect("boards");
+    let profiles = boards
+        .flatten()
+        .map(|entry| entry.path().join("profile.toml"));
+    profiles
+        .filter(|profile| profile.exists())
+        .map(|profile| read(&profile.display().to_string()))
+        .collect()
+}
+
 #[test]
 fn the_example_and_every_profile_can_be_used() {
-    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-    let mut texts = vec![read(&format!("{root}/examples/gateway.toml"))];
-    for board in std::fs::read_dir(format!("{root}/targets"))
-        .expect("boards")
-        .flatten()
-        .filter(|entry| entry.path().is_dir())
-    {
-        // Beside boards there are what packages are made of.
-        let profile = board.path().join("profile.toml");
-        if profile.exists() {
-            texts.push(read(&profile.display().to_string()));
-        }
-    }
-    assert!(texts.len() > 1);
+    let mut texts = profiles();
+    assert!(!texts.is_empty());
+    texts.push(read(&format!("{ROOT}/examples/gateway.toml")));
     for text in texts {
         // The files of a real gateway are not here.
         let is_here = |line: &&str| !line.contains("_file = ");
@@ -55,6 +58,109 @@ fn the_example_and_every_profile_can_be_used() {
         let text = text.join("\n").replace("mqtts://", "mqtt://");
         let (code, _, stderr) = check(&text);
         assert_eq!(code, Some(0), "{stderr}{text}");
+    }
+}
+
+/// What a profile says of its board: `# Board: 64 MB of memory, 256 MB of disk.`
+struct Board {
+    memory_bytes: u64,
+    disk_bytes: u64,
+}
+
+impl Board {
+    fn of(profile: &str) -> Self {
+        let line = profile
+            .lines()
+            .find_map(|line| line.strip_prefix("# Board: "));
+        let words: Vec<&str> = line.expect("a board").split(' ').collect();
+        let [
+            memory,
+            memory_unit,
+            "of",
+            "memory,",
+            disk,
+            disk_unit,
+            "of",
+            "disk.",
+        ] = words[..]
+        else {
+            panic!("{words:?} is no board");
+        };
+        let bytes = |count: &str, unit: &str| {
+            let unit = if unit == "GB" { 1 << 30 } else { 1 << 20 };
+            count.parse::<u64>().expect("a number") * unit
+        };
+        Self {
+            memory_bytes: bytes(memory, memory_unit),
+            disk_bytes: bytes(disk, disk_unit),
+        }
+    }
+}
+
+/// With the cloud that a profile has as a comment, since that takes memory.
+fn with_cloud(profile: &str) -> String {
+    let (devices, cloud) = profile
+        .split_once("# [cloud]\n")
+        .expect("every profile shows a cloud");
+    let devices = devices.replacen("[gateway]\n", "[gateway]\nid = \"board\"\n", 1);
+    format!("{devices}[cloud]\n{}", cloud.replace("# ", ""))
+}
+
+#[test]
+fn every_profile_fits_its_board_with_a_cloud_and_nats_as_well() {
+    let mut boards = std::collections::BTreeSet::new();
+    for profile in profiles() {
+        let board = Board::of(&profile);
+        boards.insert(board.memory_bytes >> 20);
+        let text = with_cloud(&profile);
+        let nats = "[[listener]]\naddress = \"127.0.0.1:4222\"\nprotocol = \"nats\"\n";
+        let (code, stdout, stderr) = check(&format!("{text}{nats}"));
+        assert_eq!(code, Some(0), "{stderr}{text}");
+        let memory = fact(&stdout, "bytes of ");
+        let disk = fact(&stdout, "worst case disk: ");
+        // The rest is for the system, its page cache, and other programs.
+        assert!(memory <= board.memory_bytes / 2, "{memory} bytes: {text}");
+        assert!(disk <= board.disk_bytes, "{disk} bytes on disk: {text}");
+    }
+    for board in [64, 128, 512, 1024] {
+        assert!(boards.contains(&board), "no profile for {board} MB");
+    }
+}
+
+/// The number behind a word.
+fn fact(text: &str, before: &str) -> u64 {
+    let (_, rest) = text.split_once(before).expect("check says it");
+    let number = rest.split_whitespace().next();
+    number
+        .and_then(|number| number.parse().ok())
+        .expect("a number")
+}
+
+#[test]
+fn the_example_has_room_for_the_mail_that_it_shows() {
+    let example = read(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../examples/gateway.toml"
+    ));
+    let mut is_mail = false;
+    let shown = example.lines().map(|line| {
+        is_mail =
+            line.starts_with("# [cloud.mq9]") || (is_mail && line.trim_start().starts_with('#'));
+        match is_mail {
+            true => line.strip_prefix("# ").unwrap_or(line),
+            false => line,
+        }
+    });
+    let is_here = |line: &&str| !line.contains("_file = ");
+    let text: Vec<&str> = shown.filter(is_here).collect();
+    let text = text.join("\n").replace("mqtts://", "mqtt://");
+    let (code, stdout, stderr) = check(&text);
+    assert_eq!(code, Some(0), "{stderr}{text}");
+    for line in [
+        "cloud.mq9.mailboxes = cloud.>",
+        "cloud.mq9.pull = plant7.commands",
+    ] {
+        assert!(stdout.contains(line), "{line} is not in\n{stdout}");
     }
 }
 
@@ -89,6 +195,18 @@ fn files_that_the_cloud_needs_are_looked_at() {
 }
 
 #[test]
+fn the_file_that_the_clouds_mail_needs_is_looked_at() {
+    let (code, _, stderr) = check(
+        "[gateway]\nid = \"a\"\n[cloud]\nendpoints = [\"mqtt://x\"]\n\
+         [cloud.mq9]\nendpoints = [\"nats://x\"]\nusername = \"a\"\n\
+         password_file = '/nonexistent/p'\n",
+    );
+    assert_eq!(code, Some(2), "{stderr}");
+    let expected = "cloud.mq9.password_file /nonexistent/p: No such file";
+    assert!(stderr.contains(expected), "{stderr}");
+}
+
+#[test]
 fn files_that_a_listener_needs_are_looked_at() {
     let tls = "certificate_file = '/nonexistent/c.pem'\nkey_file = '/nonexistent/c.key'\n";
     let (code, _, stderr) = check(&format!(
@@ -106,6 +224,7 @@ fn read(file: &str) -> String {
 #[test]
 fn mistakes_are_named_with_file_key_found_and_allowed() {
     let cloud = "[gateway]\nid = \"a\"\n[cloud]\nendpoints = [\"mqtt://x\"]\n";
+    let mail = format!("{cloud}[cloud.mq9]\nendpoints = [\"nats://x\"]\n");
     let table = [
         (
             "[sync]\nhold = 3\n",
@@ -155,6 +274,30 @@ fn mistakes_are_named_with_file_key_found_and_allowed() {
         (
             &cloud.replace("mqtt://x", "mqtts://x"),
             "edge.toml: cloud.ca_file: found nothing, though an endpoint is mqtts://",
+        ),
+        (
+            &format!("{cloud}[cloud.mq9]\nendpoints = [\"nats+tls://x\"]\n"),
+            "edge.toml: cloud.mq9.endpoints: found \"nats+tls://x\", allowed is nats://host:port",
+        ),
+        (
+            &format!("{mail}mailboxes = [\"cloud.>.x\"]\n"),
+            "edge.toml: cloud.mq9.mailboxes: found \"cloud.>.x\", allowed is filters of mail",
+        ),
+        (
+            &format!("{mail}pull = [\"Plant 7\"]\n"),
+            "edge.toml: cloud.mq9.pull: found \"Plant 7\", allowed is mail addresses, but: name may",
+        ),
+        (
+            &format!("{mail}mailboxes = [\"a.>\"]\npull = [\"b\", \"a.b\"]\n"),
+            "edge.toml: cloud.mq9.pull: found \"a.b\", allowed is mailboxes that live here",
+        ),
+        (
+            &format!("{mail}pull_interval_ms = 1\n"),
+            "edge.toml: cloud.mq9.pull_interval_ms: found 1, allowed is 10 to 3600000",
+        ),
+        (
+            &format!("{mail}reply_bytes = 8388608\n"),
+            "edge.toml: cloud.mq9.reply_bytes: found 8388608, allowed is at most 2097152",
         ),
         ("nonsense\n", "edge.toml:1:"),
     ];

@@ -159,7 +159,8 @@ impl<S: Read + Write> Device<S> {
         }
     }
 
-    fn send<E: std::fmt::Debug>(
+    /// Writes any packet.
+    pub(crate) fn send<E: std::fmt::Debug>(
         &mut self,
         write: impl FnOnce(&mut bytes::BytesMut) -> Result<(), E>,
     ) {

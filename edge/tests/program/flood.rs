@@ -28,16 +28,31 @@ const UNSEEN: Duration = Duration::from_millis(1);
 const SERVED: Duration = Duration::from_millis(50);
 const READERS: usize = 10;
 
-struct Scale {
-    attempts: usize,
-    trickles: usize,
-    bombs: usize,
-    wills: usize,
+pub(super) struct Scale {
+    pub(super) attempts: usize,
+    pub(super) trickles: usize,
+    pub(super) bombs: usize,
+    pub(super) wills: usize,
     /// How long nothing happens.
-    quiet: Duration,
+    pub(super) quiet: Duration,
     /// Between two bytes of a trickle.
-    drip: Duration,
-    holds_latency: bool,
+    pub(super) drip: Duration,
+    pub(super) holds_latency: bool,
+}
+
+impl Scale {
+    /// Of seconds, for any machine.
+    pub(super) const fn small() -> Self {
+        Self {
+            attempts: 300,
+            trickles: 30,
+            bombs: 5,
+            wills: 50,
+            quiet: Duration::from_millis(200),
+            drip: Duration::from_millis(20),
+            holds_latency: false,
+        }
+    }
 }
 
 #[test]
@@ -54,15 +69,7 @@ fn a_flood_stays_below_the_ceiling_and_others_are_served() {
             holds_latency: true,
         }
     } else {
-        Scale {
-            attempts: 300,
-            trickles: 30,
-            bombs: 5,
-            wills: 50,
-            quiet: Duration::from_millis(200),
-            drip: Duration::from_millis(20),
-            holds_latency: false,
-        }
+        Scale::small()
     };
     let gateway = Gateway::start_at("0.0.0.0:0", "allow_anonymous = true\n");
     let address = at(gateway.address, 1);
@@ -107,7 +114,7 @@ fn a_flood_stays_below_the_ceiling_and_others_are_served() {
 }
 
 /// Tells the others to end, whether the test goes well or not.
-struct Ends<'a>(&'a AtomicBool);
+pub(super) struct Ends<'a>(pub(super) &'a AtomicBool);
 
 impl Drop for Ends<'_> {
     fn drop(&mut self) {
@@ -170,7 +177,7 @@ impl<'a> Probe<'a> {
     }
 }
 
-fn join(address: SocketAddr, client_identifier: &str) -> Device {
+pub(super) fn join(address: SocketAddr, client_identifier: &str) -> Device {
     Device::try_connect_saying(address, &hello(client_identifier)).expect("a place")
 }
 
@@ -182,13 +189,13 @@ fn hello(client_identifier: &str) -> Connect {
 }
 
 /// Another of this machine's own addresses for each number: one has 28,000 ports.
-fn at(gateway: SocketAddr, number: usize) -> SocketAddr {
+pub(super) fn at(gateway: SocketAddr, number: usize) -> SocketAddr {
     let last = u8::try_from(1 + number % 16).expect("16 fit");
     SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, last)), gateway.port())
 }
 
 /// What is normal: 500 messages of 4 KB a second to all readers.
-fn publish_steadily(address: SocketAddr, is_over: &AtomicBool) {
+pub(super) fn publish_steadily(address: SocketAddr, is_over: &AtomicBool) {
     let mut device = join(address, "publisher");
     let payload = "x".repeat(4_000);
     while !is_over.load(Ordering::Relaxed) {
@@ -197,7 +204,7 @@ fn publish_steadily(address: SocketAddr, is_over: &AtomicBool) {
     }
 }
 
-fn read_all(stream: &mut TcpStream, is_over: &AtomicBool) {
+pub(super) fn read_all(stream: &mut TcpStream, is_over: &AtomicBool) {
     let patience = Some(Duration::from_millis(100));
     stream.set_read_timeout(patience).expect("a time-out");
     let mut buffer = vec![0; 64 << 10];
@@ -219,7 +226,7 @@ fn is_pause(kind: ErrorKind) -> bool {
 }
 
 /// Comes and goes, some without a word, some with half a CONNECT, some with garbage.
-fn knock(gateway: SocketAddr, count: usize) {
+pub(super) fn knock(gateway: SocketAddr, count: usize) {
     let next = AtomicU64::new(0);
     let words: [&[u8]; 4] = [
         b"",
@@ -246,7 +253,7 @@ fn knock(gateway: SocketAddr, count: usize) {
 }
 
 /// Keeps links open on which a CONNECT comes byte by byte, until the gateway has closed them all.
-fn trickle(address: SocketAddr, scale: &Scale, is_over: &AtomicBool) {
+pub(super) fn trickle(address: SocketAddr, scale: &Scale, is_over: &AtomicBool) {
     let hello = b"\x10\x1e\x00\x04MQTT\x04\x02\x00\x00\x00\x12trickle-trickle-tri";
     let open = |_| TcpStream::connect(address).ok();
     let mut streams: Vec<TcpStream> = (0..scale.trickles).filter_map(open).collect();
@@ -260,7 +267,7 @@ fn trickle(address: SocketAddr, scale: &Scale, is_over: &AtomicBool) {
 }
 
 /// Subscribes to what takes the most to keep and to match, until that is refused.
-fn bomb(address: SocketAddr, count: usize) {
+pub(super) fn bomb(address: SocketAddr, count: usize) {
     for number in 0..count {
         let mut device = join(address, &format!("bomb-{number}"));
         let filters: Vec<String> = (0..100)
@@ -273,7 +280,7 @@ fn bomb(address: SocketAddr, count: usize) {
 }
 
 /// Connects clients with wills, and cuts them off all at once.
-fn die(address: SocketAddr, count: usize) {
+pub(super) fn die(address: SocketAddr, count: usize) {
     let connect = |number| {
         let mut connect = hello(&format!("dying-{number}"));
         let payload = "x".repeat(500);

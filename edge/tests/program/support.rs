@@ -28,6 +28,8 @@ pub(crate) struct Gateway {
     child: Child,
     lines: Arc<Lines>,
     folder: tempfile::TempDir,
+    /// What a shell does before it becomes the program.
+    before: Option<String>,
     pub(crate) address: SocketAddr,
 }
 
@@ -48,31 +50,37 @@ impl Gateway {
     }
 
     fn begin(listener: &str, more: &str, environment: &[(&str, &str)]) -> Self {
+        let mut program = program(None);
+        program.envs(environment.iter().copied());
+        Self::begin_by(program, None, listener, more)
+    }
+
+    /// The same, where the system lets a process open only so many files.
+    pub(crate) fn start_with_files(more: &str, count: u32) -> Self {
+        Self::start_behind(&format!("ulimit -n {count}"), "127.0.0.1:0", more)
+    }
+
+    /// Starts a gateway, now and after a kill, in a shell that does something before.
+    pub(crate) fn start_behind(before: &str, listener: &str, more: &str) -> Self {
+        Self::begin_by(
+            program(Some(before)),
+            Some(before.to_owned()),
+            listener,
+            more,
+        )
+    }
+
+    fn begin_by(program: Command, before: Option<String>, listener: &str, more: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         write_config(folder.path(), listener, more);
-        let (child, lines, address) = spawn(program(environment), folder.path());
+        let (child, lines, address) = spawn(program, folder.path());
         // The same port after a restart.
         write_config(folder.path(), &address.to_string(), more);
         Self {
             child,
             lines,
             folder,
-            address,
-        }
-    }
-
-    /// The same, where the system lets a process open only so many files.
-    pub(crate) fn start_with_files(more: &str, count: u32) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        write_config(folder.path(), "127.0.0.1:0", more);
-        let mut program = Command::new("sh");
-        let limited = format!("ulimit -n {count}; exec \"$0\" \"$@\"");
-        program.args(["-c", &limited, env!("CARGO_BIN_EXE_robustmq-edge")]);
-        let (child, lines, address) = spawn(program, folder.path());
-        Self {
-            child,
-            lines,
-            folder,
+            before,
             address,
         }
     }
@@ -96,7 +104,23 @@ impl Gateway {
 
     /// Starts it again on what it left.
     pub(crate) fn restart(&mut self) {
-        (self.child, self.lines, _) = spawn(program(&[]), self.folder.path());
+        let program = program(self.before.as_deref());
+        (self.child, self.lines, _) = spawn(program, self.folder.path());
+    }
+
+    /// Starts it again on what it left and kills it after a while, wherever it is by then; `before`
+    /// is done right before that.
+    pub(crate) fn kill_while_it_starts(&mut self, after: Duration, before: impl FnOnce()) {
+        let mut program = program(self.before.as_deref());
+        program
+            .args(["run", "--config"])
+            .arg(self.config())
+            .stdin(Stdio::null())
+            .stderr(Stdio::null());
+        self.child = program.spawn().expect("the program starts");
+        std::thread::park_timeout(after);
+        before();
+        self.kill();
     }
 
     /// Sends SIGTERM and waits for the end; gives the status and how long it took.
@@ -251,10 +275,18 @@ fn write_config(folder: &Path, address: &str, more: &str) {
     std::fs::write(folder.join("gateway.toml"), text).expect("a writable folder");
 }
 
-fn program(environment: &[(&str, &str)]) -> Command {
-    let mut program = Command::new(env!("CARGO_BIN_EXE_robustmq-edge"));
-    program.envs(environment.iter().copied());
-    program
+/// The program, or another build of it in `GATEWAY`, for long runs; in a shell that does something
+/// before.
+fn program(before: Option<&str>) -> Command {
+    let built = env!("CARGO_BIN_EXE_robustmq-edge");
+    let path = std::env::var_os("GATEWAY").unwrap_or_else(|| built.into());
+    let Some(before) = before else {
+        return Command::new(path);
+    };
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("{before}; exec \"$0\" \"$@\"")]);
+    shell.arg(path);
+    shell
 }
 
 fn spawn(mut program: Command, folder: &Path) -> (Child, Arc<Lines>, SocketAddr) {

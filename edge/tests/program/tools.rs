@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use edge::log::{Batch, Folder, Settings, open};
+use sync::{Change, Table, WallTime};
+
 use super::devices::Device;
 use super::support::{Gateway, run, stderr};
 
@@ -165,6 +168,86 @@ fn a_damaged_folder_is_told_and_what_is_whole_is_had_of_it() {
 }
 
 #[test]
+fn the_mail_of_a_folder_is_counted_checked_and_had() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let data = folder.path().join("data");
+    let opened = open(
+        Folder::open(&data).expect("writable"),
+        Settings {
+            has_mail: true,
+            ..Settings::default()
+        },
+        WallTime(1_700_000_000_000),
+    );
+    let mut log = opened.expect("the log opens");
+    let put = |table, key: &[u8], value: &[u8]| Change::Put {
+        table,
+        key: key.to_vec(),
+        value: value.to_vec(),
+    };
+    let changes = vec![
+        put(Table::Mailboxes, b"agent.one", b"\xa0"),
+        put(Table::Mail, b"\x80\x01", b"hello, mail"),
+        put(Table::Mail, b"\x80\x02", b"and again"),
+    ];
+    let committed = log.writer.commit(&Batch { changes }, WallTime(1));
+    committed.expect("the log works");
+    log.writer.close().expect("the log works");
+    // It keeps the folder locked.
+    drop(log.reader);
+    let facts = succeed(&["inspect", path(&data)]);
+    for fact in ["mailboxes 1\n", "mail 2\n", "agents 0\n", "mail.bytes 34\n"] {
+        assert!(facts.contains(fact), "{facts}");
+    }
+    let checked = succeed(&["fsck", path(&data)]);
+    assert!(
+        checked.contains("3 rows of the mail are whole\n"),
+        "{checked}"
+    );
+    let rows = concat!(
+        "{\"table\":\"mailboxes\",\"key\":\"agent.one\",\"value_base64\":\"oA==\"}\n",
+        "{\"table\":\"mail\",\"key_base64\":\"gAE=\",\"value\":\"hello, mail\"}\n",
+        "{\"table\":\"mail\",\"key_base64\":\"gAI=\",\"value\":\"and again\"}\n",
+    );
+    assert_eq!(succeed(&["export", path(&data), "--mail"]), rows);
+    let archive = folder.path().join("backup.tar");
+    succeed(&["backup", path(&data), path(&archive)]);
+    let restored = extract(&archive, folder.path());
+    assert_eq!(succeed(&["export", path(&restored), "--mail"]), rows);
+    assert_eq!(run(&["export", path(&data)]).status.code(), Some(2));
+
+    damage_in(&data, "mail.redb", b"hello, mail");
+    let checked = run(&["fsck", path(&data)]);
+    assert_eq!(checked.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&checked.stdout).into_owned();
+    assert!(
+        text.contains("1 mailboxes, messages, groups or agents are damaged"),
+        "{text}"
+    );
+    let left = run(&["export", path(&data), "--mail"]);
+    assert_eq!(left.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&left.stdout).into_owned();
+    assert!(
+        text.contains("\"key_base64\":\"gAE=\",\"missing\":\"damage\"}"),
+        "{text}"
+    );
+    assert_eq!(
+        run(&["fsck", path(&data), "--repair"]).status.code(),
+        Some(1)
+    );
+    let checked = succeed(&["fsck", path(&data)]);
+    assert!(
+        checked.contains("2 rows of the mail are whole\n"),
+        "{checked}"
+    );
+    let facts = succeed(&["inspect", path(&data)]);
+    assert!(
+        facts.contains("gaps 1\n") && facts.contains(" mail "),
+        "{facts}"
+    );
+}
+
+#[test]
 fn what_is_no_log_is_refused_and_stays_as_it_is() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     for command in ["inspect", "fsck"] {
@@ -259,8 +342,13 @@ fn contents(data: &Path) -> BTreeMap<std::ffi::OsString, Vec<u8>> {
 
 /// Changes a byte of every copy of `what` in the segments.
 fn damage(data: &Path, what: &[u8]) {
+    damage_in(data, "normal-", what);
+}
+
+/// Changes a byte of every copy of `what` in files whose names begin so.
+fn damage_in(data: &Path, begin: &str, what: &[u8]) {
     for (name, mut bytes) in contents(data) {
-        if name.to_string_lossy().starts_with("normal-") {
+        if name.to_string_lossy().starts_with(begin) {
             let places = bytes.windows(what.len()).enumerate();
             let places: Vec<usize> = places.filter(|it| it.1 == what).map(|it| it.0).collect();
             places.iter().for_each(|at| bytes[*at] ^= 1);

@@ -1,11 +1,49 @@
 //! mq9, the protocol of agent mailboxes, as values: ten requests, and what answers them.
 //!
 //! A request is a NATS message to a subject under [`PREFIX`]; its answer is a JSON document to the
-//! reply subject. Both directions are here: a server decodes requests and encodes replies, a client
-//! the other way round. Whether a mailbox exists, and what it holds, is not decided here.
+//! reply subject. Both directions are here: a server decodes requests ([`Request::decode`]) and
+//! encodes replies ([`Reply::encode`]), a client the other way round ([`Request::subject`],
+//! [`Request::headers`], [`Request::body`], [`Reply::decode`]). A server is lenient in what it
+//! reads, a client in what RobustMQ leaves out. Whether a mailbox exists, and what it holds, is not
+//! decided here.
+//!
+//! ```
+//! use wire::mq9::{Kind, Reply, Request};
+//!
+//! let request = Request::decode("$mq9.AI.MSG.SEND.plant.alarm", b"", b"too hot")?;
+//! assert_eq!(request.address(), Some("plant.alarm"));
+//! let mut answer = Vec::new();
+//! Reply::Sent { id: Some(7) }.encode(&mut answer);
+//! assert_eq!(answer, br#"{"error":"","msg_id":7}"#);
+//! assert_eq!(Reply::decode(Kind::Send, &answer)?, Reply::Sent { id: Some(7) });
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod address;
+mod agent;
+mod answer;
+mod attributes;
+mod body;
+mod client;
+mod failure;
+mod json;
+mod mailbox;
+mod message;
+mod reply;
+mod request;
+mod texts;
 
 use alloc::string::String;
 use alloc::vec::Vec;
+
+pub use self::address::{ADDRESS_BYTES, InvalidAddress, check_address};
+pub use self::agent::BODY_DEPTH;
+pub use self::answer::InvalidReply;
+pub use self::attributes::TAGS;
+pub use self::failure::Failure;
+pub use self::message::QUERY_MESSAGES;
+pub use self::request::Kind;
+pub use self::texts::walk_texts;
 
 /// What all subjects of requests begin with.
 pub const PREFIX: &str = "$mq9.AI.";
@@ -201,7 +239,8 @@ pub struct Report {
 pub struct Discover {
     /// Words, of which one is enough; none for all agents. `semantic` goes before `text`.
     pub words: Option<String>,
-    /// At most so many agents a page; the server's default in a search, all without one.
+    /// At most so many agents a page; 20 if only a page is asked for. Without either a search gives
+    /// the server's default, and a list all agents.
     pub limit: Option<u32>,
     /// Which page, from 1 on.
     pub page: u32,
@@ -277,23 +316,4 @@ pub enum Home {
     Edge,
     /// The cloud knows it.
     Cloud,
-}
-
-/// Why a request is not done; its words are the protocol's.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Failure {
-    /// The subject names no request.
-    Subject(String),
-    /// The body is not what the request needs; in the words of the parser, behind the prefix that
-    /// this request has.
-    Body(String),
-    /// No mailbox has this address.
-    NoMailbox(String),
-    /// No mailbox has this address, as an acknowledgement says it.
-    NoMailboxToAcknowledge(String),
-    /// A mailbox has this address already.
-    MailboxExists(String),
-    /// A limit or the disk says no; the words say which.
-    Refused(String),
 }

@@ -85,7 +85,7 @@ impl Engine {
             if is_too_large {
                 let reason = GapReason::TooLarge { found, allowed };
                 self.give_up(lane, ready.offset, bytes, reason);
-                self.refresh(lane, ready.record.topic_hash());
+                self.refresh(lane, ready.topic);
             } else {
                 connection.charge(lane);
                 self.send(now, at, lane, ready);
@@ -94,7 +94,11 @@ impl Engine {
     }
 
     fn send(&mut self, now: Instant, at: usize, lane: Lane, ready: Ready) {
-        let Ready { offset, record } = ready;
+        let Ready {
+            offset,
+            topic,
+            record,
+        } = ready;
         let mark = if self.lanes[lane].watch.is_on() {
             Record::publisher_hash(record.topic())
         } else {
@@ -103,7 +107,7 @@ impl Engine {
         self.connections[at].send(InFlight {
             lane,
             offset,
-            topic: record.topic_hash(),
+            topic,
             mark,
             bytes: record.as_bytes().len(),
             sent: now,

@@ -78,7 +78,7 @@ impl Gateway {
 
     /// One whose connections are up.
     pub(crate) fn connected(settings: Settings) -> Self {
-        let connections = settings.connections;
+        let connections = settings.connection_count() as u8;
         let mut gateway = Self::new(settings);
         gateway.pass(0);
         for connection in 0..connections {

@@ -11,7 +11,7 @@ use super::{At, Violation};
 
 #[derive(Debug)]
 pub(crate) struct Checker {
-    /// Every record that ever became durable and is to go up, by topic in order.
+    /// Every record that ever became durable and is to go up, by what orders it, in order.
     wanted: BTreeMap<String, Vec<At>>,
     all_wanted: BTreeSet<At>,
     /// Dropped by the quota before the cloud had them.
@@ -57,11 +57,14 @@ impl Checker {
     }
 
     /// A record became durable.
-    pub(crate) fn appended(&mut self, at: At, record: &Record) {
+    pub(crate) fn appended(&mut self, plan: &Plan, at: At, record: &Record) {
         if record.is_from_cloud() || record.topic().starts_with("local/") {
             return;
         }
-        let topic = self.wanted.entry(record.topic().to_owned()).or_default();
+        let topic = self
+            .wanted
+            .entry(plan.order_of(record.topic()).to_owned())
+            .or_default();
         topic.push(at);
         self.all_wanted.insert(at);
     }
@@ -96,8 +99,7 @@ impl Checker {
         record: &Record,
         log: &Log,
     ) -> Result<(), Violation> {
-        let expected = record.topic_hash() % u32::from(plan.settings.connections);
-        ensure(u32::from(connection.0) == expected, || {
+        ensure(connection == plan.connection_of(record), || {
             format!("{at:?} took connection {connection:?}")
         })?;
         ensure(self.is_wanted(at), || format!("{at:?} is not to go up"))?;
@@ -107,15 +109,18 @@ impl Checker {
     }
 
     /// The cloud took a record.
-    pub(crate) fn arrived(&mut self, at: At, record: &Record) -> Result<(), Violation> {
-        let ordered = self.wanted.get(record.topic());
+    pub(crate) fn arrived(
+        &mut self,
+        plan: &Plan,
+        at: At,
+        record: &Record,
+    ) -> Result<(), Violation> {
+        let topic = plan.order_of(record.topic());
+        let ordered = self.wanted.get(topic);
         let ordered = ordered.map_or(&[][..], Vec::as_slice);
         let position = ordered.binary_search(&at);
         let position = position.map_err(|_| format!("{at:?} arrived under a foreign topic"))?;
-        let next = self
-            .next_of_topic
-            .entry(record.topic().to_owned())
-            .or_default();
+        let next = self.next_of_topic.entry(topic.to_owned()).or_default();
         while *next < position {
             let before = &ordered[*next];
             let is_excused = self.gaps.contains(before)
@@ -167,7 +172,8 @@ impl Checker {
             self.check_floors(now, plan, lane, engine, cloud, may_go_back)?;
             check_lane_bounds(plan, lane, engine)?;
         }
-        (0..plan.settings.connections).try_for_each(|at| check_window(plan, at, engine))
+        (0..plan.settings.connection_count() as u8)
+            .try_for_each(|at| check_window(plan, at, engine))
     }
 
     fn check_floors(
@@ -269,7 +275,7 @@ fn check_lane_bounds(plan: &Plan, lane: Lane, engine: &Engine) -> Result<(), Vio
     ensure(status.ready_bytes <= bytes, || {
         format!("{lane} has {} bytes ready", status.ready_bytes)
     })?;
-    let flight = usize::from(settings.connections) * settings.window_count;
+    let flight = settings.connection_count() * settings.window_count;
     let held = settings.held_count + flight + settings.read_ahead_count;
     ensure(status.held_count <= held, || {
         format!("{lane} holds {} offsets", status.held_count)

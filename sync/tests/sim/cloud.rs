@@ -9,7 +9,7 @@ use super::plan::Plan;
 
 #[derive(Debug, Default)]
 pub(crate) struct Cloud {
-    /// What a topic holds now, in the order of arrival, with the time.
+    /// What a topic, or the joined topics, hold now, in the order of arrival, with the time.
     topics: BTreeMap<String, Vec<(At, u64)>>,
     /// Everything that was ever taken, also what is forgotten.
     pub(crate) ever: BTreeSet<At>,
@@ -39,7 +39,10 @@ impl Cloud {
         }
         self.arrivals += 1;
         self.ever.insert(at);
-        let list = self.topics.entry(topic.to_owned()).or_default();
+        let list = self
+            .topics
+            .entry(plan.order_of(topic).to_owned())
+            .or_default();
         list.push((at, now));
         let server_offset = list.len() as u64 - 1;
         Verdict::Accepted { server_offset }

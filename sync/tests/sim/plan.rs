@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sync::{Epoch, Generator, Order, Origin, Pace, PerLane, Settings};
+use sync::{Apart, ConnectionId, Epoch, Generator, Order, Origin, Pace, PerLane, Record, Settings};
 
 /// A world's constants.
 #[derive(Clone, Debug)]
@@ -49,10 +49,30 @@ pub(crate) enum Sabotage {
 
 /// Bytes of a packet's envelope in every plan; small, so that the limits are close.
 pub(crate) const ENVELOPE_BYTES: u32 = 100;
+/// What the topics begin with that go apart, where any do;
+pub(crate) const MAIL: &str = "mail/";
+/// and those of them that are one.
+pub(crate) const AGENTS: &str = "mail/agents/";
 /// Largest packet of every plan.
 pub(crate) const PACKET_BYTES: u32 = 1_500;
 
 impl Plan {
+    /// What orders a record among others: its topic, or the one name of the joined topics.
+    pub(crate) fn order_of<'a>(&self, topic: &'a str) -> &'a str {
+        match self.settings.apart {
+            Some(_) if topic.starts_with(AGENTS) => AGENTS,
+            _ => topic,
+        }
+    }
+
+    /// The connection that a record has to take.
+    pub(crate) fn connection_of(&self, record: &Record) -> ConnectionId {
+        let connections = self.settings.connections;
+        let is_apart = self.settings.apart.is_some() && record.topic().starts_with(MAIL);
+        let by_hash = record.topic_hash() % u32::from(connections);
+        ConnectionId(if is_apart { connections } else { by_hash as u8 })
+    }
+
     pub(crate) fn from_seed(seed: u64) -> Self {
         let mut generator = Generator::from_seed(seed ^ 0x5eed);
         let mut below = |end| generator.below(end);
@@ -65,6 +85,10 @@ impl Plan {
                 epoch: Epoch(1),
             },
             connections: 1 + below(4) as u8,
+            apart: (below(2) == 0).then(|| Apart {
+                prefix: MAIL.into(),
+                joined: Some(AGENTS.into()),
+            }),
             window_count,
             window_bytes: 400 + below(4_000) as usize,
             window_least: 1 + below(window_count as u64) as usize,

@@ -92,7 +92,7 @@ impl World {
     pub(crate) fn new(plan: Plan, sabotage: Option<Sabotage>) -> Self {
         Self {
             generator: Generator::from_seed(plan.seed),
-            links: (0..plan.settings.connections)
+            links: (0..plan.settings.connection_count())
                 .map(|_| Link::default())
                 .collect(),
             checker: Checker::new(&plan),
@@ -341,7 +341,7 @@ impl World {
             return Vec::new();
         };
         let lanes = Lane::ALL.map(|lane| format!("{:?}", engine.lane(lane)));
-        let links = (0..self.plan.settings.connections)
+        let links = (0..self.links.len() as u8)
             .map(|at| format!("{:?}", engine.connection(ConnectionId(at))));
         lanes.into_iter().chain(links).collect()
     }

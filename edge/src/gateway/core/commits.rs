@@ -8,6 +8,7 @@ use super::super::signal::Cue;
 use super::Core;
 use crate::broker::{Input, Refusal};
 use crate::log::{Committed, LogError};
+use crate::mail::Office;
 
 impl Core {
     /// A group was answered by the writer.
@@ -22,7 +23,6 @@ impl Core {
             Ok(committed) => self.spread(now, group, &committed),
             Err(error) => self.refuse(now, group, &error),
         }
-        self.read_on();
         self.pump(now);
     }
 
@@ -53,6 +53,7 @@ impl Core {
                     );
                 }
                 Owner::Uplink => self.uplink_answered(now, true),
+                Owner::Mail(ticket) => self.mail_committed(now, *ticket, place),
             }
             // One after the other, so that the deliveries of a large group never pile up.
             self.settle(now);
@@ -89,6 +90,7 @@ impl Core {
                     );
                 }
                 Owner::Uplink => self.uplink_answered(now, false),
+                Owner::Mail(ticket) => self.mail_refused(now, *ticket, refusal),
             }
         }
     }
@@ -99,9 +101,14 @@ impl Core {
         }
     }
 
+    /// Whether so much waits for the disk that links must not be read.
+    pub(super) fn has_enough(&self) -> bool {
+        self.committer.is_full() || self.office.as_ref().is_some_and(Office::is_busy)
+    }
+
     /// Lets links be read again after the disk has caught up.
-    fn read_on(&mut self) {
-        if !self.committer.is_full() {
+    pub(super) fn read_on(&mut self) {
+        if !self.held_back.is_empty() && !self.has_enough() {
             for id in std::mem::take(&mut self.held_back) {
                 if let Some(peer) = self.peers.find(id) {
                     peer.is_held_back = false;

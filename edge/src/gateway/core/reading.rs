@@ -6,9 +6,10 @@ use sync::{Instant, Lane, Now, Offset, PerLane, Record};
 use tracing::{debug, error, info, warn};
 
 use super::super::disk::Request;
+use super::mail::lane_of;
 use super::{Core, Fetch};
 use crate::broker::{Input, Intake, LogInput};
-use crate::log::{self, Budget, Event, LogError};
+use crate::log::{self, Budget, Damage, Event, LogError};
 
 /// A write that takes longer is worth a word.
 const HANGING: Duration = Duration::from_secs(5);
@@ -58,6 +59,13 @@ impl Core {
                 "the state was damaged and is made anew, without {lost_rows} sessions, \
                  subscriptions, cursors or retained messages; the damaged file is {aside}"
             ),
+            Event::MailExchanged { aside, lost_rows } => {
+                let lost = lost_rows.map_or_else(|| "all".to_owned(), |lost| lost.to_string());
+                warn!(
+                    "the mail was damaged and is made anew, without {lost} of its mailboxes, \
+                     messages, groups or agents; the damaged file is {aside}"
+                );
+            }
             Event::Snapshot { result: Ok(()) } => info!("a snapshot for a backup is there"),
             Event::Snapshot { result: Err(error) } => {
                 error!("there is no snapshot for a backup: {error}");
@@ -163,6 +171,25 @@ impl Core {
         }
     }
 
+    /// Writes down what reads of the mail found damaged, or has it mended.
+    pub(super) fn note_damaged_mail(&mut self, now: Now) {
+        while let Some(damage) = self.reader.poll_damage() {
+            if let Some(times) = self.quiet.may_say(now.instant, "damaged mail") {
+                match &damage {
+                    Damage::Row { table, .. } => {
+                        error!("a row of the mail ({table:?}) is damaged and passed over{times}");
+                    }
+                    Damage::File => error!("the file of the mail is damaged{times}"),
+                }
+            }
+            let request = match &damage {
+                Damage::File => Some(Request::MendMail),
+                Damage::Row { key, .. } => damage.gap(lane_of(key)).map(Request::NoteGap),
+            };
+            self.notes.extend(request);
+        }
+    }
+
     /// Lets retention pass what neither a session nor the uplink wants any more.
     pub(super) fn release(&mut self) {
         let floors = PerLane::from_fn(|lane| {
@@ -184,7 +211,7 @@ impl Core {
         match request {
             Request::Maintain => self.notes.retain(|it| !matches!(it, Request::Maintain)),
             Request::Release(_) => self.notes.retain(|it| !matches!(it, Request::Release(_))),
-            Request::Commit(_) | Request::NoteGap(_) | Request::Snapshot => {}
+            Request::Commit(_) | Request::NoteGap(_) | Request::Snapshot | Request::MendMail => {}
         }
         self.notes.push_back(request);
         self.wakes.commit.raise();

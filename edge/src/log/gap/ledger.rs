@@ -50,9 +50,9 @@ impl Ledger {
             return;
         }
         let mut fresh = self.rows.range(self.marks.handed_out..).rev();
-        let of_lane = |row: &&Gap| row.lane == gap.lane;
+        let of_kind = |row: &&Gap| row.is_like(gap);
         let youngest =
-            fresh.find_map(|(number, row)| Some((*number, row.as_ref().filter(of_lane)?)));
+            fresh.find_map(|(number, row)| Some((*number, row.as_ref().filter(of_kind)?)));
         let (number, gap) = match youngest {
             Some((number, youngest)) if youngest.is_continued_by(gap) => {
                 (number, youngest.merged(gap))
@@ -98,8 +98,8 @@ impl Ledger {
             let Some(row) = row else {
                 return self.remove(*number);
             };
-            let of_lane = oldest.iter().find(|(_, other)| other.lane == row.lane);
-            if let Some((older, gap)) = of_lane {
+            let of_kind = oldest.iter().find(|(_, other)| other.is_like(row));
+            if let Some((older, gap)) = of_kind {
                 let (older, younger, merged) = (*older, *number, gap.merged(row));
                 self.rows.insert(younger, Some(merged));
                 self.changed.insert(younger);

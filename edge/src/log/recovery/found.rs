@@ -3,19 +3,25 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use sync::{Change, Lane, Offset, PerLane, Record, Table, WallTime};
 
+use super::super::database::SharedDatabase;
 use super::super::directory::Directory;
 use super::super::frame::Frame;
 use super::super::lane::LaneFiles;
-use super::super::state::{Facts, Puts};
+use super::super::rows::Puts;
+use super::super::state::Facts;
 use super::super::{Gap, LogError, Reason, gap, latest, reserve};
 
 /// What a writer begins with, besides its files.
 pub(super) struct Found {
     pub(super) facts: Facts,
     pub(super) lanes: PerLane<LaneFiles>,
+    pub(super) mail: Option<SharedDatabase>,
     pub(super) puts: Puts,
+    /// Gaps that are rows of the state.
+    pub(super) known: Vec<Gap>,
     /// Found missing by this start.
     pub(super) gaps: Vec<Gap>,
     /// Noted before the last end, and not yet in the state.
@@ -28,6 +34,8 @@ impl Found {
         Self {
             facts,
             lanes,
+            mail: None,
+            known: Vec::new(),
             puts: Puts::new(),
             gaps,
             noted: Vec::new(),
@@ -81,26 +89,36 @@ impl Found {
         }
     }
 
-    /// Takes the changes of a frame to the tables.
-    pub(super) fn take_puts(&mut self, frame: &Frame) {
+    /// Takes what is missing of the mail, but for what is known already.
+    pub(super) fn add_missing(&mut self, mut gaps: Vec<Gap>) {
+        gaps.retain_mut(|missing| gap::leave_out(missing, &self.known));
+        self.gaps.extend(gaps);
+    }
+
+    /// Takes the changes of a frame to those tables that `is_taken` names.
+    pub(super) fn take_puts(&mut self, frame: &Frame, is_taken: impl Fn(Table) -> bool) {
         for change in &frame.batch.changes {
             if let Some(announced) = gap::announced_by(change) {
-                self.facts.announced = announced;
+                if is_taken(Table::Meta) {
+                    self.facts.announced = announced;
+                }
                 continue;
             }
             if let Some((lane, next)) = latest::replaced_by(change) {
-                self.facts.replaced[lane] = next;
+                if is_taken(Table::Meta) {
+                    self.facts.replaced[lane] = next;
+                }
                 continue;
             }
-            match change {
-                Change::Append { .. } => {}
-                Change::Put { table, .. } if *table == Table::Gaps => {}
-                Change::Put { table, key, value } => {
-                    self.puts.insert((*table, key.clone()), Some(value.clone()));
-                }
-                Change::Delete { table, key } => {
-                    self.puts.insert((*table, key.clone()), None);
-                }
+            let (table, key, value) = match change {
+                Change::Put { table, key, value } => (*table, key, Some(value)),
+                Change::Delete { table, key } => (*table, key, None),
+                Change::Append { .. } => continue,
+            };
+            if table != Table::Gaps && is_taken(table) {
+                let value = value.map(|value| Bytes::copy_from_slice(value));
+                self.puts
+                    .insert((table, Bytes::copy_from_slice(key)), value);
             }
         }
     }

@@ -21,6 +21,11 @@ pub struct Report {
     /// Rows of the state that are lost: sessions, subscriptions, cursors, retained messages. An
     /// estimate where a table can't be counted any more.
     pub lost_rows: u64,
+    /// Rows of the mail that are lost with a damaged file: mailboxes, messages, groups, agents. An
+    /// estimate where a table can't be counted any more.
+    pub lost_mail_rows: u64,
+    /// Whether mail is lost that nobody can count: its file is missing, unreadable, or an old copy.
+    pub is_mail_lost: bool,
     /// Whether the journal is lost: what was acknowledged last may be missing. How many records
     /// nobody can tell; a gap without a count says where.
     pub is_journal_lost: bool,
@@ -72,6 +77,19 @@ impl Report {
             found.push(format!(
                 "{} sessions, subscriptions, cursors or retained messages are damaged and lost",
                 self.lost_rows
+            ));
+        }
+        if self.is_mail_lost {
+            found.push(
+                "mail.redb is missing, unreadable or an old copy: mail is lost, how much nobody \
+                 can tell"
+                    .to_owned(),
+            );
+        }
+        if self.lost_mail_rows > 0 {
+            found.push(format!(
+                "{} mailboxes, messages, groups or agents are damaged and lost",
+                self.lost_mail_rows
             ));
         }
         if self.is_journal_lost {

@@ -1,9 +1,10 @@
 //! The part of opening that looks at `state.redb`, and makes it anew of what is left of it.
 
 use super::super::database::{READ_CACHE_BYTES, SharedDatabase};
-use super::super::state::exchange::{self, SALVAGED};
-use super::super::state::{self, Facts, Rows};
-use super::super::{LogError, reserve};
+use super::super::exchange::{self, salvaged};
+use super::super::rows::{Rows, are_whole};
+use super::super::state::{self, Facts, TABLES};
+use super::super::{LogError, mail, reserve};
 use super::Recovery;
 
 /// What there is of a state.
@@ -39,11 +40,11 @@ impl Recovery {
         };
         if let Some(facts) = &facts
             && is_sound
-            && state::are_whole(&state)?
+            && are_whole(&state, TABLES)?
         {
             return Ok(StateFound::Whole(state, facts.clone()));
         }
-        let rows = state::rows(&state)?;
+        let rows = Rows::of(&state, TABLES)?;
         // Whether it can be closed or not, it is not written any more.
         let _ = state.close();
         match facts {
@@ -70,34 +71,42 @@ impl Recovery {
         facts: &Facts,
         rows: &Rows,
     ) -> Result<SharedDatabase, LogError> {
-        let cache_bytes = self.settings.cache_bytes;
-        let prepared = match exchange::prepare(&self.directory, cache_bytes, facts, rows) {
+        let prepared = match self.prepare_state(facts, rows) {
             Err(error) if error.is_full() && self.has(reserve::NAME) => {
                 reserve::give_back(self.directory.as_ref())?;
                 self.names.retain(|known| known != reserve::NAME);
-                exchange::prepare(&self.directory, cache_bytes, facts, rows)
+                self.prepare_state(facts, rows)
             }
             prepared => prepared,
         };
         prepared?;
         self.report.lost_rows = rows.lost;
         self.set_aside(state::NAME)?;
-        exchange::finish(self.directory.as_ref())?;
+        exchange::finish(self.directory.as_ref(), state::NAME)?;
         self.names.push(state::NAME.to_owned());
         self.open_database(state::NAME)
     }
 
-    /// Goes on with an exchange that was cut.
-    pub(super) fn finish_exchange(&mut self) -> Result<(), LogError> {
-        if !self.has(SALVAGED) {
-            return Ok(());
+    fn prepare_state(&self, facts: &Facts, rows: &Rows) -> Result<(), LogError> {
+        let (name, cache_bytes) = (salvaged(state::NAME), self.settings.cache_bytes);
+        state::create(&self.directory, &name, cache_bytes, facts, rows)?.close()
+    }
+
+    /// Goes on with exchanges that were cut.
+    pub(super) fn finish_exchanges(&mut self) -> Result<(), LogError> {
+        for name in [state::NAME, mail::NAME] {
+            let salvaged = salvaged(name);
+            if !self.has(&salvaged) {
+                continue;
+            }
+            self.names.retain(|known| *known != salvaged);
+            if self.has(name) {
+                self.remove(&salvaged)?;
+                continue;
+            }
+            exchange::finish(self.directory.as_ref(), name)?;
+            self.names.push(name.to_owned());
         }
-        self.names.retain(|known| known != SALVAGED);
-        if self.has(state::NAME) {
-            return self.remove(SALVAGED);
-        }
-        exchange::finish(self.directory.as_ref())?;
-        self.names.push(state::NAME.to_owned());
         Ok(())
     }
 }

@@ -8,8 +8,8 @@ use sync::{Change, Lane, PerLane, Record, WallTime};
 
 use super::super::latest::{Search, replaced};
 use super::super::retention::{self, Given, Ready, Trim};
-use super::super::state::Puts;
-use super::super::{Batch, Event, Gap, LogError, Overflow, Reason, frame, gap, segment};
+use super::super::rows::Puts;
+use super::super::{Batch, Committed, Event, Gap, LogError, Overflow, Reason, frame, gap, segment};
 use super::Writer;
 
 impl Writer {
@@ -168,7 +168,10 @@ impl Writer {
         self.make_room(frame::padded_bytes(&batch), wall)?;
         let first = PerLane::from_fn(|lane| self.lanes[lane].next());
         self.journal.write(&batch, wall, first)?;
-        changes.iter().for_each(|change| self.take(change));
+        let mut committed = Committed::default();
+        changes
+            .iter()
+            .for_each(|change| self.take(change, &mut committed));
         if let Some(left) = &left {
             self.gaps.push(left.clone());
             self.unseen_since.get_or_insert(wall);

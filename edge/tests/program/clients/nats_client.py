@@ -7,6 +7,8 @@ started again. Prints "ok" and ends with 0, or says what was wrong.
 """
 
 import asyncio
+import base64
+import json
 import queue
 import ssl
 import sys
@@ -145,6 +147,88 @@ async def devices(one):
     device.paho.loop_stop()
 
 
+async def ask(nc, command, body=b"", headers=None):
+    """Makes a request of mq9, as its SDKs do."""
+    payload = body if isinstance(body, bytes) else json.dumps(body).encode()
+    reply = await nc.request(f"$mq9.AI.{command}", payload, timeout=PATIENCE, headers=headers)
+    return json.loads(reply.data)
+
+
+async def done(nc, command, body=b"", headers=None):
+    reply = await ask(nc, command, body, headers)
+    assert reply.pop("error") == "", (command, reply)
+    return reply
+
+
+def payloads(reply):
+    return [base64.b64decode(message["payload"], validate=True) for message in reply["messages"]]
+
+
+async def mail(one, two):
+    assert await done(one, "MAILBOX.CREATE", {"name": "py.inbox", "ttl": 0}) == {
+        "mail_address": "py.inbox"
+    }
+    again = await ask(two, "MAILBOX.CREATE", {"name": "py.inbox"})
+    assert again == {"error": "mailbox py.inbox already exists"}, again
+    for payload, headers in [
+        (b"normal", None),
+        (b"critical", {"mq9-priority": "critical"}),
+        (b"\xff\x00hello", {"mq9-priority": "urgent", "mq9-key": "k", "mq9-tags": "a,b"}),
+        (b"", None),
+    ]:
+        await done(two, "MSG.SEND.py.inbox", payload, headers)
+    fetch = {"group_name": "g", "deliver": "earliest", "config": {"num_msgs": 10, "max_wait_ms": 0}}
+    got = await done(one, "MSG.FETCH.py.inbox", fetch)
+    assert payloads(got) == [b"critical", b"\xff\x00hello", b"normal", b""], got
+    last = got["messages"][-1]["msg_id"]
+    acknowledge = {"group_name": "g", "mail_address": "py.inbox", "msg_id": last}
+    await done(one, "MSG.ACK.py.inbox", acknowledge)
+    assert (await done(one, "MSG.FETCH.py.inbox", fetch))["messages"] == []
+
+    assert payloads(await done(two, "MSG.QUERY.py.inbox", {"tags": ["b"]})) == [b"\xff\x00hello"]
+    assert payloads(await done(two, "MSG.QUERY.py.inbox", {"key": "k"})) == [b"\xff\x00hello"]
+    assert await done(two, "MSG.DELETE.py.inbox.2", b'""') == {"deleted": True}
+    assert await done(two, "MSG.DELETE.py.inbox.2", b'""') == {"deleted": False}
+
+    # A wait ends with the first message, and holds nothing up.
+    fetch["config"]["max_wait_ms"] = 4000
+    waiting = asyncio.ensure_future(done(one, "MSG.FETCH.py.inbox", fetch))
+    payload = bytes(range(256)) * 4096
+    delayed = await done(one, "MSG.SEND.py.inbox", b"later", {"mq9-delay": "1"})
+    assert delayed == {"msg_id": -1} and not waiting.done()
+    await done(one, "MSG.SEND.py.inbox", payload)
+    got = await waiting
+    assert payloads(got) == [payload]
+    acknowledge["msg_id"] = got["messages"][0]["msg_id"]
+    await done(one, "MSG.ACK.py.inbox", acknowledge)
+    assert payloads(await done(one, "MSG.FETCH.py.inbox", fetch)) == [b"later"]
+    many = [done(one, "MSG.FETCH.py.inbox", {"deliver": "from_id", "from_id": 4}) for _ in range(3)]
+    for got in await asyncio.gather(*many):
+        assert payload in payloads(got)
+    unknown = await ask(one, "MSG.NONSENSE.py.inbox")
+    assert unknown == {"error": "unrecognized mq9 subject: $mq9.AI.MSG.NONSENSE.py.inbox"}
+
+
+async def agents(one, two):
+    body = {"name": "py.agent", "mailbox": "py.inbox", "payload": "EN ZH translation"}
+    await done(one, "AGENT.REGISTER", body)
+    await done(one, "AGENT.REPORT", {"mailbox": "py.inbox", "status": "running"})
+    for asked in ({"limit": 20, "page": 1}, {"text": "translation"}, {"semantic": "translation"}):
+        [agent] = (await done(two, "AGENT.DISCOVER", asked))["agents"]
+        assert {name: agent[name] for name in body} == body, agent
+
+
+async def mail_after_the_kill(one):
+    """What was answered before is as it was."""
+    fetch = {"group_name": "g", "deliver": "earliest", "config": {"max_wait_ms": 0}}
+    assert payloads(await done(one, "MSG.FETCH.py.inbox", fetch)) == [b"later"]
+    assert await done(one, "MSG.SEND.py.inbox", b"after") == {"msg_id": 6}
+    [agent] = (await done(one, "AGENT.DISCOVER"))["agents"]
+    assert agent["mailbox"] == "py.inbox", agent
+    await done(one, "AGENT.UNREGISTER", {"mailbox": "py.inbox"})
+    assert (await done(one, "AGENT.DISCOVER"))["agents"] == []
+
+
 async def reconnect(one, two, back):
     subscription = await one.subscribe("again.*")
     await one.flush()
@@ -184,7 +268,10 @@ async def main():
     await requests(one, two)
     await large(one, two)
     await devices(one)
+    await mail(one, two)
+    await agents(one, two)
     await reconnect(one, two, back)
+    await mail_after_the_kill(two)
     await one.drain()
     await two.close()
 

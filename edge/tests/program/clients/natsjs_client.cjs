@@ -81,6 +81,62 @@ async function large(one, two) {
   }
 }
 
+// Makes a request of mq9, as its SDKs do.
+async function ask(nc, command, body, options = {}) {
+  const payload = typeof body === "object" && !(body instanceof Uint8Array) ? JSON.stringify(body) : body;
+  const reply = await nc.request(`$mq9.AI.${command}`, payload, { timeout: PATIENCE, ...options });
+  return JSON.parse(text(reply.data));
+}
+
+async function done(nc, command, body, options) {
+  const { error, ...rest } = await ask(nc, command, body, options);
+  assert.equal(error, "", command);
+  return rest;
+}
+
+const payloads = (reply) => reply.messages.map(({ payload }) => Buffer.from(payload, "base64"));
+
+async function mail(one, two) {
+  assert.deepEqual(await done(one, "MAILBOX.CREATE", { name: "js.inbox" }), { mail_address: "js.inbox" });
+  const told = headers();
+  told.set("mq9-priority", "critical");
+  await done(two, "MSG.SEND.js.inbox", "normal");
+  await done(two, "MSG.SEND.js.inbox", "critical", { headers: told });
+  const fetch = {
+    group_name: "g",
+    deliver: "earliest",
+    from_time: 0,
+    from_id: 0,
+    force_deliver: false,
+    config: { num_msgs: 100, max_wait_ms: 4000 },
+  };
+  const got = await done(one, "MSG.FETCH.js.inbox", fetch);
+  assert.deepEqual(payloads(got).map(text), ["critical", "normal"]);
+  const acknowledged = { group_name: "g", mail_address: "js.inbox", msg_id: 0 };
+  await done(one, "MSG.ACK.js.inbox", acknowledged);
+
+  // A wait ends with the first message, and holds nothing up.
+  const waiting = done(one, "MSG.FETCH.js.inbox", fetch);
+  const payload = new Uint8Array(1 << 20).map((_, at) => at);
+  assert.deepEqual((await done(one, "MSG.QUERY.js.inbox", { limit: 1 })).messages.length, 1);
+  assert.deepEqual(await done(one, "MSG.SEND.js.inbox", payload), { msg_id: 2 });
+  const [large] = payloads(await waiting);
+  assert.ok(large.equals(payload));
+  assert.deepEqual(await done(two, "MSG.DELETE.js.inbox.1", {}), { deleted: true });
+  assert.deepEqual(await ask(two, "MSG.SEND.js.none", "x"), {
+    error: "mailbox js.none does not exist",
+  });
+}
+
+async function agents(one, two) {
+  await done(one, "AGENT.REGISTER", { name: "js.agent", mailbox: "js.inbox", payload: "pays bills" });
+  await done(one, "AGENT.REPORT", { name: "js.agent", mailbox: "js.inbox", report_info: "running" });
+  const { agents } = await done(two, "AGENT.DISCOVER", { text: "bills" });
+  assert.deepEqual(agents.map(({ mailbox }) => mailbox), ["js.inbox"]);
+  await done(one, "AGENT.UNREGISTER", { mailbox: "js.inbox" });
+  assert.deepEqual(await done(two, "AGENT.DISCOVER"), { agents: [] });
+}
+
 async function reconnect(one, two) {
   const next = messagesOf(one.subscribe("again.*"));
   await one.flush();
@@ -104,7 +160,13 @@ async function main() {
   await queueGroup(one, two);
   await requests(one, two);
   await large(one, two);
+  await mail(one, two);
+  await agents(one, two);
   await reconnect(one, two);
+  // What was answered before the kill is as it was, and ids go on.
+  assert.deepEqual(await done(two, "MSG.SEND.js.inbox", "after"), { msg_id: 3 });
+  const [first] = payloads(await done(two, "MSG.QUERY.js.inbox"));
+  assert.equal(text(first), "normal");
   await one.drain();
   await two.close();
 }

@@ -6,6 +6,7 @@ use sync::{Engine, Input, Lane, Start};
 use super::{Event, World};
 use crate::sim::checker::ensure;
 use crate::sim::link::{Manner, Phase};
+use crate::sim::plan::{AGENTS, MAIL};
 use crate::sim::{MS, SECOND, Violation};
 
 impl World {
@@ -39,7 +40,8 @@ impl World {
             5 | 6 if self.plan.has_refusals => {
                 let topic = self.generator.below(self.plan.topic_count);
                 let until = self.now + self.chance(4 * SECOND);
-                self.cloud.refuse(format!("plant/{topic}"), until);
+                let prefix = ["plant/", "plant/", MAIL, AGENTS][self.generator.below(4) as usize];
+                self.cloud.refuse(format!("{prefix}{topic}"), until);
                 Ok(())
             }
             7 if self.plan.has_crashes => self.crash(),

@@ -4,7 +4,7 @@ use sync::{Input, Lane, Offset, Record, RecordParts, WallTime};
 
 use super::{Event, World};
 use crate::sim::checker::ensure;
-use crate::sim::plan::Sabotage;
+use crate::sim::plan::{AGENTS, MAIL, Sabotage};
 use crate::sim::{MS, SECOND, Violation};
 
 /// What a read gave: records and where it stopped; `None` for a failure.
@@ -31,8 +31,13 @@ impl World {
     pub(super) fn invent(&mut self) -> (Lane, Record) {
         let number = self.generator.below(self.plan.topic_count);
         let lane = Lane::ALL[(number % 3) as usize];
-        let is_local = self.generator.below(8) == 0;
-        let topic = format!("{}/{number}", if is_local { "local" } else { "plant" });
+        let (lane, topic) = match self.generator.below(16) {
+            0 | 1 => (lane, format!("local/{number}")),
+            2..6 => (lane, format!("{MAIL}{number}")),
+            // What is one topic has one lane.
+            6 => (Lane::Normal, format!("{AGENTS}{number}")),
+            _ => (lane, format!("plant/{number}")),
+        };
         let size = match self.generator.below(30) {
             0 => 2_000,
             1..4 => 900,
@@ -74,7 +79,7 @@ impl World {
         let committed = self.log.commit();
         let mut lanes = [false; 3];
         for ((lane, offset), record) in &committed.appended {
-            self.checker.appended((*lane, *offset), record);
+            self.checker.appended(&self.plan, (*lane, *offset), record);
             lanes[*lane as usize] = true;
         }
         let extents = self.log.extents();

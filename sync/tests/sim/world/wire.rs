@@ -78,7 +78,9 @@ impl World {
             format!("{place:?} is sent on connection {at}, which is not up")
         })?;
         let topic_of = |place: &At| self.log.record(*place).map(Record::topic);
-        let is_of_topic = |sent: &At| topic_of(sent) == Some(record.topic());
+        let order = self.plan.order_of(record.topic());
+        let is_of_topic =
+            |sent: &At| topic_of(sent).map(|topic| self.plan.order_of(topic)) == Some(order);
         let is_alone = !self.links[at].unanswered.iter().any(is_of_topic);
         ensure(
             is_alone || self.plan.settings.order == Order::Pipelined,
@@ -129,7 +131,7 @@ impl World {
         }
         let verdict = self.cloud.take(self.now, &self.plan, place, &record);
         if matches!(verdict, Verdict::Accepted { .. }) {
-            self.checker.arrived(place, &record)?;
+            self.checker.arrived(&self.plan, place, &record)?;
         }
         let travel = self.plan.round_trip_micros / 2 + self.chance(5 * MS);
         let due = (self.now + travel).max(self.links[at].last_down);

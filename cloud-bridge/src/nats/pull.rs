@@ -1,0 +1,416 @@
+//! Which mailbox is pulled when, and what of an answer is handed over.
+//!
+//! ```text
+//! Idle     a mailbox is due            -> Asked
+//! Asked    messages, in order          -> Handing
+//! Asked    nothing, a failure, Down    -> Idle
+//! Handing  stored, more left           -> Handing
+//! Handing  stored, none left           -> Idle
+//! Handing  not stored, after a pause   -> Handing
+//! ```
+//!
+//! One mailbox at a time is asked, and one message at a time is handed over, so that what is held
+//! is one answer however many mailboxes there are, and a position never passes what is not
+//! durable. Down changes nothing in Handing: the message is with the gateway, not on the wire.
+
+mod mailbox;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use sync::{Instant, Token, WallTime};
+use tracing::warn;
+use wire::mq9::{Create, Deliver, Fetch, Message, Priority, Request, Send};
+
+use self::mailbox::{Mailbox, Next};
+use super::verdict::Verdict;
+use crate::session::Tokens;
+use crate::{MailConfig, PulledMessage};
+
+/// All mailboxes to be pulled. Outlives the connections that it is done by.
+#[derive(Debug)]
+pub(super) struct Puller {
+    mailboxes: Vec<Mailbox>,
+    pace: Pace,
+    create: bool,
+    tokens: Tokens,
+    turn: Turn,
+}
+
+/// How often to ask.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    least: Duration,
+    most: Duration,
+}
+
+#[derive(Debug)]
+enum Turn {
+    Idle,
+    Asked {
+        at: usize,
+        count: u32,
+    },
+    Handing {
+        at: usize,
+        /// In the order of their ids.
+        messages: VecDeque<Message>,
+        hand: Hand,
+    },
+}
+
+/// The first message of those that are left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hand {
+    /// It waits until then.
+    Waiting(Instant),
+    /// The gateway stores it.
+    Given(Token),
+}
+
+/// A message that could not be stored is handed over again after this time.
+const DECLINE_PAUSE: Duration = Duration::from_secs(1);
+
+impl Puller {
+    pub(super) fn new(config: &MailConfig, tokens: Tokens) -> Self {
+        Self {
+            mailboxes: config.pull.iter().map(Mailbox::new).collect(),
+            pace: Pace {
+                least: config.pull_interval,
+                most: config.pull_interval_most,
+            },
+            create: config.create,
+            tokens,
+            turn: Turn::Idle,
+        }
+    }
+
+    /// Gives the next request for the server, if one is due; its answer belongs to
+    /// [`Puller::answered`].
+    pub(super) fn next_request(&mut self, now: Instant) -> Option<Request> {
+        let Turn::Idle = self.turn else { return None };
+        let due = |at: &usize| self.mailboxes[*at].due;
+        let at = (0..self.mailboxes.len()).min_by_key(due)?;
+        let mailbox = &mut self.mailboxes[at];
+        if mailbox.due > now {
+            return None;
+        }
+        let count = mailbox.count;
+        self.turn = Turn::Asked { at, count };
+        Some(match std::mem::take(&mut mailbox.is_to_be_made) {
+            true => Request::Create(Create {
+                name: Some(mailbox.address.clone()),
+                ttl_seconds: Some(0),
+                ..Create::default()
+            }),
+            false => Request::Fetch(Fetch {
+                address: mailbox.address.clone(),
+                group: None,
+                deliver: Deliver::FromId(mailbox.position.next),
+                is_forced: false,
+                count,
+                // Waiting there holds up others, and ends no earlier when a message comes.
+                wait_milliseconds: 0,
+                encoding: None,
+            }),
+        })
+    }
+
+    /// The mailbox that was asked gave these.
+    pub(super) fn answered(&mut self, now: Instant, messages: Vec<Message>) {
+        let Some((mailbox, at, count)) = self.asked() else {
+            return;
+        };
+        match mailbox.take(now, count, messages) {
+            Next::Messages(messages) => {
+                mailbox.reset_pause();
+                self.turn = Turn::Handing {
+                    at,
+                    messages: messages.into(),
+                    hand: Hand::Waiting(now),
+                };
+            }
+            Next::Nothing => self.pause(now, at),
+            Next::At(due) => mailbox.due = due,
+        }
+    }
+
+    /// The mailbox that was asked gave none.
+    pub(super) fn failed(&mut self, now: Instant, verdict: &Verdict) {
+        let create = self.create;
+        let Some((mailbox, at, _)) = self.asked() else {
+            return;
+        };
+        match verdict {
+            // Once made, it may be missing on this node for some seconds still.
+            Verdict::Missing if create && !mailbox.was_made => {
+                mailbox.is_to_be_made = true;
+                mailbox.was_made = true;
+                mailbox.due = now;
+                return;
+            }
+            Verdict::Refused(text) | Verdict::Rejected(text) => mailbox.complain(text),
+            Verdict::Missing => mailbox.complain("there is no such mailbox in the cloud"),
+            Verdict::Done { .. } => {}
+        }
+        self.pause(now, at);
+    }
+
+    /// The answer is over the limit, and was not read.
+    pub(super) fn too_large(&mut self, now: Instant) {
+        if let Some((mailbox, at, count)) = self.asked() {
+            if mailbox.ask_for_fewer(count) {
+                mailbox.due = now;
+            } else {
+                mailbox.complain("its next message is over reply_bytes");
+                self.pause(now, at);
+            }
+        }
+    }
+
+    /// What was asked will not be answered.
+    pub(super) fn disconnected(&mut self) {
+        if let Turn::Asked { .. } = self.turn {
+            self.turn = Turn::Idle;
+        }
+        for mailbox in &mut self.mailboxes {
+            mailbox.was_made = false;
+        }
+    }
+
+    /// Gives a message for the gateway, if one is due.
+    pub(super) fn poll(&mut self, now: Instant, wall: WallTime) -> Option<(Token, PulledMessage)> {
+        let Turn::Handing { at, messages, hand } = &mut self.turn else {
+            return None;
+        };
+        match hand {
+            Hand::Waiting(until) if *until <= now => {}
+            Hand::Waiting(_) | Hand::Given(_) => return None,
+        }
+        let token = self.tokens.take();
+        *hand = Hand::Given(token);
+        let message = messages.front().expect("messages are handed as they are");
+        let mailbox = &self.mailboxes[*at];
+        let position = mailbox.position_after(message).encode();
+        let send = send_of(&mailbox.address, message.clone(), wall);
+        Some((token, PulledMessage { send, position }))
+    }
+
+    /// A message is durable, and its position with it.
+    pub(super) fn confirm(&mut self, now: Instant, token: Token) {
+        if let Turn::Handing { at, messages, hand } = &mut self.turn
+            && *hand == Hand::Given(token)
+            && let Some(message) = messages.pop_front()
+        {
+            let mailbox = &mut self.mailboxes[*at];
+            mailbox.position = mailbox.position_after(&message);
+            *hand = Hand::Waiting(now);
+            if messages.is_empty() {
+                // There may be more, but others come first if they have waited for longer.
+                mailbox.due = now;
+                self.turn = Turn::Idle;
+            }
+        }
+    }
+
+    /// A message could not be stored.
+    pub(super) fn decline(&mut self, now: Instant, token: Token) {
+        if let Turn::Handing { hand, .. } = &mut self.turn
+            && *hand == Hand::Given(token)
+        {
+            *hand = Hand::Waiting(now + DECLINE_PAUSE);
+        }
+    }
+
+    /// When there is something to do without an answer.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        match &self.turn {
+            Turn::Idle => self.mailboxes.iter().map(|mailbox| mailbox.due).min(),
+            Turn::Handing {
+                hand: Hand::Waiting(until),
+                ..
+            } => Some(*until),
+            Turn::Asked { .. } | Turn::Handing { .. } => None,
+        }
+    }
+
+    /// The mailbox that was asked, which from here on is not.
+    fn asked(&mut self) -> Option<(&mut Mailbox, usize, u32)> {
+        let Turn::Asked { at, count } = self.turn else {
+            return None;
+        };
+        self.turn = Turn::Idle;
+        Some((&mut self.mailboxes[at], at, count))
+    }
+
+    fn pause(&mut self, now: Instant, at: usize) {
+        let mailbox = &mut self.mailboxes[at];
+        mailbox.pause = (mailbox.pause * 2).clamp(self.pace.least, self.pace.most);
+        mailbox.due = now + mailbox.pause;
+    }
+}
+
+/// Makes what was kept there a message that is sent here and now.
+fn send_of(address: &str, message: Message, wall: WallTime) -> Send {
+    let Message {
+        priority,
+        headers,
+        payload,
+        time,
+        ..
+    } = message;
+    let mut attributes = wire::mq9::Attributes::from_headers(&headers).unwrap_or_else(|failure| {
+        warn!("a message of {address} keeps none of its attributes: {failure}");
+        wire::mq9::Attributes::default()
+    });
+    // What the server says goes before what its sender asked for.
+    attributes.priority = match priority {
+        Priority::Normal => attributes.priority,
+        known => known,
+    };
+    attributes.delay_seconds = None;
+    let age = (wall.0 / 1000).saturating_sub(time);
+    let rest = |seconds: u64| seconds.saturating_sub(age).max(1);
+    attributes.ttl_seconds = attributes.ttl_seconds.map(rest);
+    Send {
+        address: address.to_owned(),
+        attributes,
+        headers,
+        payload,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Endpoint, Pull};
+
+    fn at(millis: u64) -> Instant {
+        Instant::from_micros(millis * 1000)
+    }
+
+    fn puller(addresses: &[&str]) -> Puller {
+        let endpoint = Endpoint::for_mail("nats://localhost").unwrap();
+        let mut config = MailConfig::new(vec![endpoint]);
+        let pull = |address: &&str| Pull {
+            address: (*address).to_owned(),
+            position: None,
+        };
+        config.pull = addresses.iter().map(pull).collect();
+        Puller::new(&config, Tokens::default())
+    }
+
+    fn message(id: u64, headers: &str) -> Message {
+        Message {
+            id,
+            priority: Priority::Urgent,
+            headers: headers.as_bytes().to_vec(),
+            payload: b"x".to_vec(),
+            time: 1000,
+        }
+    }
+
+    fn asked(puller: &mut Puller, now: u64) -> Option<String> {
+        let request = puller.next_request(at(now))?;
+        Some(format!("{} {}", request.subject(), request.headers().len()))
+    }
+
+    fn given(puller: &mut Puller, now: u64) -> Option<(Token, PulledMessage)> {
+        puller.poll(at(now), WallTime(1_000_000))
+    }
+
+    #[test]
+    fn it_walks_every_line_of_its_machine() {
+        let mut puller = puller(&["a"]);
+        assert!(asked(&mut puller, 0).is_some());
+        assert_eq!((asked(&mut puller, 0), puller.poll_timeout()), (None, None));
+        puller.answered(at(0), vec![message(0, ""), message(1, "")]);
+        let (first, _) = given(&mut puller, 0).unwrap();
+        assert_eq!((given(&mut puller, 0), asked(&mut puller, 9)), (None, None));
+        // The gateway still has it.
+        puller.disconnected();
+        puller.confirm(at(9), Token(77));
+        puller.confirm(at(9), first);
+        let (second, _) = given(&mut puller, 9).unwrap();
+        puller.decline(at(9), second);
+        assert_eq!(puller.poll_timeout(), Some(at(1009)));
+        assert_eq!(given(&mut puller, 1008), None);
+        let (again, _) = given(&mut puller, 1009).unwrap();
+        puller.confirm(at(1009), second);
+        assert_eq!(asked(&mut puller, 1009), None);
+        puller.confirm(at(1009), again);
+        let request = puller.next_request(at(1009)).unwrap();
+        assert!(matches!(request, Request::Fetch(fetch) if fetch.deliver == Deliver::FromId(2)));
+        puller.disconnected();
+        assert!(asked(&mut puller, 1009).is_some());
+        puller.answered(at(1009), Vec::new());
+        assert_eq!(puller.poll_timeout(), Some(at(2009)));
+    }
+
+    #[test]
+    fn an_empty_mailbox_is_asked_less_and_less_often_and_others_have_their_turn() {
+        let mut puller = puller(&["a", "b"]);
+        let mut now = 0;
+        for pause in [1000, 2000, 4000, 5000, 5000] {
+            for name in ["a", "b"] {
+                let subject = format!("$mq9.AI.MSG.FETCH.{name} 0");
+                assert_eq!(asked(&mut puller, now), Some(subject));
+                puller.answered(at(now), Vec::new());
+            }
+            assert_eq!(puller.poll_timeout(), Some(at(now + pause)));
+            now += pause;
+        }
+    }
+
+    #[test]
+    fn a_missing_mailbox_is_made_once_a_connection() {
+        let mut puller = puller(&["a"]);
+        asked(&mut puller, 0);
+        puller.failed(at(0), &Verdict::Missing);
+        let request = puller.next_request(at(0)).unwrap();
+        assert_eq!(request.subject(), "$mq9.AI.MAILBOX.CREATE");
+        puller.failed(at(0), &Verdict::Done { id: None });
+        assert_eq!(puller.poll_timeout(), Some(at(1000)));
+        asked(&mut puller, 1000);
+        puller.failed(at(1000), &Verdict::Missing);
+        assert_eq!(puller.poll_timeout(), Some(at(3000)));
+        assert_eq!(
+            asked(&mut puller, 3000).as_deref(),
+            Some("$mq9.AI.MSG.FETCH.a 0")
+        );
+    }
+
+    #[test]
+    fn a_message_is_as_if_it_were_sent_here_and_now() {
+        let mut puller = puller(&["a"]);
+        asked(&mut puller, 0);
+        let headers = "NATS/1.0\r\nmq9-key: k\r\nmq9-delay: 9\r\nmq9-ttl: 60\r\n\r\n";
+        puller.answered(at(0), vec![message(0, headers)]);
+        // 20 s after it was kept.
+        let (_, message) = puller.poll(at(0), WallTime(1_020_999)).unwrap();
+        let attributes = message.send.attributes;
+        assert_eq!(attributes.priority, Priority::Urgent);
+        assert_eq!(attributes.key.as_deref(), Some("k"));
+        assert_eq!(
+            (attributes.delay_seconds, attributes.ttl_seconds),
+            (None, Some(40))
+        );
+        assert_eq!(
+            (message.send.address.as_str(), message.send.payload),
+            ("a", b"x".to_vec())
+        );
+        assert_eq!(message.send.headers, headers.as_bytes());
+    }
+
+    #[test]
+    fn an_answer_that_is_too_large_is_asked_for_in_smaller_parts() {
+        let mut puller = puller(&["a"]);
+        let mut counts = Vec::new();
+        while let Some(Request::Fetch(fetch)) = puller.next_request(at(0)) {
+            counts.push(fetch.count);
+            puller.too_large(at(0));
+        }
+        assert_eq!(counts, [64, 16, 4, 1]);
+        assert_eq!(puller.poll_timeout(), Some(at(1000)));
+    }
+}

@@ -1,0 +1,206 @@
+//! Mailboxes of the cloud on their way down.
+
+use std::time::Duration;
+
+use cloud_bridge::{Command, Event, MailConfig, Pull, PulledMessage};
+use sync::Token;
+use wire::mq9::Priority;
+
+use crate::mq9::{MAIL, Peer, Request, start};
+use crate::rig::Rig;
+
+fn pulls(mail: &mut MailConfig, addresses: &[(&str, Option<Vec<u8>>)]) {
+    let pull = |(address, position): &(&str, Option<Vec<u8>>)| Pull {
+        address: (*address).to_owned(),
+        position: position.clone(),
+    };
+    mail.pull = addresses.iter().map(pull).collect();
+    mail.pull_interval = Duration::from_millis(10);
+    mail.pull_interval_most = Duration::from_millis(20);
+}
+
+fn inbox(mail: &mut MailConfig) {
+    pulls(mail, &[("plant7.commands", None)]);
+}
+
+/// An item as RobustMQ writes it.
+fn item(id: u64, payload: &str, priority: &str, headers: &str) -> String {
+    let header = match headers {
+        "" => "null".to_owned(),
+        block => format!("{:?}", block.as_bytes()),
+    };
+    format!(r#"{{"msg_id":{id},"payload":"{payload}","priority":"{priority}","header":{header},"#)
+        + r#""create_time":1767225600}"#
+}
+
+fn answer(peer: &mut Peer, request: &Request, items: &[String]) {
+    let items = items.join(",");
+    peer.answer(request, &format!(r#"{{"error":"","messages":[{items}]}}"#));
+}
+
+fn expect_pulled(rig: &Rig) -> (Token, PulledMessage) {
+    match rig.event() {
+        Event::Pulled {
+            connection,
+            token,
+            message,
+        } => {
+            assert_eq!(connection, MAIL);
+            (token, message)
+        }
+        other => panic!("{other:?} instead of Pulled"),
+    }
+}
+
+fn confirm(rig: &Rig, token: Token) {
+    let connection = MAIL;
+    rig.tell(Command::Confirm { connection, token });
+}
+
+fn from_id(request: &Request) -> &str {
+    let text = request.text();
+    let from = text.split_once(r#""from_id":"#).expect("a position").1;
+    from.split([',', '}']).next().expect("a number")
+}
+
+#[test]
+fn messages_come_one_by_one_and_the_position_moves_when_they_are_stored() {
+    let (server, rig, mut peer) = start(inbox);
+    let request = peer.request();
+    assert_eq!(request.subject, "$mq9.AI.MSG.FETCH.plant7.commands");
+    let text = request.text();
+    for part in [
+        r#""deliver":"from_id""#,
+        r#""from_id":0"#,
+        r#""num_msgs":64"#,
+        r#""max_wait_ms":0"#,
+    ] {
+        assert!(text.contains(part), "{text}");
+    }
+    let block = "NATS/1.0\r\nmq9-edge-enc: b64\r\nmq9-tags: a\r\n\r\n";
+    let items = [
+        item(1, "/wBiaW4=", "critical", block),
+        item(0, "two", "normal", ""),
+    ];
+    answer(&mut peer, &request, &items);
+    let (token, message) = expect_pulled(&rig);
+    assert_eq!(message.send.address, "plant7.commands");
+    assert_eq!(message.send.payload, b"two");
+    assert!(rig.is_silent());
+    confirm(&rig, token);
+    let (token, message) = expect_pulled(&rig);
+    assert_eq!(message.send.payload, [0xff, 0, b'b', b'i', b'n']);
+    assert_eq!(message.send.attributes.priority, Priority::Critical);
+    assert_eq!(message.send.attributes.tags, ["a"]);
+    assert!(!String::from_utf8_lossy(&message.send.headers).contains("b64"));
+    confirm(&rig, token);
+    let request = peer.request();
+    assert_eq!(from_id(&request), "2");
+    drop((server, peer));
+    rig.stop();
+
+    // A gateway that starts anew goes on behind what is stored.
+    let position = Some(message.position);
+    let (_server, rig, mut peer) = start(|mail| pulls(mail, &[("plant7.commands", position)]));
+    assert_eq!(from_id(&peer.request()), "2");
+    rig.stop();
+}
+
+/// A message that is being stored while the connection falls would be stored twice.
+#[test]
+fn a_message_that_is_being_stored_outlives_its_connection() {
+    let (server, rig, mut peer) = start(inbox);
+    let request = peer.request();
+    answer(&mut peer, &request, &[item(0, "one", "normal", "")]);
+    let (token, _) = expect_pulled(&rig);
+    drop(peer);
+    assert!(matches!(rig.event(), Event::Down { .. }));
+    rig.connect_to(MAIL);
+    let mut peer = Peer::greeted(server.accept_stream());
+    rig.expect_up();
+    assert!(rig.is_silent());
+    confirm(&rig, token);
+    let request = peer.request();
+    assert_eq!(from_id(&request), "1");
+    // The server gives its last message once more, and once more after a new connection.
+    answer(&mut peer, &request, &[item(0, "one", "normal", "")]);
+    let request = peer.request();
+    answer(&mut peer, &request, &[item(0, "one", "normal", "")]);
+    drop(peer);
+    assert!(matches!(rig.event(), Event::Down { .. }));
+    rig.stop();
+}
+
+#[test]
+fn a_message_that_is_confirmed_while_nothing_is_connected_is_not_asked_for_again() {
+    let (server, rig, mut peer) = start(inbox);
+    let request = peer.request();
+    answer(&mut peer, &request, &[item(0, "one", "normal", "")]);
+    let (token, _) = expect_pulled(&rig);
+    drop(peer);
+    assert!(matches!(rig.event(), Event::Down { .. }));
+    confirm(&rig, token);
+    rig.connect_to(MAIL);
+    let mut peer = Peer::greeted(server.accept_stream());
+    rig.expect_up();
+    assert_eq!(from_id(&peer.request()), "1");
+    rig.stop();
+}
+
+#[test]
+fn a_message_that_could_not_be_stored_comes_again() {
+    let (_server, rig, mut peer) = start(inbox);
+    let request = peer.request();
+    answer(&mut peer, &request, &[item(0, "one", "normal", "")]);
+    let (token, message) = expect_pulled(&rig);
+    let connection = MAIL;
+    rig.tell(Command::Decline { connection, token });
+    let (again, same) = expect_pulled(&rig);
+    assert_ne!(again, token);
+    assert_eq!(same, message);
+    confirm(&rig, token);
+    assert!(rig.is_silent());
+    confirm(&rig, again);
+    assert_eq!(from_id(&peer.request()), "1");
+    rig.stop();
+}
+
+#[test]
+fn a_missing_mailbox_is_made_and_asked_again() {
+    let (_server, rig, mut peer) = start(inbox);
+    let missing = "Tenant default topic 'plant7.commands' not found in broker cache";
+    let request = peer.request();
+    peer.answer(&request, &format!(r#"{{"error":"{missing}"}}"#));
+    let create = peer.request();
+    assert_eq!(create.text(), r#"{"name":"plant7.commands","ttl":0}"#);
+    peer.answer(&create, r#"{"error":"","mail_address":"plant7.commands"}"#);
+    for _ in 0..2 {
+        let request = peer.request();
+        assert!(request.subject.contains("FETCH"));
+        peer.answer(&request, &format!(r#"{{"error":"{missing}"}}"#));
+    }
+    let request = peer.request();
+    answer(&mut peer, &request, &[item(0, "one", "normal", "")]);
+    expect_pulled(&rig);
+    rig.stop();
+}
+
+#[test]
+fn an_answer_over_the_limit_is_passed_over_and_fewer_messages_are_asked_for() {
+    let (_server, rig, mut peer) = start(|mail| {
+        inbox(mail);
+        mail.reply_bytes = 65_536;
+    });
+    let request = peer.request();
+    answer(
+        &mut peer,
+        &request,
+        &[item(0, &"x".repeat(200_000), "normal", "")],
+    );
+    let request = peer.request();
+    assert!(request.text().contains(r#""num_msgs":16"#));
+    answer(&mut peer, &request, &[item(0, "one", "normal", "")]);
+    let (_, message) = expect_pulled(&rig);
+    assert_eq!(message.send.payload, b"one");
+    rig.stop();
+}

@@ -1,0 +1,237 @@
+//! The gate of the mail office: who may ask it for what, whose answer is whose, and which publish
+//! is a letter.
+//!
+//! A publish to `$mq9/{mail address}`, by whatever way it comes, is a request to send: its answer is
+//! the office's, and what has to be durable with it travels with the letter. Its properties are
+//! headers there. Nobody hears such a topic.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sync::{Change, Lane, Offset, Record};
+use wire::mq9::{Failure, PREFIX, Reply, Request};
+use wire::mqtt::property::{Properties, PropertySet};
+use wire::nats::HeaderWriter;
+
+use super::Broker;
+use super::access::Deed;
+use super::commit::Waiting;
+use super::event::{ConnectionId, Event, MailInput, Output, Token, Urgency};
+use super::outcome::{Outcome, Refusal};
+use super::publish::{Origin, Publication};
+use crate::mail::{self, Ticket};
+
+/// What the topics of letters begin with.
+const LETTERS: &str = "$mq9/";
+
+/// Requests that the office has not answered.
+#[derive(Debug, Default)]
+pub(super) struct Gate {
+    waiting: BTreeMap<Ticket, Errand>,
+    /// Those that are given up when their connection goes.
+    fetches: BTreeSet<(ConnectionId, Ticket)>,
+    last_ticket: u64,
+}
+
+/// Who waits for an answer of the office.
+#[derive(Debug)]
+enum Errand {
+    /// A view, unless nobody wants to know.
+    View {
+        connection: ConnectionId,
+        token: Option<Token>,
+    },
+    /// Whoever published a letter.
+    Letter(Box<Publication>),
+}
+
+impl Broker {
+    pub(super) fn handle_mail(&mut self, input: MailInput) {
+        match input {
+            MailInput::Request {
+                connection,
+                topic,
+                request,
+                token,
+            } => self.handle_request(connection, &topic, request, token),
+            MailInput::Answered { ticket, reply } => self.handle_answered(ticket, reply),
+            MailInput::Reply { record } => self.handle_reply(&record),
+            MailInput::Passed { lane, offset } => self.handle_passed(lane, offset),
+        }
+    }
+
+    fn handle_request(
+        &mut self,
+        connection: ConnectionId,
+        topic: &str,
+        request: Request,
+        token: Option<Token>,
+    ) {
+        let Some(id) = self.registry.session_of(connection) else {
+            return;
+        };
+        let refusal = match self.settings.has_mail {
+            false => Some(Refusal::NoMail),
+            true if !self.may(id.index, Deed::Write, topic) => Some(Refusal::NotAuthorized),
+            true => None,
+        };
+        if let Some(refusal) = refusal {
+            self.counters.refused += 1;
+            let reply = Reply::Failed(Failure::Refused(refusal.to_string()));
+            return self.tell_reply(connection, token, reply);
+        }
+        let is_fetch = matches!(request, Request::Fetch(_));
+        let ticket = self.ask_office(Errand::View { connection, token }, request, Vec::new());
+        if is_fetch {
+            self.gate.fetches.insert((connection, ticket));
+        }
+    }
+
+    /// Sends a letter on its way, committing `changes` with it.
+    pub(super) fn post(&mut self, publication: Publication, mut changes: Vec<Change>) {
+        let request = match self.settings.has_mail {
+            false => Err(Refusal::NoMail),
+            true => letter_of(&publication.record),
+        };
+        // The end of a session does not depend on its will. It comes behind the letter, so that a
+        // will that was not sent is there after a power cut.
+        let aside = match publication.origin {
+            Origin::Will { .. } => std::mem::take(&mut changes),
+            Origin::Client { .. } | Origin::Cloud { .. } | Origin::Gateway => Vec::new(),
+        };
+        match request {
+            Ok(request) => {
+                let errand = Errand::Letter(Box::new(publication));
+                self.ask_office(errand, request, changes);
+            }
+            Err(refusal) => self.refuse(&publication, refusal),
+        }
+        if !aside.is_empty() {
+            self.commit(aside, Urgency::Relaxed, Waiting::Nobody);
+        }
+    }
+
+    fn handle_answered(&mut self, ticket: Ticket, reply: Reply) {
+        match self.gate.waiting.remove(&ticket) {
+            Some(Errand::View { connection, token }) => {
+                self.gate.fetches.remove(&(connection, ticket));
+                self.tell_reply(connection, token, reply);
+            }
+            Some(Errand::Letter(publication)) => match outcome_of(&reply) {
+                Outcome::Refused(refusal) => self.refuse(&publication, refusal),
+                outcome => self.answer(&publication, outcome),
+            },
+            // Given up meanwhile.
+            None => {}
+        }
+    }
+
+    /// Hands a reply of the office, as a message, to whoever listens now. It goes out before anything
+    /// else, so that a view knows its room before it takes the next answer.
+    fn handle_reply(&mut self, record: &Record) {
+        let mut found = std::mem::take(&mut self.found);
+        self.look_up(record.topic(), &mut found);
+        let waiting = self.outputs.len();
+        self.pass_on(record, &found, 0);
+        self.found = found;
+        self.outputs.rotate_left(waiting);
+    }
+
+    /// Notes that a record went into the log that no client wants.
+    fn handle_passed(&mut self, lane: Lane, offset: Offset) {
+        assert!(offset >= self.head[lane], "offsets of a lane only grow");
+        self.head[lane] = offset.next();
+        self.note_head_moved(lane);
+    }
+
+    /// Gives up what a connection that is gone waits for.
+    pub(super) fn cancel_fetches(&mut self, connection: ConnectionId) {
+        let own = (connection, Ticket(0))..=(connection, Ticket(u64::MAX));
+        let tickets: Vec<Ticket> = self.gate.fetches.range(own).map(|(_, it)| *it).collect();
+        for ticket in tickets {
+            self.gate.fetches.remove(&(connection, ticket));
+            self.gate.waiting.remove(&ticket);
+            let input = mail::Input::Cancel { ticket };
+            self.outputs.push_back(Output::Mail(input));
+        }
+    }
+
+    fn ask_office(&mut self, errand: Errand, request: Request, changes: Vec<Change>) -> Ticket {
+        self.gate.last_ticket += 1;
+        let ticket = Ticket(self.gate.last_ticket);
+        self.gate.waiting.insert(ticket, errand);
+        let input = mail::Input::Request {
+            ticket,
+            request,
+            changes,
+        };
+        self.outputs.push_back(Output::Mail(input));
+        ticket
+    }
+
+    fn tell_reply(&mut self, connection: ConnectionId, token: Option<Token>, reply: Reply) {
+        if let Some(token) = token {
+            self.tell(connection, Event::Mail { token, reply });
+        }
+    }
+}
+
+/// Whether a topic is a mailbox's, or would be: nobody hears it.
+pub(super) fn is_letter(topic: &str) -> bool {
+    topic.starts_with(LETTERS)
+}
+
+/// What a message to a mailbox's topic asks the office for.
+fn letter_of(record: &Record) -> Result<Request, Refusal> {
+    let address = record.topic().strip_prefix(LETTERS).unwrap_or_default();
+    if address.is_empty() || address.contains('/') {
+        return Err(Refusal::MailAddress);
+    }
+    let subject = format!("{PREFIX}MSG.SEND.{address}");
+    let headers = headers_of(record);
+    let request = Request::decode(&subject, &headers, record.payload());
+    match request.map_err(|failure| refusal_of(&failure))? {
+        Request::Send(mut send) => {
+            let ttl = &mut send.attributes.ttl_seconds;
+            // An interval of 0 counts as a second, as for every message.
+            let expiry = record.expiry_seconds().map(|it| u64::from(it.max(1)));
+            *ttl = ttl.or(expiry);
+            Ok(Request::Send(send))
+        }
+        _ => Err(Refusal::MailAddress),
+    }
+}
+
+/// The user properties of a message as a header block; empty if there are none. What a header can't
+/// say is left out.
+fn headers_of(record: &Record) -> Vec<u8> {
+    let mut block = Vec::new();
+    let properties = Properties::parse(record.properties(), PropertySet::FORWARDABLE);
+    let properties = properties.unwrap_or(Properties::EMPTY);
+    let Ok(mut writer) = HeaderWriter::new(None, &mut block) else {
+        return Vec::new();
+    };
+    let mut count = 0;
+    for property in properties.user_properties() {
+        count += u32::from(writer.field(property.name, property.value).is_ok());
+    }
+    match writer.finish() {
+        Ok(_) if count > 0 => block,
+        _ => Vec::new(),
+    }
+}
+
+/// What the publisher of a letter is told.
+const fn outcome_of(reply: &Reply) -> Outcome {
+    match reply {
+        Reply::Failed(failure) => Outcome::Refused(refusal_of(failure)),
+        _ => Outcome::Accepted,
+    }
+}
+
+const fn refusal_of(failure: &Failure) -> Refusal {
+    match failure {
+        Failure::NoMailbox(_) => Refusal::NoMailbox,
+        Failure::Subject(_) | Failure::Address(_) => Refusal::MailAddress,
+        _ => Refusal::Mail,
+    }
+}

@@ -1,0 +1,112 @@
+//! What the uplink wants of the gateway, carried out; among it mail and agents that came down, on
+//! their way to the mail office.
+
+use sync::{Change, Now, Token};
+use tracing::warn;
+use wire::mq9::{Agent, Reply, Request, Send};
+
+use super::super::committer::Owner;
+use super::super::disk;
+use super::{Core, Fetch};
+use crate::broker::Input;
+use crate::log::Reason;
+use crate::mail::{self, Ticket};
+use crate::uplink::Wish;
+
+/// What marks the ticket of a pulled message; those of clients count from 0 on.
+const PULLED: u64 = 1 << 63;
+
+impl Core {
+    /// Carries out what the uplink wants.
+    pub(super) fn grant(&mut self, now: Now, wish: Wish) {
+        match wish {
+            Wish::Fetch { lane, from, budget } => {
+                self.fetches.push_back(Fetch::Uplink { lane, from, budget });
+                self.wakes.fetch.raise();
+            }
+            Wish::Commit(changes, urgency) => {
+                self.committer
+                    .add(now.instant, Owner::Uplink, changes, urgency);
+            }
+            Wish::NoteGap { gap, why } => {
+                if self.is_about_gap(gap.lane, gap.first) {
+                    return;
+                }
+                let kind = match gap.reason {
+                    Reason::TooLarge => "too large for the cloud",
+                    _ => "rejected by the cloud",
+                };
+                if let Some(times) = self.quiet.may_say(now.instant, kind) {
+                    warn!(
+                        "lane {}: record {} never goes to the cloud: {why}{times}",
+                        gap.lane, gap.first
+                    );
+                }
+                self.notes.push_back(disk::Request::NoteGap(gap));
+                self.wakes.commit.raise();
+            }
+            Wish::Store { record, token } => {
+                self.broker.handle(
+                    now,
+                    Input::FromCloud {
+                        record,
+                        token,
+                        changes: Vec::new(),
+                    },
+                );
+            }
+            Wish::Mail {
+                send,
+                changes,
+                token,
+            } => self.post(now, send, changes, token),
+            Wish::Agents(agents) => self.know_cloud_agents(now, agents),
+            Wish::Bridge => self.wakes.bridge.raise(),
+        }
+    }
+
+    /// Gives a pulled message to the office, which makes it durable together with `changes`.
+    fn post(&mut self, now: Now, mut send: Send, changes: Vec<Change>, token: Token) {
+        let Some(office) = &self.office else {
+            return self.posted(now, token, false);
+        };
+        office.trim_attributes(&mut send.attributes);
+        let input = mail::Input::Request {
+            ticket: Ticket(PULLED | token.0),
+            request: Request::Send(send),
+            changes,
+        };
+        self.ask_office(now, input);
+    }
+
+    /// Takes what the office says of a pulled message. False when it is about a client's request.
+    pub(super) fn hear_of_pulled(&mut self, now: Now, ticket: Ticket, reply: &Reply) -> bool {
+        if ticket.0 & PULLED == 0 {
+            return false;
+        }
+        if let Reply::Failed(failure) = reply
+            && let Some(times) = self.quiet.may_say(now.instant, "pulled mail")
+        {
+            warn!(
+                "a message from the cloud waits there, since it is not kept here: {failure}{times}"
+            );
+        }
+        let is_stored = matches!(reply, Reply::Sent { .. });
+        self.posted(now, Token(ticket.0 & !PULLED), is_stored);
+        true
+    }
+
+    fn posted(&mut self, now: Now, token: Token, is_stored: bool) {
+        if let Some(uplink) = &mut self.uplink {
+            uplink.mailed(now.instant, token, is_stored);
+        }
+    }
+
+    /// Tells the office which agents the cloud knows, but for those that the cloud knows from here.
+    fn know_cloud_agents(&mut self, now: Now, mut agents: Vec<Agent>) {
+        if let Some(office) = &self.office {
+            agents.retain(|agent| !office.has_agent(&agent.name));
+            self.ask_office(now, mail::Input::CloudAgents { agents });
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! The mail office between the broker, which asks, and the log, which keeps.
+//!
+//! Each call of the office does a bounded piece of work, so that nobody waits for somebody else's
+//! mail.
+
+use sync::{Lane, Now, Offset, Table};
+
+use super::super::committer::Owner;
+use super::super::peers::Peer;
+use super::Core;
+use crate::broker::{ConnectionId, Input, MailInput, Refusal, Urgency};
+use crate::log::{Budget, Reader};
+use crate::mail::{self, CommitTicket, Found, Office, Page, Shelf, Unreadable};
+
+/// The log's reader, as the office sees it.
+pub(crate) struct Pigeonholes<'a>(pub(crate) &'a mut Reader);
+
+impl Shelf for Pigeonholes<'_> {
+    fn find(&mut self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, Unreadable> {
+        self.0.find(table, key).map_err(|_| Unreadable)
+    }
+
+    fn walk(
+        &mut self,
+        table: Table,
+        from: &[u8],
+        end: &[u8],
+        page: Page,
+    ) -> Result<Found, Unreadable> {
+        let budget = Budget {
+            records: page.rows,
+            bytes: page.bytes,
+        };
+        let walked = self.0.walk(table, from, end, budget);
+        let walked = walked.map_err(|_| Unreadable)?;
+        Ok(Found {
+            rows: walked.rows,
+            next: walked.next,
+        })
+    }
+}
+
+impl Core {
+    /// Gives the office what the broker let through.
+    pub(super) fn ask_office(&mut self, now: Now, input: mail::Input) {
+        if let Some(office) = &mut self.office {
+            office.handle(now, input, &mut Pigeonholes(&mut self.reader));
+        }
+    }
+
+    /// Does what is due in the office.
+    pub(super) fn wake_office(&mut self, now: Now) {
+        if let Some(office) = &mut self.office {
+            office.handle_timeout(now, &mut Pigeonholes(&mut self.reader));
+        }
+    }
+
+    /// Gives what a connection has to say next, requests of the office included, for which there must
+    /// be no outputs left.
+    pub(super) fn next_word(&mut self, id: ConnectionId) -> Option<Input> {
+        let connection = &mut self.peers.find(id)?.connection;
+        let input = connection.poll();
+        if input.is_some() || !connection.is_asking() {
+            return input;
+        }
+        if self.office.as_ref().is_some_and(Office::is_busy) {
+            self.asking.insert(id);
+            return None;
+        }
+        connection.poll_request()
+    }
+
+    /// Lets those ask whose time has come: something happened to them, or the office is not busy any
+    /// more.
+    pub(super) fn let_ask(&mut self, now: Now) {
+        let mut place = 0;
+        while let Some(id) = self.touched.get(place).copied() {
+            place += 1;
+            self.let_one_ask(now, id);
+        }
+        let mut waiting = std::mem::take(&mut self.asking);
+        while self.office.as_ref().is_some_and(|office| !office.is_busy())
+            && let Some(id) = waiting.pop_first()
+        {
+            self.touch(id);
+            self.let_one_ask(now, id);
+        }
+        self.asking.append(&mut waiting);
+    }
+
+    fn let_one_ask(&mut self, now: Now, id: ConnectionId) {
+        let is_asking = |peer: &mut Peer| peer.connection.is_asking();
+        if !self.peers.find(id).is_some_and(is_asking) {
+            return;
+        }
+        while let Some(input) = self.next_word(id) {
+            self.broker.handle(now, input);
+            self.settle(now);
+        }
+    }
+
+    /// Carries out what the office wants.
+    pub(super) fn obey_office(&mut self, now: Now, output: mail::Output) {
+        match output {
+            mail::Output::Commit {
+                ticket,
+                changes,
+                is_urgent,
+            } => {
+                let urgency = match is_urgent {
+                    true => Urgency::Immediate,
+                    false => Urgency::Relaxed,
+                };
+                let owner = Owner::Mail(ticket);
+                self.committer.add(now.instant, owner, changes, urgency);
+            }
+            mail::Output::Answer { ticket, reply } => {
+                if self.hear_of_pulled(now, ticket, &reply) {
+                    return;
+                }
+                let answered = MailInput::Answered { ticket, reply };
+                self.broker.handle(now, Input::Mail(answered));
+            }
+        }
+    }
+
+    /// A commit of the office is durable, with its record, if it had one, at `place`.
+    pub(super) fn mail_committed(
+        &mut self,
+        now: Now,
+        ticket: CommitTicket,
+        place: Option<(Lane, Offset)>,
+    ) {
+        if let Some((lane, offset)) = place {
+            let passed = MailInput::Passed { lane, offset };
+            self.broker.handle(now, Input::Mail(passed));
+        }
+        self.ask_office(now, mail::Input::Committed { ticket });
+    }
+
+    /// A commit of the office never will be durable.
+    pub(super) fn mail_refused(&mut self, now: Now, ticket: CommitTicket, refusal: Refusal) {
+        let why = refusal.to_string();
+        self.ask_office(now, mail::Input::CommitFailed { ticket, why });
+    }
+
+    /// What there is in the office and what it did, for the operator.
+    pub(crate) fn mail_counts(&self) -> Option<[(&'static str, u64); 10]> {
+        let office = self.office.as_ref()?;
+        let (counts, counters) = (office.counts(), office.counters());
+        Some([
+            ("mail.mailboxes", counts.mailboxes as u64),
+            ("mail.messages", counts.messages),
+            ("mail.bytes", counts.message_bytes),
+            ("mail.agents", counts.agents as u64),
+            ("mail.waiting_fetches", counts.waiting as u64),
+            ("mail.waits_refused", counters.waits_refused),
+            ("mail.requests", counters.requests),
+            ("mail.failures", counters.failures),
+            ("mail.messages_over", counters.messages_over),
+            ("mail.mailboxes_over", counters.mailboxes_over),
+        ])
+    }
+}
+
+/// The lane of a message's priority, which its key names behind the number of the mailbox.
+pub(super) fn lane_of(key: &[u8]) -> Lane {
+    let priority = key.get(8).copied().map(usize::from);
+    let lane = priority.and_then(|it| Lane::ALL.get(it).copied());
+    lane.unwrap_or(Lane::Normal)
+}

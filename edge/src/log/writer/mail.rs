@@ -1,0 +1,87 @@
+//! The part of flushing that fills `mail.redb`.
+
+use std::io;
+
+use sync::WallTime;
+
+use super::super::database::SharedDatabase;
+use super::super::mail::{self, MailFacts, SharedMail};
+use super::super::{Event, LogError};
+use super::Writer;
+
+impl Writer {
+    /// Puts a new file in the place of `mail.redb`, with the rows of it that are intact: a reader
+    /// came upon [`Damage::File`](super::super::Damage). Takes as long as reading and writing it
+    /// does. Failures are events, as in [`Writer::maintain`].
+    pub fn mend_mail(&mut self, wall: WallTime) {
+        let done = self.check_place().and_then(|()| {
+            self.exchange_mail()?;
+            self.commit_mail()
+        });
+        self.note_outcome(done, wall);
+    }
+
+    /// Brings what waits for it into `mail.redb`, made or opened now if it was not before.
+    pub(super) fn flush_mail(&mut self) -> Result<(), LogError> {
+        if mail::changes(&self.puts).next().is_none() {
+            return Ok(());
+        }
+        match self.commit_mail() {
+            Err(error) if error.is_damage() => {
+                self.exchange_mail()?;
+                self.commit_mail()
+            }
+            done => done,
+        }
+    }
+
+    fn commit_mail(&mut self) -> Result<(), LogError> {
+        let facts = self.mail_facts();
+        let file = match &self.mail {
+            Some(file) => file.clone(),
+            None => self.open_mail(&facts)?,
+        };
+        self.mail = Some(file.clone());
+        let step_bytes = self.settings.cache_bytes / 2;
+        mail::commit(&file, mail::changes(&self.puts), step_bytes, &facts)?;
+        // Nothing of it is needed any more, whatever becomes of the rest of the flush.
+        self.puts.retain(|(table, _), _| !table.is_mail());
+        self.facts.mail = Some(facts.flush);
+        self.events.push(Event::MailFlushed {
+            up_to: self.mail_changes,
+            file: SharedMail(file),
+        });
+        Ok(())
+    }
+
+    fn open_mail(&self, facts: &MailFacts) -> Result<SharedDatabase, LogError> {
+        let cache_bytes = self.settings.cache_bytes;
+        match SharedDatabase::open(&self.directory, mail::NAME, cache_bytes) {
+            Err(LogError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                mail::create(&self.directory, mail::NAME, cache_bytes, facts, &[])
+            }
+            opened => opened,
+        }
+    }
+
+    fn exchange_mail(&mut self) -> Result<(), LogError> {
+        let (cache_bytes, facts) = (self.settings.cache_bytes, self.mail_facts());
+        let open = self.mail.as_ref();
+        let exchanged = mail::exchange(&self.directory, cache_bytes, &facts, open)?;
+        for gap in exchanged.gaps {
+            self.note_gap(gap);
+        }
+        self.events.push(Event::MailExchanged {
+            aside: exchanged.aside,
+            lost_rows: exchanged.lost_rows,
+        });
+        Ok(())
+    }
+
+    /// What the file says of itself after a flush now.
+    fn mail_facts(&self) -> MailFacts {
+        let flush = self.facts.mail.map_or(1, |flush| flush + 1);
+        let sequence = self.journal.position_when_emptied().sequence;
+        MailFacts::new(flush, self.journal.ownership(), sequence)
+    }
+}

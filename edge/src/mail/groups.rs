@@ -1,0 +1,299 @@
+//! Groups that read mailboxes: their positions, and what was delivered to them.
+//!
+//! The position is durable; what was delivered is remembered only, under a limit of bytes, and the
+//! group that was idle longest is forgotten first. A group with a commit under way is never
+//! forgotten.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use sync::{Change, Table};
+use wire::mq9::Priority;
+
+use super::shelf::{Shelf, Unreadable};
+use super::stored::{Number, StoredGroup, decode, encode, named_key};
+
+/// A group of a mailbox.
+pub(super) type GroupName = (Number, Arc<str>);
+/// Of each priority the id below which a group is done.
+pub(super) type Position = [u64; 3];
+
+/// Answers that are remembered of a group: as many as its members may work on at the same time.
+const BATCH_COUNT: usize = 8;
+/// Of a group beside its name and its batches.
+pub(super) const GROUP_BYTES: usize = 2 * (size_of::<Group>() + 2 * size_of::<GroupName>() + 16);
+
+/// All groups that are in memory.
+#[derive(Debug, Default)]
+pub(super) struct Groups {
+    all: BTreeMap<GroupName, Group>,
+    /// Oldest use first.
+    by_use: BTreeMap<u64, GroupName>,
+    next_use: u64,
+    bytes: usize,
+}
+
+/// What is in memory of a group.
+#[derive(Debug, Default)]
+struct Group {
+    /// As it is when all that is under way is done; none when that failed, and the table knows.
+    position: Option<Position>,
+    /// Whether the table has a position.
+    is_pinned: bool,
+    under_way: u32,
+    /// Whether a commit failed since the last time that none was under way.
+    is_stale: bool,
+    /// Messages of former answers, oldest answer first.
+    batches: VecDeque<Box<[(Priority, u64)]>>,
+    /// When it was used.
+    used: u64,
+}
+
+impl Groups {
+    /// Finds the position of a group, in memory or in the table; `None` when it has none.
+    pub(super) fn position(
+        &mut self,
+        name: &GroupName,
+        shelf: &mut dyn Shelf,
+    ) -> Result<Option<Position>, Unreadable> {
+        if let Some(position) = self.all.get(name).and_then(|group| group.position) {
+            self.touch(name);
+            return Ok(Some(position));
+        }
+        let key = named_key(name.0, &name.1);
+        let row = shelf.find(Table::MailGroups, &key)?;
+        let position = row.as_deref().and_then(decode::<StoredGroup>);
+        let Some(StoredGroup(_, position)) = position else {
+            return Ok(None);
+        };
+        let group = self.open(name);
+        group.position = Some(position);
+        group.is_pinned = true;
+        Ok(Some(position))
+    }
+
+    /// Sets a position; the change must go with the next commit, which names the group.
+    pub(super) fn place(&mut self, name: &GroupName, position: Position) -> Change {
+        self.open(name).position = Some(position);
+        Change::Put {
+            table: Table::MailGroups,
+            key: named_key(name.0, &name.1),
+            value: encode(&StoredGroup::new(position)),
+        }
+    }
+
+    /// Whether the table has the position that is in memory.
+    pub(super) fn is_settled(&self, name: &GroupName) -> bool {
+        let group = self.all.get(name);
+        group.is_some_and(|group| group.is_pinned && group.under_way == 0)
+    }
+
+    /// Whether the group has a position in the table, though perhaps an older one.
+    pub(super) fn is_pinned(&self, name: &GroupName) -> bool {
+        self.all.get(name).is_some_and(|group| group.is_pinned)
+    }
+
+    /// Notes a commit that a group's position goes with.
+    pub(super) fn begin_commit(&mut self, name: &GroupName) {
+        self.open(name).under_way += 1;
+    }
+
+    /// Notes its end. Says whether the group was new and is not there after all.
+    pub(super) fn end_commit(&mut self, name: &GroupName, is_durable: bool) -> bool {
+        let Some(group) = self.all.get_mut(name) else {
+            return false;
+        };
+        group.under_way = group.under_way.saturating_sub(1);
+        group.is_pinned |= is_durable;
+        group.is_stale |= !is_durable;
+        if group.under_way > 0 {
+            return false;
+        }
+        if std::mem::take(&mut group.is_stale) {
+            group.position = None;
+        }
+        let is_gone = !group.is_pinned;
+        if is_gone {
+            self.forget(name);
+        }
+        is_gone
+    }
+
+    /// Remembers what was delivered.
+    pub(super) fn deliver(&mut self, name: &GroupName, batch: Vec<(Priority, u64)>) {
+        let group = self.open(name);
+        if group.batches.back().is_some_and(|last| **last == *batch) {
+            return;
+        }
+        let mut added = batch_bytes(&batch);
+        let mut removed = 0;
+        group.batches.push_back(batch.into());
+        if group.batches.len() > BATCH_COUNT {
+            let oldest = group.batches.pop_front();
+            removed = oldest.map_or(0, |oldest| batch_bytes(&oldest));
+        }
+        added += self.bytes;
+        self.bytes = added.saturating_sub(removed);
+    }
+
+    /// What a group is done with when it acknowledges a message: that message and all that came
+    /// before it in the same answer, the latest one that has it. `None` when no answer that is
+    /// remembered does.
+    pub(super) fn delivered_until(&self, name: &GroupName, id: u64) -> Option<Position> {
+        let batches = &self.all.get(name)?.batches;
+        let mut found = batches.iter().rev().filter_map(|batch| {
+            let at = batch.iter().position(|(_, found)| *found == id)?;
+            Some(&batch[..=at])
+        });
+        let mut position = [0; 3];
+        for (priority, id) in found.next()? {
+            let end = &mut position[*priority as usize];
+            *end = (*end).max(id.saturating_add(1));
+        }
+        Some(position)
+    }
+
+    /// Forgets answers whose messages are all acknowledged, but for the latest: so that who
+    /// acknowledges twice says the same twice.
+    pub(super) fn prune(&mut self, name: &GroupName) {
+        let Some(group) = self.all.get_mut(name) else {
+            return;
+        };
+        let Some(position) = group.position else {
+            return;
+        };
+        let is_done = |(priority, id): &(Priority, u64)| *id < position[*priority as usize];
+        let mut freed = 0;
+        let mut behind = group.batches.len();
+        group.batches.retain(|batch| {
+            behind -= 1;
+            let is_kept = behind == 0 || !batch.iter().all(is_done);
+            freed += if is_kept { 0 } else { batch_bytes(batch) };
+            is_kept
+        });
+        self.bytes = self.bytes.saturating_sub(freed);
+    }
+
+    /// Forgets groups until the rest takes no more than so many bytes.
+    pub(super) fn shrink(&mut self, most: usize) {
+        let mut next = 0;
+        while self.bytes > most {
+            let Some((&used, name)) = self.by_use.range(next..).next() else {
+                return;
+            };
+            next = used + 1;
+            let name = name.clone();
+            if self.all.get(&name).is_some_and(|it| it.under_way == 0) {
+                self.forget(&name);
+            }
+        }
+    }
+
+    /// Forgets all groups of a mailbox.
+    pub(super) fn forget_mailbox(&mut self, mailbox: Number) {
+        let first: GroupName = (mailbox, "".into());
+        let of_mailbox = self.all.range(first..).map(|(name, _)| name.clone());
+        let names: Vec<GroupName> = of_mailbox
+            .take_while(|(found, _)| *found == mailbox)
+            .collect();
+        names.iter().for_each(|name| self.forget(name));
+    }
+
+    pub(super) const fn held_bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn open(&mut self, name: &GroupName) -> &mut Group {
+        if !self.all.contains_key(name) {
+            self.bytes += GROUP_BYTES + name.1.len();
+            self.all.insert(name.clone(), Group::default());
+        }
+        self.touch(name);
+        self.all.entry(name.clone()).or_default()
+    }
+
+    fn touch(&mut self, name: &GroupName) {
+        let Some(group) = self.all.get_mut(name) else {
+            return;
+        };
+        self.by_use.remove(&group.used);
+        // Counted from 1, so that no group that was never used takes another one's place.
+        self.next_use += 1;
+        group.used = self.next_use;
+        self.by_use.insert(group.used, name.clone());
+    }
+
+    fn forget(&mut self, name: &GroupName) {
+        let Some(group) = self.all.remove(name) else {
+            return;
+        };
+        self.by_use.remove(&group.used);
+        let batches: usize = group.batches.iter().map(|batch| batch_bytes(batch)).sum();
+        let freed = GROUP_BYTES + name.1.len() + batches;
+        self.bytes = self.bytes.saturating_sub(freed);
+    }
+}
+
+const fn batch_bytes(batch: &[(Priority, u64)]) -> usize {
+    size_of_val(batch) + size_of::<Box<[(Priority, u64)]>>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Priority::{Critical, Normal, Urgent};
+
+    fn name(text: &str) -> GroupName {
+        (Number(1), text.into())
+    }
+
+    #[test]
+    fn an_acknowledgement_counts_for_what_came_before_in_the_latest_answer() {
+        let mut groups = Groups::default();
+        let group = name("g");
+        groups.deliver(&group, vec![(Normal, 3), (Normal, 4), (Normal, 5)]);
+        groups.deliver(&group, vec![(Critical, 9), (Urgent, 7), (Normal, 3)]);
+        assert_eq!(groups.delivered_until(&group, 3), Some([10, 8, 4]));
+        assert_eq!(groups.delivered_until(&group, 4), Some([0, 0, 5]));
+        assert_eq!(groups.delivered_until(&group, 9), Some([10, 0, 0]));
+        assert_eq!(groups.delivered_until(&group, 6), None);
+        assert_eq!(groups.delivered_until(&name("other"), 3), None);
+    }
+
+    #[test]
+    fn the_group_that_was_idle_longest_is_forgotten_and_none_with_a_commit_under_way() {
+        let mut groups = Groups::default();
+        for text in ["a", "b", "c"] {
+            groups.deliver(&name(text), vec![(Normal, 1)]);
+        }
+        let of_one = groups.held_bytes() / 3;
+        groups.begin_commit(&name("a"));
+        groups.begin_commit(&name("a"));
+        groups.deliver(&name("b"), vec![(Normal, 1)]);
+        groups.shrink(2 * of_one);
+        assert!(groups.delivered_until(&name("c"), 1).is_none());
+        assert!(groups.delivered_until(&name("a"), 1).is_some());
+        groups.shrink(0);
+        assert!(groups.delivered_until(&name("a"), 1).is_some());
+        assert!(groups.delivered_until(&name("b"), 1).is_none());
+        assert!(!groups.end_commit(&name("a"), false));
+        assert!(groups.end_commit(&name("a"), false));
+        assert_eq!(groups.held_bytes(), 0);
+    }
+
+    #[test]
+    fn no_more_answers_are_remembered_than_the_limit_and_none_that_is_acknowledged() {
+        let mut groups = Groups::default();
+        let group = name("g");
+        for id in 0..20 {
+            groups.deliver(&group, vec![(Normal, id)]);
+            groups.deliver(&group, vec![(Normal, id)]);
+        }
+        assert_eq!(groups.delivered_until(&group, 11), None);
+        assert_eq!(groups.delivered_until(&group, 12), Some([0, 0, 13]));
+        groups.place(&group, [0, 0, 20]);
+        groups.prune(&group);
+        let latest = batch_bytes(&[(Normal, 19)]);
+        assert_eq!(groups.held_bytes(), GROUP_BYTES + 1 + latest);
+    }
+}

@@ -1,0 +1,197 @@
+//! Sending: a message gets its id and takes the place of the one with its key.
+
+use sync::{Change, Table};
+use wire::mq9::{Attributes, Failure, Reply, Send};
+
+use super::Office;
+use super::commit::{Draft, Work, weight};
+use super::event::Ticket;
+use super::ledger::Holder;
+use super::mailbox::within;
+use super::shelf::{Shelf, Unreadable};
+use super::stored::{
+    Letter, NEVER, Number, Place, StoredKey, after, decode, encode_delayed, named_key,
+};
+
+/// The highest id: what every client can read as a number.
+const ID_MAXIMUM: u64 = (1 << 53) - 1;
+
+impl Office {
+    pub(super) fn send(
+        &mut self,
+        ticket: Ticket,
+        send: Send,
+        changes: Vec<Change>,
+        shelf: &mut dyn Shelf,
+    ) -> Result<(), Failure> {
+        if self.lives_in_cloud(&send.address) {
+            return self.send_to_cloud(ticket, send, changes);
+        }
+        let mailbox = self.open_to_send(&send.address)?;
+        self.check_attributes(&send.attributes)?;
+        let attributes = &send.attributes;
+        let tags = attributes.tags.join(",");
+        let ttl = attributes.ttl_seconds;
+        let letter = Letter {
+            time: self.now.wall,
+            over: ttl.map_or(NEVER, |ttl| after(self.now.wall, ttl)),
+            key: attributes.key.as_deref().unwrap_or_default(),
+            tags: &tags,
+            headers: &send.headers,
+            payload: &send.payload,
+        };
+        let mut draft = Draft::with(changes);
+        let id = match attributes.delay_seconds {
+            Some(delay) => {
+                let value = encode_delayed(attributes.priority, &letter);
+                self.check_room(mailbox, weight(&value), &[])?;
+                self.queue(mailbox, delay, value, &mut draft)?;
+                None
+            }
+            None => {
+                let former = self.former_with_key(mailbox, letter.key, shelf)?;
+                let bytes = letter.bytes();
+                self.check_room(mailbox, bytes, &former)?;
+                let id = self.next_id(mailbox)?;
+                draft.add((mailbox, attributes.priority, id), &letter, former);
+                Some(id)
+            }
+        };
+        self.commit(draft, Work::answer(ticket, Reply::Sent { id }), true);
+        Ok(())
+    }
+
+    /// Puts a message where nobody sees it before it is due.
+    fn queue(
+        &mut self,
+        mailbox: Number,
+        delay_seconds: u64,
+        value: Vec<u8>,
+        draft: &mut Draft,
+    ) -> Result<(), Failure> {
+        let due = after(self.now.wall, delay_seconds);
+        if due == NEVER {
+            let why = format!("a delay of {delay_seconds} seconds is beyond all times");
+            return Err(Failure::Refused(why));
+        }
+        let Some(found) = self.mailboxes.mailbox_mut(mailbox) else {
+            return Ok(());
+        };
+        let turn = found.tail.next_turn;
+        found.tail.next_turn += 1;
+        let place = Place::Delayed { mailbox, due, turn };
+        draft.add_row(place, place.key(), value);
+        Ok(())
+    }
+
+    /// Takes the next id of a mailbox.
+    pub(super) fn next_id(&mut self, mailbox: Number) -> Result<u64, Failure> {
+        let found = self.mailboxes.mailbox_mut(mailbox);
+        let id = found.as_ref().map_or(0, |it| it.tail.next_id);
+        if id > ID_MAXIMUM {
+            let why = format!("ids of this mailbox ended with {ID_MAXIMUM}");
+            return Err(Failure::Refused(why));
+        }
+        if let Some(found) = found {
+            found.tail.next_id += 1;
+        }
+        Ok(id)
+    }
+
+    /// Finds every message that may have a key when the next commit comes.
+    pub(super) fn former_with_key(
+        &mut self,
+        mailbox: Number,
+        key: &str,
+        shelf: &mut dyn Shelf,
+    ) -> Result<Vec<Holder>, Unreadable> {
+        if key.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut former = Vec::new();
+        let mut kept = Vec::new();
+        match self.ledger.with_key(mailbox, key) {
+            Some(rows) => {
+                for (holder, ticket) in rows {
+                    match ticket {
+                        Some(_) => former.push(*holder),
+                        None => kept.push(holder.place),
+                    }
+                }
+            }
+            None => {
+                let row = shelf.find(Table::MailKeys, &named_key(mailbox, key))?;
+                let stored = row.as_deref().and_then(decode::<StoredKey>);
+                kept.extend(stored.and_then(|stored| stored.place(mailbox)));
+            }
+        }
+        // What was there may have been deleted in the meantime.
+        for place in kept {
+            let value = shelf.find(Table::Mail, &place.key())?;
+            former.extend(value.map(|value| Holder {
+                place,
+                bytes: weight(&value),
+                over: Letter::decode(&value).map_or(NEVER, |letter| letter.over),
+            }));
+        }
+        Ok(former)
+    }
+
+    /// Leaves out what a message would be refused for however often it is sent: a key and tags that
+    /// are too long. For a message from the cloud, whose sender hears nothing of a refusal.
+    pub fn trim_attributes(&self, attributes: &mut Attributes) {
+        let settings = &self.settings;
+        let is_fit = |key: &String| key.len() <= settings.key_bytes_maximum;
+        attributes.key = attributes.key.take().filter(is_fit);
+        let mut bytes = 0;
+        attributes.tags.retain(|tag| {
+            bytes += tag.len() + 1;
+            bytes <= settings.tags_bytes_maximum
+        });
+    }
+
+    pub(super) fn check_attributes(&self, attributes: &Attributes) -> Result<(), Failure> {
+        let settings = &self.settings;
+        let key = attributes.key.as_ref().map_or(0, String::len);
+        within("message key", key, settings.key_bytes_maximum)?;
+        let tags: usize = attributes.tags.iter().map(|tag| tag.len() + 1).sum();
+        within("list of tags", tags, settings.tags_bytes_maximum)
+    }
+
+    /// Refuses a message that a mailbox has no room for, even without those that it replaces.
+    fn check_room(&self, mailbox: Number, bytes: u64, former: &[Holder]) -> Result<(), Failure> {
+        let Some(found) = self.mailboxes.mailbox(mailbox) else {
+            return Ok(());
+        };
+        let is_new = |former: &&Holder| !self.ledger.is_doomed(former.place);
+        let leaving = former.iter().filter(is_new);
+        let (leaving_count, leaving_bytes) = leaving.fold((0, 0), |(count, sum), former| {
+            (count + 1, sum + former.bytes)
+        });
+        let limit = |what: &str, value: u64, leaving: u64, more: u64, most: u64| match value
+            .saturating_sub(leaving)
+            .saturating_add(more)
+            <= most
+        {
+            true => Ok(()),
+            false => Err(Failure::Refused(format!("{what} {most}"))),
+        };
+        let settings = &self.settings;
+        let address = &found.address;
+        let what = format!("mailbox {address} is full: its messages would exceed the limit of");
+        let most = settings.message_count_maximum;
+        limit(&what, found.tail.count, leaving_count, 1, most)?;
+        let what = format!("mailbox {address} is full: its bytes would exceed the limit of");
+        let most = settings.mailbox_bytes_maximum;
+        limit(&what, found.tail.bytes, leaving_bytes, bytes, most)?;
+        let what = "all mailboxes are full: their bytes would exceed the limit of";
+        let most = settings.mail_bytes_maximum;
+        limit(what, self.mailboxes.bytes, leaving_bytes, bytes, most)
+    }
+}
+
+impl From<Unreadable> for Failure {
+    fn from(error: Unreadable) -> Self {
+        Self::Refused(error.to_string())
+    }
+}

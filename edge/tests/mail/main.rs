@@ -1,0 +1,11 @@
+//! The mail office from outside: requests in, replies out, a table in memory as its shelf, and a
+//! clock that only the test moves.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+mod commands;
+mod crashes;
+mod desk;
+mod limits;
+mod model;
+mod waiting;

@@ -1,0 +1,362 @@
+//! Mail across everything that a real process goes through: kills, devices, agents that are programs
+//! of their own.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use wire::mq9::{
+    Acknowledge, Attributes, Create, Deliver, Fetch, PayloadEncoding, Priority, Query, Reply,
+    Request, Send,
+};
+use wire::nats::{ClientOperation, Limits, ServerOperation};
+
+use super::clients::fetched;
+use super::support::{Gateway, PATIENCE, Tool, free_port, now, skip, wait_until};
+
+#[path = "../../../examples/agent.rs"]
+#[expect(dead_code, reason = "an example is a program of its own")]
+mod agent;
+
+/// How often the gateway is killed in the everyday run.
+const KILLS: u32 = 10;
+const INBOX: &str = "_INBOX.test";
+
+/// A client of mq9 over a socket, which survives that the gateway does not.
+struct Client {
+    stream: TcpStream,
+    received: Vec<u8>,
+}
+
+impl Client {
+    fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).expect("it listens");
+        let patience = stream.set_read_timeout(Some(PATIENCE));
+        patience.expect("a time above zero");
+        let mut client = Self {
+            stream,
+            received: Vec::new(),
+        };
+        let hello = format!("CONNECT {{\"verbose\":false,\"headers\":true}}\r\nSUB {INBOX} 1\r\n");
+        assert!(client.write(hello.as_bytes()));
+        client
+    }
+
+    /// Makes a request and waits for its reply; `None` when the gateway is gone.
+    fn ask(&mut self, request: &Request) -> Option<Reply> {
+        self.tell(request).then(|| self.reply(request))?
+    }
+
+    /// Makes a request; false when the gateway is gone.
+    fn tell(&mut self, request: &Request) -> bool {
+        let mut bytes = Vec::new();
+        let (subject, headers, payload) = (request.subject(), request.headers(), request.body());
+        let publish = ClientOperation::Publish(wire::nats::Publish {
+            subject: &subject,
+            reply_to: Some(INBOX),
+            headers: &headers,
+            payload: &payload,
+        });
+        publish.encode(&mut bytes).expect("a vector takes all");
+        self.write(&bytes)
+    }
+
+    fn reply(&mut self, request: &Request) -> Option<Reply> {
+        use std::io::Read as _;
+        loop {
+            let decoded = ServerOperation::decode(&self.received, &Limits::FROM_SERVER);
+            let Some((operation, bytes)) = decoded.expect("a server of NATS") else {
+                let mut buffer = [0; 4096];
+                match self.stream.read(&mut buffer) {
+                    Ok(0) | Err(_) => return None,
+                    Ok(count) => self.received.extend(&buffer[..count]),
+                }
+                continue;
+            };
+            let reply = match operation {
+                ServerOperation::Message(message) => {
+                    let reply = Reply::decode(request.kind(), message.payload);
+                    Some(reply.expect("a reply"))
+                }
+                _ => None,
+            };
+            self.received.drain(..bytes);
+            if reply.is_some() {
+                return reply;
+            }
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> bool {
+        use std::io::Write as _;
+        self.stream.write_all(bytes).is_ok()
+    }
+}
+
+fn start() -> (Gateway, SocketAddr) {
+    let address = free_port();
+    let listener = format!("[[listener]]\naddress = \"{address}\"\nprotocol = \"nats\"\n");
+    let gateway = Gateway::start(&listener);
+    assert_eq!(gateway.address_of(1), address);
+    (gateway, address)
+}
+
+fn send(address: &str, payload: &str, delay_seconds: Option<u64>) -> Request {
+    Request::Send(Send {
+        address: address.to_owned(),
+        attributes: Attributes {
+            delay_seconds,
+            ..Attributes::default()
+        },
+        headers: Vec::new(),
+        payload: payload.as_bytes().to_vec(),
+    })
+}
+
+fn fetch(address: &str) -> Request {
+    Request::Fetch(Fetch {
+        address: address.to_owned(),
+        group: Some("g".to_owned()),
+        deliver: Deliver::Earliest,
+        is_forced: false,
+        count: 1000,
+        wait_milliseconds: 0,
+        encoding: Some(PayloadEncoding::Base64),
+    })
+}
+
+fn create(address: &str) -> Request {
+    Request::Create(Create {
+        name: Some(address.to_owned()),
+        ttl_seconds: Some(0),
+        description: String::new(),
+    })
+}
+
+/// What the clients of a story with kills were told.
+#[derive(Default)]
+struct Ledger {
+    /// Mailboxes that are there.
+    mailboxes: Vec<String>,
+    /// Ids that were told, with their payloads.
+    sent: BTreeMap<u64, String>,
+    /// Messages that were taken and come later.
+    delayed: BTreeSet<String>,
+    /// Ids that were fetched and whose acknowledgement was asked for, answered or not.
+    fetched: BTreeSet<u64>,
+    /// Those of them whose acknowledgement was answered.
+    acknowledged: BTreeSet<u64>,
+    sent_count: u64,
+    made_count: u64,
+}
+
+impl Ledger {
+    /// Does all that can be done to mail until the gateway is gone.
+    fn work(&mut self, client: &mut Client) {
+        loop {
+            self.made_count += 1;
+            let name = format!("made.{}", self.made_count);
+            match client.ask(&create(&name)) {
+                Some(Reply::Created { address }) => self.mailboxes.push(address),
+                Some(other) => panic!("{other:?}"),
+                None => return,
+            }
+            for _ in 0..5 {
+                self.sent_count += 1;
+                let payload = format!("message {}", self.sent_count);
+                match client.ask(&send("t.inbox", &payload, None)) {
+                    Some(Reply::Sent { id: Some(id) }) => {
+                        let former = self.sent.insert(id, payload);
+                        assert_eq!(former, None, "id {id} twice");
+                    }
+                    Some(other) => panic!("{other:?}"),
+                    None => return,
+                }
+            }
+            self.sent_count += 1;
+            let payload = format!("delayed {}", self.sent_count);
+            match client.ask(&send("t.inbox", &payload, Some(1))) {
+                Some(Reply::Sent { id: None }) => drop(self.delayed.insert(payload)),
+                Some(other) => panic!("{other:?}"),
+                None => return,
+            }
+            if !self.read(client, 3) {
+                return;
+            }
+        }
+    }
+
+    /// Fetches, and acknowledges so many messages; false when the gateway is gone.
+    fn read(&mut self, client: &mut Client, count: usize) -> bool {
+        let Some(Reply::Messages { messages, .. }) = client.ask(&fetch("t.inbox")) else {
+            return false;
+        };
+        for message in &messages {
+            let is_new = !self.acknowledged.contains(&message.id);
+            assert!(is_new, "{} was acknowledged", message.id);
+        }
+        for message in messages.iter().take(count) {
+            let payload = String::from_utf8(message.payload.clone()).expect("text");
+            if let Some(expected) = self.sent.get(&message.id) {
+                assert_eq!(*expected, payload, "id {} twice", message.id);
+            }
+            let acknowledge = Request::Acknowledge(Acknowledge {
+                address: "t.inbox".to_owned(),
+                group: "g".to_owned(),
+                id: message.id,
+            });
+            // What is here is accounted for, whether its sender was answered or not.
+            self.sent.insert(message.id, payload.clone());
+            self.delayed.remove(&payload);
+            self.fetched.insert(message.id);
+            match client.ask(&acknowledge) {
+                Some(Reply::Done) => drop(self.acknowledged.insert(message.id)),
+                Some(other) => panic!("{other:?}"),
+                None => return false,
+            }
+        }
+        true
+    }
+}
+
+/// The number of kills: more of them by the environment.
+fn kills() -> u32 {
+    let more = std::env::var("ROBUSTMQ_EDGE_TEST_KILLS");
+    more.ok()
+        .and_then(|count| count.parse().ok())
+        .unwrap_or(KILLS)
+}
+
+#[test]
+fn whatever_was_answered_outlives_kills() {
+    let (mut gateway, address) = start();
+    let mut client = Client::connect(address);
+    let made = client.ask(&create("t.inbox"));
+    assert!(matches!(made, Some(Reply::Created { .. })), "{made:?}");
+    let mut ledger = Ledger::default();
+    for kill in 0..kills() {
+        let pause = Duration::from_millis(u64::from(20 + kill * 37 % 180));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::park_timeout(pause);
+                gateway.kill();
+            });
+            ledger.work(&mut client);
+        });
+        gateway.restart();
+        gateway.address_of(1);
+        client = Client::connect(address);
+    }
+    for mailbox in &ledger.mailboxes {
+        let again = client
+            .ask(&create(mailbox))
+            .map(|reply| format!("{reply:?}"));
+        assert!(
+            again.is_some_and(|it| it.contains("MailboxExists")),
+            "{mailbox}"
+        );
+    }
+    // What was delayed comes; all that was answered is there, and nothing that was acknowledged.
+    let deadline = now() + PATIENCE;
+    while !ledger.delayed.is_empty() {
+        assert!(now() < deadline, "not delivered: {:?}", ledger.delayed);
+        assert!(ledger.read(&mut client, usize::MAX));
+    }
+    assert!(ledger.read(&mut client, usize::MAX));
+    let left = ledger.sent.keys().filter(|id| !ledger.fetched.contains(id));
+    assert_eq!(left.count(), 0, "all that was answered was fetched");
+    assert!(
+        ledger.sent.len() > 5 * kills() as usize / 2,
+        "there was work"
+    );
+}
+
+#[test]
+fn mosquitto_pub_writes_to_an_agent() {
+    if Command::new("mosquitto_pub")
+        .arg("--help")
+        .output()
+        .is_err()
+    {
+        return skip("mosquitto's clients are not installed");
+    }
+    let (gateway, address) = start();
+    let mut client = Client::connect(address);
+    assert!(client.ask(&create("agent.alarm")).is_some());
+    let letter = |more: &[&str]| {
+        let all = ["-V", "mqttv5", "-t", "$mq9/agent.alarm", "-m", "too hot"];
+        Tool::start("mosquitto_pub", gateway.address, &[&all, more].concat()).succeeds()
+    };
+    let urgent = ["-D", "publish", "user-property", "mq9-priority", "urgent"];
+    assert!(letter(&[&["-q", "1"], &urgent[..]].concat()));
+    assert!(letter(&["-q", "2"]));
+    assert!(letter(&["-q", "0"]));
+    let query = Request::Query(Query {
+        address: "agent.alarm".to_owned(),
+        key: None,
+        tags: Vec::new(),
+        since: None,
+        limit: 100,
+        encoding: Some(PayloadEncoding::Base64),
+    });
+    let mut messages = Vec::new();
+    wait_until("three letters", || {
+        if let Some(Reply::Messages {
+            messages: found, ..
+        }) = client.ask(&query)
+        {
+            messages = found;
+        }
+        messages.len() == 3
+    });
+    let priorities: Vec<Priority> = messages.iter().map(|it| it.priority).collect();
+    use Priority::{Normal, Urgent};
+    assert_eq!(priorities, [Urgent, Normal, Normal]);
+    assert!(messages.iter().all(|it| it.payload == b"too hot"));
+    assert_eq!(gateway.fact("mail.mailboxes"), 1);
+    assert_eq!(gateway.fact("mail.messages"), 3);
+    assert_eq!(
+        gateway.fact("mail.bytes") > 0,
+        gateway.fact("mail.agents") == 0
+    );
+}
+
+/// What both agents say, whose names begin so.
+fn story(name: &str) -> String {
+    format!(
+        "reviewer found {name}.translator\n\
+         translator got the title\ntranslator got page 1\ntranslator got page 2\n\
+         reviewer got the title, translated\nreviewer got page 1, translated\n\
+         reviewer got page 2, translated\n"
+    )
+}
+
+#[test]
+fn two_agents_in_rust_write_to_each_other_while_the_other_one_is_away() {
+    let (_gateway, address) = start();
+    let mut said = String::new();
+    let played = agent::play(&address.to_string(), |line| said += &(line + "\n"));
+    played.expect("both do their work");
+    assert_eq!(said, story("rs"));
+}
+
+#[test]
+fn two_agents_in_python_write_to_each_other_while_the_other_one_is_away() {
+    let Some(folder) = fetched() else { return };
+    let (_gateway, address) = start();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/agent.py");
+    let output = Command::new("python3")
+        .env("PYTHONPATH", folder.join("python"))
+        .arg(script)
+        .arg(address.to_string())
+        .output()
+        .expect("it was there for the fetching");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        story("py"),
+        "{errors}"
+    );
+}
