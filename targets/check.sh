@@ -45,18 +45,18 @@ echo "system calls: $(wc -l <"$work/listed") listed, $(wc -l <"$work/allowed") a
 
 # What OpenWrt's functions do, for the one file that is read here; with the cloud that it shows as a
 # comment, but for the files of a real gateway.
-sed "s/option id ''/option id 'shop-12'/; s/^# *//; /_file/d; s/mqtts:/mqtt:/; /192.168/d; /allow_anonymous/d" \
+sed "s/option id ''/option id 'shop-12'/; s/^# *//; s/# option mail/option mail/; /_file/d; s/mqtts:/mqtt:/; /192.168/d; /allow_anonymous/d" \
   targets/openwrt/files/etc/config/robustmq-edge >"$work/uci"
 UCI=$work/uci sh -c '
   . targets/openwrt/files/usr/libexec/robustmq-edge-uci
-  values() { awk -v kind="$1" -v type="$2" -v name="$3" "
-    /^config/ { here = (\$2 == type) }
+  values() { awk -v kind="$1" -v section="$2" -v name="$3" "
+    /^config/ { count[\$2]++; here = (\$2 == section || (\$2 count[\$2]) == section) }
     here && \$1 == kind && \$2 == name { gsub(/\x27/, \"\", \$3); print \$3 }
   " "$UCI"; }
   config_get() { eval "$1=\$(values option \"$2\" \"$3\")"; eval "[ -n \"\$$1\" ] || $1=\${4-}"; }
   config_get_bool() { config_get "$@"; }
   config_list_foreach() { for value in $(values list "$1" "$2"); do "$3" "$value"; done; }
-  config_foreach() { "$1" "$2"; }
+  config_foreach() { for number in 1 2; do [ -z "$(values option "$2$number" address)$(values list "$2$number" endpoint)" ] || "$1" "$2$number"; done; }
   robustmq_edge_toml
 ' >"$work/uci.toml"
 "$gateway" check --config "$work/uci.toml" >"$work/check" || fail "the UCI example can't be used: $(cat "$work/uci.toml")"
