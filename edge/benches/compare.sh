@@ -6,6 +6,10 @@
 #   edge/benches/compare.sh              # 5 rounds of 3 seconds
 #   ROUNDS=1 SECONDS_EACH=1 edge/benches/compare.sh
 #   EDGE=/path/to/another/build edge/benches/compare.sh
+#   edge/benches/compare.sh durable      # PUBACK/s with 1, 10 and 100 publishers, p50 and p99
+#
+# With `durable` a kept session makes each message durable here, before its PUBACK. mosquitto has no
+# persistence and nats-server its defaults: they acknowledge what is in memory or the page cache.
 #
 # Needs mosquitto and nats-server from Debian's packages; a broker that is missing is left out.
 set -euo pipefail
@@ -69,6 +73,15 @@ figures=(
   "RSS with 10,000 connections, MB|rss_up|idle --conns 10000"
 )
 
+if [ "${1:-}" = durable ]; then
+  figures=()
+  for window in 1 100; do
+    for publishers in 1 10 100; do
+      figures+=("$publishers publishers, $window in flight each: PUBACK/s (p50, p99 in ms)|publish_rate,ack_p50_us,ack_p99_us|fanin --qos 1 --size 256 --clean false --pubs $publishers --inflight $window")
+    done
+  done
+fi
+
 brokers=(robustmq-edge)
 for peer in mosquitto nats-server; do
   if command -v "$peer" >/dev/null || [ -x "/usr/sbin/$peer" ]; then brokers+=("$peer"); fi
@@ -85,9 +98,12 @@ for ((round = 1; round <= rounds; round++)); do
       start "$name"
       # shellcheck disable=SC2086
       if timeout 120 "$mqload" $arguments --port "$port" --seconds "$seconds" --pid "$broker" --json >"$work/out" 2>&1; then
-        value=$(field "$key")
-        case $key in rss_*) value=$(awk "BEGIN { printf \"%.1f\", $value / 1e6 }") ;; esac
-        echo "$value" >>"$work/$name.$i"
+        for each in ${key//,/ }; do
+          value=$(field "$each")
+          case $each in rss_*) value=$(awk "BEGIN { printf \"%.1f\", $value / 1e6 }") ;; esac
+          case $each in *_us) value=$(awk "BEGIN { printf \"%.2f\", $value / 1e3 }") ;; esac
+          echo "$value" >>"$work/$name.$i.$each"
+        done
       else
         echo "$name: $arguments: $(tail -n 1 "$work/out")" >&2
       fi
@@ -98,10 +114,15 @@ done
 
 printf '| what |'; printf ' %s |' "${brokers[@]}"; printf '\n| --- |'; printf ' --- |%.0s' "${brokers[@]}"; echo
 for i in "${!figures[@]}"; do
-  IFS='|' read -r what _ <<<"${figures[$i]}"
+  IFS='|' read -r what key _ <<<"${figures[$i]}"
   printf '| %s |' "$what"
   for name in "${brokers[@]}"; do
-    printf ' %s |' "$([ -s "$work/$name.$i" ] && median <"$work/$name.$i" || echo "-")"
+    cell=
+    for each in ${key//,/ }; do
+      value=$([ -s "$work/$name.$i.$each" ] && median <"$work/$name.$i.$each" || echo "-")
+      case $each in *p50*) cell+=" ($value," ;; *p99*) cell+=" $value)" ;; *) cell+=" $value" ;; esac
+    done
+    printf '%s |' "$cell"
   done
   echo
 done

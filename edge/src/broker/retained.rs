@@ -96,7 +96,7 @@ impl Retained {
         self.searched = last.filter(|_| looked_at.len() == SEARCH_TOPICS);
         for topic in &expired {
             let old = self.records.remove(topic);
-            self.bytes -= old.map_or(0, |old| old.as_bytes().len());
+            self.bytes -= old.as_ref().map_or(0, held_bytes);
         }
         expired
     }
@@ -110,14 +110,14 @@ impl Retained {
                 key: topic.into(),
             });
         }
-        let old = self.records.get(topic).map(|old| old.as_bytes().len());
+        let old = self.records.get(topic).map(held_bytes);
         let is_full = match old {
             None => {
                 self.len() >= self.count_maximum
-                    || self.bytes + record.as_bytes().len() > self.bytes_maximum
+                    || self.bytes + held_bytes(record) > self.bytes_maximum
             }
             Some(old) => {
-                let added = record.as_bytes().len().saturating_sub(old);
+                let added = held_bytes(record).saturating_sub(old);
                 added > 0 && self.bytes + added > self.bytes_maximum
             }
         };
@@ -138,10 +138,10 @@ impl Retained {
         let old = if record.payload().is_empty() {
             self.records.remove(topic)
         } else {
-            self.bytes += record.as_bytes().len();
+            self.bytes += held_bytes(&record);
             self.records.insert(topic.into(), record)
         };
-        self.bytes -= old.map_or(0, |old| old.as_bytes().len());
+        self.bytes -= old.as_ref().map_or(0, held_bytes);
     }
 
     /// Takes over what the gateway says itself.
@@ -183,11 +183,12 @@ impl Retained {
         Step::Done
     }
 
-    /// Counts the messages, without the gateway's own.
+    /// The message of a topic.
     pub(super) fn find(&self, topic: &str) -> Option<&Record> {
         self.records.get(topic)
     }
 
+    /// Counts the messages, without the gateway's own.
     pub(super) fn len(&self) -> usize {
         self.records.len() - self.announced_count
     }
@@ -195,4 +196,9 @@ impl Retained {
     pub(super) const fn bytes(&self) -> usize {
         self.bytes
     }
+}
+
+/// What keeping a message takes: the topic is there twice, in the record and as the name of its place.
+fn held_bytes(record: &Record) -> usize {
+    record.as_bytes().len() + record.topic().len()
 }

@@ -73,11 +73,13 @@ impl Entry {
 pub(super) struct Subscriptions {
     nodes: Vec<Node>,
     free: Vec<u32>,
+    /// Of the names of all nodes, which may be as long as a filter.
+    name_bytes: usize,
 }
 
 const ROOT: u32 = 0;
-/// What a filter that shares nothing allocates a level on 64 bits: a node, room for it to double,
-/// its name, half of a map for the two children of its parent.
+/// What a filter that shares nothing allocates a level on 64 bits beside its name: a node, room for it
+/// to double, half of a map for the two children of its parent.
 const NODE_BYTES: usize = 336;
 
 impl Subscriptions {
@@ -86,6 +88,7 @@ impl Subscriptions {
         Self {
             nodes: vec![Node::default()],
             free: Vec::new(),
+            name_bytes: 0,
         }
     }
 
@@ -144,12 +147,12 @@ impl Subscriptions {
 
     /// What the tree takes, in bytes.
     pub(super) fn held_bytes(&self) -> usize {
-        self.node_count() * NODE_BYTES
+        self.node_count() * NODE_BYTES + self.name_bytes
     }
 
     /// The most that another filter adds, in bytes.
     pub(super) fn added_bytes(filter: TopicFilter<'_>) -> usize {
-        filter.levels().count() * NODE_BYTES
+        filter.levels().map(|level| level.len() + NODE_BYTES).sum()
     }
 
     /// Counts the nodes in use, the root among them.
@@ -197,6 +200,7 @@ impl Subscriptions {
             node.any = Some(child);
         } else {
             node.children.insert(level, child);
+            self.name_bytes += level.len();
         }
         child
     }
@@ -214,6 +218,7 @@ impl Subscriptions {
                 up.any = None;
             } else {
                 up.children.remove(level);
+                self.name_bytes -= level.len();
             }
             node = parent;
         }

@@ -93,7 +93,9 @@ impl Dice {
     }
 
     fn moment(&mut self) -> Moment {
-        let into_work = Duration::from_micros(self.below(400_000));
+        // Once in a while longer than what is done each second: cursors stored, segments let go.
+        let longest = if self.below(8) == 0 { 2500 } else { 400 };
+        let into_work = Duration::from_micros(self.below(longest * 1000));
         let into_start = Duration::from_micros(self.below(30_000));
         Moment {
             into_work,

@@ -55,7 +55,8 @@ impl Load {
             )
         });
         let mut gateway = Gateway::start(&format!(
-            "[[listener]]\naddress = \"unix:{}\"\n[lanes]\ncritical = [\"load/alarm/#\"]\n{cloud}",
+            "[[listener]]\naddress = \"unix:{}\"\n[lanes]\ncritical = [\"load/alarm/#\"]\n\
+             [retention.normal]\nmax_bytes = 8589934592\n{cloud}",
             socket.display()
         ));
         gateway.kill();

@@ -1,0 +1,493 @@
+//! What is held is at most what is counted: broker and connections are filled up to each of their
+//! limits, until the limit says no, and every byte that was allocated meanwhile is held against the
+//! part of `limits.memory_bytes` that `check` names for it.
+//!
+//! Allocations are counted by the allocator of this program; nothing is stored, so that nothing but
+//! broker and connections holds anything. What the process takes besides (stacks, redb, sockets)
+//! is held to its ceiling in `program/memory.rs`.
+
+use std::alloc::System;
+use std::num::NonZeroU16;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use cap::Cap;
+use edge::broker::{self, Broker, ConnectionId, Input, ListenerId, Output, Stored};
+use edge::config::Config;
+use edge::limits::Limits;
+use edge::mqtt::{self, Connection};
+use sync::{Change, Instant, Lane, Now, Offset, WallTime};
+use wire::mqtt::property::{Properties, Property, PropertySet, PropertyWriter};
+use wire::mqtt::{
+    Connect, Packet, Publish, QoS, ReasonCode, Subscribe, Subscription, Subscriptions, Version,
+    decode,
+};
+use wire::topic::{TopicFilter, TopicName};
+
+#[global_allocator]
+static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
+
+/// One test at a time: they count what the whole program allocates.
+static TURN: Mutex<()> = Mutex::new(());
+
+#[test]
+fn sessions_with_their_filters_are_at_most_what_is_counted() {
+    for filter_bytes in [12, 40, 250, 1000] {
+        let mut site = Site::new("[limits]\nsessions = 300\nsubscriptions_per_session = 100\n");
+        let mut refused = 0;
+        for session in 0..300 {
+            let client = site.open();
+            assert_eq!(
+                site.join(client, &format!("a-device-{session}"), 0),
+                SUCCESS
+            );
+            for number in 0..100 {
+                let filter = long(&format!("{session}/{number}/"), filter_bytes);
+                refused += u32::from(site.subscribe(client, &filter, QoS::AtLeastOnce) == QUOTA);
+            }
+            site.leave(client);
+            site.pass_seconds(2);
+        }
+        let late = site.open();
+        assert_eq!(site.join(late, "one-too-many", 0), QUOTA);
+        site.leave(late);
+        assert!(refused > 0, "the limit of bytes was reached");
+        site.assert_counted(&["sessions"], &format!("filters of {filter_bytes} bytes"));
+    }
+}
+
+#[test]
+fn retained_messages_are_at_most_what_is_counted() {
+    for (payload_bytes, topic_bytes) in [(1, 8), (100, 60), (1, 900), (5000, 20)] {
+        let mut site = Site::new("");
+        let client = site.open();
+        assert_eq!(site.join(client, "publisher", 0), SUCCESS);
+        let payload = vec![b'x'; payload_bytes];
+        let mut kept = 0;
+        loop {
+            let topic = long(&format!("{kept}/"), topic_bytes);
+            match site.retain(client, &topic, &payload) {
+                ReasonCode::NoMatchingSubscribers => kept += 1,
+                QUOTA => break,
+                other => panic!("{other:?}"),
+            }
+        }
+        let shape = format!("{kept} of {payload_bytes} bytes on topics of {topic_bytes}");
+        assert!(kept > 100, "{shape}");
+        site.leave(client);
+        site.assert_counted(&["retained messages"], &shape);
+    }
+}
+
+#[test]
+fn connections_are_at_most_what_is_counted() {
+    let mut site = Site::new("[limits]\nsessions = 1024\nconnections = 1024\n");
+    for number in 0..1024 {
+        let client = site.open();
+        assert_eq!(site.join(client, &format!("device-{number}"), 16), SUCCESS);
+        let filter = format!("plant/{number}");
+        assert_eq!(site.subscribe(client, &filter, QoS::AtLeastOnce), GRANTED);
+    }
+    site.assert_counted(
+        &["connections", "sessions"],
+        "1024 with a subscription each",
+    );
+}
+
+#[test]
+fn packets_that_arrive_in_part_are_at_most_what_is_counted() {
+    for (packet_bytes, sent_bytes) in [(1 << 20, 900_000), (40_000, 30_000), (6000, 5000)] {
+        let mut site = Site::new("[limits]\nconnections = 1024\n");
+        let mut closed = 0;
+        for number in 0..300 {
+            let client = site.open();
+            assert_eq!(site.join(client, &format!("device-{number}"), 0), SUCCESS);
+            site.begin_packet(client, packet_bytes, sent_bytes);
+            closed += u32::from(site.is_closed(client));
+        }
+        assert!(closed > 0, "the limit was reached");
+        let parts = ["connections", "sessions", "packets arriving"];
+        site.assert_counted(&parts, &format!("{sent_bytes} of {packet_bytes} bytes"));
+    }
+}
+
+#[test]
+fn packets_that_nobody_takes_are_at_most_what_is_counted() {
+    for payload_bytes in [100, 10_000, 200_000] {
+        let mut site = Site::new("[limits]\nconnections = 1024\n");
+        for number in 0..500 {
+            let client = site.open();
+            assert_eq!(site.join(client, &format!("deaf-{number}"), 0), SUCCESS);
+            assert_eq!(site.subscribe(client, "plant/#", QoS::AtMostOnce), SUCCESS);
+            site.clients[client].is_deaf = true;
+        }
+        let publisher = site.open();
+        assert_eq!(site.join(publisher, "publisher", 0), SUCCESS);
+        let payload = vec![b'x'; payload_bytes];
+        for _ in 0..12_000_000 / 500 / payload_bytes + 20 {
+            site.publish(publisher, "plant/temp", &payload, QoS::AtMostOnce, false);
+        }
+        let deaf = site.clients.iter().filter_map(|it| it.connection.as_ref());
+        let dropped: u64 = deaf.map(|it| it.dropped_count()).sum();
+        assert!(dropped > 0, "the limit was reached");
+        let parts = ["connections", "sessions", "packets leaving"];
+        site.assert_counted(&parts, &format!("payloads of {payload_bytes} bytes"));
+    }
+}
+
+#[test]
+fn topics_behind_aliases_are_at_most_what_is_counted() {
+    let mut site = Site::new("[limits]\nconnections = 1024\n");
+    for number in 0..300 {
+        let client = site.open();
+        assert_eq!(site.join(client, &format!("reader-{number}"), 16), SUCCESS);
+        assert_eq!(site.subscribe(client, "#", QoS::AtMostOnce), SUCCESS);
+    }
+    let publisher = site.open();
+    assert_eq!(site.join(publisher, "publisher", 0), SUCCESS);
+    for round in 0..3 {
+        for alias in 0..16 {
+            let topic = long(&format!("{alias}/"), 500);
+            site.publish(publisher, &topic, &[round], QoS::AtMostOnce, false);
+        }
+    }
+    assert!(site.settings.memory.alias_bytes() > 0, "aliases were given");
+    let parts = ["connections", "sessions", "topic aliases"];
+    site.assert_counted(&parts, "16 aliases of 500 bytes for 300 clients");
+}
+
+/// A broker with its connections, whose commits succeed and are forgotten.
+struct Site {
+    _turn: MutexGuard<'static, ()>,
+    limits: Limits,
+    broker: Broker,
+    settings: Rc<mqtt::Settings>,
+    clients: Vec<Client>,
+    next_offset: u64,
+    now: Now,
+    /// Bytes allocated before there was anything.
+    before: usize,
+}
+
+struct Client {
+    connection: Option<Connection>,
+    /// Whether it leaves what it is sent where it is.
+    is_deaf: bool,
+}
+
+impl Site {
+    fn new(text: &str) -> Self {
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let file = Path::new("edge.toml");
+        let config = Config::parse(text, file).unwrap();
+        let limits = Limits::resolve(&config, file).unwrap();
+        let settings = Rc::new(mqtt_settings(&limits));
+        let broker = broker_settings(&limits);
+        let mut site = Self {
+            _turn: turn,
+            limits,
+            broker: Broker::new(broker, Stored::default(), NOW),
+            settings,
+            clients: Vec::with_capacity(2000),
+            next_offset: 0,
+            now: NOW,
+            before: 0,
+        };
+        site.before = ALLOCATOR.allocated();
+        site
+    }
+
+    /// Holds what was allocated since the beginning against parts of the ceiling.
+    fn assert_counted(&self, parts: &[&str], what: &str) {
+        // Connections are held in a slab, which has its length from the beginning here.
+        let slab = size_of::<Client>() * self.clients.iter().filter(|it| it.is_open()).count();
+        let held = ALLOCATOR.allocated() - self.before + slab;
+        let part = |name: &&str| {
+            let mut all = self.limits.memory.iter();
+            let found = all.find(|(part, _)| part == name);
+            usize::try_from(found.expect("it is a part").1).unwrap()
+        };
+        let counted: usize = parts.iter().map(part).sum();
+        println!("{what}: {held} bytes held, {counted} counted");
+        assert!(
+            held <= counted,
+            "{what}: {held} bytes held, {counted} counted"
+        );
+        // Or the test would prove nothing.
+        assert!(held * 20 > counted, "{what}: {held} of {counted} bytes");
+    }
+
+    fn open(&mut self) -> usize {
+        let id = connection_id(self.clients.len());
+        let listener = ListenerId::default();
+        self.clients.push(Client {
+            connection: Some(Connection::new(
+                id,
+                self.settings.clone(),
+                listener,
+                self.now,
+            )),
+            is_deaf: false,
+        });
+        self.clients.len() - 1
+    }
+
+    /// CONNECT with a session that is kept; gives the reason code.
+    fn join(&mut self, client: usize, client_identifier: &str, alias_maximum: u16) -> ReasonCode {
+        let mut properties = vec![Property::SessionExpiryInterval(3600)];
+        if alias_maximum > 0 {
+            properties.push(Property::TopicAliasMaximum(alias_maximum));
+        }
+        let properties = encoded(PropertySet::CONNECT, &properties);
+        self.send(
+            client,
+            &Packet::Connect(Connect {
+                version: Version::V5,
+                clean_start: false,
+                keep_alive: 0,
+                properties: Properties::parse(&properties, PropertySet::CONNECT).unwrap(),
+                client_identifier,
+                will: None,
+                user_name: None,
+                password: None,
+            }),
+        )
+    }
+
+    fn subscribe(&mut self, client: usize, filter: &str, qos: QoS) -> ReasonCode {
+        let mut subscription = Subscription::new(TopicFilter::new(filter).unwrap(), qos);
+        subscription.retain_as_published = true;
+        let mut list = Vec::new();
+        subscription.encode(Version::V5, &mut list).unwrap();
+        self.send(
+            client,
+            &Packet::Subscribe(Subscribe {
+                packet_identifier: NonZeroU16::MIN,
+                properties: Properties::EMPTY,
+                subscriptions: Subscriptions::parse(&list, Version::V5).unwrap(),
+            }),
+        )
+    }
+
+    fn retain(&mut self, client: usize, topic: &str, payload: &[u8]) -> ReasonCode {
+        self.publish(client, topic, payload, QoS::AtLeastOnce, true)
+    }
+
+    fn publish(
+        &mut self,
+        client: usize,
+        topic: &str,
+        payload: &[u8],
+        qos: QoS,
+        retain: bool,
+    ) -> ReasonCode {
+        self.send(
+            client,
+            &Packet::Publish(Publish {
+                dup: false,
+                qos,
+                retain,
+                topic: Some(TopicName::new(topic).unwrap()),
+                packet_identifier: (qos != QoS::AtMostOnce).then_some(NonZeroU16::MIN),
+                properties: Properties::EMPTY,
+                payload,
+            }),
+        )
+    }
+
+    /// Announces a PUBLISH and sends some of it.
+    fn begin_packet(&mut self, client: usize, announced: usize, sent: usize) {
+        let mut bytes = vec![0x30];
+        let mut rest = announced - 5;
+        while rest > 0 {
+            let digit = u8::try_from(rest % 128).unwrap();
+            rest /= 128;
+            bytes.push(if rest > 0 { digit | 128 } else { digit });
+        }
+        bytes.extend_from_slice(&[0, 1, b'a']);
+        bytes.resize(sent, 0);
+        // As a socket gives them.
+        for chunk in bytes.chunks(16 << 10) {
+            if let Some(connection) = &mut self.clients[client].connection {
+                connection.handle_bytes(self.now, chunk);
+            }
+            self.run(client);
+        }
+    }
+
+    fn leave(&mut self, client: usize) {
+        if let Some(mut connection) = self.clients[client].connection.take() {
+            connection.handle_lost();
+            while let Some(input) = connection.poll() {
+                self.broker.handle(self.now, input);
+            }
+        }
+        self.run(client);
+    }
+
+    /// Lets the broker do what it does each second.
+    fn pass_seconds(&mut self, seconds: u64) {
+        self.now.instant = self.now.instant + Duration::from_secs(seconds);
+        self.broker.handle_timeout(self.now);
+        while let Some(output) = self.broker.poll() {
+            self.obey(output);
+        }
+    }
+
+    fn is_closed(&self, client: usize) -> bool {
+        !self.clients[client].is_open()
+    }
+
+    /// Sends a packet and gives the reason code of the last answer.
+    fn send(&mut self, client: usize, packet: &Packet<'_>) -> ReasonCode {
+        let mut bytes = Vec::new();
+        packet.encode(Version::V5, &mut bytes).unwrap();
+        let connection = self.clients[client].connection.as_mut();
+        connection
+            .expect("it is open")
+            .handle_bytes(self.now, &bytes);
+        drop(bytes);
+        self.run(client)
+    }
+
+    /// Until nothing moves; gives the reason code of the last packet that the client got.
+    fn run(&mut self, client: usize) -> ReasonCode {
+        let mut code = SUCCESS;
+        loop {
+            let mut has_moved = false;
+            if let Some(connection) = &mut self.clients[client].connection {
+                while let Some(input) = connection.poll() {
+                    self.broker.handle(self.now, input);
+                    has_moved = true;
+                }
+            }
+            while let Some(output) = self.broker.poll() {
+                code = self.obey(output).unwrap_or(code);
+                has_moved = true;
+            }
+            code = self.take(client).unwrap_or(code);
+            if !has_moved {
+                return code;
+            }
+        }
+    }
+
+    fn obey(&mut self, output: Output) -> Option<ReasonCode> {
+        match output {
+            Output::Commit {
+                ticket, changes, ..
+            } => {
+                let mut appends = changes.iter().filter_map(|change| match change {
+                    Change::Append { lane, .. } => Some(*lane),
+                    _ => None,
+                });
+                let lane: Option<Lane> = appends.next();
+                let place = lane.map(|lane| (lane, Offset(self.next_offset)));
+                self.next_offset += u64::from(lane.is_some());
+                let committed = Input::Committed { ticket, place };
+                self.broker.handle(self.now, committed);
+                None
+            }
+            Output::ToConnection { connection, event } => {
+                let client = connection.index as usize;
+                if let Some(connection) = &mut self.clients[client].connection {
+                    connection.handle_event(self.now, event);
+                }
+                self.take(client)
+            }
+            _ => None,
+        }
+    }
+
+    /// Takes what a client was sent off its connection.
+    fn take(&mut self, client: usize) -> Option<ReasonCode> {
+        let client = &mut self.clients[client];
+        if client.is_deaf {
+            return None;
+        }
+        let bytes = client.connection.as_mut()?.take_outbound(Vec::new());
+        let mut rest = &bytes[..];
+        let mut code = None;
+        while let Ok(Some((packet, length))) = decode(rest, Version::V5, u32::MAX) {
+            code = match packet {
+                Packet::Connack(connack) => Some(connack.reason_code),
+                Packet::Puback(puback) => Some(puback.reason_code),
+                Packet::Suback(suback) => suback.reason_codes.iter().next(),
+                _ => code,
+            };
+            rest = &rest[length..];
+        }
+        code
+    }
+}
+
+impl Client {
+    fn is_open(&self) -> bool {
+        let connection = self.connection.as_ref();
+        connection.is_some_and(|connection| connection.peer_error().is_none())
+    }
+}
+
+/// As the gateway sets them.
+fn broker_settings(limits: &Limits) -> broker::Settings {
+    let section = &limits.section;
+    broker::Settings {
+        session_count_maximum: section.sessions,
+        subscription_count_maximum: section.subscriptions_per_session,
+        session_bytes_maximum: limits.session_bytes,
+        inflight_maximum: section.inflight_count,
+        retained_count_maximum: section.retained_count,
+        retained_bytes_maximum: usize::try_from(section.retained_bytes).unwrap(),
+        ..broker::Settings::default()
+    }
+}
+
+/// As the gateway sets them.
+fn mqtt_settings(limits: &Limits) -> mqtt::Settings {
+    mqtt::Settings {
+        connect_timeout: Duration::from_secs(10),
+        packet_bytes_maximum: limits.section.packet_bytes,
+        receive_maximum: limits.section.inflight_count,
+        outbound_bytes_maximum: limits.outbound_bytes,
+        inbound_total_bytes_maximum: limits.inbound_total_bytes,
+        outbound_total_bytes_maximum: limits.outbound_total_bytes,
+        outbound_alias_bytes_maximum: limits.alias_bytes,
+        ..mqtt::Settings::default()
+    }
+}
+
+fn connection_id(place: usize) -> ConnectionId {
+    ConnectionId {
+        index: u32::try_from(place).unwrap(),
+        generation: 0,
+    }
+}
+
+/// A name with this beginning and of this length, if it is not longer already.
+fn long(beginning: &str, bytes: usize) -> String {
+    let mut name = beginning.to_owned();
+    name.extend(std::iter::repeat_n(
+        'x',
+        bytes.saturating_sub(beginning.len()),
+    ));
+    name
+}
+
+fn encoded(allowed: PropertySet, properties: &[Property<'_>]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut writer = PropertyWriter::new(&mut bytes, allowed);
+    for property in properties {
+        writer.write(property).unwrap();
+    }
+    bytes
+}
+
+const NOW: Now = Now {
+    instant: Instant::from_micros(1_000_000),
+    wall: WallTime(1_700_000_000_000),
+};
+const SUCCESS: ReasonCode = ReasonCode::Success;
+const QUOTA: ReasonCode = ReasonCode::QuotaExceeded;
+const GRANTED: ReasonCode = ReasonCode::granted(QoS::AtLeastOnce);
