@@ -8,7 +8,7 @@
 #   EDGE=/path/to/another/build MAILBOXES=1000 edge/benches/mail.sh
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-mailboxes=${MAILBOXES:-10000} messages=${MESSAGES:-100} rounds=${ROUNDS:-3} seconds=${SECONDS_EACH:-5}
+mailboxes=${MAILBOXES:-10000} messages=${MESSAGES:-100} rounds=${ROUNDS:-7} seconds=${SECONDS_EACH:-3}
 
 [ -n "${EDGE:-}" ] || cargo build --release --quiet -p robustmq-edge
 cargo build --release --quiet --manifest-path edge/benches/mqload/Cargo.toml
@@ -57,18 +57,23 @@ for ((round = 1; round <= rounds; round++)); do
   mail fetch --clients 10 --rate 200 --seconds "$seconds" >"$work/quiet.$round"
   "$mqload" fanin --port "$mqtt" --pubs 100 --qos 1 --size 256 --inflight 1 --clean false \
     --seconds "$seconds" --json >"$work/mqtt.$round"
+  mail send --clients 100 --own --seconds "$seconds" >"$work/own.$round"
   mail send --clients 100 --seconds "$seconds" >"$work/send.$round"
 done
 
 of() { for file in "$work/$2".*; do field "$1" "$file"; done | median; }
 ms() { awk "BEGIN { printf \"%.2f ms\", $(of "$1" "$2") / 1000 }"; }
-puback=$(of publish_rate mqtt) sends=$(of rate send)
+share() {
+  for ((round = 1; round <= rounds; round++)); do
+    awk "BEGIN { printf \"%.2f\\n\", $(field rate "$work/$1.$round") / $(field publish_rate "$work/mqtt.$round") }"
+  done | median
+}
 echo "| what | |"
 echo "| --- | --- |"
 echo "| RSS before, and with $mailboxes mailboxes of $messages messages of 256 B | $(mb "$(field rss_before "$work/fill")"), $(mb "$(field rss_after "$work/fill")") |"
 echo "| the most RSS of the whole run; limits.memory_bytes | $(mb "$(field rss_most "$work/send.$rounds")"), 67.1 MB |"
 echo "| FETCH of 10 messages, p50 and p99 | $(ms latency_p50_us quiet), $(ms latency_p99_us quiet) |"
 echo "| the same beside MQTT at $(of publish_rate load) msg/s, QoS 0 | $(ms latency_p50_us fetch), $(ms latency_p99_us fetch) |"
-echo "| SEND/s, 100 clients | $sends |"
-echo "| PUBACK/s, 100 publishers, one at a time | $puback |"
-echo "| SEND for each PUBACK | $(awk "BEGIN { printf \"%.2f\", $sends / $puback }") |"
+echo "| PUBACK/s, 100 publishers, QoS 1, one at a time | $(of publish_rate mqtt) |"
+echo "| SEND/s, 100 clients, each to a mailbox of its own; for each PUBACK of its round | $(of rate own); $(share own) |"
+echo "| SEND/s, 100 clients, to any of all mailboxes; for each PUBACK of its round | $(of rate send); $(share send) |"

@@ -41,9 +41,12 @@ pub struct MailArgs {
     /// fetch: messages to ask for
     #[arg(long, default_value_t = 10)]
     pub count: u32,
-    /// fetch: a group of each client acknowledges nothing; without it nobody has a position
+    /// fetch: as the group of each client, which acknowledges nothing; else as nobody
     #[arg(long)]
     pub group: bool,
+    /// send: each client to a mailbox of its own, not to any of all
+    #[arg(long)]
+    pub own: bool,
     /// Bytes of a message
     #[arg(long, default_value_t = 256)]
     pub size: u32,
@@ -174,7 +177,10 @@ impl Asker {
                 client.ask(&format!("$mq9.AI.MSG.SEND.box.{}", at % all), &self.payload);
             }
             Deed::Send => {
-                let to = self.random(all);
+                let to = match a.own {
+                    true => i as u64 * 97 % all,
+                    false => self.random(all),
+                };
                 client.ask(&format!("$mq9.AI.MSG.SEND.box.{to}"), &self.payload);
             }
             Deed::Fetch => {
