@@ -113,7 +113,7 @@ fn a_full_office_holds_no_more_than_is_counted() {
         site.ask(Request::Send(Send {
             address: long(at, settings.address_bytes_maximum),
             attributes: Attributes {
-                key: Some(long(at, 64)),
+                key: Some(long(at, settings.key_bytes_maximum)),
                 ..Attributes::default()
             },
             headers: Vec::new(),

@@ -15,8 +15,9 @@ use super::stored::{
 };
 use super::unread::Tally;
 
-/// Of a commit under way, with its rows of the ledger.
-pub(super) const PENDING_BYTES: usize = size_of::<UnderWay>() + 512;
+/// Of a commit under way, in a queue that is half empty at worst, with what it names and its rows of
+/// the ledger, keys aside.
+pub(super) const PENDING_BYTES: usize = 2 * size_of::<UnderWay>() + 400;
 
 /// Changes that are to be durable together, and what they mean for the counts.
 #[derive(Debug, Default)]
@@ -90,7 +91,7 @@ impl Draft {
     /// Notes that the commit is about a mailbox.
     pub(super) fn touch(&mut self, mailbox: Number) {
         if !self.mailboxes.contains(&mailbox) {
-            self.mailboxes.push(mailbox);
+            push_first(&mut self.mailboxes, mailbox);
         }
     }
 
@@ -140,7 +141,7 @@ impl Draft {
     /// Adds the row of a message.
     pub(super) fn add_row(&mut self, place: Place, key: Vec<u8>, value: Vec<u8>) {
         self.touch(place.mailbox());
-        self.added.push((place, weight(&value)));
+        push_first(&mut self.added, (place, weight(&value)));
         self.put(place.table(), key, value);
     }
 
@@ -185,6 +186,14 @@ impl Draft {
     pub(super) const fn is_empty(&self) -> bool {
         self.changes.is_empty()
     }
+}
+
+/// Adds to what most often has one item only, and is held until the commit is answered.
+fn push_first<T>(items: &mut Vec<T>, item: T) {
+    if items.is_empty() {
+        items.reserve_exact(1);
+    }
+    items.push(item);
 }
 
 /// What a message counts for, by the bytes of its value: with its key.

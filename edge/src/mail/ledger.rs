@@ -95,6 +95,10 @@ impl Ledger {
     ) {
         let rows = self.keys.entry((mailbox, key.to_owned()));
         let rows = rows.or_insert_with(|| former.iter().map(|it| (*it, None)).collect());
+        if rows.len() < 2 {
+            // Most often there are no more.
+            rows.reserve_exact(1);
+        }
         rows.push((holder, Some(ticket)));
     }
 

@@ -241,7 +241,8 @@ impl Office {
             + self.agents.len() * AGENT_BYTES
             + self.agents.held_bytes()
             + self.waiting.len() * waiting
-            + (self.commits.len() + self.running.len()) * PENDING_BYTES
+            + (self.commits.len() + self.running.len())
+                * (PENDING_BYTES + 2 * self.settings.key_bytes_maximum)
             + self.running.iter().map(Turn::found_bytes).sum::<usize>()
     }
 

@@ -130,7 +130,8 @@ impl Settings {
         let waiting = super::WAITING_BYTES + self.group_name_bytes_maximum;
         // A commit under way may hold on to a group. Sweeps have their commits beside the requests.
         let group = super::GROUP_BYTES + self.group_name_bytes_maximum;
-        let pending = super::PENDING_BYTES + group;
+        let keys = 2 * self.key_bytes_maximum;
+        let pending = super::PENDING_BYTES + keys + group;
         let pending_count = self.pending_count_maximum.saturating_add(8);
         let agent = super::AGENT_BYTES;
         self.mailbox_count_maximum
