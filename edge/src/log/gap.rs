@@ -393,6 +393,25 @@ mod tests {
     }
 
     #[test]
+    fn mail_that_ended_unread_hides_no_record_and_no_damage_and_is_hidden_by_none() {
+        let reasons = [Reason::Limit, Reason::Mail, Reason::Unread];
+        for reason in reasons {
+            let others = reasons.into_iter().filter(|it| *it != reason);
+            let others: Vec<Gap> = others.map(|it| gap(Lane::Urgent, 10, it)).collect();
+            let mut news = gap(Lane::Urgent, 10, reason);
+            assert!(leave_out(&mut news, &others) && news.count == 5, "{reason}");
+            assert!(others.iter().all(|it| !it.is_like(&news)), "{reason}");
+        }
+        let first = gap(Lane::Normal, 10, Reason::Unread);
+        let next = gap(Lane::Normal, 15, Reason::Unread);
+        assert!(first.is_continued_by(&next) && first.is_of_mail());
+        assert_eq!(
+            first.merged(&next).to_string(),
+            "10 messages of priority normal were over before they were read"
+        );
+    }
+
+    #[test]
     fn what_is_counted_already_is_left_out() {
         let mut unknown = gap(Lane::Urgent, 10, Reason::Damage);
         unknown.count = 0;

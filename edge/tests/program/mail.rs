@@ -229,6 +229,47 @@ fn kills() -> u32 {
         .unwrap_or(KILLS)
 }
 
+/// Messages that nobody acknowledged, over by their own time and by the longest: gone, counted, and
+/// written down in the folder.
+#[test]
+fn what_ends_unread_is_counted_and_written_down() {
+    let address = free_port();
+    let mut gateway = Gateway::start(&format!(
+        "[[listener]]\naddress = \"{address}\"\nprotocol = \"nats\"\n\
+         [mq9]\nmessage_ttl_seconds = 1\n"
+    ));
+    let mut client = Client::connect(address);
+    let create = Create {
+        name: Some("short".to_owned()),
+        ttl_seconds: Some(0),
+        ..Create::default()
+    };
+    client.ask(&Request::Create(create)).expect("it lives");
+    for (ttl_seconds, priority) in [(None, Priority::Normal), (Some(2), Priority::Urgent)] {
+        let send = Request::Send(Send {
+            address: "short".to_owned(),
+            attributes: Attributes {
+                ttl_seconds,
+                priority,
+                ..Attributes::default()
+            },
+            headers: Vec::new(),
+            payload: b"text".to_vec(),
+        });
+        client.ask(&send).expect("it lives");
+    }
+    gateway.expect_fact("mail.messages_unread", |count| count == 2);
+    gateway.expect_fact("mail.messages", |count| count == 0);
+    gateway.terminate();
+    let facts = super::support::run(&["inspect", &gateway.data().display().to_string()]);
+    let facts = String::from_utf8(facts.stdout).expect("text");
+    let told = |lane: &str| {
+        let mut lines = facts.lines();
+        lines.any(|line| line.contains("unread") && line.contains(lane))
+    };
+    assert!(told("normal") && told("urgent"), "{facts}");
+}
+
 #[test]
 fn whatever_was_answered_outlives_kills() {
     let (mut gateway, address) = start();
