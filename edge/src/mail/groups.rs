@@ -90,9 +90,10 @@ impl Groups {
         if stored.next.is_some() {
             return Ok(None);
         }
-        let damaged = StoredGroup::new([0; 3]);
+        // One that is damaged claims everything.
         let stored = stored.rows.iter();
-        let stored = stored.map(|(_, value)| decode(value).unwrap_or(damaged.clone()).1);
+        let stored =
+            stored.map(|(_, value)| decode::<StoredGroup>(value).map_or([0; 3], |it| it.1));
         // Where a commit under way moves a group back, what it wants again stays.
         let held = self.of_mailbox(mailbox);
         let held = held.filter_map(|(_, group)| group.position);
