@@ -181,8 +181,8 @@ impl Site {
     fn new(text: &str) -> Self {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let file = Path::new("edge.toml");
-        let config = Config::parse(text, file).unwrap();
-        let limits = Limits::resolve(&config, file).unwrap();
+        let config = Config::parse(text, file).expect("the configuration is valid");
+        let limits = Limits::resolve(&config, file).expect("the configuration is valid");
         let settings = Rc::new(mqtt_settings(&limits));
         let broker = broker_settings(&limits);
         let mut site = Self {
@@ -207,7 +207,7 @@ impl Site {
         let part = |name: &&str| {
             let mut all = self.limits.memory.iter();
             let found = all.find(|(part, _)| part == name);
-            usize::try_from(found.expect("it is a part").1).unwrap()
+            usize::try_from(found.expect("it is a part").1).expect("a part fits")
         };
         let counted: usize = parts.iter().map(part).sum();
         println!("{what}: {held} bytes held, {counted} counted");
