@@ -145,9 +145,8 @@ impl Connection {
         let Some(errand) = established.errands.take(token) else {
             return;
         };
-        let errand = match self.wait(established, token, errand, &reply) {
-            Some(errand) => errand,
-            None => return,
+        let Some(errand) = self.wait(established, token, errand, &reply) else {
+            return;
         };
         let document = encode(&self.fitting(&errand.kind, reply));
         let record = record_of(now, &errand.reply_topic, &document);

@@ -40,7 +40,7 @@ pub(crate) const CASES: &[Case] = &[
             "{\"payload_encoding\":\"base64\"}",
         ] {
             let reply = world.ask(client, FETCH, body);
-            assert_eq!(payloads(&reply), [written.clone()]);
+            assert_eq!(payloads(&reply), std::slice::from_ref(&written));
             assert!(
                 reply.contains(&format!("\"payload_b64\":\"{written}\"")),
                 "{reply}"
