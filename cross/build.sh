@@ -33,10 +33,6 @@ export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target/cross}
 # 64-bit time on 32-bit musl; only a std built here can have it. Checked below, since a later libc
 # will want it as --cfg=libc_unstable_musl_v1_2 in RUSTFLAGS.
 export RUST_LIBC_UNSTABLE_MUSL_V1_2_3=1
-# mimalloc takes memory as it is used, and reserves addresses in steps that a limit of them bears.
-# Nothing unwinds through C. (zig has the atomics of ARMv6 in its C library.)
-export CFLAGS="-DMI_DEFAULT_ARENA_EAGER_COMMIT=0 -DMI_DEFAULT_ARENA_RESERVE=32768L -fno-asynchronous-unwind-tables ${CFLAGS-}"
-export DEP_ATOMIC=c
 cargo-zigbuild zigbuild --release --target "$t" "${args[@]}" "$@"
 case $base in
   arm*-musl*)

@@ -43,20 +43,25 @@ refused=$(comm -23 "$work/listed" "$work/allowed" | tr '\n' ' ')
 [ -z "$refused" ] || fail "the unit refuses what targets/system-calls lists: $refused"
 echo "system calls: $(wc -l <"$work/listed") listed, $(wc -l <"$work/allowed") allowed by the unit"
 
-# What OpenWrt's functions do, for the one file that is read here.
-sh -c '
+# What OpenWrt's functions do, for the one file that is read here; with the cloud that it shows as a
+# comment, but for the files of a real gateway.
+sed "s/option id ''/option id 'shop-12'/; s/^# *//; s/# option mail/option mail/; /_file/d; s/mqtts:/mqtt:/; /192.168/d; /allow_anonymous/d" \
+  targets/openwrt/files/etc/config/robustmq-edge >"$work/uci"
+UCI=$work/uci sh -c '
   . targets/openwrt/files/usr/libexec/robustmq-edge-uci
-  value() { awk -v type="$1" -v name="$2" "
-    /^config/ { here = (\$2 == type) } here && \$1 == \"option\" && \$2 == name { gsub(/\x27/, \"\", \$3); print \$3 }
-  " targets/openwrt/files/etc/config/robustmq-edge; }
-  config_get() { eval "$1=\$(value \"$2\" \"$3\")"; eval "[ -n \"\$$1\" ] || $1=\${4-}"; }
+  values() { awk -v kind="$1" -v section="$2" -v name="$3" "
+    /^config/ { count[\$2]++; here = (\$2 == section || (\$2 count[\$2]) == section) }
+    here && \$1 == kind && \$2 == name { gsub(/\x27/, \"\", \$3); print \$3 }
+  " "$UCI"; }
+  config_get() { eval "$1=\$(values option \"$2\" \"$3\")"; eval "[ -n \"\$$1\" ] || $1=\${4-}"; }
   config_get_bool() { config_get "$@"; }
-  config_list_foreach() { :; }
-  config_foreach() { [ "$2" = listener ] && "$1" listener; true; }
+  config_list_foreach() { for value in $(values list "$1" "$2"); do "$3" "$value"; done; }
+  config_foreach() { for number in 1 2; do [ -z "$(values option "$2$number" address)$(values list "$2$number" endpoint)" ] || "$1" "$2$number"; done; }
   robustmq_edge_toml
 ' >"$work/uci.toml"
-"$gateway" check --config "$work/uci.toml" >/dev/null || fail "the UCI example can't be used"
-echo "UCI example: taken"
+"$gateway" check --config "$work/uci.toml" >"$work/check" || fail "the UCI example can't be used: $(cat "$work/uci.toml")"
+grep -q 'mqtt://mq.example.com' "$work/check" || fail "the UCI example has no cloud"
+echo "UCI example: taken, with its cloud: $(grep -o 'worst case memory: .*' "$work/check")"
 
 root=${1-}
 [ -n "$root" ] || exit 0

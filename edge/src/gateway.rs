@@ -174,8 +174,8 @@ async fn obey_signals(
             continue;
         };
         if let Some(policies) = reload.run() {
-            let input = Input::Access(AccessInput::Policies(policies));
-            shared.core.borrow_mut().tell_broker(shared.now(), input);
+            let mut core = shared.core.borrow_mut();
+            core.take_policies(shared.now(), policies);
         }
     }
 }

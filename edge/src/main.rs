@@ -17,11 +17,10 @@ use edge::tools::{self, Effect, Outcome, ToolError};
 use edge::{demo, gateway, logging, passwd};
 use sync::{Lane, Offset};
 
-/// What comes with a static C library takes half as much again of the processor, or of memory once
-/// there was a load (cross/README.md).
+/// The one of the static C library takes more of the processor and of memory (cross/README.md).
 #[cfg(target_env = "musl")]
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
 fn main() -> ExitCode {
     match Args::parse().command {

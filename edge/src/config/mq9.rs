@@ -53,7 +53,7 @@ impl Default for Mq9 {
             mailboxes: 3_000,
             mailbox_messages: 100_000,
             mailbox_bytes: 64 << 20,
-            mail_bytes: 1 << 30,
+            mail_bytes: 128 << 20,
             groups_per_mailbox: 16,
             agents: 500,
             agent_bytes: 16 << 10,

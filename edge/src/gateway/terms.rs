@@ -5,7 +5,7 @@ use std::rc::Rc;
 use sync::Now;
 
 use super::client::Client;
-use crate::broker::{ConnectionId, ListenerId};
+use crate::broker::{ConnectionId, ListenerId, Policy};
 use crate::nats::Ends;
 use crate::{mqtt, nats};
 
@@ -80,6 +80,15 @@ impl Terms {
         &self.listeners[usize::from(id.0)]
     }
 
+    /// Lets INFO ask for a user and password where there are some now; told to those who come.
+    pub(crate) fn ask_for_credentials(&mut self, policies: &[Policy]) {
+        for (listener, policy) in self.listeners.iter_mut().zip(policies) {
+            if let Protocol::Nats(settings) = &mut listener.protocol {
+                Rc::make_mut(settings).asks_for_credentials = policy.users.is_some();
+            }
+        }
+    }
+
     /// What holds for all connections together.
     pub(crate) const fn shared(&self) -> &mqtt::Settings {
         &self.shared
@@ -99,6 +108,26 @@ impl Terms {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn info_asks_for_credentials_where_there_are_users_now() {
+        let settings = Rc::new(nats::Settings::default());
+        let listener = Listener::new(Protocol::Nats(settings), 1);
+        let mut terms = Terms::new(mqtt::Settings::default(), vec![listener]);
+        let asks = |terms: &Terms| match &terms.of(ListenerId(0)).protocol {
+            Protocol::Nats(settings) => settings.asks_for_credentials,
+            Protocol::Mqtt(_) => false,
+        };
+        assert!(!asks(&terms));
+        let policy = Policy {
+            users: Some(Rc::default()),
+            ..Policy::default()
+        };
+        terms.ask_for_credentials(&[policy]);
+        assert!(asks(&terms));
+        terms.ask_for_credentials(&[Policy::default()]);
+        assert!(!asks(&terms));
+    }
 
     #[test]
     fn each_listener_has_its_own_count() {

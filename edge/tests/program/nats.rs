@@ -1,6 +1,6 @@
 //! NATS clients, as they are, and MQTT clients beside them.
 //!
-//! nats-py and nats.js tell the same story: two clients subscribe with wildcards, share a queue
+//! nats-py, nats.js and, where it was built, async-nats tell the same story: two clients subscribe with wildcards, share a queue
 //! group, ask each other and nobody, send headers and the largest payload, and come back with their
 //! subscriptions after the gateway was killed; all of it in the clear, and through TLS. In nats-py's story there is a device besides, which
 //! speaks MQTT 5: it is heard, it asks, and it is asked.
@@ -38,14 +38,26 @@ fn tell_over(
     interpreter: &str,
     script: &str,
     folder: &Path,
-    (mut gateway, address): (Gateway, SocketAddr),
+    gateway: (Gateway, SocketAddr),
     more: &[&str],
 ) {
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/program/clients");
-    let mut child = Command::new(interpreter)
+    let mut command = Command::new(interpreter);
+    command
         .env("PYTHONPATH", folder.join("python"))
         .env("NODE_PATH", folder.join("node/node_modules"))
-        .arg(scripts.join(script))
+        .arg(scripts.join(script));
+    tell_by(command, script, gateway, more);
+}
+
+/// Lets a program tell its story of a gateway, which is killed when it asks for that.
+fn tell_by(
+    mut command: Command,
+    script: &str,
+    (mut gateway, address): (Gateway, SocketAddr),
+    more: &[&str],
+) {
+    let mut child = command
         .args([
             // The name that is in the certificate.
             format!("localhost:{}", address.port()),
@@ -82,6 +94,20 @@ fn nats_py_tells_its_story() {
 #[test]
 fn nats_js_tells_its_story() {
     tell("node", "natsjs_client.cjs");
+}
+
+#[test]
+fn async_nats_tells_its_story() {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let program = package.join("../target/clients/async-nats/debug/async-nats-client");
+    if !program.exists() {
+        return skip("async-nats is not built: see tests/program/clients/async_nats/build.sh");
+    }
+    let authority = Authority::new("ours");
+    let ca = authority.ca.to_str().expect("a plain path");
+    tell_by(Command::new(&program), "async-nats", start(""), &[]);
+    let gateway = start(&authority.server().section(""));
+    tell_by(Command::new(&program), "async-nats", gateway, &[ca]);
 }
 
 /// A client that is nothing but its bytes.
@@ -175,23 +201,27 @@ fn a_subscriber_that_reads_nothing_is_cut_off_and_others_go_on() {
     assert!(rest.len() < 400 * 65_536);
 }
 
+/// Adds a user to a password file, which is made if it is missing.
+fn add_user(passwords: &Path, user: &str, password: &str) {
+    let file = passwords.to_str().expect("a plain path");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_robustmq-edge"))
+        .args(["passwd", file, user])
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut stdin = child.stdin.take().expect("it was asked for");
+    let written = stdin.write_all(format!("{password}\n").as_bytes());
+    written.expect("it reads");
+    drop(stdin);
+    assert!(child.wait().expect("it ends").success());
+}
+
 #[test]
 fn users_of_devices_are_users_of_services() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (passwords, list) = (folder.path().join("passwords"), folder.path().join("list"));
     for (user, password) in [("alice", "secret"), ("token", "t0ken")] {
-        let file = passwords.to_str().expect("a plain path");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_robustmq-edge"))
-            .args(["passwd", file, user])
-            .stdin(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
-        let mut stdin = child.stdin.take().expect("it was asked for");
-        stdin
-            .write_all(format!("{password}\n").as_bytes())
-            .expect("it reads");
-        drop(stdin);
-        assert!(child.wait().expect("it ends").success());
+        add_user(&passwords, user, password);
     }
     std::fs::write(&list, "user alice\ntopic readwrite open/#\n").expect("a writable folder");
     let (_gateway, address) = start(&format!(
@@ -224,6 +254,22 @@ fn users_of_devices_are_users_of_services() {
     let refused = "-ERR 'Permissions Violation for Publish to \"closed.a\"'\r\n";
     assert_eq!(alice.line(), refused);
     assert_eq!(alice.line(), "MSG open.a 1 1\r\n");
+}
+
+#[test]
+fn info_asks_for_a_password_once_there_is_one() {
+    let (gateway, address) = start("");
+    let info = || Plain::connect(address).line();
+    assert!(info().contains("\"auth_required\":false"));
+    let file = gateway.config();
+    let passwords = gateway.data().with_file_name("passwords");
+    add_user(&passwords, "alice", "secret");
+    let text = std::fs::read_to_string(&file).expect("it was written");
+    let more = format!("{text}password_file = '{}'\n", passwords.display());
+    std::fs::write(&file, more).expect("a writable folder");
+    gateway.hang_up();
+    gateway.expect_line("reloaded: 1 users");
+    assert!(info().contains("\"auth_required\":true"));
 }
 
 #[test]

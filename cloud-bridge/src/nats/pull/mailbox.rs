@@ -98,6 +98,13 @@ impl Mailbox {
         }
         messages.retain(|message| message.id >= self.position.next);
         messages.sort_by_key(|message| message.id);
+        let is_shared = |pair: &[Message]| pair[0].id == pair[1].id && pair[0] != pair[1];
+        if messages.windows(2).any(is_shared) {
+            self.complain(
+                "two of its messages have one id; the server needs one partition a topic",
+            );
+            return Next::Nothing;
+        }
         messages.dedup_by_key(|message| message.id);
         let run = self.run(now, is_complete, &messages);
         if is_complete {
@@ -282,6 +289,17 @@ mod tests {
         );
         // The last record again is all that is there.
         assert_eq!(mailbox.take(at(0), 64, messages(&[5])), Next::Nothing);
+    }
+
+    /// A server with several partitions counts in each of them, and one of two would be lost.
+    #[test]
+    fn two_messages_with_one_id_are_left_where_they_are() {
+        let mut mailbox = mailbox(0);
+        let mut messages = messages(&[0, 0, 1]);
+        messages[1].payload = b"another".to_vec();
+        assert_eq!(mailbox.take(at(0), 64, messages), Next::Nothing);
+        assert!(mailbox.complaint.contains("one partition"));
+        assert_eq!(mailbox.position.next, 0);
     }
 
     #[test]

@@ -50,3 +50,50 @@ impl Order {
         told
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sync::ConnectionId;
+
+    use super::*;
+
+    const LANE: Lane = Lane::Normal;
+
+    fn accepted(lane: Lane, offset: u64) -> Event {
+        Event::Accepted {
+            connection: ConnectionId(0),
+            lane,
+            offset: Offset(offset),
+            server_offset: None,
+        }
+    }
+
+    fn answer(order: &mut Order, offset: u64) -> Vec<Event> {
+        order.answer(LANE, Offset(offset), accepted(LANE, offset))
+    }
+
+    #[test]
+    fn answers_wait_for_those_before_them_in_their_topic_and_for_no_others() {
+        let mut order = Order::default();
+        for (offset, topic) in [(0, "a"), (1, "a"), (2, "b"), (3, "a")] {
+            order.begin(LANE, Offset(offset), topic.to_owned());
+        }
+        // The same topic in another lane is another one.
+        order.begin(Lane::Urgent, Offset(0), "a".to_owned());
+        assert!(answer(&mut order, 3).is_empty());
+        assert_eq!(answer(&mut order, 2), [accepted(LANE, 2)]);
+        assert_eq!(answer(&mut order, 0), [accepted(LANE, 0)]);
+        let urgent = accepted(Lane::Urgent, 0);
+        let told = order.answer(Lane::Urgent, Offset(0), urgent.clone());
+        assert_eq!(told, [urgent]);
+        let both = [accepted(LANE, 1), accepted(LANE, 3)];
+        assert_eq!(answer(&mut order, 1), both);
+        assert!(order.topics.is_empty() && order.keys.is_empty());
+    }
+
+    #[test]
+    fn a_record_that_was_never_sent_is_answered_at_once() {
+        let mut order = Order::default();
+        assert_eq!(answer(&mut order, 7), [accepted(LANE, 7)]);
+    }
+}

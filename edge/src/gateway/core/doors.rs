@@ -14,7 +14,7 @@ use super::super::addresses::{Address, Addresses};
 use super::super::signal::Signals;
 use super::super::terms::Terms;
 use super::Core;
-use crate::broker::{ConnectionId, ListenerId};
+use crate::broker::{AccessInput, ConnectionId, Input, ListenerId, Policy};
 use crate::limits::TURNED_AWAY;
 use crate::nats::Ends;
 
@@ -135,6 +135,12 @@ impl Core {
             connection
         });
         Some(Place { id, signals, door })
+    }
+
+    /// Who may do what has changed.
+    pub(crate) fn take_policies(&mut self, now: Now, policies: Vec<Policy>) {
+        self.terms.ask_for_credentials(&policies);
+        self.tell_broker(now, Input::Access(AccessInput::Policies(policies)));
     }
 
     /// A link is closed and its place free.
