@@ -160,7 +160,6 @@ fn topics_behind_aliases_are_at_most_what_is_counted() {
 
 /// A broker with its connections, whose commits succeed and are forgotten.
 struct Site {
-    _turn: MutexGuard<'static, ()>,
     limits: Limits,
     broker: Broker,
     settings: Rc<mqtt::Settings>,
@@ -169,6 +168,8 @@ struct Site {
     now: Now,
     /// Bytes allocated before there was anything.
     before: usize,
+    /// The last to go: by then nothing else is allocated.
+    _turn: MutexGuard<'static, ()>,
 }
 
 struct Client {
