@@ -101,11 +101,14 @@ fn packets_that_arrive_in_part_are_at_most_what_is_counted() {
     for (packet_bytes, sent_bytes) in [(1 << 20, 900_000), (40_000, 30_000), (6000, 5000)] {
         let mut site = Site::new("[limits]\nconnections = 1024\n");
         let mut closed = 0;
-        for number in 0..300 {
+        for number in 0..1000 {
             let client = site.open();
             assert_eq!(site.join(client, &format!("device-{number}"), 0), SUCCESS);
             site.begin_packet(client, packet_bytes, sent_bytes);
             closed += u32::from(site.is_closed(client));
+            if closed > 20 {
+                break;
+            }
         }
         assert!(closed > 0, "the limit was reached");
         let parts = ["connections", "sessions", "packets arriving"];
