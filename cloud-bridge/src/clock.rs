@@ -3,19 +3,21 @@
 use core::time::Duration;
 use std::time::SystemTime;
 
-use sync::{Instant, WallTime};
+use sync::{Instant, SteadyTime, TimeStamp, WallTime};
 
-/// Both clocks of the bridge's thread.
+/// All clocks of the bridge's thread.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     start: tokio::time::Instant,
+    steady: SteadyTime,
 }
 
 impl Clock {
-    /// Starts the monotonic clock at zero.
-    pub(crate) fn start() -> Self {
+    /// Starts the monotonic clock at zero, and the time that does not jump where the gateway is.
+    pub(crate) fn start(steady: Option<WallTime>) -> Self {
         Self {
             start: tokio::time::Instant::now(),
+            steady: SteadyTime::resume(None, steady.unwrap_or_else(device_time)),
         }
     }
 
@@ -24,17 +26,17 @@ impl Clock {
         Instant::from_micros(0) + self.start.elapsed()
     }
 
-    /// Tells the time of day; a clock before 1970 reads as 1970.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the bridge is a driver: expiry is counted when a record leaves, not when its \
-                  command was queued"
-    )]
+    /// Tells both times of day.
+    pub(crate) fn stamp(self) -> TimeStamp {
+        TimeStamp {
+            steady: self.steady.at(self.now()),
+            device: device_time(),
+        }
+    }
+
+    /// Tells the time by which what comes from others is measured: the device's.
     pub(crate) fn wall(self) -> WallTime {
-        let since = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or(Duration::ZERO);
-        WallTime(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+        self.stamp().device
     }
 
     /// Waits until an instant of this clock.
@@ -42,4 +44,17 @@ impl Clock {
         let since_start = deadline - Instant::from_micros(0);
         tokio::time::sleep_until(self.start + since_start).await;
     }
+}
+
+/// A clock before 1970 reads as 1970.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the bridge is a driver: expiry is counted when a record leaves, not when its command \
+              was queued"
+)]
+fn device_time() -> WallTime {
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or(Duration::ZERO);
+    WallTime(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

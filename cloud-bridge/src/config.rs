@@ -36,6 +36,10 @@ pub struct Config {
     /// Message expiry interval of records without their own, 1 s to 136 years. Default 7 days;
     /// the server's own default would be 1 hour.
     pub message_expiry: Duration,
+    /// What the gateway's time that does not jump is now; the bridge counts on from it. Expiry is
+    /// counted by it, and `edge-time` put right where the device's clock says something else.
+    /// Default the device's clock.
+    pub steady_time: Option<sync::WallTime>,
     /// Put before every topic name, `plant/7/` for instance. Default empty.
     pub topic_prefix: String,
     /// Needed by `mqtts` endpoints; default none.
@@ -68,6 +72,7 @@ impl Config {
             window: 32,
             maximum_packet_bytes: 990_000,
             message_expiry: Duration::from_secs(7 * 24 * 3600),
+            steady_time: None,
             topic_prefix: String::new(),
             tls: None,
             downlink_filters: Vec::new(),

@@ -2,7 +2,8 @@
 //! driven as unreliable pipes.
 //!
 //! The bridge promises to say, for every record it is given, exactly one of accepted, refused or
-//! rejected, or that its connection is down; and to confirm a downlink message only when told to.
+//! rejected, or that its connection is down; and to confirm a downlink message, or to pull a mailbox
+//! on, only when told to.
 //! It never retries, never queues beyond its window, never reconnects on its own and owns nothing
 //! durable: `sync::Engine` decides retries, order and pace.
 //!

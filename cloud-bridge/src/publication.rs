@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{Publish, PublishProperties};
-use sync::{Origin, Record, WallTime};
+use sync::{Origin, Record, SteadyTime, TimeStamp, WallTime};
 use wire::topic::TopicName;
 
 use crate::inflight::Place;
@@ -33,15 +33,16 @@ impl Stamp {
         &self,
         place: Place,
         record: &Record,
-        now: WallTime,
+        now: TimeStamp,
         maximum_packet_bytes: u32,
     ) -> Result<Publication, Rejection> {
-        let expiry_seconds = self.remaining_seconds(record, now)?;
+        let expiry_seconds = self.remaining_seconds(record, now.steady)?;
         let topic = self.topic(record)?;
         let shared = record.as_bytes().slice_ref(record.properties());
         let mut properties = property::decode(&shared).map_err(|_| Rejection::Properties)?;
         properties.message_expiry_interval = Some(expiry_seconds);
-        self.identify(place, record, &mut properties.user_properties);
+        let time = SteadyTime::outward(record.time(), now);
+        self.identify(place, time, &mut properties.user_properties);
 
         // What rumqttc itself counts: the topic is given to it only to be measured.
         let measured = Publish {
@@ -90,12 +91,12 @@ impl Stamp {
 
     /// Adds the properties by which a record is recognised, wherever and however often it arrives.
     /// What a publisher wrote under their names is left out, so that each can be believed.
-    fn identify(&self, place: Place, record: &Record, pairs: &mut Vec<(String, String)>) {
+    fn identify(&self, place: Place, time: WallTime, pairs: &mut Vec<(String, String)>) {
         let own = sync::Place {
             origin: self.origin.clone(),
             lane: place.lane,
             offset: place.offset,
-            time: record.time(),
+            time,
         }
         .to_properties();
         pairs.retain(|(name, _)| own.iter().all(|(reserved, _)| name != reserved));

@@ -42,7 +42,7 @@ impl Settings {
         Ok(Self {
             tls: tls.transpose()?,
             stamp,
-            clock: Clock::start(),
+            clock: Clock::start(config.steady_time),
             config,
         })
     }

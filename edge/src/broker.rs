@@ -22,6 +22,7 @@ mod filters;
 mod gate;
 mod group;
 mod inflight;
+mod intake;
 mod leftovers;
 mod login;
 mod note;
@@ -42,11 +43,12 @@ mod walk;
 pub use access::{AccessList, Policy, Strangers};
 pub use event::{
     AccessInput, AuthenticationStep, Connect, Connected, ConnectionId, Credentials, Delivery,
-    DeliveryId, Echo, Entrance, Event, GroupId, Input, ListenerId, MailInput, Note, NoteChange,
-    Output, Password, ReaderId, RetainAs, RetainHandling, Room, SessionFound, SessionId,
-    SessionStart, SubscribeFilter, SubscriptionIdentifiers, Ticket, Token, Urgency, Verdict, Will,
-    WillFate,
+    DeliveryId, Echo, Entrance, Event, GroupId, Input, ListenerId, LogInput, MailInput, Note,
+    NoteChange, Output, Password, ReaderId, RetainAs, RetainHandling, Room, SessionFound,
+    SessionId, SessionStart, SubscribeFilter, SubscriptionIdentifiers, Ticket, Token, Urgency,
+    Verdict, Will, WillFate,
 };
+pub use intake::{Intake, Overflow};
 pub use outcome::{CloseReason, Outcome, Refusal, Unsubscription};
 pub use settings::{Counters, Settings, Stored};
 
@@ -77,6 +79,7 @@ pub struct Broker {
     first: PerLane<Offset>,
     /// The offset that comes next, as far as commits are answered.
     head: PerLane<Offset>,
+    intake: PerLane<Intake>,
     access: Access,
     gate: Gate,
     logins: Logins,
@@ -135,6 +138,7 @@ impl Broker {
             epoch: stored.epoch,
             first: stored.first,
             head: stored.head,
+            intake: PerLane::from_fn(|_| Intake::Open),
             registry: Registry::default(),
             subscriptions,
             tickets: Tickets::default(),
@@ -220,7 +224,7 @@ impl Broker {
             } => {
                 self.handle_fetched(reader, (lane, from), &records, next);
             }
-            Input::Trimmed { lane, first } => self.handle_trimmed(lane, first),
+            Input::Log(input) => self.handle_log(input),
             Input::Announce { record } => self.handle_announce(record),
             Input::Mail(input) => self.handle_mail(input),
             Input::Report { record, changes } => self.handle_report(record, changes),

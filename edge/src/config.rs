@@ -7,11 +7,11 @@ mod cloud;
 mod error;
 mod listener;
 mod mq9;
+mod retention;
 
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use sync::Lane;
 
 pub use self::cloud::{Cloud, CloudMq9};
 pub use self::error::ConfigError;
@@ -19,6 +19,7 @@ pub use self::listener::{
     Address, ClientCertificate, IdentityAsUser, Listener, ListenerTls, Protocol,
 };
 pub use self::mq9::{Mq9, PayloadEncoding};
+pub use self::retention::{LaneRetention, Lanes, Overflow, Retention, Rule};
 
 /// The whole file.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
@@ -35,6 +36,8 @@ pub struct Config {
     pub mq9: Option<Mq9>,
     /// Which topics are more important than others.
     pub lanes: Lanes,
+    /// What holds for single topics; the first that fits counts.
+    pub rule: Vec<Rule>,
     /// How much of each lane is kept.
     pub retention: Retention,
     /// When a commit is written.
@@ -62,50 +65,6 @@ pub struct Gateway {
     pub self_protection: bool,
 }
 
-/// `[lanes]`: filters of the lanes above `normal`.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
-#[serde(deny_unknown_fields, default)]
-pub struct Lanes {
-    /// Alarms.
-    pub critical: Vec<String>,
-    /// Between alarms and telemetry.
-    pub urgent: Vec<String>,
-}
-
-/// `[retention]`: one table a lane.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
-#[serde(deny_unknown_fields, default)]
-pub struct Retention {
-    /// Of the lane `critical`.
-    pub critical: LaneRetention,
-    /// Of the lane `urgent`.
-    pub urgent: LaneRetention,
-    /// Of the lane `normal`.
-    pub normal: LaneRetention,
-}
-
-impl Retention {
-    /// Finds the table of a lane.
-    #[must_use]
-    pub const fn lane(&self, lane: Lane) -> &LaneRetention {
-        match lane {
-            Lane::Critical => &self.critical,
-            Lane::Urgent => &self.urgent,
-            Lane::Normal => &self.normal,
-        }
-    }
-}
-
-/// `[retention.LANE]`
-#[derive(Clone, Debug, Deserialize, PartialEq)]
-#[serde(deny_unknown_fields, default)]
-pub struct LaneRetention {
-    /// Above this the oldest segment goes, and a gap record says what was in it.
-    pub max_bytes: u64,
-    /// Older records go the same way; absent means that age is no reason.
-    pub max_age_seconds: Option<u64>,
-}
-
 /// `[durability]`
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
@@ -118,6 +77,11 @@ pub struct Durability {
     pub journal_bytes: u64,
     /// Size at which a lane begins a new file.
     pub segment_bytes: u64,
+    /// What may be written in a day: groups wait for company, up to a second, to stay below it, but
+    /// for those of the critical lane.
+    pub flash_bytes_per_day: Option<u64>,
+    /// What the card is rated for, in bytes written; makes `status` say how long it will last.
+    pub flash_rated_bytes: Option<u64>,
 }
 
 /// `[sync]`
@@ -224,15 +188,6 @@ impl Default for Gateway {
     }
 }
 
-impl Default for LaneRetention {
-    fn default() -> Self {
-        Self {
-            max_bytes: 1 << 30,
-            max_age_seconds: None,
-        }
-    }
-}
-
 impl Default for Durability {
     fn default() -> Self {
         Self {
@@ -240,6 +195,8 @@ impl Default for Durability {
             relaxed_commit_ms: 200,
             journal_bytes: 8 << 20,
             segment_bytes: 64 << 20,
+            flash_bytes_per_day: None,
+            flash_rated_bytes: None,
         }
     }
 }

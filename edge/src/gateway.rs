@@ -9,11 +9,13 @@ mod announce;
 mod certificates;
 mod checker;
 mod client;
+mod clock;
 mod committer;
 mod core;
 mod descriptors;
 mod disk;
 mod error;
+mod flash;
 mod listen;
 mod peers;
 mod quiet;
@@ -29,17 +31,20 @@ use std::cell::RefCell;
 use std::io;
 use std::path::Path;
 use std::rc::Rc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use async_signal::{Signal as OsSignal, Signals as OsSignals};
 use cloud_bridge::{Bridge, Command};
 use smol::future::FutureExt as _;
 use smol::stream::StreamExt as _;
 use smol::{LocalExecutor, Timer};
-use sync::{Instant, Now, WallTime};
+use sync::Instant;
+use sync::Now;
 use tracing::info;
 
 use self::checker::Checker;
+use self::clock::Clock;
+pub(crate) use self::clock::wall_time;
 use self::core::{Core, Wakes};
 pub(crate) use self::core::{Place, Progress, Push};
 use self::descriptors::Descriptors;
@@ -60,7 +65,7 @@ use crate::link::{ReadBuffer, Turnstile};
 pub(crate) struct Shared {
     pub(crate) core: RefCell<Core>,
     wakes: Rc<Wakes>,
-    start: std::time::Instant,
+    clock: Clock,
 }
 
 /// Two end the gateway, one makes it read its configuration again.
@@ -96,7 +101,7 @@ async fn serve_until_told(
     let control = admin::listen(&limits.data).map_err(|source| GatewayError::Control { source })?;
     let descriptors = Descriptors::claim(limits.section.connections);
     let listeners = listen::open(&limits.listeners)?;
-    let shared = Rc::new(Shared::new(started.core));
+    let shared = Rc::new(Shared::new(started.core, started.clock));
     let disk = Rc::new(started.disk);
     let bridge = started.bridge.map(Rc::new);
 
@@ -176,47 +181,22 @@ async fn obey_signals(
 }
 
 impl Shared {
-    fn new(core: Core) -> Self {
+    fn new(core: Core, clock: Clock) -> Self {
         Self {
             wakes: core.wakes.clone(),
             core: RefCell::new(core),
-            start: read_clock(),
+            clock,
         }
     }
 
     /// Reads both clocks.
     pub(crate) fn now(&self) -> Now {
-        let since = read_clock().duration_since(self.start);
-        let micros = u64::try_from(since.as_micros()).unwrap_or(u64::MAX);
-        Now {
-            instant: Instant::from_micros(micros),
-            wall: wall_time(),
-        }
+        self.clock.now()
     }
 
     fn at(&self, instant: Instant) -> Timer {
-        Timer::at(self.start + Duration::from_micros(instant.as_micros()))
+        Timer::at(self.clock.start() + Duration::from_micros(instant.as_micros()))
     }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the driver is where clocks are read"
-)]
-fn read_clock() -> std::time::Instant {
-    std::time::Instant::now()
-}
-
-/// The device's clock; 1970 when it is set to before that.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the driver is where clocks are read"
-)]
-pub(crate) fn wall_time() -> WallTime {
-    let since = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    WallTime(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// Hands notes and groups to the writer thread. Notes go first: a gap that the uplink gave up must
@@ -308,8 +288,13 @@ async fn watch_clock(shared: Rc<Shared>) {
 async fn sweep<T>(shared: &Shared, turns: impl Fn() -> Turns, service: &mut Service) -> T {
     loop {
         Timer::after(SWEEP).await;
-        shared.core.borrow_mut().sweep(shared.now());
-        service.feed(turns());
+        let turns = turns();
+        let stamp = shared.clock.stamp();
+        shared
+            .core
+            .borrow_mut()
+            .sweep(shared.now(), turns.writer, stamp);
+        service.feed(turns);
     }
 }
 

@@ -9,8 +9,8 @@ mod check;
 mod cloud;
 mod listener;
 mod mail;
+mod shown;
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use self::check::Check;
 pub(crate) use self::cloud::{downlink_window, unconfirmed_count};
 pub use self::listener::{Address, Listener};
 use crate::config::{
-    Cloud, Config, ConfigError, LaneRetention, LimitsSection, Logging, Mq9, Protocol,
+    Cloud, Config, ConfigError, LaneRetention, LimitsSection, Logging, Mq9, Overflow, Protocol,
 };
 
 /// A configuration that can be used.
@@ -42,6 +42,10 @@ pub struct Limits {
     pub lane_filters: Vec<(String, Lane)>,
     /// How much of each lane is kept.
     pub retention: PerLane<LaneRetention>,
+    /// How much of all lanes together.
+    pub retention_bytes: Option<u64>,
+    /// Filters of topics for which not their lane says what gives way.
+    pub overflow_filters: Vec<(String, Overflow)>,
     /// How long a group of commits may wait for company.
     pub linger: Duration,
     /// How long QoS 0 records for the cloud may wait.
@@ -50,6 +54,10 @@ pub struct Limits {
     pub journal_bytes: u64,
     /// Size at which a lane begins a new file.
     pub segment_bytes: u64,
+    /// What may be written in a day.
+    pub flash_bytes_per_day: Option<u64>,
+    /// What the card is rated for.
+    pub flash_rated_bytes: Option<u64>,
     /// Records in memory that are committed and not yet in redb.
     pub flush_bytes: u64,
     /// Cache of each open redb file.
@@ -133,6 +141,8 @@ const READ_FILE_BYTES: u64 = 256 << 10;
 const DECODED_BYTES: u64 = 512 << 10;
 /// What redb takes beside its cache, each file.
 const REDB_FILE_BYTES: u64 = 300 << 10;
+/// Topics of the segment that goes next, and a group of its records that are stored anew.
+const LATEST_BYTES: u64 = 512 << 10;
 /// Handed back to redb and the kernel at a full disk.
 const RESERVE_BYTES: u64 = 1 << 20;
 /// Sessions, retained messages and gaps on disk, and redb's own pages.
@@ -169,11 +179,15 @@ impl Limits {
             listeners: check.listeners(config)?,
             cloud: config.cloud.clone(),
             lane_filters: check.lane_filters(config)?,
-            retention: PerLane::from_fn(|lane| config.retention.lane(lane).clone()),
+            retention: PerLane::from_fn(|lane| config.retention.of(lane)),
+            retention_bytes: config.retention.max_bytes,
+            overflow_filters: check.overflow_filters(config)?,
             linger: Duration::from_millis(config.durability.linger_ms),
             relaxed_commit: Duration::from_millis(config.durability.relaxed_commit_ms),
             journal_bytes: config.durability.journal_bytes,
             segment_bytes: config.durability.segment_bytes,
+            flash_bytes_per_day: config.durability.flash_bytes_per_day,
+            flash_rated_bytes: config.durability.flash_rated_bytes,
             flush_bytes,
             cache_bytes: share(either(64, 96), 512 << 10, 4 << 20),
             waiting_bytes: share(either(32, 64), 256 << 10, 4 << 20)
@@ -222,6 +236,13 @@ impl Limits {
         admitted
     }
 
+    /// Whether the latest of any topic outlives its segment.
+    pub(crate) fn keeps_latest(&self) -> bool {
+        let rules = self.overflow_filters.iter().map(|(_, overflow)| *overflow);
+        let lanes = self.retention.iter().map(|(_, lane)| lane.overflow);
+        rules.chain(lanes).any(|it| it == Overflow::KeepLatest)
+    }
+
     /// Adds up [`Limits::memory`] or [`Limits::disk`].
     #[must_use]
     pub fn sum(parts: &[(&'static str, u64)]) -> u64 {
@@ -267,6 +288,10 @@ impl Limits {
             // All of the journal, when the disk is full and nothing can be flushed.
             ("committed, not yet in redb", self.journal_bytes),
             ("redb", redb),
+            (
+                "latest of topics",
+                if self.keeps_latest() { LATEST_BYTES } else { 0 },
+            ),
             ("mail", self.worst_mail()),
             ("cloud", cloud),
             ("users and access lists", self.worst_access()),
@@ -304,11 +329,9 @@ impl Limits {
     }
 
     fn worst_disk(&self) -> Vec<(&'static str, u64)> {
-        let lanes: u64 = self
-            .retention
-            .iter()
-            .map(|(_, lane)| lane.max_bytes + self.segment_bytes)
-            .sum();
+        let lanes: u64 = self.retention.iter().map(|(_, lane)| lane.max_bytes).sum();
+        let lanes = self.retention_bytes.map_or(lanes, |all| all.min(lanes));
+        let lanes = lanes + Lane::ALL.len() as u64 * self.segment_bytes;
         vec![
             ("journal", self.journal_bytes),
             ("lanes, with one segment each on top", lanes),
@@ -316,79 +339,6 @@ impl Limits {
             ("state", STATE_FILE_BYTES),
             ("reserve", RESERVE_BYTES),
         ]
-    }
-}
-
-/// What `robustmq-edge check` prints: resolved values, worst-case memory, worst-case disk.
-impl fmt::Display for Limits {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "gateway.id = {}", self.edge_id)?;
-        writeln!(f, "gateway.data = {}", self.data.display())?;
-        writeln!(f, "gateway.self_protection = {}", self.self_protection)?;
-        for listener in &self.listeners {
-            listener.fmt(f)?;
-        }
-        match &self.cloud {
-            None => writeln!(f, "cloud = none")?,
-            Some(cloud) => {
-                writeln!(f, "cloud.endpoints = {}", cloud.endpoints.join(" "))?;
-                writeln!(f, "cloud.uplink = {}", cloud.uplink.join(" "))?;
-                writeln!(f, "cloud.downlink = {}", cloud.downlink.join(" "))?;
-                writeln!(
-                    f,
-                    "cloud.connections = {}, window_count = {}",
-                    cloud.connections, cloud.window_count
-                )?;
-                cloud::show(cloud, f)?;
-            }
-        }
-        self.fmt_mail(f)?;
-        for (filter, lane) in &self.lane_filters {
-            writeln!(f, "lanes.{lane} = {filter}")?;
-        }
-        for (lane, kept) in self.retention.iter() {
-            let age = kept
-                .max_age_seconds
-                .map_or_else(|| "any age".to_owned(), |age| format!("{age} s"));
-            writeln!(
-                f,
-                "retention.{lane} = {} bytes, {age}, then drop-oldest",
-                kept.max_bytes
-            )?;
-        }
-        writeln!(
-            f,
-            "durability.linger = {:?}, relaxed_commit = {:?}",
-            self.linger, self.relaxed_commit
-        )?;
-        writeln!(f, "durability.journal_bytes = {}", self.journal_bytes)?;
-        writeln!(f, "durability.segment_bytes = {}", self.segment_bytes)?;
-        writeln!(
-            f,
-            "sync.hold = {:?}, acknowledge_timeout = {:?}",
-            self.hold, self.acknowledge_timeout
-        )?;
-        writeln!(f, "limits.connections = {}", self.section.connections)?;
-        writeln!(
-            f,
-            "limits.connections_per_address = {}",
-            self.section.connections_per_address
-        )?;
-        writeln!(f, "limits.sessions = {}", self.section.sessions)?;
-        writeln!(f, "limits.packet_bytes = {}", self.section.packet_bytes)?;
-        writeln!(f, "limits.inflight_count = {}", self.section.inflight_count)?;
-        writeln!(f, "limits.shared_groups = {}", self.section.shared_groups)?;
-        for (what, limit, parts) in [
-            ("memory", Some(self.section.memory_bytes), &self.memory),
-            ("disk", None, &self.disk),
-        ] {
-            let limit = limit.map_or_else(String::new, |limit| format!(" of {limit} allowed"));
-            writeln!(f, "\nworst case {what}: {} bytes{limit}", Self::sum(parts))?;
-            for (part, bytes) in parts {
-                writeln!(f, "{bytes:>14}  {part}")?;
-            }
-        }
-        Ok(())
     }
 }
 

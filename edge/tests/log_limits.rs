@@ -7,7 +7,10 @@ use edge::log::{
     Batch, Budget, Committed, Event, Gap, LaneLimits, LogError, Opened, Reader, Reason, Settings,
     Writer, open,
 };
-use sync::{Change, Lane, Offset, PerLane, Record, RecordParts, Table, WallTime};
+use sync::{
+    Change, Instant, Lane, Offset, PerLane, Record, RecordParts, SteadyTime, Table, TimeStamp,
+    WallTime,
+};
 
 #[test]
 fn a_group_is_one_write_and_one_sync() {
@@ -440,6 +443,81 @@ fn key_over_its_limit_is_refused_and_harms_nothing() {
         Err(LogError::KeyTooLong { found: 65_536 })
     ));
     log.commit(&appends(1, 10)).unwrap();
+}
+
+/// A device without a clock begins in 1970, and learns the time when its link comes back.
+#[test]
+fn what_was_stored_before_a_clock_was_set_is_neither_too_old_nor_lives_for_ever() {
+    const YEARS: u64 = 20 * 365 * 86_400_000;
+    for (before, after) in [(5000, 5000 + YEARS), (YEARS, 5000), (YEARS, 2 * YEARS)] {
+        let folder = SimulatedFolder::new();
+        let mut settings = small();
+        settings.lanes[Lane::Normal].max_age = Some(Duration::from_secs(3600));
+        let mut log = Log::open(&folder, settings.clone());
+        log.wall = WallTime(before);
+        for _ in 0..500 {
+            log.writer.note_time(TimeStamp {
+                steady: log.wall,
+                device: log.wall,
+            });
+            let record = record(256, log.wall);
+            let lane = Lane::Normal;
+            let changes = vec![Change::Append { lane, record }];
+            log.commit(&Batch { changes }).unwrap();
+            log.maintain();
+        }
+        let last = log.wall;
+        folder.power_cut(1);
+
+        let opened = open(folder.directory(), settings, WallTime(after)).unwrap();
+        let time = opened.time.expect("both clocks were told");
+        let steady = SteadyTime::resume(Some(time), WallTime(after));
+        let start = steady.at(Instant::default());
+        assert!(start.0.abs_diff(last.0) < 1000, "{start:?} {last:?}");
+        let mut log = Log {
+            writer: opened.writer,
+            reader: opened.reader,
+            wall: start,
+            gaps: Vec::new(),
+            failures: 0,
+            recoveries: 0,
+        };
+        for second in 0..3000 {
+            log.wall = steady.at(Instant::from_micros(second * 1_000_000));
+            log.maintain();
+        }
+        assert_eq!(log.gaps, [], "{before} {after}");
+        log.wall = steady.at(Instant::from_micros(3700 * 1_000_000));
+        log.maintain();
+        let dropped: u64 = log.gaps.iter().map(|gap| gap.count).sum();
+        assert_eq!(dropped, 500, "{before} {after}");
+    }
+}
+
+#[test]
+fn what_is_written_is_counted_over_restarts_and_power_cuts() {
+    let folder = SimulatedFolder::new();
+    let (mut counted, mut open_seconds) = (0, 0);
+    for life in 0..6_u64 {
+        let mut log = Log::open(&folder, small());
+        for _ in 0..300 {
+            log.wall.0 += 100;
+            log.commit(&appends(10, 256)).unwrap();
+            log.maintain();
+        }
+        counted = log.writer.meter().wear().written_bytes;
+        open_seconds = log.writer.meter().wear().open_seconds;
+        if life % 2 == 0 {
+            folder.power_cut(life);
+        } else {
+            log.writer.close().unwrap();
+        }
+    }
+    let written = folder.counts().bytes;
+    // Whole pages are counted, and the journal that a cut left is counted for what it held.
+    assert!(counted >= written * 9 / 10, "{counted} of {written}");
+    assert!(counted <= written * 13 / 10, "{counted} of {written}");
+    assert!((170..=200).contains(&open_seconds), "{open_seconds}");
 }
 
 struct Log {

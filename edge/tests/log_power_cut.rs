@@ -618,6 +618,8 @@ fn settings() -> Settings {
         has_mail: true,
         gap_count: 8,
         announces_gaps: true,
+        max_bytes: None,
+        keeps_latest: false,
         lanes,
         salt: 7,
     }

@@ -3,7 +3,8 @@
 //! Promises, whatever connections, cloud and power do:
 //! - Every record that the log keeps is accepted by the cloud or written down as a gap.
 //! - A topic's records are sent in the order of their offsets on the connection that the topic's
-//!   hash names, and what went unresolved or was refused is sent again in that order.
+//!   hash names, or on that of the topics apart, and what went unresolved or was refused is sent
+//!   again in that order.
 //! - A refused topic, a fallen or a silent connection delays no topic that does not need it.
 //! - A floor only moves over what is settled; retention follows the durable checkpoint, late.
 //! - Memory depends on [`Settings`], never on the backlog.

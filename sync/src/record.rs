@@ -6,7 +6,7 @@
 //! | at | bytes | what |
 //! | --- | --- | --- |
 //! | 0 | 1 | format, 1 |
-//! | 1 | 1 | flags: bits 0-1 QoS, 2 retain, 3 came from the cloud, 4 has an expiry |
+//! | 1 | 1 | flags: bits 0-1 QoS, 2 retain, 3 came from the cloud, 4 has an expiry, 5 outlives older ones |
 //! | 2 | 2 | topic length |
 //! | 4 | 4 | properties length |
 //! | 8 | 8 | wall time of the publish, milliseconds |
@@ -186,6 +186,7 @@ impl Record {
     const RETAIN: u8 = 1 << 2;
     const FROM_CLOUD: u8 = 1 << 3;
     const HAS_EXPIRY: u8 = 1 << 4;
+    const KEEPS_LATEST: u8 = 1 << 5;
 
     /// Encodes a record: one allocation, one copy.
     ///
@@ -225,6 +226,16 @@ impl Record {
         bytes.extend_from_slice(parts.topic.as_bytes());
         bytes.extend_from_slice(parts.properties);
         bytes.extend_from_slice(parts.payload);
+        Self {
+            bytes: Bytes::from(bytes),
+        }
+    }
+
+    /// Makes a copy of which, when a log is at its limit, the latest of the topic goes last.
+    #[must_use]
+    pub fn keeping_latest(&self) -> Self {
+        let mut bytes = self.bytes.to_vec();
+        bytes[1] |= Self::KEEPS_LATEST;
         Self {
             bytes: Bytes::from(bytes),
         }
@@ -287,6 +298,12 @@ impl Record {
     #[must_use]
     pub fn is_from_cloud(&self) -> bool {
         self.bytes[1] & Self::FROM_CLOUD != 0
+    }
+
+    /// Whether the latest record of its topic goes last when a log is at its limit.
+    #[must_use]
+    pub fn keeps_latest(&self) -> bool {
+        self.bytes[1] & Self::KEEPS_LATEST != 0
     }
 
     /// When it was published, by the clock of this device.

@@ -76,7 +76,7 @@ impl WallTime {
 pub struct Now {
     /// For time-outs within this run.
     pub instant: Instant,
-    /// For what outlives it.
+    /// For what outlives it: a [`SteadyTime`](crate::SteadyTime) where clocks may be set.
     pub wall: WallTime,
 }
 

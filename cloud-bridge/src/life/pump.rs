@@ -183,7 +183,7 @@ impl<'a> Pump<'a> {
             return Some(refused);
         }
         let limit = session.maximum_packet_bytes();
-        let publication = match stamp.publication(place, &command.record, clock.wall(), limit) {
+        let publication = match stamp.publication(place, &command.record, clock.stamp(), limit) {
             Ok(publication) => publication,
             Err(reason) => {
                 return Some(Event::Rejected {

@@ -181,7 +181,7 @@ impl Life {
             biased;
             command = self.commands.recv() => match command {
                 Ok(Command::Publish(publish)) => {
-                    session.handle_record(clock.now(), clock.wall(), publish);
+                    session.handle_record(clock.now(), clock.stamp().steady, publish);
                 }
                 // The bridge's stop closes the channel.
                 Ok(Command::Disconnect { .. }) | Err(_) => {

@@ -461,6 +461,27 @@ fn a_server_that_is_none_is_left() {
 }
 
 #[test]
+fn what_arrives_byte_by_byte_is_understood() {
+    let server = Server::bind();
+    let rig = Rig::start(config(&server, |_| {}));
+    rig.connect_to(MAIL);
+    let mut peer = Peer::new(server.accept_stream());
+    let drip = |peer: &mut Peer, text: &str| {
+        text.chars().for_each(|byte| peer.send(&byte.to_string()));
+    };
+    drip(&mut peer, INFO);
+    while peer.hear().expect_err("a greeting") != Word::Ping {}
+    drip(&mut peer, "PONG\r\n");
+    rig.expect_up();
+    rig.send(MAIL, 0, &mail(b""));
+    let request = peer.request();
+    let answer = format!("MSG {} 0 {}\r\n{SENT}\r\n", request.reply_to, SENT.len());
+    drip(&mut peer, &answer);
+    rig.expect_accepted(0);
+    rig.stop();
+}
+
+#[test]
 fn an_endpoint_that_is_of_no_use_gives_way_to_the_next() {
     let (deaf, server) = (Server::bind(), Server::bind());
     let mut config: Config = config(&deaf, |_| {});

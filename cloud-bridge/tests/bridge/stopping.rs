@@ -10,7 +10,7 @@ use crate::rig::{FIRST, Rig, record};
 use crate::server::{PINGRESP, Received, Server, puback};
 
 /// What a stop may take in the worst case, and the slack of a busy machine.
-const LIMIT: Duration = Duration::from_millis(1500);
+const LIMIT: Duration = Duration::from_secs(2);
 
 #[expect(
     clippy::disallowed_methods,

@@ -7,6 +7,7 @@
 mod access;
 mod connect;
 mod delivery;
+mod log;
 mod mail_input;
 
 use bytes::Bytes;
@@ -20,6 +21,7 @@ pub use self::connect::{
     Connect, Connected, Credentials, Entrance, Password, SessionFound, SessionStart, Will, WillFate,
 };
 pub use self::delivery::{Delivery, SubscriptionIdentifiers};
+pub use self::log::LogInput;
 pub use self::mail_input::MailInput;
 
 use super::outcome::{CloseReason, Outcome, Refusal, Unsubscription};
@@ -180,13 +182,8 @@ pub enum Input {
         /// read; it is asked again at the next sweep.
         next: Offset,
     },
-    /// Records below `first` are gone from a lane.
-    Trimmed {
-        /// The lane.
-        lane: Lane,
-        /// The first that is left.
-        first: Offset,
-    },
+    /// The log changes by itself.
+    Log(LogInput),
     /// The gateway has something of its own to say on a `$SYS` topic. Those who are connected hear
     /// it with QoS 0, and later subscribers find it as a retained message. It is never stored. No
     /// answer.

@@ -7,7 +7,6 @@
 //! publisher may send again. QoS 0 passes through memory at once, always.
 
 use sync::{Change, Lane, Offset, Record, RecordParts, Table, WallTime};
-use wire::topic::{TopicName, pattern_matches};
 
 use super::Broker;
 use super::access::Deed;
@@ -16,6 +15,7 @@ use super::event::{ConnectionId, Delivery, Event, Note, Output, SessionId, Token
 use super::gate::is_letter;
 use super::group::Group;
 use super::inflight::Source;
+use super::intake::Overflow;
 use super::outcome::{Outcome, Refusal};
 use super::session::Match;
 use super::share::room_for;
@@ -120,30 +120,30 @@ impl Broker {
         if is_letter(publication.record.topic()) {
             return self.post(publication, changes);
         }
-        let record = publication.record.clone();
-        if record.is_retained() {
-            self.forget_expired_retained(&record);
-            match self.retained.change(&record) {
-                Ok(change) => changes.push(change),
-                Err(refusal) => {
-                    // The end of a session does not depend on its will.
-                    if matches!(publication.origin, Origin::Will { .. }) && !changes.is_empty() {
-                        self.commit(changes, Urgency::Relaxed, Waiting::Nobody);
-                    }
-                    return self.refuse(&publication, refusal);
-                }
-            }
-        }
-
+        let mut record = publication.record.clone();
         let mut found = std::mem::take(&mut self.found);
         let lane = self.lane_of(&record);
         let demand = self.weigh(&record, lane, &mut found);
+        let has_changes = record.is_retained() || !changes.is_empty();
+        let is_logged = demand.needs_log || (has_changes && demand.has_readers);
+        let overflow = self.overflow_of(&record, lane);
+        if is_logged && overflow == Overflow::KeepLatest {
+            record = record.keeping_latest();
+            publication.record = record.clone();
+        }
+        if let Err(refusal) = self.prepare((lane, overflow), is_logged, &record, &mut changes) {
+            self.found = found;
+            // The end of a session does not depend on its will.
+            if matches!(publication.origin, Origin::Will { .. }) && !changes.is_empty() {
+                self.commit(changes, Urgency::Relaxed, Waiting::Nobody);
+            }
+            return self.refuse(&publication, refusal);
+        }
         publication.outcome = if demand.is_wanted {
             Outcome::Accepted
         } else {
             Outcome::NoSubscribers
         };
-        let is_logged = demand.needs_log || (!changes.is_empty() && demand.has_readers);
         if is_logged {
             publication.is_appended = true;
             *self.appending.entry(record.topic_hash()).or_default() += 1;
@@ -176,6 +176,24 @@ impl Broker {
             let outcome = publication.outcome;
             self.answer(&publication, outcome);
         }
+    }
+
+    /// Looks whether there is room for a record, in the log and among the retained ones.
+    fn prepare(
+        &mut self,
+        (lane, overflow): (Lane, Overflow),
+        is_logged: bool,
+        record: &Record,
+        changes: &mut Vec<Change>,
+    ) -> Result<(), Refusal> {
+        if is_logged {
+            self.check_intake(lane, overflow)?;
+        }
+        if record.is_retained() {
+            self.forget_expired_retained(record);
+            changes.push(self.retained.change(record)?);
+        }
+        Ok(())
     }
 
     pub(super) fn publication_committed(
@@ -234,19 +252,6 @@ impl Broker {
                 .is_some_and(|it| it.may(deed, topic))
         };
         !self.access.restricts(topic) || may()
-    }
-
-    /// The lane that a rule gives a record.
-    fn lane_of(&self, record: &Record) -> Lane {
-        if self.settings.lanes.is_empty() {
-            return Lane::Normal;
-        }
-        let Ok(name) = TopicName::new(record.topic()) else {
-            return Lane::Normal;
-        };
-        let mut rules = self.settings.lanes.iter();
-        let rule = rules.find(|(filter, _)| pattern_matches(filter, name));
-        rule.map_or(Lane::Normal, |(_, lane)| *lane)
     }
 
     /// Finds out who wants a record. Leaves the sessions' subscriptions in `found`, those of one

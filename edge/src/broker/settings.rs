@@ -2,6 +2,7 @@
 
 use sync::{Epoch, Lane, Offset, PerLane};
 
+use super::intake::Overflow;
 use crate::password::Key;
 
 /// Limits and rules; the defaults fit a gateway with 64 MiB.
@@ -54,6 +55,10 @@ pub struct Settings {
     pub cursor_lag_maximum: u64,
     /// Filters of records that go to another lane than the normal one; the first match counts.
     pub lanes: Vec<(String, Lane)>,
+    /// What gives way when a lane is at its limit; default the oldest records.
+    pub overflow: PerLane<Overflow>,
+    /// Filters of records for which it is something else; the first match counts.
+    pub overflow_rules: Vec<(String, Overflow)>,
     /// Filters of records that go up to the cloud, and so must be durable.
     pub routes: Vec<String>,
     /// Whether there is a mail office. Without one, whoever wants something of it is refused. Default
@@ -95,6 +100,8 @@ impl Default for Settings {
             fetch_bytes_maximum: 64 << 10,
             cursor_lag_maximum: 4_096,
             lanes: Vec::new(),
+            overflow: PerLane::from_fn(|_| Overflow::DropOldest),
+            overflow_rules: Vec::new(),
             routes: Vec::new(),
             has_mail: false,
             check_count_maximum: 64,

@@ -43,7 +43,7 @@ impl Core {
         let Some(mut announcer) = self.announcer.take_if(due) else {
             return;
         };
-        let facts = self.facts(&announcer);
+        let facts = self.facts(now.instant, &announcer);
         for (topic, value) in announcer.board.update(now.instant, &facts) {
             let record = Record::new(&RecordParts {
                 qos: 0,
@@ -63,7 +63,7 @@ impl Core {
         self.pump(now);
     }
 
-    fn facts(&self, announcer: &Announcer) -> Facts {
+    fn facts(&self, now: Instant, announcer: &Announcer) -> Facts {
         let broker = &self.broker;
         let (connected_count, connected_most) = broker.connected_counts();
         let (subscription_count, shared_count) = broker.subscription_counts();
@@ -89,7 +89,7 @@ impl Core {
             subscription_count,
             shared_count,
             retained_count: broker.retained_count(),
-            status: self.status(),
+            status: self.status(now),
         }
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use sync::{Change, Instant};
+use sync::{Change, Instant, Lane};
 
 use crate::broker::{Ticket, Urgency};
 use crate::log::Batch;
@@ -49,6 +49,8 @@ pub(crate) struct Settings {
 #[derive(Debug)]
 pub(crate) struct Committer {
     settings: Settings,
+    /// Of what is not critical.
+    linger: Duration,
     waiting: VecDeque<Waiting>,
     waiting_bytes: usize,
     due: Option<Instant>,
@@ -65,6 +67,7 @@ struct Waiting {
 impl Committer {
     pub(crate) const fn new(settings: Settings) -> Self {
         Self {
+            linger: settings.linger,
             settings,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
@@ -82,8 +85,10 @@ impl Committer {
         urgency: Urgency,
     ) {
         let wait = match urgency {
-            Urgency::Immediate => self.settings.linger,
-            Urgency::Relaxed => self.settings.relaxed,
+            // Alarms do not wait to save flash.
+            Urgency::Immediate if changes.iter().any(is_critical) => self.settings.linger,
+            Urgency::Immediate => self.linger,
+            Urgency::Relaxed => self.settings.relaxed.max(self.linger),
         };
         let due = now + wait;
         self.due = Some(self.due.map_or(due, |earlier| earlier.min(due)));
@@ -94,6 +99,11 @@ impl Committer {
             changes,
             bytes,
         });
+    }
+
+    /// Changes how long groups without critical records wait for company.
+    pub(crate) const fn set_linger(&mut self, linger: Duration) {
+        self.linger = linger;
     }
 
     /// Closes a group if one is due and the disk is free; then it is busy until
@@ -147,6 +157,16 @@ impl Committer {
     }
 }
 
+const fn is_critical(change: &Change) -> bool {
+    matches!(
+        change,
+        Change::Append {
+            lane: Lane::Critical,
+            ..
+        }
+    )
+}
+
 /// About what a change takes in memory and in the journal.
 fn change_bytes(change: &Change) -> usize {
     const OVERHEAD: usize = 64;
@@ -160,7 +180,7 @@ fn change_bytes(change: &Change) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use sync::Table;
+    use sync::{Record, RecordParts, Table, WallTime};
 
     use super::*;
 
@@ -199,6 +219,39 @@ mod tests {
         committer.add(at(1), Owner::Broker(Ticket(2)), put(1), Urgency::Immediate);
         assert_eq!(committer.poll_timeout(), Some(at(2)));
         assert_eq!(tickets(&committer.take(at(2)).expect("due")), [1, 2]);
+    }
+
+    #[test]
+    fn critical_records_do_not_wait_to_save_flash() {
+        let append = |lane| {
+            let record = Record::new(&RecordParts {
+                qos: 1,
+                retain: false,
+                from_cloud: false,
+                time: WallTime(0),
+                expiry_seconds: None,
+                publisher: 0,
+                topic: "a",
+                properties: &[],
+                payload: &[],
+            });
+            vec![Change::Append { lane, record }]
+        };
+        let mut committer = Committer::new(SETTINGS);
+        committer.set_linger(Duration::from_millis(500));
+        let (normal, critical) = (append(Lane::Normal), append(Lane::Critical));
+        committer.add(at(0), Owner::Broker(Ticket(1)), normal, Urgency::Immediate);
+        assert_eq!(committer.poll_timeout(), Some(at(500)));
+        committer.add(at(0), Owner::Uplink, put(1), Urgency::Relaxed);
+        assert_eq!(committer.poll_timeout(), Some(at(500)));
+        committer.add(
+            at(10),
+            Owner::Broker(Ticket(2)),
+            critical,
+            Urgency::Immediate,
+        );
+        assert_eq!(committer.poll_timeout(), Some(at(12)));
+        assert_eq!(tickets(&committer.take(at(12)).expect("due")), [1, 0, 2]);
     }
 
     #[test]

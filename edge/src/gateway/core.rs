@@ -16,7 +16,7 @@ mod reading;
 use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 
-use sync::{Instant, Lane, Now, Offset, PerLane};
+use sync::{Instant, Lane, Now, Offset, PerLane, TimeStamp};
 use tracing::warn;
 
 pub(super) use self::doors::Doors;
@@ -27,13 +27,14 @@ use super::announce::{Announcer, LinkCounts};
 use super::checker::Check;
 use super::committer::{Committer, Owner};
 use super::disk::Request;
+use super::flash::Flash;
 use super::peers::{DEAF, Peers};
 use super::quiet::Quiet;
 use super::signal::{Cue, Signal};
 use super::terms::Terms;
 use crate::broker::{Broker, ConnectionId, Event, Input, Output, ReaderId};
 use crate::link::serial;
-use crate::log::{Budget, Reader, Report};
+use crate::log::{self, Budget, Reader, Report};
 use crate::mail::Office;
 use crate::mqtt::TrafficCounts;
 use crate::uplink::Uplink;
@@ -86,7 +87,14 @@ pub(crate) struct Core {
     pub(super) is_refusing: bool,
     /// The log can't be flushed or trimmed.
     pub(super) is_log_failing: bool,
+    /// What lanes of the log take.
+    pub(super) intake: PerLane<log::Intake>,
     pub(super) gap_news: GapNews,
+    /// How often the writer had come round, and when that was seen first.
+    pub(super) writer_turned: (u64, Instant),
+    pub(super) flash: Flash,
+    /// Both times of day at the last sweep.
+    pub(super) time: TimeStamp,
     quiet: Quiet,
     lines: Vec<Rc<serial::Counters>>,
 }
@@ -131,7 +139,7 @@ impl Core {
         uplink: Option<Uplink>,
         terms: Terms,
         doors: Doors,
-        gap_news: GapNews,
+        (gap_news, flash): (GapNews, Flash),
     ) -> Self {
         Self {
             broker,
@@ -156,7 +164,11 @@ impl Core {
             found: Report::default(),
             is_refusing: false,
             is_log_failing: false,
+            intake: PerLane::from_fn(|_| log::Intake::Open),
             gap_news,
+            flash,
+            time: TimeStamp::default(),
+            writer_turned: (0, Instant::from_micros(0)),
             quiet: Quiet::default(),
             lines: Vec::new(),
         }
@@ -251,7 +263,12 @@ impl Core {
     }
 
     /// Looks at every connection, and tells the writer what may go. Called once a second.
-    pub(crate) fn sweep(&mut self, now: Now) {
+    pub(crate) fn sweep(&mut self, now: Now, writer_turns: u64, time: TimeStamp) {
+        self.time = time;
+        self.watch_writer(now.instant, writer_turns);
+        if let Some(linger) = self.flash.update(now.instant) {
+            self.committer.set_linger(linger);
+        }
         // The silence of a client whose link is not read on our account does not count.
         for id in &self.held_back {
             if let Some(peer) = self.peers.find(*id) {
@@ -275,8 +292,7 @@ impl Core {
         self.tell_next_gap(now);
         self.release();
         self.announce(now);
-        self.notes.push_back(Request::Maintain);
-        self.wakes.commit.raise();
+        self.note(Request::Maintain);
         self.pump(now);
     }
 

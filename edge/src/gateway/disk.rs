@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use async_channel::{Receiver, Sender};
 use sync::{Offset, PerLane, WallTime};
 
+use super::clock::Clock;
 use super::committer::Group;
-use super::wall_time;
 use crate::log::{Committed, Event, Gap, LogError, Writer};
 
 /// What the core asks of the writer.
@@ -60,7 +60,7 @@ impl Disk {
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub(crate) fn start(writer: Writer) -> io::Result<Self> {
+    pub(crate) fn start(writer: Writer, clock: Clock) -> io::Result<Self> {
         let (requests, inbox) = async_channel::bounded(REQUESTS);
         let (outbox, answers) = async_channel::bounded(ANSWERS);
         let turns = Arc::new(AtomicU64::new(0));
@@ -68,7 +68,7 @@ impl Disk {
         let thread = thread::Builder::new()
             .name("log-writer".to_owned())
             .stack_size(512 << 10)
-            .spawn(move || write(writer, &inbox, &outbox, &counter))?;
+            .spawn(move || write(writer, clock, &inbox, &outbox, &counter))?;
         Ok(Self {
             requests,
             answers,
@@ -108,12 +108,15 @@ fn now() -> Instant {
 
 fn write(
     mut writer: Writer,
+    clock: Clock,
     inbox: &Receiver<Request>,
     outbox: &Sender<Answer>,
     turns: &AtomicU64,
 ) -> Result<(), LogError> {
     while let Ok(request) = inbox.recv_blocking() {
-        let wall = wall_time();
+        let time = clock.stamp();
+        let wall = time.steady;
+        writer.note_time(time);
         match request {
             Request::Commit(group) => {
                 let result = writer.commit(&group.batch, wall);
@@ -137,5 +140,64 @@ fn write(
 fn maintain(writer: &mut Writer, wall: WallTime, outbox: &Sender<Answer>) {
     for event in writer.maintain(wall) {
         let _ = outbox.send_blocking(Answer::Event(event));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sync::{Change, Table};
+
+    use super::*;
+    use crate::log::simulated::SimulatedFolder;
+    use crate::log::{Batch, Opened, Settings, open};
+
+    fn commit() -> Request {
+        let put = Change::Put {
+            table: Table::Sessions,
+            key: vec![1],
+            value: vec![2],
+        };
+        Request::Commit(Group {
+            batch: Batch { changes: vec![put] },
+            owners: Vec::new(),
+        })
+    }
+
+    fn start(folder: &SimulatedFolder) -> Disk {
+        let settings = Settings::default();
+        let opened = open(folder.directory(), settings, WallTime(1)).expect("the log works");
+        let Opened { writer, .. } = opened;
+        Disk::start(writer, Clock::resume(None)).expect("a thread")
+    }
+
+    /// A card that is busy with itself for half a minute is nobody's end, and nobody's lie.
+    #[test]
+    fn a_sync_that_hangs_holds_up_the_writer_alone_and_shows() {
+        let folder = SimulatedFolder::new();
+        let disk = start(&folder);
+        folder.hold_syncs(true);
+        let requests = [commit(), Request::Maintain, Request::Maintain];
+        for request in requests {
+            disk.requests.try_send(request).expect("there is room");
+        }
+        // Nobody waits for the thread, and nothing is acknowledged.
+        assert_eq!(disk.turns(), 0);
+        assert!(disk.answers.try_recv().is_err());
+        folder.hold_syncs(false);
+        let answer = disk.answers.recv_blocking().expect("the thread lives");
+        assert!(matches!(answer, Answer::Committed { result: Ok(_), .. }));
+        disk.close().expect("the log can be closed");
+    }
+
+    #[test]
+    fn a_stop_does_not_wait_for_a_sync_that_hangs() {
+        let folder = SimulatedFolder::new();
+        let disk = start(&folder);
+        folder.hold_syncs(true);
+        disk.requests.try_send(commit()).expect("there is room");
+        let before = now();
+        disk.close().expect("the thread is left behind");
+        assert!(before.elapsed() < CLOSE_PATIENCE * 3);
+        folder.hold_syncs(false);
     }
 }

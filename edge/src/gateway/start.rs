@@ -16,17 +16,19 @@ use self::cloud::{bridge_config, join_cloud};
 use super::announce::Announcer;
 use super::certificates::Prepared;
 use super::checker::Checker;
+use super::clock::Clock;
 use super::committer::{self, Committer};
 use super::core::{Core, Doors, GapNews, Pigeonholes, gap_topic};
 use super::disk::Disk;
 use super::error::GatewayError;
+use super::flash::Flash;
 use super::terms::{self, Protocol, Terms};
 use super::{shown, wall_time};
 use crate::broker::{self, AccessInput, Broker, Input, Policy, Stored};
 use crate::config::{self, ClientCertificate};
 use crate::guard;
 use crate::limits::{self, Address, Limits};
-use crate::log::{self, Folder, LaneLimits, LogError, Opened, Overflow, Reader, Report};
+use crate::log::{self, Folder, LaneLimits, LogError, Opened, Reader, Report};
 use crate::mail::Office;
 use crate::password::Key;
 use crate::{mqtt, nats};
@@ -34,6 +36,7 @@ use crate::{mqtt, nats};
 /// Everything that runs.
 pub(super) struct Started {
     pub(super) core: Core,
+    pub(super) clock: Clock,
     pub(super) disk: Disk,
     pub(super) checker: Checker,
     pub(super) bridge: Option<Bridge>,
@@ -90,18 +93,17 @@ pub(super) fn start(limits: &Limits, policies: Vec<Policy>) -> Result<Started, G
         mut reader,
         epoch,
         report,
+        time,
     } = opened;
+    let clock = Clock::resume(time);
     say(&report, epoch, &folder);
 
     let stored = stored(&reader, epoch).map_err(failed)?;
     let seed = random();
-    let now = Now {
-        instant: sync::Instant::default(),
-        wall: wall_time(),
-    };
+    let now = clock.now();
     let (uplink, bridge) = match &limits.cloud {
         Some(cloud) => {
-            let (uplink, bridge) = join_cloud(limits, cloud, &stored, seed)?;
+            let (uplink, bridge) = join_cloud(limits, cloud, &stored, (seed, now.wall))?;
             (Some(uplink), Some(bridge))
         }
         None => (None, None),
@@ -118,14 +120,15 @@ pub(super) fn start(limits: &Limits, policies: Vec<Policy>) -> Result<Started, G
         broker.session_count(),
         broker.retained_count()
     );
-    let disk = Disk::start(writer).map_err(GatewayError::Thread)?;
+    let flash = Flash::new(writer.meter(), limits);
+    let disk = Disk::start(writer, clock).map_err(GatewayError::Thread)?;
     let checker = Checker::start().map_err(GatewayError::Thread)?;
     let committer = Committer::new(committer_settings(limits));
     let section = &limits.section;
     let doors = Doors::new(section.connections, section.connections_per_address);
     let terms = terms(limits, seed);
-    let gap_news = GapNews::new(&limits.edge_id);
-    let mut core = Core::new(broker, committer, reader, uplink, terms, doors, gap_news);
+    let news = (GapNews::new(&limits.edge_id), flash);
+    let mut core = Core::new(broker, committer, reader, uplink, terms, doors, news);
     let announcer = |interval| Announcer::new(interval, limits.data.clone());
     core.office = office;
     core.found = report;
@@ -134,6 +137,7 @@ pub(super) fn start(limits: &Limits, policies: Vec<Policy>) -> Result<Started, G
     core.announce(now);
     Ok(Started {
         core,
+        clock,
         disk,
         checker,
         bridge,
@@ -214,8 +218,15 @@ fn log_settings(limits: &Limits) -> log::Settings {
             max_age: limits.retention[lane]
                 .max_age_seconds
                 .map(Duration::from_secs),
-            overflow: Overflow::DropOldest,
+            overflow: match limits.retention[lane].overflow {
+                config::Overflow::Reject => log::Overflow::Reject,
+                config::Overflow::DropOldest | config::Overflow::KeepLatest => {
+                    log::Overflow::DropOldest
+                }
+            },
         }),
+        max_bytes: limits.retention_bytes,
+        keeps_latest: limits.keeps_latest(),
         has_mail: limits.has_mail(),
         announces_gaps: limits.cloud.is_some(),
         salt: random(),
@@ -225,6 +236,8 @@ fn log_settings(limits: &Limits) -> log::Settings {
 
 fn broker_settings(limits: &Limits, seed: u64) -> Result<broker::Settings, GatewayError> {
     let section = &limits.section;
+    let overflow_rules = limits.overflow_filters.iter();
+    let overflow_rules = overflow_rules.map(|(filter, it)| (filter.clone(), overflow(*it)));
     Ok(broker::Settings {
         session_count_maximum: section.sessions,
         subscription_count_maximum: section.subscriptions_per_session,
@@ -238,6 +251,8 @@ fn broker_settings(limits: &Limits, seed: u64) -> Result<broker::Settings, Gatew
         retained_count_maximum: section.retained_count,
         retained_bytes_maximum: usize::try_from(section.retained_bytes).unwrap_or(usize::MAX),
         lanes: [limits.lane_filters.clone(), gap_lane(limits)].concat(),
+        overflow: PerLane::from_fn(|lane| overflow(limits.retention[lane].overflow)),
+        overflow_rules: overflow_rules.collect(),
         routes: routes(limits),
         login_bytes_maximum: limits.login_bytes,
         login_memory_maximum: section.connections,
@@ -245,6 +260,14 @@ fn broker_settings(limits: &Limits, seed: u64) -> Result<broker::Settings, Gatew
         key: secret_key()?,
         ..broker::Settings::default()
     })
+}
+
+const fn overflow(overflow: config::Overflow) -> broker::Overflow {
+    match overflow {
+        config::Overflow::DropOldest => broker::Overflow::DropOldest,
+        config::Overflow::Reject => broker::Overflow::Reject,
+        config::Overflow::KeepLatest => broker::Overflow::KeepLatest,
+    }
 }
 
 /// What goes up: what the operator says, and what was dropped of it.

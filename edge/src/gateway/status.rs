@@ -3,17 +3,18 @@
 use std::fmt::Write as _;
 
 use cloud_bridge::{Command, Event};
-use sync::{Lane, Now};
+use sync::{Instant, Lane, Now};
 
 use super::core::Core;
 use super::disk;
 use crate::admin::Request;
+use crate::log::Intake;
 
 impl Core {
     /// Answers one request of the operator.
     pub(super) fn reply(&mut self, now: Now, request: Option<Request>) -> String {
         match request {
-            Some(Request::Status) => self.status(),
+            Some(Request::Status) => self.status(now.instant),
             Some(Request::Replay { lane, from }) => {
                 let Some(uplink) = &mut self.uplink else {
                     return "nothing to replay: there is no [cloud]\n".to_owned();
@@ -25,8 +26,7 @@ impl Core {
                 format!("{lane}: {count} records are sent again\n")
             }
             Some(Request::Snapshot) => {
-                self.notes.push_back(disk::Request::Snapshot);
-                self.wakes.commit.raise();
+                self.note(disk::Request::Snapshot);
                 "a snapshot is made\n".to_owned()
             }
             None => {
@@ -55,10 +55,15 @@ impl Core {
             .is_none_or(|uplink| uplink.engine.is_stopped())
     }
 
-    pub(super) fn status(&self) -> String {
+    pub(super) fn status(&self, now: Instant) -> String {
         let mut lines = Lines::default();
         self.say_of_clients(&mut lines);
         self.say_of_log(&mut lines);
+        let (_, turned) = self.writer_turned;
+        lines.say("log.silent_seconds", (now - turned).as_secs());
+        for (name, value) in self.flash.facts() {
+            lines.say(name, value);
+        }
         self.say_of_gaps(&mut lines);
         self.say_of_cloud(&mut lines);
         lines.text
@@ -93,6 +98,10 @@ impl Core {
             let wanted = self.broker.release_floor(lane);
             let backlog = self.reader.head(lane).0.saturating_sub(wanted.0);
             lines.say(&format!("{lane}.backlog"), backlog);
+            let intake = self.intake[lane];
+            lines.say(&format!("{lane}.full"), u64::from(intake == Intake::Full));
+            let is_stopped = u64::from(intake == Intake::Stopped);
+            lines.say(&format!("{lane}.stopped"), is_stopped);
         }
         lines.say("log.refusing", u64::from(self.is_refusing));
         lines.say("log.failing", u64::from(self.is_log_failing));

@@ -6,7 +6,7 @@ use cloud_bridge::{Endpoint, Scheme};
 use sync::Lane;
 
 use super::Limits;
-use crate::config::{Cloud, Config, ConfigError, LimitsSection};
+use crate::config::{Cloud, Config, ConfigError, LimitsSection, Overflow};
 
 /// Checks one file.
 pub(super) struct Check<'a> {
@@ -116,6 +116,13 @@ impl Check<'_> {
         self.within("durability.relaxed_commit_ms", relaxed, 0, 60_000)?;
         self.within("durability.journal_bytes", journal, 256 << 10, 1 << 30)?;
         self.within("durability.segment_bytes", segment, 1 << 20, 4 << 30)?;
+        for (key, bytes) in [
+            ("flash_bytes_per_day", durability.flash_bytes_per_day),
+            ("flash_rated_bytes", durability.flash_rated_bytes),
+        ] {
+            let key = format!("durability.{key}");
+            self.within(&key, bytes.unwrap_or(1 << 30), 1 << 20, 1 << 60)?;
+        }
         // A group of commits, which is a frame of the journal, is at most a quarter of it.
         let least = 4 * u64::from(config.limits.packet_bytes);
         if journal < least {
@@ -128,7 +135,10 @@ impl Check<'_> {
             // One segment goes at a time, and the last one is being written.
             self.within(&key, kept, 4 * segment, 1 << 50)?;
         }
-        Ok(())
+        match config.retention.max_bytes {
+            Some(all) => self.within("retention.max_bytes", all, 4 * segment, 1 << 50),
+            None => Ok(()),
+        }
     }
 
     fn cloud(&self, config: &Config, cloud: &Cloud) -> Result<(), ConfigError> {
@@ -229,11 +239,29 @@ impl Check<'_> {
                 .map(move |filter| (filter.clone(), lane))
                 .collect::<Vec<_>>()
         };
+        let rules = config.rule.iter();
+        let ruled = rules.filter_map(|rule| Some((rule.filter.clone(), rule.lane?)));
         Ok([
+            ruled.collect(),
             of(&lanes.critical, Lane::Critical),
             of(&lanes.urgent, Lane::Urgent),
         ]
         .concat())
+    }
+
+    pub(super) fn overflow_filters(
+        &self,
+        config: &Config,
+    ) -> Result<Vec<(String, Overflow)>, ConfigError> {
+        for rule in &config.rule {
+            self.filters("rule.filter", std::slice::from_ref(&rule.filter))?;
+            if rule.lane.is_none() && rule.overflow.is_none() {
+                return self.refuse("rule", "neither of both", "a lane, an overflow, or both");
+            }
+        }
+        let rules = config.rule.iter();
+        let ruled = rules.filter_map(|rule| Some((rule.filter.clone(), rule.overflow?)));
+        Ok(ruled.collect())
     }
 
     pub(super) fn memory(&self, limits: &Limits) -> Result<(), ConfigError> {

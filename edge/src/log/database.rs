@@ -144,7 +144,7 @@ impl SharedDatabase {
         &self,
         act: impl FnOnce(&WriteTransaction) -> Result<T, redb::Error>,
     ) -> Result<T, LogError> {
-        self.reopen_if_gone()?;
+        self.reopen()?;
         let result = match &*self.handle() {
             Handle::Open(database) => {
                 contained(self.name(), || write(database, act).map_err(self.error()))
@@ -154,7 +154,7 @@ impl SharedDatabase {
         if result.is_err() {
             let _ = self.exchange(Handle::Gone);
             // For the readers: what is committed can be read on a full disk as well.
-            let _ = self.reopen_if_gone();
+            let _ = self.reopen();
         }
         result
     }
@@ -204,15 +204,28 @@ impl SharedDatabase {
         self.exchange(Handle::Gone)
     }
 
-    /// Opens the file again if a failure closed it, so that it can be read.
-    fn reopen_if_gone(&self) -> Result<(), LogError> {
-        if matches!(*self.handle(), Handle::Gone) {
-            let inner = &self.inner;
-            let database =
-                open_for_writing(inner.directory.as_ref(), &inner.name, inner.cache_bytes)?;
-            *self.handle_to_exchange() = Handle::Open(database);
+    /// Opens the file again if a failure closed it. Where it can't be written, on a file system
+    /// that became read-only, it can be read.
+    fn reopen(&self) -> Result<(), LogError> {
+        if matches!(*self.handle(), Handle::Open(_)) {
+            return Ok(());
         }
-        Ok(())
+        let inner = &self.inner;
+        let directory = inner.directory.as_ref();
+        match open_for_writing(directory, &inner.name, inner.cache_bytes) {
+            Ok(database) => {
+                *self.handle_to_exchange() = Handle::Open(database);
+                Ok(())
+            }
+            Err(error) => {
+                if matches!(*self.handle(), Handle::Gone)
+                    && let Ok(database) = open_for_reading(directory, &inner.name, READ_CACHE_BYTES)
+                {
+                    *self.handle_to_exchange() = Handle::ReadOnly(database);
+                }
+                Err(error)
+            }
+        }
     }
 
     pub(super) fn name(&self) -> &str {

@@ -1,8 +1,8 @@
 //! What the writer tells the reader and the driver.
 
-use sync::{Lane, Offset};
+use sync::{Lane, Offset, PerLane, Record};
 
-use super::{Gap, LogError, SharedMail, SharedSegment};
+use super::{Gap, Intake, LogError, SharedMail, SharedSegment};
 
 /// A fact about the log's files. The driver hands every event to
 /// [`Reader::apply`](super::Reader::apply), in order and after the commits that came before it,
@@ -51,6 +51,21 @@ pub enum Event {
         first: Offset,
         /// What was dropped although wanted; `None` when everything was released.
         gap: Option<Gap>,
+    },
+    /// Records whose segment goes next were appended anew, because they are the latest of their
+    /// topics. Readers that have passed them find them again.
+    StoredAnew {
+        /// The lane.
+        lane: Lane,
+        /// The offset of the first.
+        first: Offset,
+        /// In growing order of their offsets.
+        records: Vec<Record>,
+    },
+    /// What lanes take has changed. Whoever appends refuses what they do not.
+    Intake {
+        /// As it is now.
+        intake: PerLane<Intake>,
     },
     /// Gaps that were not announced yet, with their numbers; the next come when a batch with
     /// [`announced`](super::announced) has said that these are. After a restart they come again.

@@ -14,6 +14,7 @@ use sync::{Lane, Offset, Record, WallTime};
 use super::block::Builder;
 use super::database::{READ_CACHE_BYTES, SharedDatabase};
 use super::directory::Directory;
+use super::latest::Search;
 use super::salvage::Salvage;
 use super::segment::{self, NewBlock};
 use super::{Event, LaneLimits, LogError, Settings, SharedSegment};
@@ -41,6 +42,8 @@ pub(super) struct LaneFiles {
     cache_bytes: usize,
     /// Of the segments that begin in this run.
     pub(super) mark: u32,
+    /// For what outlives the oldest segment.
+    pub(super) search: Option<Search>,
 }
 
 /// A segment that is only read.
@@ -84,6 +87,7 @@ impl LaneFiles {
             segment_bytes: settings.segment_bytes.min(quarter),
             cache_bytes: settings.cache_bytes,
             mark: settings.salt as u32,
+            search: None,
         }
     }
 
@@ -96,6 +100,12 @@ impl LaneFiles {
     pub(super) fn bytes(&self) -> u64 {
         let sealed: u64 = self.sealed.iter().map(|segment| segment.bytes).sum();
         sealed + self.active.as_ref().map_or(0, |active| active.bytes)
+    }
+
+    /// Bytes of the segments that somebody wants.
+    pub(super) fn wanted_bytes(&self) -> u64 {
+        let released = self.sealed.iter().filter(|it| it.next <= self.floor);
+        self.bytes() - released.map(|segment| segment.bytes).sum::<u64>()
     }
 
     /// Brings everything that waits into segments. What succeeded before a failure stays done.

@@ -175,12 +175,22 @@ impl Reader {
                 let sealed = Segment::Sealed { next: *next };
                 self.lanes[*lane].segments.insert(*first, sealed);
             }
+            Event::StoredAnew {
+                lane,
+                first,
+                records,
+            } => {
+                let head = self.head(*lane);
+                assert_eq!(*first, head, "records reach the reader in order");
+                self.lanes[*lane].tail.extend(records.iter().cloned());
+            }
             Event::Trimmed { lane, first, .. } => self.trim(*lane, *first),
             Event::MailFlushed { up_to, file } => self.mail.flushed(*up_to, file),
             Event::MailExchanged { .. } => self.mail.exchanged(),
             Event::SegmentRemoved { .. }
             | Event::Snapshot { .. }
             | Event::Gaps { .. }
+            | Event::Intake { .. }
             | Event::StateExchanged { .. }
             | Event::Failed { .. } => {}
             Event::Recovered => self.unflushed.clear(),

@@ -37,7 +37,7 @@ mod state;
 
 use std::sync::Arc;
 
-use sync::{Epoch, PerLane, WallTime};
+use sync::{Epoch, PerLane, TimeStamp, WallTime};
 
 use self::found::Found;
 pub use self::report::Report;
@@ -52,7 +52,8 @@ use super::mail as post;
 use super::retention::AgeClock;
 use super::rows::Rows;
 use super::state::{self as tables, Facts};
-use super::{Event, Gap, LogError, Reader, Settings, Writer, gap, reserve, segment};
+use super::wear::{Metered, Wear};
+use super::{Event, Gap, Intake, LogError, Meter, Reader, Settings, Writer, gap, reserve, segment};
 
 /// An open log.
 #[derive(Debug)]
@@ -65,6 +66,8 @@ pub struct Opened {
     pub epoch: Epoch,
     /// What was found.
     pub report: Report,
+    /// Both clocks when something was stored last; `None` where nobody told.
+    pub time: Option<TimeStamp>,
 }
 
 /// Opens the log of a folder, or begins one, and brings everything acknowledged back.
@@ -80,7 +83,9 @@ pub fn open(
     settings: Settings,
     wall: WallTime,
 ) -> Result<Opened, LogError> {
-    let mut recovery = Recovery::survey(directory, settings)?;
+    let meter = Meter::default();
+    let directory = Metered::wrap(directory, &meter);
+    let mut recovery = Recovery::survey(directory, settings, meter)?;
     recovery.mark();
     recovery.finish_exchanges()?;
     match recovery.open_state()? {
@@ -98,11 +103,16 @@ struct Recovery {
     /// The last start did not get through: files are checked before they are trusted.
     is_suspicious: bool,
     report: Report,
+    meter: Meter,
 }
 
 impl Recovery {
     /// Lists the folder and removes what a cut left half made.
-    fn survey(directory: Arc<dyn Directory>, settings: Settings) -> Result<Self, LogError> {
+    fn survey(
+        directory: Arc<dyn Directory>,
+        settings: Settings,
+        meter: Meter,
+    ) -> Result<Self, LogError> {
         let path = directory.path();
         let mut names = directory.names().map_err(LogError::file("list", &path))?;
         for name in names.extract_if(.., |name| is_half_made(name)) {
@@ -123,6 +133,7 @@ impl Recovery {
             names,
             is_suspicious,
             report: Report::default(),
+            meter,
         })
     }
 
@@ -342,6 +353,12 @@ impl Recovery {
     fn writer(&self, journal: Journal, state: SharedDatabase, found: Found) -> Writer {
         let has_reserve = self.has(reserve::NAME) || reserve::take(self.directory.as_ref());
         let announced = found.facts.announced;
+        self.meter.add(found.facts.wear);
+        // The state does not know of it.
+        self.meter.add(Wear {
+            written_bytes: journal.used_bytes(),
+            open_seconds: 0,
+        });
         Writer {
             directory: Arc::clone(&self.directory),
             settings: self.settings.clone(),
@@ -368,6 +385,9 @@ impl Recovery {
             is_starting: true,
             no_reserve_at: None,
             clock: AgeClock::default(),
+            meter: self.meter.clone(),
+            metered_at: WallTime::default(),
+            intake: PerLane::from_fn(|_| Intake::Open),
         }
     }
 
@@ -379,6 +399,7 @@ impl Recovery {
             .retain(|event| matches!(event, Event::Failed { .. }));
         Ok(Opened {
             epoch: writer.facts.epoch,
+            time: writer.facts.time,
             writer,
             reader,
             report: self.report,

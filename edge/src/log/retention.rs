@@ -2,7 +2,8 @@
 //!
 //! A segment goes when everything in it is released. It goes although wanted when its lane is over
 //! its bytes, or when its youngest record is over its age: then a gap says so, and is durable
-//! before the file is removed. Only whole segments go, the oldest first, so a lane is always one
+//! before the file is removed. All lanes together have a limit as well: there the lowest lane that
+//! has something to give gives way, and none whose new records are refused instead. Only whole segments go, the oldest first, so a lane is always one
 //! range of offsets.
 
 use std::sync::Arc;
@@ -22,6 +23,8 @@ pub(super) struct Trim {
     pub(super) first: Offset,
     /// How many of the oldest sealed segments go.
     pub(super) count: usize,
+    /// Bytes of those that were wanted.
+    pub(super) bytes: u64,
     /// What of them was wanted.
     pub(super) gap: Option<Gap>,
 }
@@ -60,27 +63,57 @@ impl AgeClock {
     }
 }
 
+/// What a plan depends on beside its lane.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Given<'a> {
+    pub(super) clock: &'a AgeClock,
+    pub(super) ready: Ready,
+    /// Bytes that all lanes together have over their limit.
+    pub(super) excess: u64,
+}
+
+/// Which segments may go on account of bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ready {
+    /// Any.
+    All,
+    /// The one with this first offset, and no other with it: it is known what outlives it.
+    Alone(Offset),
+    /// None yet.
+    None,
+}
+
 /// Looks for segments that go now. Seals the active one when it has to go as well.
 pub(super) fn plan(
     files: &mut LaneFiles,
     directory: &Arc<dyn Directory>,
-    clock: &AgeClock,
+    given: Given<'_>,
     events: &mut Vec<Event>,
 ) -> Result<Option<Trim>, LogError> {
-    if is_active_due(files, clock) {
+    if is_active_due(files, given) {
         files.seal(events)?;
     }
     let lane = files.lane;
     let (limits, floor, mut bytes) = (files.limits, files.floor, files.bytes());
     let mut trim: Option<Trim> = None;
     for (index, segment) in files.sealed.iter_mut().enumerate() {
+        let (before, gone) = match &trim {
+            Some(trim) => (trim.gap.as_ref(), trim.bytes),
+            None => (None, 0),
+        };
+        let is_over = bytes > limits.max_bytes || given.excess > gone;
+        let is_ready = match given.ready {
+            Ready::All => true,
+            Ready::Alone(first) => segment.first == first && before.is_none(),
+            Ready::None => false,
+        };
         let reason = if segment.next <= floor {
             None
-        } else if bytes > limits.max_bytes && limits.overflow == Overflow::DropOldest {
+        } else if is_over && is_ready && limits.overflow == Overflow::DropOldest {
             Some(Reason::Limit)
         } else if let Some(age) = limits.max_age
             && let Some((_, youngest)) = segment.times(directory, lane)
-            && clock.age(youngest) > age
+            && given.clock.age(youngest) > age
         {
             Some(Reason::Age)
         } else {
@@ -88,32 +121,39 @@ pub(super) fn plan(
         };
         bytes -= segment.bytes;
         let gap = reason.map(|reason| gap(segment, lane, floor, reason, directory));
-        let before = trim.take().and_then(|trim| trim.gap);
         trim = Some(Trim {
             lane,
             first: segment.next,
             count: index + 1,
+            bytes: gone + reason.map_or(0, |_| segment.bytes),
             gap: match (before, gap) {
                 (Some(before), Some(gap)) => Some(before.merged(&gap)),
-                (before, gap) => before.or(gap),
+                (before, gap) => before.cloned().or(gap),
             },
         });
+        if reason == Some(Reason::Limit) && given.ready != Ready::All {
+            break;
+        }
     }
     Ok(trim)
 }
 
 /// Whether the active segment should be sealed so that it can go.
-fn is_active_due(files: &LaneFiles, clock: &AgeClock) -> bool {
+fn is_active_due(files: &LaneFiles, given: Given<'_>) -> bool {
     let Some(active) = &files.active else {
         return false;
     };
     let is_released = files.flushed <= files.floor;
     let is_worth_it = active.bytes >= files.segment_bytes / RELEASED_SHARE;
     let is_old = match (files.limits.max_age, active.times) {
-        (Some(age), Some((_, youngest))) => active.bytes > 0 && clock.age(youngest) > age,
+        (Some(age), Some((_, youngest))) => active.bytes > 0 && given.clock.age(youngest) > age,
         _ => false,
     };
-    is_released && is_worth_it || is_old
+    // A lane with one segment gives way as well, before a more important one does.
+    let gives_way = given.excess > 0
+        && files.sealed.is_empty()
+        && files.limits.overflow == Overflow::DropOldest;
+    (is_released || gives_way) && is_worth_it || is_old
 }
 
 fn gap(

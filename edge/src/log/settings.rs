@@ -35,6 +35,12 @@ pub struct Settings {
     pub announces_gaps: bool,
     /// How much each lane may keep.
     pub lanes: PerLane<LaneLimits>,
+    /// How much all lanes together may keep; `None` for as much as each may. Above it the lower
+    /// lanes give way first.
+    pub max_bytes: Option<u64>,
+    /// Whether there may be records whose latest of a topic outlives its segment
+    /// ([`Record::keeps_latest`](sync::Record::keeps_latest)).
+    pub keeps_latest: bool,
     /// A number that nobody outside knows, fresh at each start. A journal made in this run is
     /// marked with it, so that no payload can be crafted to look like one of its frames.
     pub salt: u64,
@@ -46,8 +52,9 @@ pub struct LaneLimits {
     /// Bytes of all segments of the lane together.
     pub max_bytes: u64,
     /// Age of the newest record of a segment at which the segment goes; `None` keeps it. Measured
-    /// with the device's clock. A clock that is set forward while the log is open makes nothing
-    /// older; that it was set is forgotten at the next start.
+    /// with the time that the writer is given, which should be a
+    /// [`SteadyTime`](sync::SteadyTime). Where it jumps forward all the same, that makes nothing
+    /// older while the log is open.
     pub max_age: Option<Duration>,
     /// What gives way at the limit.
     pub overflow: Overflow,
@@ -60,6 +67,8 @@ pub enum Overflow {
     /// The oldest segment goes, wanted or not; what was still wanted becomes a gap.
     #[default]
     DropOldest,
+    /// Nothing goes: who appends is told ([`Event::Intake`](super::Event::Intake)) and has to stop.
+    Reject,
 }
 
 impl Default for LaneLimits {
@@ -85,6 +94,8 @@ impl Default for Settings {
             gap_count: 1024,
             announces_gaps: false,
             lanes: PerLane::from_fn(|_| LaneLimits::default()),
+            max_bytes: None,
+            keeps_latest: false,
             salt: 0,
         }
     }

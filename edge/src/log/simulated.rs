@@ -4,12 +4,12 @@
 //! least that [`super::directory`] allows: at a [`SimulatedFolder::power_cut`] every unsynced
 //! write is kept, dropped, or torn at 512 bytes; every unsynced length, creation, renaming and
 //! removal is kept or dropped, each by itself, as the seed says. It can run out of space, fail a
-//! call, stop all calls from a given one on, and lie about syncs. It counts what is written.
+//! call, stop all calls from a given one on, be read-only, let syncs wait, and lie about them. It counts what is written.
 
 mod disk;
 
 use std::io::{self, ErrorKind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use self::disk::{Change, Dice, Disk, Inode, PAGE};
 use super::directory::{Directory, File, FileId};
@@ -18,6 +18,8 @@ use super::directory::{Directory, File, FileId};
 #[derive(Clone, Debug, Default)]
 pub struct SimulatedFolder {
     disk: Arc<Mutex<Disk>>,
+    /// Whether syncs wait, and what ends their wait.
+    gate: Arc<(Mutex<bool>, Condvar)>,
 }
 
 /// What was asked of the folder since it was made, or since [`SimulatedFolder::reset_counts`].
@@ -102,6 +104,19 @@ impl SimulatedFolder {
     /// Makes every sync say that all is well and do nothing.
     pub fn lie_about_syncs(&self, lie: bool) {
         self.disk().lies = lie;
+    }
+
+    /// Makes the folder refuse every change, as a file system does that was mounted anew after an
+    /// error, and take them again.
+    pub fn set_read_only(&self, is_read_only: bool) {
+        self.disk().is_read_only = is_read_only;
+    }
+
+    /// Makes every sync wait, as a medium does that is busy with itself, and go on again.
+    pub fn hold_syncs(&self, is_held: bool) {
+        let (gate, change) = &*self.gate;
+        *gate.lock().unwrap_or_else(PoisonError::into_inner) = is_held;
+        change.notify_all();
     }
 
     /// Says what was asked of the folder.
@@ -287,6 +302,9 @@ impl File for SimulatedFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        let (gate, change) = &*self.folder.gate;
+        let held = gate.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(change.wait_while(held, |is_held| *is_held));
         self.with(|disk| {
             disk.change()?;
             disk.counts.syncs += 1;

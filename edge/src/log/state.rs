@@ -18,6 +18,9 @@
 //! | `first` | for each lane the first offset that is kept |
 //! | `next` | for each lane the first offset that is not in a segment |
 //! | `active_bytes` | for each lane the bytes of the segment that is written |
+//! | `time` | `steady` and `device`, see [`TimeStamp`]; absent when nobody told |
+//! | `wear` | `written_bytes` and `open_seconds`, see `log/wear.rs`; absent when nothing is known |
+//! | `replaced` | for each lane: what outlives segments below is stored anew; absent when all 0 |
 //! | `mail` | how often `mail.redb` was flushed, at least; missing where there never was one |
 //! | `announced` | all gaps with lower numbers were announced; absent when 0 |
 //!
@@ -29,14 +32,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use redb::{ReadableTable, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
-use sync::{Epoch, Offset, PerLane, Table};
+use sync::{Epoch, Offset, PerLane, Table, TimeStamp};
 
 use super::database::SharedDatabase;
 use super::directory::Directory;
 use super::gap::ledger::{Ledger, Marks};
 use super::journal::{Ownership, Position};
 use super::rows::{self, Puts, Rows, definition};
-use super::{Gap, LogError, gap};
+use super::{Gap, LogError, Wear, gap};
 
 /// The name of the file.
 pub(super) const NAME: &str = "state.redb";
@@ -59,6 +62,12 @@ pub(super) struct Facts {
     pub(super) mail: Option<u64>,
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(super) announced: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) time: Option<TimeStamp>,
+    #[serde(default, skip_serializing_if = "Wear::is_nothing")]
+    pub(super) wear: Wear,
+    #[serde(default, skip_serializing_if = "is_nowhere")]
+    pub(super) replaced: PerLane<Offset>,
 }
 
 /// The part of [`Facts`] that every format has.
@@ -88,6 +97,9 @@ impl Facts {
             active_bytes: PerLane::default(),
             mail: None,
             announced: 0,
+            time: None,
+            wear: Wear::default(),
+            replaced: PerLane::default(),
         }
     }
 
@@ -238,6 +250,10 @@ fn put_gaps(
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
 const fn is_zero(number: &u64) -> bool {
     *number == 0
+}
+
+fn is_nowhere(offsets: &PerLane<Offset>) -> bool {
+    *offsets == PerLane::default()
 }
 
 const COPY: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("facts");

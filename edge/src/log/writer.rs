@@ -19,23 +19,25 @@
 
 mod gaps;
 mod mail;
+mod trim;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use sync::{Change, Lane, Offset, PerLane, WallTime};
+use sync::{Change, Lane, Offset, PerLane, TimeStamp, WallTime};
 
 use super::database::{READ_CACHE_BYTES, SharedDatabase};
 use super::directory::Directory;
 use super::gap::ledger::Marks;
+use super::intake::{Filling, Intake, Pressure};
 use super::journal::{self, Journal};
 use super::lane::LaneFiles;
-use super::retention::{self, AgeClock, Trim};
+use super::retention::AgeClock;
 use super::rows::{Puts, Rows};
 use super::state::{self, Facts, Keeping};
 use super::{
-    Batch, Committed, Event, Gap, LogError, Settings, exchange, frame, gap, recovery, reserve,
-    segment,
+    Batch, Committed, Event, Gap, LogError, Meter, Settings, exchange, frame, gap, latest,
+    recovery, reserve,
 };
 
 /// Makes batches durable and keeps the files in order. It owns everything that is written; there
@@ -79,6 +81,12 @@ pub struct Writer {
     /// When there was no room for the reserve last.
     pub(super) no_reserve_at: Option<WallTime>,
     pub(super) clock: AgeClock,
+    /// What was written, since the log was made.
+    pub(super) meter: Meter,
+    /// When that was looked at last.
+    pub(super) metered_at: WallTime,
+    /// As it was told last.
+    pub(super) intake: PerLane<Intake>,
 }
 
 impl Writer {
@@ -124,6 +132,8 @@ impl Writer {
     /// Never fails as a whole: failures are events, and are tried again at most once a second.
     pub fn maintain(&mut self, wall: WallTime) -> Vec<Event> {
         self.clock.tick(wall);
+        self.meter.pass(self.metered_at, wall);
+        self.metered_at = wall;
         self.has_started();
         if self.may_try(wall) {
             let is_due = self.waiting_bytes >= self.settings.flush_bytes
@@ -131,21 +141,52 @@ impl Writer {
                 || self.journal.is_failed()
                 || self.failed_at.is_some()
                 || self.shows_gaps_late(wall);
-            let done = self.check_place().and_then(|()| self.tidy(is_due));
+            let done = self.check_place().and_then(|()| self.tidy(is_due, wall));
             self.note_outcome(done, wall);
         }
         self.hand_out_gaps();
+        self.tell_intake();
         std::mem::take(&mut self.events)
     }
 
-    fn tidy(&mut self, is_flush_due: bool) -> Result<(), LogError> {
+    /// Says what lanes take, when that has changed.
+    fn tell_intake(&mut self) {
+        let intake = self.pressure().intake();
+        if intake != self.intake {
+            self.intake = intake;
+            self.events.push(Event::Intake { intake });
+        }
+    }
+
+    fn pressure(&self) -> Pressure {
+        let lane = |lane: Lane| {
+            let files = &self.lanes[lane];
+            Filling {
+                bytes: files.bytes(),
+                most: files.limits.max_bytes,
+                segment: files.segment_bytes,
+            }
+        };
+        Pressure {
+            lanes: PerLane::from_fn(lane),
+            most: self.settings.max_bytes,
+            has_reserve: self.has_reserve,
+            journal: self.failed_at.map(|_| Filling {
+                bytes: self.journal.used_bytes(),
+                most: self.journal.capacity(),
+                segment: 0,
+            }),
+        }
+    }
+
+    fn tidy(&mut self, is_flush_due: bool, wall: WallTime) -> Result<(), LogError> {
         let flushed = if is_flush_due {
             self.flush_with_reserve()
         } else {
             Ok(())
         };
         // Also after a failure: what goes now may be the space that was missing.
-        let trimmed = self.trim().and_then(|()| self.remove_doomed());
+        let trimmed = self.trim(wall).and_then(|()| self.remove_doomed());
         flushed.and(trimmed)
     }
 
@@ -189,6 +230,17 @@ impl Writer {
         self.state.close()
     }
 
+    /// Takes both clocks, which the next start is told of ([`Opened::time`](super::Opened::time)).
+    pub const fn note_time(&mut self, time: TimeStamp) {
+        self.facts.time = Some(time);
+    }
+
+    /// What was written, kept up to date.
+    #[must_use]
+    pub fn meter(&self) -> Meter {
+        self.meter.clone()
+    }
+
     /// How much of the journal is in use, in bytes of the file: for metrics.
     #[must_use]
     pub fn journal_used_bytes(&self) -> u64 {
@@ -202,11 +254,15 @@ impl Writer {
     }
 
     /// Keeps in memory what was made durable, until it is flushed.
-    fn take(&mut self, change: &Change, committed: &mut Committed) {
+    pub(super) fn take(&mut self, change: &Change, committed: &mut Committed) {
         if let Some(announced) = gap::announced_by(change) {
             self.marks.announced = announced;
             self.marks.handed_out = announced.max(self.marks.handed_out);
             self.has_fresh_gaps = true;
+            return;
+        }
+        if let Some((lane, next)) = latest::replaced_by(change) {
+            self.facts.replaced[lane] = next;
             return;
         }
         let (table, key, value) = match change {
@@ -271,7 +327,7 @@ impl Writer {
         }
     }
 
-    fn make_room(&mut self, bytes: u64, wall: WallTime) -> Result<(), LogError> {
+    pub(super) fn make_room(&mut self, bytes: u64, wall: WallTime) -> Result<(), LogError> {
         if !self.journal.is_failed() && self.journal.has_room_for(bytes) {
             return Ok(());
         }
@@ -288,75 +344,15 @@ impl Writer {
         Ok(())
     }
 
-    fn trim(&mut self) -> Result<(), LogError> {
-        let mut trims = Vec::new();
-        for lane in Lane::ALL {
-            let files = &mut self.lanes[lane];
-            trims.extend(retention::plan(
-                files,
-                &self.directory,
-                &self.clock,
-                &mut self.events,
-            )?);
-        }
-        if trims.is_empty() {
-            return Ok(());
-        }
-        if trims.iter().any(|trim| trim.gap.is_some()) {
-            let known = self.known_gaps();
-            for trim in &mut trims {
-                trim.gap = trim.gap.take_if(|gap| gap::leave_out(gap, &known));
-            }
-        }
-        let mut facts = self.facts.clone();
-        for trim in &trims {
-            facts.first[trim.lane] = trim.first;
-            // Sealed segments are flushed, so the state may say so before its next flush.
-            facts.next[trim.lane] = facts.next[trim.lane].max(trim.first);
-        }
-        let gaps: Vec<Gap> = trims.iter().filter_map(|trim| trim.gap.clone()).collect();
-        self.facts = self.commit_state(facts, &Puts::new(), &gaps)?;
-        self.has_fresh_gaps |= !gaps.is_empty();
-        for trim in trims {
-            self.apply_trim(trim);
-        }
-        Ok(())
-    }
-
-    fn apply_trim(&mut self, trim: Trim) {
-        let files = &mut self.lanes[trim.lane];
-        files.first = trim.first;
-        let gone = files.sealed.drain(..trim.count);
-        self.doomed
-            .extend(gone.map(|segment| (trim.lane, segment.first)));
-        self.events.push(Event::Trimmed {
-            lane: trim.lane,
-            first: trim.first,
-            gap: trim.gap,
-        });
-    }
-
-    fn remove_doomed(&mut self) -> Result<(), LogError> {
-        if self.doomed.is_empty() {
-            return Ok(());
-        }
-        while let Some((lane, first)) = self.doomed.last().copied() {
-            let name = segment::name(lane, first);
-            match self.directory.remove(&name) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(LogError::file("remove", &name)(error));
-                }
-                _ => self.doomed.pop(),
-            };
-            self.events.push(Event::SegmentRemoved { lane, first });
-        }
-        let path = self.directory.path();
-        self.directory.sync().map_err(LogError::file("sync", &path))
-    }
-
     /// Commits to `state.redb` and gives the facts as they are there.
-    fn commit_state(&self, mut facts: Facts, puts: &Puts, gaps: &[Gap]) -> Result<Facts, LogError> {
+    pub(super) fn commit_state(
+        &self,
+        mut facts: Facts,
+        puts: &Puts,
+        gaps: &[Gap],
+    ) -> Result<Facts, LogError> {
         let active = |lane: Lane| self.lanes[lane].active.as_ref();
+        facts.wear = self.meter.wear();
         facts.active_bytes = PerLane::from_fn(|lane| active(lane).map_or(0, |it| it.bytes));
         let keeping = Keeping {
             count: self.settings.gap_count,

@@ -135,8 +135,11 @@ impl Connection {
     /// The broker did not take a message. That the log is full says nothing to a publisher who was
     /// promised nothing.
     fn tell_refused(&mut self, subject: &str, refusal: Refusal) {
-        if refusal == Refusal::NotAuthorized {
-            self.refuse(ServerError::PublishPermission { subject });
+        match refusal {
+            Refusal::NotAuthorized => self.refuse(ServerError::PublishPermission { subject }),
+            // The NATS server has no words for it: its core keeps nothing.
+            Refusal::LogFull => self.refuse(ServerError::Other(LOG_FULL)),
+            _ => {}
         }
     }
 
@@ -156,6 +159,9 @@ impl Connection {
         });
     }
 }
+
+/// What a client hears whose message is not stored, and that goes on.
+const LOG_FULL: &str = "Storage Full";
 
 /// The subject of a topic, written over `text`; some topics exist for MQTT alone.
 fn subject_of<'a>(topic: Option<TopicName<'_>>, text: &'a mut String) -> Option<&'a str> {

@@ -19,6 +19,9 @@ pub fn inspect(data: &Path, out: &mut dyn Write) -> Result<Outcome, ToolError> {
         format!("epoch {}", log.epoch.0),
         format!("journal.groups {}", log.report.replayed_frames),
     ];
+    let wear = log.writer.meter().wear();
+    lines.push(format!("flash.written_bytes {}", wear.written_bytes));
+    lines.push(format!("flash.open_seconds {}", wear.open_seconds));
     let bytes = log.writer.lane_bytes();
     for lane in Lane::ALL {
         let (first, head) = (log.reader.first(lane), log.reader.head(lane));

@@ -13,6 +13,7 @@ mod disconnect;
 mod flow;
 mod format;
 mod hostile;
+mod intake;
 mod limits;
 mod message;
 mod model;

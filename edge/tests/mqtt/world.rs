@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use edge::broker::{
-    AccessInput, Broker, ConnectionId, Input, ListenerId, Outcome, Output, Password, Policy,
-    ReaderId, Refusal, Settings, Stored, Ticket, Urgency, Verdict,
+    AccessInput, Broker, ConnectionId, Input, ListenerId, LogInput, Outcome, Output, Password,
+    Policy, ReaderId, Refusal, Settings, Stored, Ticket, Urgency, Verdict,
 };
 use edge::mqtt::{self, Connection};
 use edge::password::Secret;
@@ -687,16 +687,20 @@ impl World {
         self.disk.first[lane] = Offset(first);
         self.broker.handle(
             self.now,
-            Input::Trimmed {
+            Input::Log(LogInput::Trimmed {
                 lane,
                 first: Offset(first),
-            },
+            }),
         );
         self.run();
     }
 
     pub(crate) fn table(&self, table: Table) -> usize {
         self.disk.tables.get(&table).map_or(0, BTreeMap::len)
+    }
+
+    pub(crate) fn record(&self, lane: Lane, offset: usize) -> &Record {
+        &self.disk.lanes[lane as usize][offset]
     }
 
     pub(crate) fn log_len(&self, lane: Lane) -> usize {

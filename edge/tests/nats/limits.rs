@@ -1,6 +1,7 @@
 //! Limits: what happens at each, and that the connection goes on where it can.
 
 use edge::{broker, nats};
+use sync::PerLane;
 
 use super::world::World;
 
@@ -204,4 +205,23 @@ fn whoever_publishes_too_fast_is_slowed_down_and_loses_nothing() {
     }
     world.expect(fast, "PONG\r\n");
     assert!(world.nats(fast).wants_more());
+}
+
+#[test]
+fn what_the_log_does_not_take_is_an_error_and_the_connection_goes_on() {
+    let settings = broker::Settings {
+        routes: vec!["up/#".into()],
+        ..broker::Settings::default()
+    };
+    let mut world = World::with(settings, nats::Settings::default());
+    let stopped = PerLane::from_fn(|_| broker::Intake::Stopped);
+    world.tell_broker(broker::Input::Log(broker::LogInput::Intake(stopped)));
+    let client = world.join();
+    world.say(client, "PUB up.a 1\nx");
+    world.expect(client, "-ERR 'Storage Full'\r\n");
+    world.tell_broker(broker::Input::Log(broker::LogInput::Intake(
+        PerLane::default(),
+    )));
+    world.say(client, "SUB up.a 1\nPUB up.a 1\nx");
+    world.expect(client, "MSG up.a 1 1\r\nx\r\n");
 }

@@ -314,6 +314,12 @@ impl World {
         self.run();
     }
 
+    /// Gives the broker a fact that is no client's.
+    pub(crate) fn tell_broker(&mut self, input: Input) {
+        self.broker.handle(self.now, input);
+        self.run();
+    }
+
     /// Computes the hashes that wait.
     pub(crate) fn finish_checks(&mut self) {
         for (connection, secret, password) in std::mem::take(&mut self.checks) {

@@ -68,6 +68,51 @@ fn a_full_disk_is_told_loses_nothing_and_is_left_without_a_restart() {
     }
 }
 
+/// Of a real file system, on a device of 64 MB that nothing else is on: what was stored is drained,
+/// space returns by that alone, and so does the service, without a restart and without an operator.
+#[test]
+fn a_full_device_is_freed_by_draining_and_the_service_resumes_alone() {
+    let mut gateway = Gateway::start(SMALL);
+    gateway.kill();
+    let Some(_device) = Disk::mount_device(&gateway.data(), 64 << 20) else {
+        return;
+    };
+    gateway.restart();
+    let mut display = Device::connect(gateway.address, "display");
+    display.subscribe("plant/#");
+    drop(display);
+
+    let mut sensor = Sensor::default();
+    let stored = sensor.publish_until_refused(gateway.address);
+    gateway.expect_line("publishes are refused until there is room");
+    assert_eq!(publish_v5(gateway.address), QUOTA_EXCEEDED);
+    let stored_bytes = u64::from(stored) * PAYLOAD_BYTES as u64;
+    assert!(stored_bytes > 36 << 20, "{stored_bytes} bytes of 64 MB");
+    assert_eq!(gateway.fact("gaps"), 0, "nothing gave way");
+
+    // A subscriber that comes gets everything, though nothing new can be stored.
+    let mut display = Device::connect(gateway.address, "display");
+    assert!(display.session_present);
+    let mut expected = sensor.acknowledged.clone().into_iter().peekable();
+    while expected.peek().is_some() {
+        let payload = display.take().expect("the connection stays");
+        expected.next_if(|number| payload.starts_with(&format!("{number:08} ")));
+    }
+    wait_until("publishes are accepted again", || {
+        sensor.publish_one(gateway.address)
+    });
+    gateway.expect_line("publishes are accepted again");
+    assert_eq!(publish_v5(gateway.address), SUCCESS);
+    // As much as before, more than once: the space did return.
+    for _ in 0..2 * stored {
+        assert!(sensor.publish_one(gateway.address));
+        while !display
+            .take()
+            .is_some_and(|payload| payload.starts_with('0'))
+        {}
+    }
+}
+
 /// A gateway whose data folder was deleted went on acknowledging into files that nobody would ever
 /// find again. Now it refuses until the folder is back, and says so.
 #[test]
@@ -149,6 +194,28 @@ impl Disk {
             .is_ok_and(|status| status.success());
         if !mounted {
             eprintln!("skipped: mounting a file system is not allowed");
+            return None;
+        }
+        Some(Self {
+            path: path.to_owned(),
+        })
+    }
+
+    /// Mounts ext4 on a loop device; `None`, with a word about it, where that is not allowed.
+    fn mount_device(path: &Path, bytes: u64) -> Option<Self> {
+        let image = path.with_extension("img");
+        let file = std::fs::File::create(&image).expect("writable");
+        file.set_len(bytes).expect("a sparse file");
+        let succeeds = |program: &str, arguments: &[&str]| {
+            let mut command = Command::new(program);
+            command.args(arguments).stderr(Stdio::null());
+            command.status().is_ok_and(|status| status.success())
+        };
+        let (image, folder) = (image.to_str()?, path.to_str()?);
+        if !succeeds("mkfs.ext4", &["-q", "-m", "0", image])
+            || !succeeds("mount", &["-o", "loop", image, folder])
+        {
+            eprintln!("skipped: mounting ext4 on a loop device is not allowed");
             return None;
         }
         Some(Self {

@@ -1,6 +1,6 @@
 //! NATS clients, as they are, and MQTT clients beside them.
 //!
-//! nats-py and nats.js tell the same story: two clients subscribe with wildcards, share a queue
+//! nats-py, nats.js and, where it was built, async-nats tell the same story: two clients subscribe with wildcards, share a queue
 //! group, ask each other and nobody, send headers and the largest payload, and come back with their
 //! subscriptions after the gateway was killed; all of it in the clear, and through TLS. In nats-py's story there is a device besides, which
 //! speaks MQTT 5: it is heard, it asks, and it is asked.
@@ -38,14 +38,26 @@ fn tell_over(
     interpreter: &str,
     script: &str,
     folder: &Path,
-    (mut gateway, address): (Gateway, SocketAddr),
+    gateway: (Gateway, SocketAddr),
     more: &[&str],
 ) {
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/program/clients");
-    let mut child = Command::new(interpreter)
+    let mut command = Command::new(interpreter);
+    command
         .env("PYTHONPATH", folder.join("python"))
         .env("NODE_PATH", folder.join("node/node_modules"))
-        .arg(scripts.join(script))
+        .arg(scripts.join(script));
+    tell_by(command, script, gateway, more);
+}
+
+/// Lets a program tell its story of a gateway, which is killed when it asks for that.
+fn tell_by(
+    mut command: Command,
+    script: &str,
+    (mut gateway, address): (Gateway, SocketAddr),
+    more: &[&str],
+) {
+    let mut child = command
         .args([
             // The name that is in the certificate.
             format!("localhost:{}", address.port()),
@@ -82,6 +94,20 @@ fn nats_py_tells_its_story() {
 #[test]
 fn nats_js_tells_its_story() {
     tell("node", "natsjs_client.cjs");
+}
+
+#[test]
+fn async_nats_tells_its_story() {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let program = package.join("../target/clients/async-nats/debug/async-nats-client");
+    if !program.exists() {
+        return skip("async-nats is not built: see tests/program/clients/async_nats/build.sh");
+    }
+    let authority = Authority::new("ours");
+    let ca = authority.ca.to_str().expect("a plain path");
+    tell_by(Command::new(&program), "async-nats", start(""), &[]);
+    let gateway = start(&authority.server().section(""));
+    tell_by(Command::new(&program), "async-nats", gateway, &[ca]);
 }
 
 /// A client that is nothing but its bytes.

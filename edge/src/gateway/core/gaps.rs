@@ -8,7 +8,7 @@
 
 use std::collections::VecDeque;
 
-use sync::{Lane, Now, Offset, Record, RecordParts};
+use sync::{Lane, Now, Offset, Record, RecordParts, SteadyTime};
 use tracing::warn;
 
 use super::Core;
@@ -67,6 +67,12 @@ impl Core {
             return;
         }
         news.is_under_way = true;
+        let outward = |time| SteadyTime::outward(time, self.time);
+        let gap = Gap {
+            from: outward(gap.from),
+            to: outward(gap.to),
+            ..gap.clone()
+        };
         let record = Record::new(&RecordParts {
             qos: 1,
             retain: false,

@@ -1,13 +1,18 @@
 //! The log as it is read, and as it changes underneath its readers.
 
-use sync::{Lane, Now, Offset, PerLane, Record};
+use std::time::Duration;
+
+use sync::{Instant, Lane, Now, Offset, PerLane, Record};
 use tracing::{debug, error, info, warn};
 
 use super::super::disk::Request;
 use super::mail::lane_of;
 use super::{Core, Fetch};
-use crate::broker::Input;
-use crate::log::{Budget, Damage, Event, LogError};
+use crate::broker::{Input, Intake, LogInput};
+use crate::log::{self, Budget, Damage, Event, LogError};
+
+/// A write that takes longer is worth a word.
+const HANGING: Duration = Duration::from_secs(5);
 
 impl Core {
     /// A file of the log changed.
@@ -23,10 +28,10 @@ impl Core {
                 }
                 self.broker.handle(
                     now,
-                    Input::Trimmed {
+                    Input::Log(LogInput::Trimmed {
                         lane: *lane,
                         first: *first,
-                    },
+                    }),
                 );
                 if let Some(uplink) = &mut self.uplink {
                     uplink.trimmed(now.instant, *lane, *first);
@@ -47,6 +52,8 @@ impl Core {
                 self.is_log_failing = false;
                 info!("the log can be written again");
             }
+            Event::StoredAnew { lane, .. } => self.stored_anew(now, *lane),
+            Event::Intake { intake } => self.intake_changed(now, *intake),
             Event::Gaps { gaps } => self.gaps_found(now, gaps),
             Event::StateExchanged { aside, lost_rows } => warn!(
                 "the state was damaged and is made anew, without {lost_rows} sessions, \
@@ -66,6 +73,38 @@ impl Core {
             event => debug!("log: {event:?}"),
         }
         self.pump(now);
+    }
+
+    /// Old records are at the end of a lane again.
+    fn stored_anew(&mut self, now: Now, lane: Lane) {
+        let head = self.reader.head(lane);
+        self.broker
+            .handle(now, Input::Log(LogInput::Appended { lane, head }));
+        if let Some(uplink) = &mut self.uplink {
+            uplink.appended(now.instant, lane, head);
+        }
+    }
+
+    /// A lane is full or stopped, or takes everything again.
+    fn intake_changed(&mut self, now: Now, intake: PerLane<log::Intake>) {
+        for lane in Lane::ALL {
+            match (self.intake[lane], intake[lane]) {
+                (before, after) if before == after => {}
+                (_, log::Intake::Open) => info!("lane {lane} takes everything again"),
+                (_, log::Intake::Full) => info!("lane {lane} is at its limit"),
+                (_, log::Intake::Stopped) => {
+                    error!("lane {lane} takes nothing: the disk is full or fails");
+                }
+            }
+        }
+        self.intake = intake;
+        let intake = PerLane::from_fn(|lane| match intake[lane] {
+            log::Intake::Open => Intake::Open,
+            log::Intake::Full => Intake::Full,
+            log::Intake::Stopped => Intake::Stopped,
+        });
+        self.broker
+            .handle(now, Input::Log(LogInput::Intake(intake)));
     }
 
     /// Answers the request for records that has waited longest. False when there was none.
@@ -117,8 +156,7 @@ impl Core {
                         "lane {lane}: records {} to {} are damaged",
                         gap.first, gap.last
                     );
-                    self.notes.push_back(Request::NoteGap(gap));
-                    self.wakes.commit.raise();
+                    self.note(Request::NoteGap(gap));
                 }
                 Some((chunk.records, chunk.next))
             }
@@ -164,7 +202,31 @@ impl Core {
         });
         if floors != self.released {
             self.released = floors;
-            self.notes.push_back(Request::Release(floors));
+            self.note(Request::Release(floors));
+        }
+    }
+
+    /// Asks something of the writer. While it hangs, one word of a kind is enough.
+    pub(in super::super) fn note(&mut self, request: Request) {
+        match request {
+            Request::Maintain => self.notes.retain(|it| !matches!(it, Request::Maintain)),
+            Request::Release(_) => self.notes.retain(|it| !matches!(it, Request::Release(_))),
+            Request::Commit(_) | Request::NoteGap(_) | Request::Snapshot | Request::MendMail => {}
+        }
+        self.notes.push_back(request);
+        self.wakes.commit.raise();
+    }
+
+    /// Notes whether the writer has come round, which it does every second unless a disk hangs.
+    pub(super) fn watch_writer(&mut self, now: Instant, turns: u64) {
+        let (known, since) = self.writer_turned;
+        if turns != known {
+            self.writer_turned = (turns, now);
+        } else if now - since >= HANGING
+            && let Some(times) = self.quiet.may_say(now, "hanging")
+        {
+            let seconds = (now - since).as_secs();
+            error!("the disk has not answered for {seconds} s; nothing is acknowledged{times}");
         }
     }
 }

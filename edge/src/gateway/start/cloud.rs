@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use cloud_bridge::{Bridge, Credentials, Endpoint, MailConfig, Pull, Tls};
-use sync::{Engine, Epoch, Lane, LaneExtent, Origin, PerLane, Start};
+use sync::{Engine, Epoch, Lane, LaneExtent, Origin, PerLane, Start, WallTime};
 use tracing::warn;
 
 use super::super::error::GatewayError;
@@ -20,7 +20,7 @@ pub(super) fn join_cloud(
     limits: &Limits,
     cloud: &Cloud,
     stored: &Stored,
-    seed: u64,
+    (seed, steady): (u64, WallTime),
 ) -> Result<(Uplink, Bridge), GatewayError> {
     let cursor = |wanted: &[u8]| {
         let mut rows = stored.cursors.iter();
@@ -28,6 +28,7 @@ pub(super) fn join_cloud(
             .map(|(_, value)| value.as_slice())
     };
     let mut config = bridge_config(limits, cloud)?;
+    config.steady_time = Some(steady);
     for pull in config.mail.iter_mut().flat_map(|mail| &mut mail.pull) {
         let key = uplink::position_key(&pull.address);
         pull.position = cursor(&key).map(<[u8]>::to_vec);

@@ -12,7 +12,7 @@ use super::super::frame::Frame;
 use super::super::lane::LaneFiles;
 use super::super::rows::Puts;
 use super::super::state::Facts;
-use super::super::{Gap, LogError, Reason, gap, reserve};
+use super::super::{Gap, LogError, Reason, gap, latest, reserve};
 
 /// What a writer begins with, besides its files.
 pub(super) struct Found {
@@ -54,6 +54,7 @@ impl Found {
         for (lane, first) in frame.first.iter() {
             self.skip(lane, *first, Reason::Damage, directory)?;
         }
+        self.pass_to(frame.wall);
         let mut offsets = frame.first;
         for change in &frame.batch.changes {
             match change {
@@ -69,6 +70,15 @@ impl Found {
             }
         }
         Ok(())
+    }
+
+    /// Moves both clocks on to the commit of a frame.
+    fn pass_to(&mut self, steady: WallTime) {
+        if let Some(time) = &mut self.facts.time {
+            let passed = steady.0.saturating_sub(time.steady.0);
+            time.steady.0 += passed;
+            time.device.0 = time.device.0.saturating_add(passed);
+        }
     }
 
     fn replay_record(&mut self, lane: Lane, offset: Offset, record: &Record) {
@@ -91,6 +101,12 @@ impl Found {
             if let Some(announced) = gap::announced_by(change) {
                 if is_taken(Table::Meta) {
                     self.facts.announced = announced;
+                }
+                continue;
+            }
+            if let Some((lane, next)) = latest::replaced_by(change) {
+                if is_taken(Table::Meta) {
+                    self.facts.replaced[lane] = next;
                 }
                 continue;
             }

@@ -18,6 +18,7 @@ pub(super) struct Disk {
     pub(super) changes_left: Option<u64>,
     pub(super) faults: Vec<Fault>,
     pub(super) lies: bool,
+    pub(super) is_read_only: bool,
     pub(super) counts: Counts,
 }
 
@@ -31,6 +32,9 @@ impl Disk {
     /// Counts a changing call; fails when the power is about to go.
     pub(super) fn change(&mut self) -> io::Result<()> {
         self.counts.changes += 1;
+        if self.is_read_only {
+            return Err(io::ErrorKind::ReadOnlyFilesystem.into());
+        }
         match &mut self.changes_left {
             Some(0) => Err(io::Error::other("the power is going")),
             Some(left) => {

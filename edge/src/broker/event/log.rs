@@ -1,0 +1,26 @@
+//! What the broker is told of the log beside answers.
+
+use sync::{Lane, Offset, PerLane};
+
+use super::super::intake::Intake;
+
+/// A change of the log that nobody asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogInput {
+    /// What each lane takes from now on.
+    Intake(PerLane<Intake>),
+    /// Old records were stored anew, at the end.
+    Appended {
+        /// The lane.
+        lane: Lane,
+        /// The offset that comes next.
+        head: Offset,
+    },
+    /// Records below `first` are gone from a lane.
+    Trimmed {
+        /// The lane.
+        lane: Lane,
+        /// The first that is left.
+        first: Offset,
+    },
+}

@@ -1,0 +1,366 @@
+//! What gives way when a lane, or all of them, are at their limit; and that nothing does unseen:
+//! what was acknowledged is read back, or is in a gap.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use edge::log::simulated::SimulatedFolder;
+use edge::log::{
+    Batch, Budget, Event, Intake, LaneLimits, LogError, Opened, Overflow, Reader, Settings, Writer,
+    open,
+};
+use sync::{Change, Lane, Offset, PerLane, Record, RecordParts, WallTime};
+
+#[test]
+fn all_lanes_together_have_a_limit_and_the_lower_give_way_first() {
+    let folder = SimulatedFolder::new();
+    let mut settings = small();
+    settings.max_bytes = Some(1 << 20);
+    let mut log = Log::open(&folder, settings);
+    let mut first_drop = PerLane::from_fn(|_| usize::MAX);
+    for turn in 0..900 {
+        // Each lane by itself stays below its own limit.
+        let lane = Lane::ALL[2 - turn / 300];
+        for _ in 0..10 {
+            log.append(lane, "a", 256);
+        }
+        log.maintain();
+        for lane in Lane::ALL {
+            let begun = log.reader.first(lane) > Offset(0);
+            first_drop[lane] = first_drop[lane].min(if begun { turn } else { usize::MAX });
+        }
+        let bytes: u64 = log.writer.lane_bytes().iter().map(|(_, bytes)| bytes).sum();
+        assert!(bytes <= (1 << 20) + (128 << 10), "{bytes}");
+    }
+    // Telemetry went for the alarms, and what is between for them when there was none left.
+    assert!(
+        first_drop[Lane::Normal] < first_drop[Lane::Urgent],
+        "{first_drop:?}"
+    );
+    assert!(first_drop[Lane::Urgent] < usize::MAX, "{first_drop:?}");
+    assert_eq!(first_drop[Lane::Critical], usize::MAX, "{first_drop:?}");
+    log.assert_all_accounted_for();
+}
+
+#[test]
+fn a_lane_that_rejects_says_so_and_gives_nothing_up() {
+    let folder = SimulatedFolder::new();
+    let mut settings = small();
+    settings.lanes[Lane::Normal].max_bytes = 1 << 20;
+    settings.lanes[Lane::Normal].overflow = Overflow::Reject;
+    let mut log = Log::open(&folder, settings);
+    while log.intake[Lane::Normal] == Intake::Open {
+        log.append(Lane::Normal, "a", 256);
+        log.maintain();
+    }
+    assert_eq!(log.intake[Lane::Normal], Intake::Full);
+    assert_eq!(log.intake[Lane::Urgent], Intake::Open);
+    assert!(log.writer.lane_bytes()[Lane::Normal] > (1 << 20) - (160 << 10));
+    log.assert_all_accounted_for();
+    assert_eq!(log.reader.first(Lane::Normal), Offset(0));
+
+    // What was delivered makes room.
+    log.release(Lane::Normal, Offset(1500));
+    log.maintain();
+    assert_eq!(log.intake[Lane::Normal], Intake::Open);
+    assert!(log.reader.gaps(0).unwrap().is_empty());
+}
+
+#[test]
+fn the_folder_holds_what_is_wanted_and_one_segment_a_lane() {
+    let folder = SimulatedFolder::new();
+    let mut log = Log::open(&folder, small());
+    let empty = folder.used_bytes();
+    for turn in 0..3000 {
+        log.append(Lane::ALL[turn % 3], "a", 1024);
+        log.maintain();
+    }
+    let full = folder.used_bytes() - empty;
+    assert!(full > 3000 * 1024, "{full}");
+    for lane in Lane::ALL {
+        log.release(lane, log.reader.head(lane));
+    }
+    for _ in 0..3 {
+        log.wall.0 += 1000;
+        log.maintain();
+    }
+    // A redb file takes more than its records: a segment of 128 KiB is at most two of these.
+    let drained = folder.used_bytes().saturating_sub(empty);
+    assert!(
+        drained <= 3 * 2 * (128 << 10) + (512 << 10),
+        "{drained} bytes are left"
+    );
+    assert!(log.reader.gaps(0).unwrap().is_empty());
+}
+
+#[test]
+fn the_latest_of_a_topic_outlives_its_segment() {
+    let folder = SimulatedFolder::new();
+    let mut log = Log::open(&folder, keeping_latest());
+    log.append(Lane::Normal, "rare/once", 100);
+    log.append(Lane::Normal, "plain/once", 100);
+    for turn in 0..6000 {
+        log.append(Lane::Normal, ["busy/a", "plain/b"][turn % 2], 256);
+        log.maintain();
+    }
+    log.append(Lane::Normal, "rare/once", 50);
+    for _ in 0..6000 {
+        log.append(Lane::Normal, "busy/a", 256);
+        log.maintain();
+    }
+    assert!(log.stored_anew > 1, "the file went more than once");
+    let kept = log.assert_all_accounted_for();
+    let serials = &kept["rare/once"];
+    assert_eq!(serials, &[6002], "only the last one, and once");
+    assert!(!kept.contains_key("plain/once"));
+    log.assert_latest_kept();
+}
+
+/// Records go on to be stored while the power is cut again and again, also between the frame that
+/// stores the latest anew and the end of their segment.
+#[test]
+fn the_latest_of_each_topic_is_there_after_every_power_cut() {
+    let (mut stored_anew, mut cuts) = (0, 0);
+    for seed in 1..=3_u64 {
+        let folder = SimulatedFolder::new();
+        let mut log = Log::open(&folder, keeping_latest());
+        let mut dice = seed;
+        for life in 0..14 {
+            if life > 0 {
+                folder.stop_after(below(&mut dice, 900));
+            }
+            for _ in 0..600 {
+                // Few of them often, many of them seldom.
+                let topic = match below(&mut dice, 10) {
+                    0 => format!("rare/{}", below(&mut dice, 40)),
+                    1..6 => format!("busy/{}", below(&mut dice, 3)),
+                    _ => "plain".to_owned(),
+                };
+                let bytes = below(&mut dice, 600) as usize;
+                if log.try_append(Lane::Normal, &topic, bytes).is_err() {
+                    break;
+                }
+                log.maintain();
+            }
+            folder.power_cut(seed * 1000 + life);
+            cuts += 1;
+            log = log.reopen(&folder);
+            // Gaps of the journal are seen a second later.
+            for _ in 0..2 {
+                log.wall.0 += 2000;
+                log.maintain();
+            }
+            log.settle();
+            log.assert_all_accounted_for();
+            log.assert_latest_kept();
+        }
+        stored_anew += log.stored_anew;
+    }
+    println!("{cuts} cuts, {stored_anew} groups stored anew");
+    assert!(stored_anew > 5, "{stored_anew}");
+}
+
+/// A log with the ledger of its publishers.
+struct Log {
+    writer: Writer,
+    reader: Reader,
+    wall: WallTime,
+    settings: Settings,
+    intake: PerLane<Intake>,
+    floors: PerLane<Offset>,
+    stored_anew: u64,
+    /// What was acknowledged: the serial number and topic of each record.
+    acknowledged: Vec<(u64, Lane, String)>,
+    /// Not acknowledged, so it may be stored or not.
+    uncertain: Option<(u64, Lane, String)>,
+    serial: u64,
+}
+
+impl Log {
+    fn open(folder: &SimulatedFolder, settings: Settings) -> Self {
+        let wall = WallTime(1_000_000);
+        let Opened { writer, reader, .. } =
+            open(folder.directory(), settings.clone(), wall).expect("the log works");
+        Self {
+            writer,
+            reader,
+            wall,
+            settings,
+            intake: PerLane::from_fn(|_| Intake::Open),
+            floors: PerLane::default(),
+            stored_anew: 0,
+            acknowledged: Vec::new(),
+            uncertain: None,
+            serial: 0,
+        }
+    }
+
+    fn reopen(self, folder: &SimulatedFolder) -> Self {
+        let new = Self::open(folder, self.settings);
+        Self {
+            wall: self.wall,
+            stored_anew: self.stored_anew,
+            acknowledged: self.acknowledged,
+            uncertain: self.uncertain,
+            serial: self.serial,
+            ..new
+        }
+    }
+
+    fn append(&mut self, lane: Lane, topic: &str, bytes: usize) {
+        self.try_append(lane, topic, bytes).expect("the log works");
+    }
+
+    fn try_append(&mut self, lane: Lane, topic: &str, bytes: usize) -> Result<(), LogError> {
+        self.wall.0 += 10;
+        let mut payload = self.serial.to_le_bytes().to_vec();
+        payload.resize(8 + bytes, 7);
+        let record = Record::new(&RecordParts {
+            qos: 1,
+            retain: false,
+            from_cloud: false,
+            time: self.wall,
+            expiry_seconds: None,
+            publisher: 0,
+            topic,
+            properties: &[],
+            payload: &payload,
+        });
+        let record = match topic.starts_with("plain") {
+            true => record,
+            false => record.keeping_latest(),
+        };
+        let entry = (self.serial, lane, topic.to_owned());
+        self.serial += 1;
+        let batch = Batch {
+            changes: vec![Change::Append { lane, record }],
+        };
+        match self.writer.commit(&batch, self.wall) {
+            Ok(committed) => {
+                self.reader.committed(&batch, &committed);
+                self.acknowledged.push(entry);
+                Ok(())
+            }
+            Err(error) => {
+                self.uncertain = Some(entry);
+                Err(error)
+            }
+        }
+    }
+
+    fn maintain(&mut self) {
+        for event in self.writer.maintain(self.wall) {
+            self.reader.apply(&event);
+            match event {
+                Event::Intake { intake } => self.intake = intake,
+                Event::StoredAnew { .. } => self.stored_anew += 1,
+                _ => {}
+            }
+        }
+    }
+
+    fn release(&mut self, lane: Lane, floor: Offset) {
+        self.floors[lane] = floor;
+        self.writer.release(self.floors);
+    }
+
+    /// Finds out whether what was not acknowledged is stored.
+    fn settle(&mut self) {
+        if let Some(entry) = self.uncertain.take()
+            && self.read_all().contains_key(&entry.0)
+        {
+            self.acknowledged.push(entry);
+        }
+    }
+
+    /// Every record by its serial number, with the last offset it has.
+    fn read_all(&mut self) -> BTreeMap<u64, (Lane, Offset, String)> {
+        let mut found = BTreeMap::new();
+        for lane in Lane::ALL {
+            let mut at = self.reader.first(lane);
+            while at < self.reader.head(lane) {
+                let budget = Budget {
+                    records: 500,
+                    bytes: 1 << 20,
+                };
+                let chunk = self.reader.read(lane, at, budget).expect("the log works");
+                for (offset, record) in chunk.records {
+                    let (serial, _) = record.payload().split_first_chunk().expect("a serial");
+                    let entry = (lane, offset, record.topic().to_owned());
+                    found.insert(u64::from_le_bytes(*serial), entry);
+                }
+                at = chunk.next;
+            }
+        }
+        found
+    }
+
+    /// Acknowledged is what is there plus what gaps count. Gives the serial numbers of each topic,
+    /// in the order of their offsets.
+    fn assert_all_accounted_for(&mut self) -> BTreeMap<String, Vec<u64>> {
+        let found = self.read_all();
+        let gaps = self.reader.gaps(0).expect("the log works");
+        // Of torn groups nobody was told that they are stored.
+        let counts = gaps
+            .iter()
+            .filter(|(_, gap)| gap.reason != edge::log::Reason::Torn);
+        let dropped: u64 = counts.map(|(_, gap)| gap.count).sum();
+        let known: BTreeSet<u64> = self.acknowledged.iter().map(|(it, ..)| *it).collect();
+        assert!(found.keys().all(|serial| known.contains(serial)));
+        let (found_count, known_count) = (found.len() as u64, known.len() as u64);
+        assert_eq!(
+            found_count + dropped,
+            known_count,
+            "{found_count} are there, {dropped} in gaps, {known_count} acknowledged: {gaps:?}"
+        );
+        let mut topics: BTreeMap<String, Vec<(Offset, u64)>> = BTreeMap::new();
+        for (serial, (_, offset, topic)) in found {
+            topics.entry(topic).or_default().push((offset, serial));
+        }
+        let ordered = topics.into_iter().map(|(topic, mut all)| {
+            all.sort_unstable();
+            (topic, all.into_iter().map(|(_, serial)| serial).collect())
+        });
+        ordered.collect()
+    }
+
+    /// The last record of each such topic is there, and is the last of its topic.
+    fn assert_latest_kept(&mut self) {
+        let kept = self.assert_all_accounted_for();
+        let latest: BTreeMap<&String, u64> = self
+            .acknowledged
+            .iter()
+            .map(|(serial, _, topic)| (topic, *serial))
+            .collect();
+        for (topic, serial) in latest {
+            if !topic.starts_with("plain") {
+                let last = kept.get(topic).and_then(|serials| serials.last());
+                assert_eq!(last, Some(&serial), "{topic}");
+            }
+        }
+    }
+}
+
+fn below(dice: &mut u64, bound: u64) -> u64 {
+    *dice = dice
+        .wrapping_mul(6_364_136_223_846_793_005)
+        .wrapping_add(1_442_695_040_888_963_407);
+    (*dice >> 33) % bound
+}
+
+fn keeping_latest() -> Settings {
+    let mut settings = small();
+    settings.keeps_latest = true;
+    settings.lanes[Lane::Normal].max_bytes = 512 << 10;
+    settings
+}
+
+fn small() -> Settings {
+    Settings {
+        journal_bytes: 512 << 10,
+        flush_bytes: 32 << 10,
+        segment_bytes: 128 << 10,
+        cache_bytes: 512 << 10,
+        lanes: PerLane::from_fn(|_| LaneLimits::default()),
+        ..Settings::default()
+    }
+}
