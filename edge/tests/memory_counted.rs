@@ -181,8 +181,8 @@ impl Site {
     fn new(text: &str) -> Self {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let file = Path::new("edge.toml");
-        let config = Config::parse(text, file).unwrap();
-        let limits = Limits::resolve(&config, file).unwrap();
+        let config = Config::parse(text, file).expect("the configuration is valid");
+        let limits = Limits::resolve(&config, file).expect("the configuration is valid");
         let settings = Rc::new(mqtt_settings(&limits));
         let broker = broker_settings(&limits);
         let mut site = Self {
@@ -207,7 +207,7 @@ impl Site {
         let part = |name: &&str| {
             let mut all = self.limits.memory.iter();
             let found = all.find(|(part, _)| part == name);
-            usize::try_from(found.expect("it is a part").1).unwrap()
+            usize::try_from(found.expect("it is a part").1).expect("a part fits")
         };
         let counted: usize = parts.iter().map(part).sum();
         println!("{what}: {held} bytes held, {counted} counted");
@@ -247,7 +247,8 @@ impl Site {
                 version: Version::V5,
                 clean_start: false,
                 keep_alive: 0,
-                properties: Properties::parse(&properties, PropertySet::CONNECT).unwrap(),
+                properties: Properties::parse(&properties, PropertySet::CONNECT)
+                    .expect("valid in the test"),
                 client_identifier,
                 will: None,
                 user_name: None,
@@ -257,16 +258,19 @@ impl Site {
     }
 
     fn subscribe(&mut self, client: usize, filter: &str, qos: QoS) -> ReasonCode {
-        let mut subscription = Subscription::new(TopicFilter::new(filter).unwrap(), qos);
+        let mut subscription =
+            Subscription::new(TopicFilter::new(filter).expect("valid in the test"), qos);
         subscription.retain_as_published = true;
         let mut list = Vec::new();
-        subscription.encode(Version::V5, &mut list).unwrap();
+        subscription
+            .encode(Version::V5, &mut list)
+            .expect("valid in the test");
         self.send(
             client,
             &Packet::Subscribe(Subscribe {
                 packet_identifier: NonZeroU16::MIN,
                 properties: Properties::EMPTY,
-                subscriptions: Subscriptions::parse(&list, Version::V5).unwrap(),
+                subscriptions: Subscriptions::parse(&list, Version::V5).expect("valid in the test"),
             }),
         )
     }
@@ -289,7 +293,7 @@ impl Site {
                 dup: false,
                 qos,
                 retain,
-                topic: Some(TopicName::new(topic).unwrap()),
+                topic: Some(TopicName::new(topic).expect("valid in the test")),
                 packet_identifier: (qos != QoS::AtMostOnce).then_some(NonZeroU16::MIN),
                 properties: Properties::EMPTY,
                 payload,
@@ -302,7 +306,7 @@ impl Site {
         let mut bytes = vec![0x30];
         let mut rest = announced - 5;
         while rest > 0 {
-            let digit = u8::try_from(rest % 128).unwrap();
+            let digit = u8::try_from(rest % 128).expect("valid in the test");
             rest /= 128;
             bytes.push(if rest > 0 { digit | 128 } else { digit });
         }
@@ -343,7 +347,9 @@ impl Site {
     /// Sends a packet and gives the reason code of the last answer.
     fn send(&mut self, client: usize, packet: &Packet<'_>) -> ReasonCode {
         let mut bytes = Vec::new();
-        packet.encode(Version::V5, &mut bytes).unwrap();
+        packet
+            .encode(Version::V5, &mut bytes)
+            .expect("valid in the test");
         let connection = self.clients[client].connection.as_mut();
         connection
             .expect("it is open")

@@ -424,5 +424,6 @@ fn is_past(since: Option<WallTime>, milliseconds: u64, wall: WallTime) -> bool {
 /// Between attempts after a failure, so that a full disk does not keep the thread busy.
 const RETRY_MILLISECONDS: u64 = 1000;
 
-/// Between attempts to have a reserve: each writes up to 1 MiB for nothing.
-const RESERVE_MILLISECONDS: u64 = 60_000;
+/// Between attempts to have a reserve, without which telemetry is refused. Each writes what is free,
+/// up to 1 MiB, and one that fails is removed before it is synced.
+const RESERVE_MILLISECONDS: u64 = 10_000;
