@@ -277,6 +277,11 @@ impl Writer {
             Change::Delete { table, key } => (*table, key, None),
         };
         self.waiting_bytes += key.len() + value.map_or(0, Vec::len);
+        if table == sync::Table::Gaps {
+            // Of mail that ends with the same commit. It waits for a flush, which nobody hurries.
+            self.gaps.extend(value.and_then(|it| Gap::decode(it)));
+            return;
+        }
         let place = (table, Bytes::copy_from_slice(key));
         let value = value.map(|value| Bytes::copy_from_slice(value));
         if table.is_mail() {
