@@ -445,7 +445,7 @@ fn broker_settings(limits: &Limits) -> broker::Settings {
         session_bytes_maximum: limits.session_bytes,
         inflight_maximum: section.inflight_count,
         retained_count_maximum: section.retained_count,
-        retained_bytes_maximum: usize::try_from(section.retained_bytes).unwrap(),
+        retained_bytes_maximum: usize::try_from(section.retained_bytes).expect("valid in the test"),
         ..broker::Settings::default()
     }
 }
@@ -466,7 +466,7 @@ fn mqtt_settings(limits: &Limits) -> mqtt::Settings {
 
 fn connection_id(place: usize) -> ConnectionId {
     ConnectionId {
-        index: u32::try_from(place).unwrap(),
+        index: u32::try_from(place).expect("valid in the test"),
         generation: 0,
     }
 }
@@ -485,7 +485,7 @@ fn encoded(allowed: PropertySet, properties: &[Property<'_>]) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut writer = PropertyWriter::new(&mut bytes, allowed);
     for property in properties {
-        writer.write(property).unwrap();
+        writer.write(property).expect("valid in the test");
     }
     bytes
 }
