@@ -103,7 +103,7 @@ impl Broker {
                 let errand = Errand::Letter(Box::new(publication));
                 self.ask_office(errand, request, changes);
             }
-            Err(refusal) => self.refuse(&publication, refusal),
+            Err(refusal) => self.turn_down(&publication, refusal),
         }
         if !aside.is_empty() {
             self.commit(aside, Urgency::Relaxed, Waiting::Nobody);
@@ -117,12 +117,28 @@ impl Broker {
                 self.tell_reply(connection, token, reply);
             }
             Some(Errand::Letter(publication)) => match outcome_of(&reply) {
-                Outcome::Refused(refusal) => self.refuse(&publication, refusal),
+                Outcome::Refused(refusal) => self.turn_down(&publication, refusal),
                 outcome => self.answer(&publication, outcome),
             },
             // Given up meanwhile.
             None => {}
         }
+    }
+
+    /// Refuses a letter. One that nobody can ever take is not kept by whoever would send it again.
+    fn turn_down(&mut self, publication: &Publication, refusal: Refusal) {
+        let may_come_again = refusal == Refusal::Mail;
+        match &publication.origin {
+            Origin::Will { session, will } if may_come_again => {
+                self.restore_will(*session, will.clone());
+            }
+            Origin::Cloud { .. } if !may_come_again => {
+                self.counters.refused += 1;
+                return self.answer(publication, Outcome::NoSubscribers);
+            }
+            _ => {}
+        }
+        self.refuse(publication, refusal);
     }
 
     /// Hands a reply of the office, as a message, to whoever listens now. It goes out before anything

@@ -577,6 +577,10 @@ mod tests {
                 "listener.tls.identity_as_user: found common-name, though 127.0.0.1:1 asks",
             ),
             (
+                "address = \"127.0.0.1:1\"\nmq9_payload = \"utf8\"\n".to_owned(),
+                "listener.mq9_payload: found a value for 127.0.0.1:1, allowed is nothing but for",
+            ),
+            (
                 "address = \"127.0.0.1:1\"\nconnections = 1025\n".to_owned(),
                 "listener.connections: found 1025, allowed is 1 to 1024",
             ),

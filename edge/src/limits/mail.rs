@@ -141,3 +141,84 @@ impl Check<'_> {
         Ok(Some(mq9.clone()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn resolve(text: &str) -> Result<Limits, String> {
+        let file = Path::new("edge.toml");
+        let config = Config::parse(text, file).map_err(|error| error.to_string())?;
+        Limits::resolve(&config, file).map_err(|error| error.to_string())
+    }
+
+    const NATS: &str = "[[listener]]\naddress = \"127.0.0.1:4222\"\nprotocol = \"nats\"\n";
+
+    #[test]
+    fn there_is_mail_where_somebody_may_ask_for_it() {
+        for (text, has_mail) in [("", false), ("[mq9]\n", true), (NATS, true)] {
+            let limits = resolve(text).expect("good");
+            assert_eq!(limits.has_mail(), has_mail, "{text}");
+            assert_eq!(limits.worst_mail() > 0, has_mail, "{text}");
+            assert_eq!(limits.worst_mail_disk() > 0, has_mail, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_the_file_says_is_what_the_office_is_told() {
+        let text = "[mq9]\nmailboxes = 7\nfetch_wait_max_ms = 100\nagents = 3\n\
+                    payload_encoding = \"utf8\"\n";
+        let settings = resolve(text).expect("good").office_settings(5);
+        let settings = settings.expect("mail is on");
+        assert_eq!(settings.mailbox_count_maximum, 7);
+        assert_eq!(settings.wait_maximum, Duration::from_millis(100));
+        assert_eq!(settings.agent_count_maximum, 3);
+        assert_eq!(settings.payload_encoding, wire::mq9::PayloadEncoding::Utf8);
+        assert_eq!(settings.seed, 5);
+    }
+
+    #[test]
+    fn mailboxes_that_memory_does_not_hold_are_refused() {
+        let error = resolve("[mq9]\nmailboxes = 1000000\n").expect_err("too many");
+        assert!(
+            error.contains("limits.memory_bytes: found 67108864"),
+            "{error}"
+        );
+        let enough = "[limits]\nmemory_bytes = 1073741824\n[mq9]\nmailboxes = 1000000\n";
+        assert!(resolve(enough).is_ok());
+    }
+
+    #[test]
+    fn values_out_of_their_range_are_named() {
+        for (line, expected) in [
+            (
+                "mailboxes = 0",
+                "mq9.mailboxes: found 0, allowed is 1 to 1000000",
+            ),
+            (
+                "fetch_wait_max_ms = 60001",
+                "mq9.fetch_wait_max_ms: found 60001, allowed is 0 to 60000",
+            ),
+            (
+                "agent_bytes = 1",
+                "mq9.agent_bytes: found 1, allowed is 64 to 1048576",
+            ),
+            (
+                "payload_encoding = \"hex\"",
+                "mq9.payload_encoding: found unknown variant `hex`, allowed is `base64` or `utf8`",
+            ),
+            (
+                "fetch_wait_ms = 1",
+                "mq9.fetch_wait_ms: found unknown field `fetch_wait_ms`",
+            ),
+        ] {
+            let error = resolve(&format!("[mq9]\n{line}\n")).expect_err("refused");
+            assert!(
+                error.contains(expected),
+                "{error}\ndoes not contain\n{expected}"
+            );
+        }
+    }
+}

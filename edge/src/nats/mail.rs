@@ -58,7 +58,7 @@ struct Wait {
     request: Request,
 }
 
-/// Says why a reply does not come, though what was asked for is done.
+/// Says why a reply that is there does not come.
 const NO_ROOM: &str = "too much waits to be sent";
 
 impl Connection {
@@ -148,10 +148,12 @@ impl Connection {
         let Some(errand) = self.wait(established, token, errand, &reply) else {
             return;
         };
-        let document = encode(&self.fitting(&errand.kind, reply));
+        let document = self.document(&errand.kind, &reply);
+        drop(reply);
         let record = record_of(now, &errand.reply_topic, &document);
-        // With its frame, wherever it is delivered.
-        self.reply_bytes += document.len() + FRAME_BYTES + errand.reply_topic.len();
+        // With its frame. It may be delivered elsewhere: what waits here bounds what is let pass.
+        let bytes = document.len() + FRAME_BYTES + errand.reply_topic.len();
+        self.reply_bytes = self.reply_bytes.min(self.outbound.len()) + bytes;
         // Before all that the client said meanwhile: until then it is not known what is to be written.
         self.inputs
             .push_front(Input::Mail(MailInput::Reply { record }));
@@ -186,21 +188,30 @@ impl Connection {
         None
     }
 
-    /// Gives a reply, or what takes its place when it is too large or there is no room for it.
-    fn fitting(&self, kind: &Kind, reply: Reply) -> Reply {
-        let (bytes, limit) = (encoded_bytes(&reply), self.settings.reply_bytes_maximum);
-        if bytes > limit {
-            let words = format!("reply of {bytes} bytes exceeds the limit of {limit}");
-            return Reply::Failed(Failure::Refused(words));
+    /// Writes a reply, or what takes its place when it is too large or there is no room for it.
+    fn document(&self, kind: &Kind, reply: &Reply) -> Vec<u8> {
+        let limit = self.settings.reply_bytes_maximum;
+        let fits = |bytes| bytes <= limit && self.has_room_for_reply(bytes);
+        // What is known before it is written costs nothing when it does not fit.
+        let mut bytes = known_bytes(reply);
+        if fits(bytes) {
+            let document = encode(reply);
+            if fits(document.len()) {
+                return document;
+            }
+            bytes = document.len();
         }
-        match kind {
-            _ if self.has_room_for_reply(bytes) => reply,
+        let refused = |words: String| Reply::Failed(Failure::Refused(words));
+        encode(&match kind {
+            _ if bytes > limit => refused(format!(
+                "reply of {bytes} bytes exceeds the limit of {limit}"
+            )),
             Kind::Fetch | Kind::FetchAndWait(_) | Kind::Waiting => Reply::Messages {
                 messages: Vec::new(),
                 encoding: PayloadEncoding::default(),
             },
-            Kind::Other => Reply::Failed(Failure::Refused(NO_ROOM.to_owned())),
-        }
+            Kind::Other => refused(NO_ROOM.to_owned()),
+        })
     }
 
     /// Whether the next input is a request for the office.
@@ -264,6 +275,8 @@ impl Wait {
         let mut request = request.clone();
         if let Request::Fetch(fetch) = &mut request {
             fetch.wait_milliseconds = milliseconds;
+            // That was done when it looked for what is there.
+            fetch.is_forced = false;
         }
         Self {
             topic: topic.to_owned(),
@@ -286,13 +299,13 @@ const fn may_be_large(request: &Request) -> bool {
 }
 
 fn encode(reply: &Reply) -> Vec<u8> {
-    let mut document = Vec::with_capacity(encoded_bytes(reply));
+    let mut document = Vec::with_capacity(known_bytes(reply));
     reply.encode(&mut document);
     document
 }
 
-/// What a reply takes that may be large, so that it is written into one piece of memory.
-fn encoded_bytes(reply: &Reply) -> usize {
+/// What a reply with messages takes; of others nothing is known.
+fn known_bytes(reply: &Reply) -> usize {
     match reply {
         Reply::Messages { messages, encoding } => {
             let bytes = messages.iter().map(|it| it.encoded_bytes(*encoding));

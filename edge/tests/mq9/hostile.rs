@@ -5,7 +5,7 @@ use std::rc::Rc;
 use edge::broker::{AccessList, Policy};
 use edge::{mail, nats};
 
-use super::cases::{begins, error, fetched, five};
+use super::cases::{begins, error, fetched, five, sent};
 use super::world::{Commits, World, publish};
 
 #[test]
@@ -186,4 +186,103 @@ fn who_may_not_ask_is_told_so_in_json() {
         assert_eq!(reply, error("not allowed to this client"), "{command}");
     }
     assert!(!world.is_closed(client));
+}
+
+#[test]
+fn who_asks_faster_than_the_disk_can_follow_waits_and_nobody_is_refused() {
+    let settings = mail::Settings {
+        pending_count_maximum: 8,
+        ..mail::Settings::default()
+    };
+    let mut world = World::with(settings, nats::Settings::default());
+    let client = world.join();
+    world.mailbox(client, "t.inbox");
+    world.commits = Commits::Wait;
+    let mut bytes = Vec::new();
+    for number in 0..200 {
+        let inbox = format!("_INBOX.{client}.fast{number}");
+        bytes.extend(publish("$mq9.AI.MSG.SEND.t.inbox", Some(&inbox), &[], b"x"));
+    }
+    world.send(client, &bytes);
+    assert!(world.waiting_count() <= 8);
+    assert!(!world.wants_more(client), "what it says next is not read");
+    world.finish_commits();
+    for number in 0..200 {
+        let reply = world.reply(client, &format!("_INBOX.{client}.fast{number}"));
+        assert_eq!(reply, Some(sent(number)));
+    }
+    assert!(world.wants_more(client));
+}
+
+/// What clients may say, some of it wrong.
+const LINES: [&str; 18] = [
+    "PUB $mq9.AI.MAILBOX.CREATE _INBOX.x.1 14\r\n{\"name\":\"t.a\"}\r\n",
+    "PUB $mq9.AI.MSG.SEND.t.a _INBOX.x.1 2\r\nhi\r\n",
+    "PUB $mq9.AI.MSG.SEND.t.a 2\r\nhi\r\n",
+    "HPUB $mq9.AI.MSG.SEND.t.a _INBOX.x.1 24 26\r\nNATS/1.0\r\nmq9-key: k\r\n\r\nhi\r\n",
+    "PUB $mq9.AI.MSG.FETCH.t.a _INBOX.x.1 2\r\n{}\r\n",
+    "PUB $mq9.AI.MSG.FETCH.t.a _INBOX.x.1 37\r\n{\"deliver\":\"from_id\",\"from_id\":99999}\r\n",
+    "PUB $mq9.AI.MSG.FETCH.t.a _INBOX.x.1 18\r\n{\"group_name\":\"g\"}\r\n",
+    "PUB $mq9.AI.MSG.FETCH.t.a 2\r\n{}\r\n",
+    "PUB $mq9.AI.MSG.QUERY.t.a _INBOX.x.1 0\r\n\r\n",
+    "PUB $mq9.AI.MSG.DELETE.t.a.1 _INBOX.x.1 0\r\n\r\n",
+    "PUB $mq9.AI.MSG.NONSENSE _INBOX.x.1 0\r\n\r\n",
+    "PUB $mq9.AI.AGENT.REGISTER _INBOX.x.1 12\r\n{\"name\":\"a\"}\r\n",
+    "PUB $mq9.AI.AGENT.DISCOVER _INBOX.x.1 0\r\n\r\n",
+    "PUB $mq9.AI.MSG.ACK.t.a _INBOX.x.1 32\r\n{\"group_name\":\"g\",\"msg_id\":1000}\r\n",
+    "SUB _INBOX.x.* 5\r\n",
+    "SUB > 6\r\n",
+    "UNSUB 5\r\n",
+    "PING\r\n",
+];
+
+#[test]
+fn random_requests_in_random_pieces_leave_nothing_behind() {
+    let mut closed_count = 0;
+    for seed in 1..=100 {
+        let mut numbers = Numbers(seed * 0x9E37_79B9_7F4A);
+        let settings = nats::Settings {
+            outbound_bytes_maximum: 2_000,
+            ..nats::Settings::default()
+        };
+        let memory = settings.memory.clone();
+        let mut world = World::with(mail::Settings::default(), settings);
+        let clients: Vec<usize> = (0..3).map(|_| world.join()).collect();
+        for _ in 0..60 {
+            let client = clients[numbers.below(clients.len())];
+            let line = LINES[numbers.below(LINES.len())].as_bytes();
+            let cut = numbers.below(line.len() + 1);
+            world.send(client, &line[..cut]);
+            world.send(client, &line[cut..]);
+            closed_count += usize::from(world.is_closed(client));
+            match numbers.below(8) {
+                0 => world.set_reading(client, numbers.below(2) == 0),
+                1 => world.pass(500),
+                2 => world.commits = Commits::Wait,
+                3 => world.finish_commits(),
+                _ => {}
+            }
+        }
+        world.finish_commits();
+        for client in clients {
+            world.cut(client);
+        }
+        assert_eq!(memory.outbound_bytes(), 0, "seed {seed}");
+        assert_eq!(memory.inbound_bytes(), 0, "seed {seed}");
+        assert_eq!(world.waiting_fetch_count(), 0, "seed {seed}");
+    }
+    // Slow ones are; whoever only asks is not.
+    assert!(closed_count < 600, "{closed_count} of 6000");
+}
+
+/// A generator of numbers, the same in every run.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % limit as u64).unwrap()
+    }
 }

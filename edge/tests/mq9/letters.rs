@@ -3,7 +3,7 @@
 use std::num::NonZeroU16;
 use std::rc::Rc;
 
-use edge::broker::{AccessList, Policy};
+use edge::broker::{AccessList, Outcome, Policy, Refusal};
 use edge::mail;
 use wire::mqtt::property::{Properties, Property};
 use wire::mqtt::{Acknowledgement, Packet, ReasonCode, Version};
@@ -132,6 +132,62 @@ fn a_letter_of_qos_2_arrives_once_although_power_was_cut_before_its_pubrec() {
     world.publish_mqtt(device, (TOPIC, "y"), (2, false), &[]);
     expect_mail(&mut world, agent_again, &[item(0, "x"), item(1, "y")]);
     assert!(agent != agent_again);
+}
+
+#[test]
+fn a_will_can_be_a_letter() {
+    for topic in [TOPIC, "$mq9/nope"] {
+        let mut world = World::in_text();
+        let agent = world.join();
+        world.mailbox(agent, "agent.alarm");
+        let device = world.join_mqtt_with_will("device", topic);
+        world.cut(device);
+        let expected: &[Item<'_>] = match topic {
+            TOPIC => &[item(0, "gone")],
+            _ => &[],
+        };
+        expect_mail(&mut world, agent, expected);
+        // One that can't be delivered is not tried again and again.
+        world.pass(5_000);
+        expect_mail(&mut world, agent, expected);
+        let counters = world.broker.counters();
+        assert_eq!(counters.refused, u64::from(topic != TOPIC));
+    }
+}
+
+#[test]
+fn a_will_that_the_disk_refuses_is_sent_when_there_is_room() {
+    let mut world = World::in_text();
+    let agent = world.join();
+    world.mailbox(agent, "agent.alarm");
+    let device = world.join_mqtt_with_will("device", TOPIC);
+    world.commits = Commits::Fail;
+    world.cut(device);
+    world.pass(2_000);
+    assert_eq!(world.ask(agent, FETCH, EARLIEST), NOTHING);
+    world.commits = Commits::Succeed;
+    world.pass(2_000);
+    assert_eq!(payloads(&world.ask(agent, FETCH, EARLIEST)), ["gone"]);
+    world.pass(5_000);
+    assert_eq!(payloads(&world.ask(agent, FETCH, EARLIEST)), ["gone"]);
+}
+
+#[test]
+fn a_letter_from_the_cloud_that_nobody_can_take_is_not_asked_for_again() {
+    let mut world = World::in_text();
+    let agent = world.join();
+    world.mailbox(agent, "agent.alarm");
+    for (topic, commits, expected) in [
+        (TOPIC, Commits::Succeed, Outcome::Accepted),
+        ("$mq9/nope", Commits::Succeed, Outcome::NoSubscribers),
+        ("$mq9/a/b", Commits::Succeed, Outcome::NoSubscribers),
+        (TOPIC, Commits::Fail, Outcome::Refused(Refusal::Mail)),
+    ] {
+        world.commits = commits;
+        assert_eq!(world.from_cloud(topic, "x"), Some(expected), "{topic}");
+    }
+    world.commits = Commits::Succeed;
+    expect_mail(&mut world, agent, &[item(0, "x")]);
 }
 
 #[test]

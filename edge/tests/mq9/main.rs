@@ -14,4 +14,5 @@ mod letters;
 mod query;
 mod replies;
 mod send;
+mod upward;
 mod world;

@@ -247,3 +247,36 @@ fn requests_without_a_reply_subject_are_done_in_silence() {
         DONE
     );
 }
+
+#[test]
+fn where_all_connections_are_at_their_limit_a_fetch_finds_nothing_and_a_query_says_why() {
+    let mut world = in_text(|settings| settings.outbound_total_bytes_maximum = 10_000);
+    let client = world.join();
+    world.mailbox(client, "t.inbox");
+    assert_eq!(world.mail(client, "t.inbox", &[], &"x".repeat(8_000)), 0);
+    assert_eq!(
+        world.ask(
+            client,
+            FETCH,
+            "{\"deliver\":\"earliest\",\"config\":{\"max_wait_ms\":0}}"
+        ),
+        NOTHING
+    );
+    let reply = world.ask(client, "MSG.QUERY.t.inbox", "");
+    assert_eq!(reply, error("too much waits to be sent"));
+    for number in 0..100 {
+        let body = format!(
+            "{{\"name\":\"agent.{number}\",\"payload\":\"{}\"}}",
+            "x".repeat(100)
+        );
+        assert_eq!(world.ask(client, "AGENT.REGISTER", &body), DONE);
+    }
+    let reply = world.ask(client, "AGENT.DISCOVER", "");
+    assert_eq!(reply, error("too much waits to be sent"));
+    let reply = world.ask(client, "AGENT.DISCOVER", "{\"limit\":2}");
+    assert!(reply.starts_with("{\"error\":\"\""), "{reply}");
+    // What is small always comes.
+    assert_eq!(world.mail(client, "t.inbox", &[], "small"), 1);
+    assert_eq!(fetched(&mut world, client, "{\"deliver\":\"latest\"}"), [1]);
+    assert!(!world.is_closed(client));
+}

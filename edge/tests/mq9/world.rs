@@ -8,16 +8,16 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use edge::broker::{
-    self, AccessInput, Broker, ConnectionId, Input, ListenerId, MailInput, Output, Policy, Stored,
-    Ticket,
+    self, AccessInput, Broker, ConnectionId, Input, ListenerId, MailInput, Outcome, Output, Policy,
+    Stored, Ticket, Token,
 };
 use edge::mail::{self, CommitTicket, Found, Office, Page, Shelf, Unreadable};
 use edge::{mqtt, nats};
-use sync::{Change, Instant, Now, Offset, PerLane, Record, Table, WallTime};
+use sync::{Change, Instant, Now, Offset, PerLane, Record, RecordParts, Table, WallTime};
 use wire::mq9::PayloadEncoding;
 use wire::mqtt::property::{Properties, Property, PropertySet, PropertyWriter, UserProperty};
 use wire::mqtt::{
-    Connect, Packet, Publish, QoS, Subscribe, Subscription, Subscriptions, Version, decode,
+    Connect, Packet, Publish, QoS, Subscribe, Subscription, Subscriptions, Version, Will, decode,
 };
 use wire::nats::{Limits, ServerOperation};
 use wire::topic::{TopicFilter, TopicName};
@@ -41,6 +41,8 @@ pub(crate) struct World {
     settings: (broker::Settings, mail::Settings, Rc<nats::Settings>),
     clients: Vec<Client>,
     request_count: usize,
+    /// How the last message from the cloud ended.
+    stored: Option<Outcome>,
 }
 
 /// Everything that a crash leaves.
@@ -146,6 +148,7 @@ impl World {
             settings: (broker, mail, Rc::new(nats)),
             clients: Vec::new(),
             request_count: 0,
+            stored: None,
         }
     }
 
@@ -299,6 +302,19 @@ impl World {
         }
     }
 
+    /// Whether a NATS client's link would be read.
+    pub(crate) fn wants_more(&self, client: ClientId) -> bool {
+        match &self.clients[client].connection {
+            Some(Protocol::Nats(it)) => it.wants_more(),
+            _ => panic!("a NATS client is expected"),
+        }
+    }
+
+    /// Fetches that wait in the office.
+    pub(crate) fn waiting_fetch_count(&self) -> usize {
+        self.office.counts().waiting
+    }
+
     /// Makes a mailbox that lives for an hour.
     pub(crate) fn mailbox(&mut self, client: ClientId, address: &str) {
         let body = format!("{{\"name\":\"{address}\",\"ttl\":3600}}");
@@ -329,7 +345,29 @@ impl World {
         self.join_mqtt_with(version, name, true)
     }
 
+    /// Connects a client of MQTT 5 that leaves a letter behind.
+    pub(crate) fn join_mqtt_with_will(&mut self, name: &str, topic: &str) -> ClientId {
+        let will = Will {
+            qos: QoS::AtLeastOnce,
+            retain: false,
+            properties: Properties::EMPTY,
+            topic: TopicName::new(topic).unwrap(),
+            payload: b"gone",
+        };
+        self.connect_mqtt(Version::V5, name, true, Some(will))
+    }
+
     pub(crate) fn join_mqtt_with(&mut self, version: Version, name: &str, clean: bool) -> ClientId {
+        self.connect_mqtt(version, name, clean, None)
+    }
+
+    fn connect_mqtt(
+        &mut self,
+        version: Version,
+        name: &str,
+        clean: bool,
+        will: Option<Will<'_>>,
+    ) -> ClientId {
         let (settings, id) = (Rc::new(mqtt::Settings::default()), self.next_id());
         let connection = mqtt::Connection::new(id, settings, ListenerId(1), self.now);
         let client = self.add(id, Protocol::Mqtt(version, Box::new(connection)));
@@ -346,7 +384,7 @@ impl World {
                 keep_alive: 0,
                 properties: Properties::parse(&properties, PropertySet::CONNECT).unwrap(),
                 client_identifier: name,
-                will: None,
+                will,
                 user_name: None,
                 password: None,
             }),
@@ -443,6 +481,29 @@ impl World {
         let mut bytes = Vec::new();
         packet.encode(*version, &mut bytes).unwrap();
         self.send(client, &bytes);
+    }
+
+    /// Lets a message come down from the cloud; gives how that ended.
+    pub(crate) fn from_cloud(&mut self, topic: &str, payload: &str) -> Option<Outcome> {
+        let record = Record::new(&RecordParts {
+            qos: 1,
+            retain: false,
+            from_cloud: true,
+            time: self.now.wall,
+            expiry_seconds: None,
+            publisher: 0,
+            topic,
+            properties: &[],
+            payload: payload.as_bytes(),
+        });
+        let input = Input::FromCloud {
+            record,
+            token: Token(7),
+            changes: Vec::new(),
+        };
+        self.broker.handle(self.now, input);
+        self.run();
+        self.stored.take()
     }
 
     // Links and time.
@@ -650,6 +711,7 @@ impl World {
                     },
                 );
             }
+            Output::FromCloudStored { outcome, .. } => self.stored = Some(outcome),
             other => panic!("no scenario here has {other:?}"),
         }
     }
