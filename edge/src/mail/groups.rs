@@ -92,7 +92,7 @@ impl Groups {
         }
         let damaged = StoredGroup::new([0; 3]);
         let stored = stored.rows.iter();
-        let stored = stored.map(|(_, value)| decode(value).unwrap_or(damaged.clone()).1);
+        let stored = stored.map(|(_, value)| decode(value).unwrap_or_else(|| damaged.clone()).1);
         // Where a commit under way moves a group back, what it wants again stays.
         let held = self.of_mailbox(mailbox);
         let held = held.filter_map(|(_, group)| group.position);
