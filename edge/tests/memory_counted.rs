@@ -443,11 +443,7 @@ fn broker_settings(limits: &Limits) -> broker::Settings {
         session_bytes_maximum: limits.session_bytes,
         inflight_maximum: section.inflight_count,
         retained_count_maximum: section.retained_count,
-<<<<<<< HEAD
         retained_bytes_maximum: usize::try_from(section.retained_bytes).expect("valid"),
-=======
-        retained_bytes_maximum: usize::try_from(section.retained_bytes).expect("valid in the test"),
->>>>>>> durability
         ..broker::Settings::default()
     }
 }
@@ -468,11 +464,7 @@ fn mqtt_settings(limits: &Limits) -> mqtt::Settings {
 
 fn connection_id(place: usize) -> ConnectionId {
     ConnectionId {
-<<<<<<< HEAD
         index: u32::try_from(place).expect("valid"),
-=======
-        index: u32::try_from(place).expect("valid in the test"),
->>>>>>> durability
         generation: 0,
     }
 }
@@ -491,11 +483,7 @@ fn encoded(allowed: PropertySet, properties: &[Property<'_>]) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut writer = PropertyWriter::new(&mut bytes, allowed);
     for property in properties {
-<<<<<<< HEAD
         writer.write(property).expect("valid");
-=======
-        writer.write(property).expect("valid in the test");
->>>>>>> durability
     }
     bytes
 }
