@@ -238,6 +238,7 @@ fn what_ends_unread_is_counted_and_written_down() {
         "[[listener]]\naddress = \"{address}\"\nprotocol = \"nats\"\n\
          [mq9]\nmessage_ttl_seconds = 1\n"
     ));
+    assert_eq!(gateway.address_of(1), address);
     let mut client = Client::connect(address);
     let create = Create {
         name: Some("short".to_owned()),
