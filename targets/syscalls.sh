@@ -11,6 +11,7 @@ cd "$(dirname "$0")/.."
 target=${1-}
 binary=$(realpath "${GATEWAY:-target/debug/robustmq-edge}")
 [ -z "$target" ] || binary=$(realpath "${CARGO_TARGET_DIR:-target/cross}/$target/release/robustmq-edge")
+[ -x "$binary" ] || { echo "there is no $binary" >&2; exit 1; }
 work=$(mktemp -d)
 case $target in
   '' | "$(uname -m)"-*) tracer=(strace -f -qq -s 0 -e signal=none) file=-o ;;

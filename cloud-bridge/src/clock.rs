@@ -9,7 +9,8 @@ use sync::{Instant, SteadyTime, TimeStamp, WallTime};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     start: tokio::time::Instant,
-    steady: SteadyTime,
+    /// `None` where nobody says that the device's clock is not to be believed.
+    steady: Option<SteadyTime>,
 }
 
 impl Clock {
@@ -17,7 +18,7 @@ impl Clock {
     pub(crate) fn start(steady: Option<WallTime>) -> Self {
         Self {
             start: tokio::time::Instant::now(),
-            steady: SteadyTime::resume(None, steady.unwrap_or_else(device_time)),
+            steady: steady.map(|time| SteadyTime::resume(None, time)),
         }
     }
 
@@ -28,9 +29,10 @@ impl Clock {
 
     /// Tells both times of day.
     pub(crate) fn stamp(self) -> TimeStamp {
+        let device = device_time();
         TimeStamp {
-            steady: self.steady.at(self.now()),
-            device: device_time(),
+            steady: self.steady.map_or(device, |time| time.at(self.now())),
+            device,
         }
     }
 

@@ -143,6 +143,11 @@ const DECODED_BYTES: u64 = 512 << 10;
 const REDB_FILE_BYTES: u64 = 300 << 10;
 /// Topics of the segment that goes next, and a group of its records that are stored anew.
 const LATEST_BYTES: u64 = 512 << 10;
+/// Searches of damaged segments: what they read at a time, and what they found in those that are
+/// open, for each block that a segment has.
+const SEARCH_BYTES: u64 = 320 << 10;
+const FOUND_BYTES: u64 = 64;
+const BLOCK_BYTES: u64 = 64 << 10;
 /// Handed back to redb and the kernel at a full disk.
 const RESERVE_BYTES: u64 = 1 << 20;
 /// Sessions, retained messages and gaps on disk, and redb's own pages.
@@ -258,6 +263,7 @@ impl Limits {
         let redb = WRITTEN_FILES * (self.cache_bytes + REDB_FILE_BYTES)
             + READ_FILES * (READ_FILE_BYTES + REDB_FILE_BYTES)
             + DECODED_BYTES;
+        let found = READ_FILES * (self.segment_bytes / BLOCK_BYTES) * FOUND_BYTES;
         vec![
             ("program", PROGRAM_BYTES),
             ("connections", connections * CONNECTION_BYTES),
@@ -292,6 +298,7 @@ impl Limits {
                 "latest of topics",
                 if self.keeps_latest() { LATEST_BYTES } else { 0 },
             ),
+            ("damaged segments", SEARCH_BYTES + found),
             ("mail", self.worst_mail()),
             ("cloud", cloud),
             ("users and access lists", self.worst_access()),

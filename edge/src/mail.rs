@@ -13,6 +13,7 @@
 //! over or due by that clock. How long a fetch waits is counted by the one that never jumps.
 
 mod acknowledge;
+mod age;
 mod agents;
 mod cloud;
 mod commit;
@@ -29,6 +30,7 @@ mod query;
 mod rank;
 mod read;
 mod remove;
+mod room;
 pub mod search;
 mod seek;
 mod send;
@@ -36,11 +38,12 @@ mod settings;
 mod shelf;
 mod stored;
 mod turn;
+mod unread;
 mod waiting;
 
 use self::agents::AGENT_BYTES;
 use self::commit::PENDING_BYTES;
-pub use self::event::{CommitTicket, Input, Output, Ticket};
+pub use self::event::{CommitTicket, Input, Output, Ticket, Unread};
 use self::groups::GROUP_BYTES;
 use self::mailbox::MAILBOX_BYTES;
 pub use self::office::{Counters, Counts, Office};

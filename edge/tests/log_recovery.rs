@@ -307,6 +307,43 @@ fn a_noted_gap_is_as_durable_as_the_batch_after_it() {
     }
 }
 
+/// Messages that end unread come with the commit that removes them: their gap is in its frame.
+#[test]
+fn a_gap_inside_a_batch_is_as_durable_as_the_batch_and_counted_once() {
+    let unread = |first: u64, count: u64| Gap {
+        lane: Lane::Urgent,
+        first: Offset(first),
+        last: Offset(first + count - 1),
+        count,
+        bytes: 100 * count,
+        from: WALL,
+        to: WALL,
+        reason: Reason::Unread,
+    };
+    let batch = |gap: &Gap| Batch {
+        changes: vec![Change::Put {
+            table: Table::Gaps,
+            key: Vec::new(),
+            value: gap.encode(),
+        }],
+    };
+    for seed in 0..20 {
+        let folder = SimulatedFolder::new();
+        let mut log = reopen(&folder);
+        log.writer.commit(&batch(&unread(7, 2)), WALL).unwrap();
+        log.writer.commit(&batch(&unread(9, 3)), WALL).unwrap();
+        folder.power_cut(seed);
+        let mut log = reopen(&folder);
+        let expected = [(0, unread(7, 5))];
+        assert_eq!(log.reader.gaps(0).unwrap(), expected, "seed {seed}");
+        // The same when a flush brings it there, and when the gateway stops.
+        log.writer.commit(&batch(&unread(12, 1)), WALL).unwrap();
+        log.writer.close().unwrap();
+        let log = reopen(&folder);
+        assert_eq!(log.reader.gaps(0).unwrap(), [(0, unread(7, 6))]);
+    }
+}
+
 #[test]
 fn a_batch_is_not_stored_without_the_gap_before_it() {
     let folder = SimulatedFolder::new();

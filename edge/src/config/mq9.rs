@@ -8,6 +8,8 @@ use serde::Deserialize;
 pub struct Mq9 {
     /// How long a mailbox lives for which nothing else was asked; 0 for ever.
     pub mailbox_ttl_seconds: u64,
+    /// How long messages are kept for which nothing else was asked; 0 for ever.
+    pub message_ttl_seconds: u64,
     /// How payloads are written in replies, unless the listener or the request says otherwise.
     pub payload_encoding: PayloadEncoding,
     /// The longest that a FETCH waits for its first message: below the five seconds after which the
@@ -15,9 +17,11 @@ pub struct Mq9 {
     pub fetch_wait_max_ms: u64,
     /// Mailboxes; one more is refused.
     pub mailboxes: usize,
-    /// Messages of a mailbox, delayed ones included; one more is refused.
+    /// Messages of a mailbox, delayed ones included; for one more the oldest gives way that every
+    /// group has acknowledged, or it is refused.
     pub mailbox_messages: u64,
-    /// Bytes of the messages of a mailbox; one that would be too much is refused.
+    /// Bytes of the messages of a mailbox; for one that would be too much others give way, or it is
+    /// refused.
     pub mailbox_bytes: u64,
     /// Bytes of all mail; a message that would be too much is refused.
     pub mail_bytes: u64,
@@ -48,6 +52,7 @@ impl Default for Mq9 {
     fn default() -> Self {
         Self {
             mailbox_ttl_seconds: 86_400,
+            message_ttl_seconds: 604_800,
             payload_encoding: PayloadEncoding::Base64,
             fetch_wait_max_ms: 4_500,
             mailboxes: 3_000,

@@ -33,6 +33,7 @@ impl Limits {
             mailbox_count_maximum: mq9.mailboxes,
             address_bytes_maximum: ADDRESS_BYTES,
             mailbox_ttl_seconds: mq9.mailbox_ttl_seconds,
+            message_ttl_seconds: mq9.message_ttl_seconds,
             message_count_maximum: mq9.mailbox_messages,
             mailbox_bytes_maximum: mq9.mailbox_bytes,
             mail_bytes_maximum: mq9.mail_bytes,
@@ -90,8 +91,13 @@ impl Limits {
         )?;
         writeln!(
             f,
-            "mq9.mailbox_ttl_seconds = {}, fetch_wait_max_ms = {}, waiting_fetches = {}",
-            mq9.mailbox_ttl_seconds, mq9.fetch_wait_max_ms, mq9.waiting_fetches
+            "mq9.mailbox_ttl_seconds = {}, message_ttl_seconds = {}",
+            mq9.mailbox_ttl_seconds, mq9.message_ttl_seconds
+        )?;
+        writeln!(
+            f,
+            "mq9.fetch_wait_max_ms = {}, waiting_fetches = {}",
+            mq9.fetch_wait_max_ms, mq9.waiting_fetches
         )?;
         writeln!(
             f,
@@ -112,9 +118,11 @@ impl Check<'_> {
             return Ok((speaks_nats || is_in_cloud).then(Mq9::default));
         };
         let (ttl, wait) = (mq9.mailbox_ttl_seconds, mq9.fetch_wait_max_ms);
+        let kept = mq9.message_ttl_seconds;
         let bytes = 1 << 50;
         for (key, found, least, most) in [
             ("mq9.mailbox_ttl_seconds", ttl, 0, 100 * 365 * DAY),
+            ("mq9.message_ttl_seconds", kept, 0, 100 * 365 * DAY),
             ("mq9.fetch_wait_max_ms", wait, 0, 60_000),
             ("mq9.mailboxes", mq9.mailboxes as u64, 1, MILLION),
             ("mq9.mailbox_messages", mq9.mailbox_messages, 1, 1 << 40),

@@ -15,12 +15,15 @@
 //! | `count` | records dropped; 0 when nobody can tell |
 //! | `bytes` | bytes dropped, an estimate where a segment was wanted in part |
 //! | `from`, `to` | milliseconds: no record of it is older or younger; both 0 when unknown |
-//! | `reason` | `limit`, `age`, `damage`, `torn`, `rejected`, `toolarge`, `mail` or `several` |
+//! | `reason` | `limit`, `age`, `damage`, `torn`, `rejected`, `toolarge`, `mail`, `unread` or `several` |
 //!
 //! A gap with the reason `mail` is of messages in mailboxes, not of a lane's records: `lane` is
 //! their priority, `normal` where nobody can tell, and `first` and `last` are no offsets but
 //! fingerprints of their keys, so that a message that is found damaged by every start is counted
-//! once. Such gaps and those of records are never merged and never hide one another.
+//! once. One with the reason `unread` is of messages whose time ended in their mailboxes before every
+//! group had acknowledged them: each has a number, of which none comes twice, and comes with the
+//! commit that removes them. Such gaps and those of records are never merged and never hide one
+//! another.
 
 pub(super) mod ledger;
 
@@ -71,6 +74,8 @@ pub enum Reason {
     TooLarge,
     /// Messages in mailboxes are damaged.
     Mail,
+    /// Messages in mailboxes were over before everybody who reads them had acknowledged them.
+    Unread,
     /// Merged from gaps with different reasons.
     Several,
 }
@@ -94,15 +99,20 @@ impl Gap {
     }
 
     /// Whether another gap is of things of the same kind: records of the same lane, or messages of
-    /// the same priority.
+    /// the same priority and fate.
     fn is_like(&self, other: &Self) -> bool {
-        (self.lane, self.is_of_mail()) == (other.lane, other.is_of_mail())
+        (self.lane, self.fate_of_mail()) == (other.lane, other.fate_of_mail())
     }
 
     /// Whether it is of messages in mailboxes, and not of a lane's records.
     #[must_use]
     pub fn is_of_mail(&self) -> bool {
-        self.reason == Reason::Mail
+        self.fate_of_mail().is_some()
+    }
+
+    /// What became of messages in mailboxes; `None` where it is of a lane's records.
+    fn fate_of_mail(&self) -> Option<Reason> {
+        Some(self.reason).filter(|it| matches!(it, Reason::Mail | Reason::Unread))
     }
 
     /// Writes the gap as it is stored.
@@ -143,7 +153,8 @@ impl Gap {
     }
 
     /// Makes the change that stands for the gap in the journal.
-    pub(super) fn to_change(&self) -> Change {
+    #[must_use]
+    pub(crate) fn to_change(&self) -> Change {
         Change::Put {
             table: Table::Gaps,
             key: Vec::new(),
@@ -173,7 +184,8 @@ impl Gap {
     fn known_of(&self, other: &Self) -> u64 {
         let (first, last) = (self.first.max(other.first), self.last.min(other.last));
         // Whoever finds a message damaged may not know its priority.
-        let is_like = self.is_like(other) || self.is_of_mail() && other.is_of_mail();
+        let is_like =
+            self.is_like(other) || self.reason == Reason::Mail && other.reason == Reason::Mail;
         if !is_like || first > last {
             return 0;
         }
@@ -219,6 +231,12 @@ impl fmt::Display for Gap {
                     "{count} messages of priority {lane} are damaged in their mailboxes"
                 )
             }
+            (Reason::Unread, count) => {
+                write!(
+                    f,
+                    "{count} messages of priority {lane} were over before they were read"
+                )
+            }
             (_, 0) => write!(
                 f,
                 "lane {lane}: what was stored from {first} on, if anything, is lost"
@@ -248,6 +266,7 @@ impl fmt::Display for Reason {
             Self::Rejected => "rejected",
             Self::TooLarge => "toolarge",
             Self::Mail => "mail",
+            Self::Unread => "unread",
             Self::Several => "several",
         })
     }

@@ -384,6 +384,7 @@ impl Recovery {
             has_reserve,
             is_starting: true,
             no_reserve_at: None,
+            has_freed: false,
             clock: AgeClock::default(),
             meter: self.meter.clone(),
             metered_at: WallTime::default(),

@@ -80,6 +80,8 @@ pub struct Writer {
     pub(super) is_starting: bool,
     /// When there was no room for the reserve last.
     pub(super) no_reserve_at: Option<WallTime>,
+    /// Whether files were removed since, which readers may still hold.
+    pub(super) has_freed: bool,
     pub(super) clock: AgeClock,
     /// What was written, since the log was made.
     pub(super) meter: Meter,
@@ -275,6 +277,11 @@ impl Writer {
             Change::Delete { table, key } => (*table, key, None),
         };
         self.waiting_bytes += key.len() + value.map_or(0, Vec::len);
+        if table == sync::Table::Gaps {
+            // Of mail that ends with the same commit. It waits for a flush, which nobody hurries.
+            self.gaps.extend(value.and_then(|it| Gap::decode(it)));
+            return;
+        }
         let place = (table, Bytes::copy_from_slice(key));
         let value = value.map(|value| Bytes::copy_from_slice(value));
         if table.is_mail() {
@@ -369,12 +376,12 @@ impl Writer {
         if rows.is_empty() {
             return Err(LogError::corrupt(state::NAME, "none of its rows is whole"));
         }
-        drop(damaged);
+        damaged.abandon();
         let salvaged = exchange::salvaged(state::NAME);
         let cache_bytes = self.settings.cache_bytes;
         state::create(&self.directory, &salvaged, cache_bytes, &self.facts, &rows)?.close()?;
-        // Whether it can be closed or not; all who share it open the new one.
-        let _ = self.state.close();
+        // All who share it open the new one.
+        self.state.abandon();
         let aside = exchange::free_name(self.directory.as_ref(), state::NAME)?;
         exchange::set_aside(self.directory.as_ref(), state::NAME, &aside)?;
         exchange::finish(self.directory.as_ref(), state::NAME)?;
@@ -402,7 +409,12 @@ impl Writer {
                 }
                 if !self.has_reserve && is_past(self.no_reserve_at, RESERVE_MILLISECONDS, wall) {
                     self.has_reserve = reserve::take(self.directory.as_ref());
-                    self.no_reserve_at = (!self.has_reserve).then_some(wall);
+                    let patience = match std::mem::take(&mut self.has_freed) {
+                        true => RETRY_MILLISECONDS,
+                        false => RESERVE_MILLISECONDS,
+                    };
+                    let since = WallTime((wall.0 + patience).saturating_sub(RESERVE_MILLISECONDS));
+                    self.no_reserve_at = (!self.has_reserve).then_some(since);
                 }
             }
             Err(error) => {
@@ -424,5 +436,6 @@ fn is_past(since: Option<WallTime>, milliseconds: u64, wall: WallTime) -> bool {
 /// Between attempts after a failure, so that a full disk does not keep the thread busy.
 const RETRY_MILLISECONDS: u64 = 1000;
 
-/// Between attempts to have a reserve: each writes up to 1 MiB for nothing.
-const RESERVE_MILLISECONDS: u64 = 60_000;
+/// Between attempts to have a reserve, without which telemetry is refused. Each writes what is free,
+/// up to 1 MiB, and one that fails is removed before it is synced.
+const RESERVE_MILLISECONDS: u64 = 10_000;

@@ -202,23 +202,29 @@ impl Office {
             self.answer(ticket, Reply::Done);
             return;
         }
-        let last = names.len() - 1;
-        for (at, name) in names.into_iter().enumerate() {
-            let mut draft = Draft::default();
-            if self.settings.announces_agents {
-                let request = Request::Unregister(Identity {
-                    name: Some(name.clone()),
-                    mailbox: None,
-                });
-                draft.changes.push(self.for_cloud(request));
+        // At most one append a commit: the last one takes all of them out, and answers.
+        let mut draft = Draft::default();
+        if self.settings.announces_agents {
+            for name in &names {
+                let before = std::mem::take(&mut draft);
+                if !before.is_empty() {
+                    self.commit(before, Work::Nothing, true);
+                }
+                draft
+                    .changes
+                    .push(self.for_cloud(Request::Unregister(Identity {
+                        name: Some(name.clone()),
+                        mailbox: None,
+                    })));
             }
-            draft.delete(Table::Agents, key_of(EDGE, &name));
-            draft.delete(Table::Agents, key_of(REPORT, &name));
-            let news = vec![AgentNews::Gone(EDGE, name)];
-            // At most one append a commit: the last one answers.
-            let ticket = (at == last).then_some(ticket);
-            self.commit(draft, Work::Agents(ticket, news), true);
         }
+        for name in &names {
+            draft.delete(Table::Agents, key_of(EDGE, name));
+            draft.delete(Table::Agents, key_of(REPORT, name));
+        }
+        let names = names.into_iter();
+        let news = names.map(|name| AgentNews::Gone(EDGE, name)).collect();
+        self.commit(draft, Work::Agents(Some(ticket), news), true);
     }
 
     pub(super) fn report(&mut self, ticket: Ticket, report: Report) -> Result<(), Failure> {

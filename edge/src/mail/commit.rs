@@ -13,9 +13,11 @@ use super::shelf::Shelf;
 use super::stored::{
     Letter, MAIL_KEY_BYTES, NEVER, Number, Place, StoredKey, encode, expiry_key, named_key,
 };
+use super::unread::Tally;
 
-/// Of a commit under way, with its rows of the ledger.
-pub(super) const PENDING_BYTES: usize = size_of::<UnderWay>() + 512;
+/// Of a commit under way, in a queue that is half empty at worst, with what it names and its rows of
+/// the ledger, keys aside.
+pub(super) const PENDING_BYTES: usize = 2 * size_of::<UnderWay>() + 400;
 
 /// Changes that are to be durable together, and what they mean for the counts.
 #[derive(Debug, Default)]
@@ -29,6 +31,8 @@ pub(super) struct Draft {
     keyed: Vec<(String, Vec<Holder>, Holder)>,
     mailboxes: Vec<Number>,
     pub(super) group: Option<GroupName>,
+    /// What ends unread with it, by priority.
+    unread: [Tally; 3],
     /// Whether counts change that are no messages.
     pub(super) is_counted: bool,
 }
@@ -51,6 +55,8 @@ pub(super) enum Work {
     Nothing,
     /// A request is answered.
     Answer(Ticket, Reply),
+    /// A message is deleted, unless another commit did that before.
+    Delete(Ticket),
     /// A fetch goes on, now that the group has its position.
     Fetch(Box<Fetching>),
     /// Agents are known or not any more, and a request may be answered.
@@ -59,6 +65,8 @@ pub(super) enum Work {
     Release,
     /// Messages that are over were removed.
     Sweep,
+    /// Messages of a mailbox were removed that were kept for long enough.
+    Age(Number),
     /// A mailbox that is over can't be found any more.
     Retire(Number),
     /// Some rows of a mailbox that leaves are gone.
@@ -83,7 +91,7 @@ impl Draft {
     /// Notes that the commit is about a mailbox.
     pub(super) fn touch(&mut self, mailbox: Number) {
         if !self.mailboxes.contains(&mailbox) {
-            self.mailboxes.push(mailbox);
+            push_first(&mut self.mailboxes, mailbox);
         }
     }
 
@@ -133,7 +141,7 @@ impl Draft {
     /// Adds the row of a message.
     pub(super) fn add_row(&mut self, place: Place, key: Vec<u8>, value: Vec<u8>) {
         self.touch(place.mailbox());
-        self.added.push((place, weight(&value)));
+        push_first(&mut self.added, (place, weight(&value)));
         self.put(place.table(), key, value);
     }
 
@@ -146,6 +154,20 @@ impl Draft {
             self.delete(Table::MailExpiry, expiry_key(over, &key));
         }
         self.delete(place.table(), key);
+    }
+
+    /// Takes in another draft, which appends nothing and gives no keys.
+    pub(super) fn absorb(&mut self, other: Self) {
+        self.changes.extend(other.changes);
+        self.doomed.extend(other.doomed);
+        for mailbox in other.mailboxes {
+            self.touch(mailbox);
+        }
+    }
+
+    /// Notes that a message ends unread.
+    pub(super) fn note_unread(&mut self, priority: Priority, bytes: u64, time: WallTime) {
+        self.unread[priority as usize].add(bytes, time);
     }
 
     /// Who gets a key with this commit, so far.
@@ -164,6 +186,14 @@ impl Draft {
     pub(super) const fn is_empty(&self) -> bool {
         self.changes.is_empty()
     }
+}
+
+/// Adds to what most often has one item only, and is held until the commit is answered.
+fn push_first<T>(items: &mut Vec<T>, item: T) {
+    if items.is_empty() {
+        items.reserve_exact(1);
+    }
+    items.push(item);
 }
 
 /// What a message counts for, by the bytes of its value: with its key.
@@ -191,6 +221,7 @@ impl Office {
         });
         let keyed = keyed.collect();
         let mut changes = draft.changes;
+        let unread = self.number_unread(&draft.unread, &mut changes);
         let is_counted = draft.is_counted || !draft.added.is_empty() || !draft.doomed.is_empty();
         for number in &draft.mailboxes {
             if let Some(mailbox) = self.mailboxes.mailbox_mut(*number) {
@@ -213,6 +244,7 @@ impl Office {
         self.outputs.push_back(Output::Commit {
             ticket,
             changes,
+            unread,
             is_urgent,
         });
     }
@@ -227,6 +259,8 @@ impl Office {
         let Some(commit) = self.commits.pop_front_if(|oldest| oldest.ticket == ticket) else {
             return;
         };
+        let mut rows = commit.doomed.iter();
+        let was_there = rows.all(|(place, _)| self.ledger.is_doomed(*place));
         match outcome.is_ok() {
             true => self.count_done(&commit),
             false => self.count_failed(&commit),
@@ -247,7 +281,11 @@ impl Office {
             true => commit.added,
             false => Vec::new(),
         };
-        self.follow(commit.work, outcome, shelf);
+        let work = match commit.work {
+            Work::Delete(ticket) => Work::answer(ticket, Reply::Deleted { was_there }),
+            work => work,
+        };
+        self.follow(work, outcome, shelf);
         for (place, _) in arrived {
             self.wake(place, shelf);
         }
@@ -304,7 +342,7 @@ impl Office {
         let is_done = outcome.is_ok();
         let failed = |why: String| Reply::Failed(Failure::Refused(why));
         match work {
-            Work::Nothing => {}
+            Work::Nothing | Work::Delete(_) => {}
             Work::Answer(ticket, reply) => {
                 let reply = outcome.map_or_else(failed, |()| reply);
                 self.answer(ticket, reply);
@@ -322,6 +360,7 @@ impl Office {
             }
             Work::Release => self.released(is_done, shelf),
             Work::Sweep => self.swept(is_done, shelf),
+            Work::Age(number) => self.aged(number, is_done, shelf),
             Work::Retire(number) => self.retired(number, is_done),
             Work::Leave(number) => self.left(number, is_done, shelf),
         }

@@ -7,6 +7,7 @@ use super::Office;
 use super::commit::{Draft, Work, weight};
 use super::shelf::{Page, Shelf, Unreadable};
 use super::stored::{Letter, NEVER, Place, decode_delayed};
+use super::unread::Floors;
 
 impl Office {
     /// Hands out messages that are due; the rest follows when they are there.
@@ -48,6 +49,7 @@ impl Office {
             is_open && !letter.is_over(self.now.wall)
         });
         let Some((priority, letter)) = delayed else {
+            self.tell_unread(draft, &mut Floors::default(), (place, value), shelf)?;
             draft.remove(place, weight(value), NEVER);
             return Ok(());
         };

@@ -4,8 +4,8 @@
 //! first; every [`Output::Commit`] by one [`Input::Committed`] or [`Input::CommitFailed`], in the
 //! order of the commits.
 
-use sync::Change;
-use wire::mq9::{Agent, Reply, Request};
+use sync::{Change, WallTime};
+use wire::mq9::{Agent, Priority, Reply, Request};
 
 /// Names a request until it is answered; the office only gives it back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,6 +63,9 @@ pub enum Output {
         ticket: CommitTicket,
         /// What.
         changes: Vec<Change>,
+        /// What these end although a group, or whoever else reads, may not have seen it: to be
+        /// written down in the same commit. Empty most often.
+        unread: Vec<Unread>,
         /// Whether somebody waits for it.
         is_urgent: bool,
     },
@@ -73,4 +76,23 @@ pub enum Output {
         /// How it ended.
         reply: Reply,
     },
+}
+
+/// Messages of a priority that their time ended, or that of their mailbox, before every group had
+/// acknowledged them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unread {
+    /// Theirs.
+    pub priority: Priority,
+    /// They have numbers from here on, one each. All numbers of a priority follow each other, and
+    /// none is given to the messages of two commits.
+    pub first: u64,
+    /// How many.
+    pub count: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// None of them is older.
+    pub from: WallTime,
+    /// None of them is younger.
+    pub to: WallTime,
 }

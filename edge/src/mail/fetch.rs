@@ -10,7 +10,7 @@
 use std::sync::Arc;
 
 use sync::Instant;
-use wire::mq9::{Failure, Fetch, PayloadEncoding, Reply};
+use wire::mq9::{Deliver, Failure, Fetch, PayloadEncoding, Reply};
 
 use super::Office;
 use super::commit::{Draft, Work};
@@ -32,6 +32,9 @@ pub(super) struct Fetching {
     group: Option<Arc<str>>,
     is_forced: bool,
     count: usize,
+    /// Of what time on, in seconds, for who has no group: a group begins at the first such message
+    /// and gets all that came after it.
+    since: u64,
     encoding: PayloadEncoding,
     /// When it is answered at the latest.
     pub(super) until: Instant,
@@ -75,11 +78,17 @@ impl Office {
         let most = u64::try_from(settings.wait_maximum.as_micros()).unwrap_or(u64::MAX);
         let wait = std::time::Duration::from_micros(wait.min(most));
         let count = usize::try_from(fetch.count).unwrap_or(usize::MAX);
+        let group = fetch.group.filter(|it| !it.is_empty()).map(Arc::from);
+        let since = match fetch.deliver {
+            Deliver::FromTime(seconds) if group.is_none() => seconds,
+            _ => 0,
+        };
         let fetching = Fetching {
             ticket,
             mailbox,
             address: fetch.address.into(),
-            group: fetch.group.filter(|it| !it.is_empty()).map(Arc::from),
+            group,
+            since,
             is_forced: fetch.is_forced,
             count: count.min(settings.answer_count_maximum),
             encoding: fetch.encoding.unwrap_or(settings.payload_encoding),
@@ -186,7 +195,7 @@ impl Office {
         let stage = std::mem::replace(&mut fetching.stage, Stage::Read(position));
         let reading = match stage {
             Stage::GoOn(reading) => reading,
-            _ => Reading::new(position, seen_end),
+            _ => Reading::new(position, seen_end, fetching.since),
         };
         let has_grown = reading.seen_end < seen_end;
         let messages = match self.read(mailbox, reading, fetching.count, shelf)? {

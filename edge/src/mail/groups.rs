@@ -10,8 +10,8 @@ use std::sync::Arc;
 use sync::{Change, Table};
 use wire::mq9::Priority;
 
-use super::shelf::{Shelf, Unreadable};
-use super::stored::{Number, StoredGroup, decode, encode, named_key};
+use super::shelf::{Page, Shelf, Unreadable};
+use super::stored::{Number, StoredGroup, decode, encode, named_key, range_of};
 
 /// A group of a mailbox.
 pub(super) type GroupName = (Number, Arc<str>);
@@ -20,6 +20,12 @@ pub(super) type Position = [u64; 3];
 
 /// Answers that are remembered of a group: as many as its members may work on at the same time.
 const BATCH_COUNT: usize = 8;
+/// Groups of a mailbox whose positions are looked at together; where there are more, nothing counts
+/// as acknowledged by all of them.
+const GROUPS_ASKED: Page = Page {
+    rows: 1_024,
+    bytes: 512 << 10,
+};
 /// Of a group beside its name and its batches.
 pub(super) const GROUP_BYTES: usize = 2 * (size_of::<Group>() + 2 * size_of::<GroupName>() + 16);
 
@@ -70,6 +76,30 @@ impl Groups {
         group.position = Some(position);
         group.is_pinned = true;
         Ok(Some(position))
+    }
+
+    /// What every group of a mailbox is done with: of each priority the id below which none of them
+    /// wants anything. `None` without a group, and with more than [`GROUPS_ASKED`].
+    pub(super) fn floor(
+        &self,
+        mailbox: Number,
+        shelf: &mut dyn Shelf,
+    ) -> Result<Option<Position>, Unreadable> {
+        let (from, end) = range_of(mailbox);
+        let stored = shelf.walk(Table::MailGroups, &from, &end, GROUPS_ASKED)?;
+        if stored.next.is_some() {
+            return Ok(None);
+        }
+        let damaged = StoredGroup::new([0; 3]);
+        let stored = stored.rows.iter();
+        let stored = stored.map(|(_, value)| decode(value).unwrap_or_else(|| damaged.clone()).1);
+        // Where a commit under way moves a group back, what it wants again stays.
+        let held = self.of_mailbox(mailbox);
+        let held = held.filter_map(|(_, group)| group.position);
+        let lower = |floor: Position, position: Position| {
+            [0, 1, 2].map(|at: usize| floor[at].min(position[at]))
+        };
+        Ok(stored.chain(held).reduce(lower))
     }
 
     /// Sets a position; the change must go with the next commit, which names the group.
@@ -191,16 +221,19 @@ impl Groups {
 
     /// Forgets all groups of a mailbox.
     pub(super) fn forget_mailbox(&mut self, mailbox: Number) {
-        let first: GroupName = (mailbox, "".into());
-        let of_mailbox = self.all.range(first..).map(|(name, _)| name.clone());
-        let names: Vec<GroupName> = of_mailbox
-            .take_while(|(found, _)| *found == mailbox)
-            .collect();
+        let of_mailbox = self.of_mailbox(mailbox);
+        let names: Vec<GroupName> = of_mailbox.map(|(name, _)| name.clone()).collect();
         names.iter().for_each(|name| self.forget(name));
     }
 
     pub(super) const fn held_bytes(&self) -> usize {
         self.bytes
+    }
+
+    fn of_mailbox(&self, mailbox: Number) -> impl Iterator<Item = (&GroupName, &Group)> {
+        let first: GroupName = (mailbox, "".into());
+        let behind = self.all.range(first..);
+        behind.take_while(move |((found, _), _)| *found == mailbox)
     }
 
     fn open(&mut self, name: &GroupName) -> &mut Group {

@@ -16,6 +16,7 @@ use super::Office;
 use super::commit::{Draft, Work, weight};
 use super::shelf::{Page, Shelf, Unreadable};
 use super::stored::{Letter, NEVER, Number, Place, range_of};
+use super::unread::Floors;
 
 /// Mailboxes that the clock looks at in one turn.
 const CHECKED_AT_ONCE: usize = 4_096;
@@ -191,11 +192,15 @@ impl Office {
     ) -> Result<Rows, Unreadable> {
         let (from, end) = range_of(number);
         let found = shelf.walk(table, &from, &end, self.step())?;
+        let mut floors = Floors::default();
         for (key, value) in found.rows {
             if table == Table::Mail {
                 let over = Letter::decode(&value).map_or(NEVER, |letter| letter.over);
                 match Place::from_mail_key(&key) {
-                    Some(place) => draft.remove(place, weight(&value), over),
+                    Some(place) => {
+                        self.tell_unread(draft, &mut floors, (place, &value), shelf)?;
+                        draft.remove(place, weight(&value), over);
+                    }
                     None => draft.delete(table, key),
                 }
             } else {
@@ -228,6 +233,7 @@ impl Office {
         for (key, value) in &found.rows {
             let place = Place::from_delayed_key(key).filter(|place| place.mailbox() == number);
             if let Some(place) = place {
+                self.tell_unread(draft, &mut Floors::default(), (place, value), shelf)?;
                 draft.remove(place, weight(value), NEVER);
             }
         }

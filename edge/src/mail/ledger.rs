@@ -46,6 +46,11 @@ impl Ledger {
         self.doomed.contains_key(&place)
     }
 
+    /// Rows that are being deleted.
+    pub(super) fn doomed_count(&self) -> usize {
+        self.doomed.len()
+    }
+
     /// Notes that a commit deleted a row.
     pub(super) fn gone(&mut self, place: Place) {
         self.doomed.remove(&place);
@@ -90,6 +95,10 @@ impl Ledger {
     ) {
         let rows = self.keys.entry((mailbox, key.to_owned()));
         let rows = rows.or_insert_with(|| former.iter().map(|it| (*it, None)).collect());
+        if rows.len() < 2 {
+            // Most often there are no more.
+            rows.reserve_exact(1);
+        }
         rows.push((holder, Some(ticket)));
     }
 

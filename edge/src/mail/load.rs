@@ -10,7 +10,7 @@ use super::seek::last_below;
 use super::shelf::{Page, Shelf, Unreadable};
 use super::stored::{
     NEVER, NEXT_NUMBER_KEY, Number, PRIORITIES, StoredAgent, StoredMailbox, StoredNumber,
-    StoredReport, Tail, decode,
+    StoredReport, StoredUnread, Tail, UNREAD_KEY, decode,
 };
 use super::{Office, Settings};
 
@@ -41,6 +41,9 @@ impl Office {
                 let next = decode::<StoredNumber>(value).map_or(0, |it| it.1);
                 let known = office.mailboxes.next_number;
                 office.mailboxes.next_number = known.max(Number(next));
+            } else if key == UNREAD_KEY {
+                let next = decode::<StoredUnread>(value);
+                office.next_unread = next.map_or(office.next_unread, |it| it.1);
             } else if let (Ok(address), Some(stored)) = (str::from_utf8(key), decode(value)) {
                 let stored: StoredMailbox = stored;
                 mailboxes.push((address.to_owned(), stored));

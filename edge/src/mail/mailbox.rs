@@ -27,6 +27,8 @@ pub(super) struct Mailbox {
     /// When it ends.
     pub(super) over: WallTime,
     pub(super) tail: Tail,
+    /// No message that the longest time is for was kept before; 0 when nobody looked.
+    pub(super) oldest: WallTime,
     /// One above the highest id that anybody can have seen.
     pub(super) seen_end: u64,
     /// Commits under way that are about it.
@@ -88,6 +90,7 @@ impl Mailboxes {
             address,
             over,
             tail,
+            oldest: WallTime(0),
             seen_end: tail.next_id,
             under_way: 0,
             unmade: None,
@@ -279,6 +282,7 @@ impl Office {
         self.mailboxes
             .add(number, &stored, address, Tail::default());
         if let Some(mailbox) = self.mailboxes.mailbox_mut(number) {
+            mailbox.oldest = self.now.wall;
             mailbox.unmade = Some(encode(&stored).into());
         }
         self.schedule_sweep();

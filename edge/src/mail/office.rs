@@ -6,6 +6,7 @@ use std::time::Duration;
 use sync::{Generator, Instant, Now, WallTime};
 use wire::mq9::{Failure, Reply, Request};
 
+use super::age::{AgeClock, Aging};
 use super::agents::{AGENT_BYTES, Agents};
 use super::commit::{Draft, PENDING_BYTES, UnderWay, Work};
 use super::event::{CommitTicket, Input, Output, Ticket};
@@ -59,6 +60,15 @@ pub struct Office {
     pub(super) checked_until: Number,
     /// Mailboxes whose stored counts are those of a commit that failed.
     pub(super) wrong_tails: BTreeSet<Number>,
+    /// Of each priority the number of the next message that ends unread.
+    pub(super) next_unread: [u64; 3],
+    pub(super) age_clock: AgeClock,
+    /// The mailbox whose old messages go.
+    pub(super) aging: Option<Aging>,
+    /// Whether a commit removes some of them.
+    pub(super) is_aging: bool,
+    /// The last mailbox that was looked at for them.
+    pub(super) aged_until: Number,
     pub(super) counters: Counters,
 }
 
@@ -71,6 +81,10 @@ pub struct Counters {
     pub failures: u64,
     /// Messages that were removed because they were over.
     pub messages_over: u64,
+    /// Messages whose time, or that of their mailbox, ended before all groups acknowledged them.
+    pub messages_unread: u64,
+    /// Messages that all groups had acknowledged and that gave way in a full mailbox.
+    pub messages_gave_way: u64,
     /// Mailboxes that ended.
     pub mailboxes_over: u64,
     /// Fetches that were answered at once because too many wait.
@@ -119,13 +133,19 @@ impl Office {
             next_sweep: None,
             checked_until: Number(0),
             wrong_tails: BTreeSet::new(),
+            // Should the row be lost, no number comes twice: fewer than a thousand a second go.
+            next_unread: [now.wall.0; 3],
+            age_clock: AgeClock::default(),
+            aging: None,
+            is_aging: false,
+            aged_until: Number(0),
             counters: Counters::default(),
         }
     }
 
     /// Takes a fact. Drain [`Self::poll`] afterwards.
     pub fn handle(&mut self, now: Now, input: Input, shelf: &mut dyn Shelf) {
-        self.now = now;
+        self.tick(now);
         match input {
             Input::Request {
                 ticket,
@@ -148,7 +168,7 @@ impl Office {
 
     /// Does what is due: never much at once. Drain [`Self::poll`] afterwards.
     pub fn handle_timeout(&mut self, now: Now, shelf: &mut dyn Shelf) {
-        self.now = now;
+        self.tick(now);
         self.end_waiting(shelf);
         // What can't be read now is looked for again by the clock.
         if self.next_due.is_some_and(|due| due <= now.wall) && self.release(shelf).is_err() {
@@ -221,8 +241,14 @@ impl Office {
             + self.agents.len() * AGENT_BYTES
             + self.agents.held_bytes()
             + self.waiting.len() * waiting
-            + (self.commits.len() + self.running.len()) * PENDING_BYTES
+            + (self.commits.len() + self.running.len())
+                * (PENDING_BYTES + 2 * self.settings.key_bytes_maximum)
             + self.running.iter().map(Turn::found_bytes).sum::<usize>()
+    }
+
+    fn tick(&mut self, now: Now) {
+        self.now = now;
+        self.age_clock.tick(now);
     }
 
     /// Lets the clock look for what is over.
@@ -269,6 +295,7 @@ impl Office {
         self.sweep_mailboxes(shelf);
         self.correct_tails();
         let outcome = self.sweep_messages(shelf);
+        let outcome = outcome.and_then(|()| self.sweep_aged(shelf));
         let outcome = outcome.and_then(|()| match self.is_due_known || self.is_releasing {
             true => Ok(()),
             false => self.find_next_due(shelf),

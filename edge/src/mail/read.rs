@@ -19,6 +19,9 @@ pub(super) struct Reading {
     pub(super) position: Position,
     /// One above the highest id when it began.
     pub(super) seen_end: u64,
+    /// Only what came at that time or later, in seconds: an older one may stand behind a younger,
+    /// where the clock went back.
+    since: u64,
     /// Which of the priorities.
     priority: usize,
     /// Of which id.
@@ -38,10 +41,11 @@ pub(super) enum Read {
 }
 
 impl Reading {
-    pub(super) const fn new(position: Position, seen_end: u64) -> Self {
+    pub(super) const fn new(position: Position, seen_end: u64, since: u64) -> Self {
         Self {
             position,
             seen_end,
+            since,
             priority: 0,
             next: position[0],
             messages: Vec::new(),
@@ -83,7 +87,10 @@ impl Office {
                 };
                 let letter = Letter::decode(value);
                 reading.next = id.saturating_add(1);
-                let Some(letter) = letter.filter(|it| !it.is_over(self.now.wall)) else {
+                let is_wanted = |letter: &Letter<'_>| {
+                    !letter.is_over(self.now.wall) && letter.time.0 / 1_000 >= reading.since
+                };
+                let Some(letter) = letter.filter(is_wanted) else {
                     turns -= 1;
                     continue;
                 };

@@ -8,6 +8,7 @@ use super::commit::{Draft, Work, weight};
 use super::event::Ticket;
 use super::shelf::{Page, Shelf, Unreadable};
 use super::stored::{Letter, NEVER, Number, PRIORITIES, Place, StoredKey, decode, named_key};
+use super::unread::Floors;
 
 impl Office {
     pub(super) fn delete(
@@ -21,18 +22,19 @@ impl Office {
             return Err(Failure::NoMailbox(delete.address.clone()));
         };
         let found = self.message(mailbox, delete.id, shelf)?;
-        let found = found.filter(|(place, value)| {
-            let is_over = Letter::decode(value).is_none_or(|it| it.is_over(self.now.wall));
-            !is_over && !self.ledger.is_doomed(*place)
-        });
+        let is_over = |value: &[u8]| {
+            let letter = Letter::decode(value);
+            letter.is_none_or(|letter| letter.is_over(self.now.wall))
+        };
+        let found = found.filter(|(_, value)| !is_over(value));
         let Some((place, value)) = found else {
             self.answer(ticket, Reply::Deleted { was_there: false });
             return Ok(());
         };
         let mut draft = Draft::default();
         self.take_out(&mut draft, place, &value, shelf)?;
-        let work = Work::answer(ticket, Reply::Deleted { was_there: true });
-        self.commit(draft, work, true);
+        // Another commit under way may delete it, or fail.
+        self.commit(draft, Work::Delete(ticket), true);
         Ok(())
     }
 
@@ -95,6 +97,7 @@ impl Office {
         };
         let found = shelf.walk(Table::MailExpiry, &[], &end, page)?;
         let mut draft = Draft::default();
+        let mut floors = Floors::default();
         let mut bytes = 0;
         for (key, _) in found.rows {
             if bytes > self.settings.step_bytes_maximum {
@@ -106,6 +109,7 @@ impl Office {
             };
             if let Some(value) = shelf.find(Table::Mail, &place.key())? {
                 bytes += value.len();
+                self.tell_unread(&mut draft, &mut floors, (place, &value), shelf)?;
                 self.take_out(&mut draft, place, &value, shelf)?;
                 self.counters.messages_over += 1;
             }

@@ -44,14 +44,14 @@ impl Office {
         let id = match attributes.delay_seconds {
             Some(delay) => {
                 let value = encode_delayed(attributes.priority, &letter);
-                self.check_room(mailbox, weight(&value), &[])?;
+                self.make_room(mailbox, weight(&value), &[], &mut draft, shelf)?;
                 self.queue(mailbox, delay, value, &mut draft)?;
                 None
             }
             None => {
                 let former = self.former_with_key(mailbox, letter.key, shelf)?;
                 let bytes = letter.bytes();
-                self.check_room(mailbox, bytes, &former)?;
+                self.make_room(mailbox, bytes, &former, &mut draft, shelf)?;
                 let id = self.next_id(mailbox)?;
                 draft.add((mailbox, attributes.priority, id), &letter, former);
                 Some(id)
@@ -156,37 +156,6 @@ impl Office {
         within("message key", key, settings.key_bytes_maximum)?;
         let tags: usize = attributes.tags.iter().map(|tag| tag.len() + 1).sum();
         within("list of tags", tags, settings.tags_bytes_maximum)
-    }
-
-    /// Refuses a message that a mailbox has no room for, even without those that it replaces.
-    fn check_room(&self, mailbox: Number, bytes: u64, former: &[Holder]) -> Result<(), Failure> {
-        let Some(found) = self.mailboxes.mailbox(mailbox) else {
-            return Ok(());
-        };
-        let is_new = |former: &&Holder| !self.ledger.is_doomed(former.place);
-        let leaving = former.iter().filter(is_new);
-        let (leaving_count, leaving_bytes) = leaving.fold((0, 0), |(count, sum), former| {
-            (count + 1, sum + former.bytes)
-        });
-        let limit = |what: &str, value: u64, leaving: u64, more: u64, most: u64| match value
-            .saturating_sub(leaving)
-            .saturating_add(more)
-            <= most
-        {
-            true => Ok(()),
-            false => Err(Failure::Refused(format!("{what} {most}"))),
-        };
-        let settings = &self.settings;
-        let address = &found.address;
-        let what = format!("mailbox {address} is full: its messages would exceed the limit of");
-        let most = settings.message_count_maximum;
-        limit(&what, found.tail.count, leaving_count, 1, most)?;
-        let what = format!("mailbox {address} is full: its bytes would exceed the limit of");
-        let most = settings.mailbox_bytes_maximum;
-        limit(&what, found.tail.bytes, leaving_bytes, bytes, most)?;
-        let what = "all mailboxes are full: their bytes would exceed the limit of";
-        let most = settings.mail_bytes_maximum;
-        limit(what, self.mailboxes.bytes, leaving_bytes, bytes, most)
     }
 }
 

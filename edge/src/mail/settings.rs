@@ -16,14 +16,17 @@ pub struct Settings {
     /// Seconds that a mailbox lives whose maker says nothing about it; 0 for ever. Default 86,400,
     /// one day.
     pub mailbox_ttl_seconds: u64,
-    /// Messages a mailbox, delayed ones included. At the limit a message is refused. Default
-    /// 100,000.
+    /// Seconds that messages are kept at most which have no time to live of their own, from when
+    /// they can be read; 0 for ever. What ends unread by it is told of. Default 604,800, one week.
+    pub message_ttl_seconds: u64,
+    /// Messages a mailbox, delayed ones included. At the limit those give way that every group has
+    /// acknowledged; where that is not enough a message is refused. Default 100,000.
     pub message_count_maximum: u64,
-    /// Bytes of the messages a mailbox, delayed ones included. At the limit a message is refused.
-    /// Default 64 MiB.
+    /// Bytes of the messages a mailbox, delayed ones included. At the limit as above. Default
+    /// 64 MiB.
     pub mailbox_bytes_maximum: u64,
-    /// Bytes of the messages of all mailboxes, also of those that are being removed. At the limit a
-    /// message is refused. Default 1 GiB.
+    /// Bytes of the messages of all mailboxes, also of those that are being removed. At the limit as
+    /// above, but only what is in the mailbox of the message gives way. Default 1 GiB.
     pub mail_bytes_maximum: u64,
     /// Bytes of a message's key. A message with a longer one is refused. Default 256.
     pub key_bytes_maximum: usize,
@@ -89,6 +92,7 @@ impl Default for Settings {
             address_bytes_maximum: 128,
             description_bytes_maximum: 1_024,
             mailbox_ttl_seconds: 86_400,
+            message_ttl_seconds: 604_800,
             message_count_maximum: 100_000,
             mailbox_bytes_maximum: 64 << 20,
             mail_bytes_maximum: 1 << 30,
@@ -126,7 +130,8 @@ impl Settings {
         let waiting = super::WAITING_BYTES + self.group_name_bytes_maximum;
         // A commit under way may hold on to a group. Sweeps have their commits beside the requests.
         let group = super::GROUP_BYTES + self.group_name_bytes_maximum;
-        let pending = super::PENDING_BYTES + group;
+        let keys = 2 * self.key_bytes_maximum;
+        let pending = super::PENDING_BYTES + keys + group;
         let pending_count = self.pending_count_maximum.saturating_add(8);
         let agent = super::AGENT_BYTES;
         self.mailbox_count_maximum

@@ -7,6 +7,7 @@
 //! | --- | --- | --- |
 //! | `Mailboxes` | address | version, number, made at (wall), seconds it lives (0: for ever), description |
 //! | `Mailboxes` | one zero byte | version, number of the next mailbox |
+//! | `Mailboxes` | one byte 1 | version, of each priority the number of the next message that ends unread |
 //! | `MailTails` | number | version, next id, messages, bytes, groups, next place in the queue, delayed messages |
 //! | `Mail` | number, priority (1 byte), id | message |
 //! | `MailKeys` | number, key | version, priority, id |
@@ -40,6 +41,8 @@ const HEADER_BYTES: usize = 25;
 pub(super) const MAIL_KEY_BYTES: usize = 17;
 /// Keeps the number of the next mailbox; no address begins so.
 pub(super) const NEXT_NUMBER_KEY: &[u8] = &[0];
+/// Keeps how many messages ended unread; no address begins so.
+pub(super) const UNREAD_KEY: &[u8] = &[1];
 /// The time of what is never over.
 pub(super) const NEVER: WallTime = WallTime(u64::MAX);
 /// All priorities, most important first.
@@ -392,6 +395,16 @@ pub(super) struct StoredReport(
 impl StoredReport {
     pub(super) const fn new(body: String, seen: WallTime) -> Self {
         Self(VERSION, body, seen)
+    }
+}
+
+/// Of each priority the number of the next message that ends unread.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct StoredUnread(pub(super) u8, pub(super) [u64; 3]);
+
+impl StoredUnread {
+    pub(super) const fn new(next: [u64; 3]) -> Self {
+        Self(VERSION, next)
     }
 }
 

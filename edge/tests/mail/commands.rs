@@ -114,7 +114,8 @@ fn a_mailbox_that_is_over_takes_everything_along_and_its_address_is_free() {
         Mailboxes,
     ];
     let rows = rows.map(|table| desk.shelf.count(table));
-    assert_eq!(rows, [1, 0, 0, 0, 1, 1, 2]);
+    // Beside its own row of mailboxes: the next number, and how many messages ended unread.
+    assert_eq!(rows, [1, 0, 0, 0, 1, 1, 3]);
     desk.crash();
     desk.pass(Duration::from_secs(2_000));
     assert_eq!(desk.query(BOX), [0]);
@@ -636,4 +637,67 @@ fn a_pulled_mailbox_is_made_with_its_first_message_and_the_position_goes_along()
     assert_eq!(desk.shelf.row(sync::Table::Cursors, &key), Some(&vec![7]));
     desk.crash();
     assert_eq!(desk.query("site.orders"), [0]);
+}
+
+#[test]
+fn a_second_delete_answers_by_how_the_first_one_ends() {
+    for (is_first_durable, expected) in [(true, [true, false]), (false, [false, true])] {
+        let mut desk = Desk::new(Settings::default());
+        desk.create(BOX, 0);
+        desk.send_as(BOX, "text", keyed("k"));
+        desk.is_holding = true;
+        let tickets = [0; 2].map(|_| desk.begin(delete(BOX, 0)));
+        desk.settle(is_first_durable);
+        desk.settle(true);
+        let said = tickets.map(|it| desk.answers[&it] == Reply::Deleted { was_there: true });
+        assert_eq!(said, expected);
+        assert_eq!(desk.office.counts().messages, 0);
+        assert_eq!(desk.shelf.count(sync::Table::MailKeys), 0);
+    }
+}
+
+#[test]
+fn from_a_time_on_leaves_out_what_a_clock_that_went_back_put_behind_it() {
+    let mut desk = Desk::new(Settings::default());
+    desk.create(BOX, 0);
+    desk.send(BOX, "now");
+    desk.now.wall.0 -= 100_000;
+    desk.send(BOX, "before");
+    desk.now.wall.0 += 200_000;
+    desk.send(BOX, "later");
+    let since = Deliver::FromTime(crate::desk::START / 1_000);
+    assert_eq!(desk.fetch_ids(fetch(BOX, None, since)), [0, 2]);
+    assert_eq!(desk.fetch_ids(fetch(BOX, Some("g"), since)), [0, 1, 2]);
+}
+
+#[test]
+fn agents_of_one_mailbox_leave_in_one_commit() {
+    for announces_agents in [false, true] {
+        let mut desk = Desk::new(Settings {
+            announces_agents,
+            ..Settings::default()
+        });
+        for name in ["a", "b", "c"] {
+            desk.ask(Request::Register(Register {
+                name: name.to_owned(),
+                mailbox: Some(BOX.to_owned()),
+                body: "{}".to_owned(),
+            }));
+        }
+        desk.is_holding = true;
+        let ticket = desk.begin(Request::Unregister(Identity {
+            name: None,
+            mailbox: Some(BOX.to_owned()),
+        }));
+        while desk.held.len() > 1 {
+            desk.settle(true);
+        }
+        assert_eq!(desk.office.counts().agents, 3);
+        assert_eq!(desk.shelf.count(sync::Table::Agents), 3);
+        desk.settle(true);
+        assert_eq!(desk.answers[&ticket], Reply::Done);
+        assert_eq!(desk.office.counts().agents, 0);
+        assert_eq!(desk.shelf.count(sync::Table::Agents), 0);
+        assert_eq!(desk.shelf.records.len(), 6 * usize::from(announces_agents));
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use edge::mail::{
-    CommitTicket, Found, Input, Office, Output, Page, Settings, Shelf, Ticket, Unreadable,
+    CommitTicket, Found, Input, Office, Output, Page, Settings, Shelf, Ticket, Unread, Unreadable,
 };
 use sync::{Change, Instant, Now, Record, Table, WallTime};
 use wire::mq9::{
@@ -106,6 +106,8 @@ pub(crate) struct Desk {
     /// Whether commits wait for the test.
     pub(crate) is_holding: bool,
     pub(crate) answers: BTreeMap<Ticket, Reply>,
+    /// What ended unread, as the office said.
+    pub(crate) unread: Vec<Unread>,
     next_ticket: u64,
 }
 
@@ -127,6 +129,7 @@ impl Desk {
             held: VecDeque::new(),
             is_holding: false,
             answers: BTreeMap::new(),
+            unread: Vec::new(),
             next_ticket: 0,
         }
     }
@@ -207,8 +210,12 @@ impl Desk {
                     assert!(former.is_none(), "{ticket:?} is answered twice");
                 }
                 Output::Commit {
-                    ticket, changes, ..
+                    ticket,
+                    changes,
+                    unread,
+                    ..
                 } => {
+                    self.unread.extend(unread);
                     let appends = changes.iter();
                     let appends = appends.filter(|it| matches!(it, Change::Append { .. }));
                     assert!(appends.count() <= 1, "two appends in one commit");

@@ -6,6 +6,8 @@
 mod commands;
 mod crashes;
 mod desk;
+mod ends;
 mod limits;
 mod model;
+mod room;
 mod waiting;

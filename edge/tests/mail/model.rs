@@ -40,6 +40,8 @@ struct Mailbox {
 #[derive(Default)]
 struct Model {
     now: u64,
+    /// Messages a mailbox.
+    most: usize,
     mailboxes: BTreeMap<String, Mailbox>,
 }
 
@@ -73,6 +75,15 @@ impl Model {
                 .ttl_seconds
                 .map_or(u64::MAX, |ttl| now + ttl * 1000),
         };
+        let replaces = attributes.delay_seconds.is_none() && attributes.key.is_some();
+        let key = attributes.key.clone().filter(|_| replaces);
+        if !mailbox.make_room(self.most, key) {
+            let why = format!(
+                "mailbox {address} is full: its messages would exceed the limit of {}",
+                self.most
+            );
+            return Reply::Failed(Failure::Refused(why));
+        }
         if let Some(delay) = attributes.delay_seconds {
             mailbox.turn += 1;
             let place = (now + delay * 1000, mailbox.turn);
@@ -198,6 +209,29 @@ impl Model {
 }
 
 impl Mailbox {
+    /// Lets the oldest message give way that all groups have acknowledged, but none that goes
+    /// anyway because of its key. Says whether there is room.
+    fn make_room(&mut self, most: usize, key: Option<String>) -> bool {
+        let is_leaving = |it: &Letter| key.is_some() && it.attributes.key == key;
+        let leaving = self.letters.iter().filter(|it| is_leaving(it)).count();
+        if self.letters.len() + self.delayed.len() - leaving < most {
+            return true;
+        }
+        let positions = self.groups.values().map(|group| group.position);
+        let lower = |a: [u64; 3], b: [u64; 3]| [0, 1, 2].map(|at| a[at].min(b[at]));
+        let floor = positions.reduce(lower).unwrap_or([0; 3]);
+        let found = PRIORITIES.into_iter().rev().find_map(|priority| {
+            self.letters.iter().position(|it| {
+                let is_of_it = it.attributes.priority == priority && !is_leaving(it);
+                is_of_it && it.id < floor[priority as usize]
+            })
+        });
+        if let Some(at) = found {
+            self.letters.remove(at);
+        }
+        found.is_some()
+    }
+
     fn add(&mut self, mut letter: Letter) -> u64 {
         let key = &letter.attributes.key;
         if key.is_some() {
@@ -252,7 +286,10 @@ impl Walk {
             priority: PRIORITIES[self.below(3) as usize],
             key: self.maybe(3, |it| it.pick(&["k1", "k2"]).to_owned()),
             delay_seconds: self.maybe(6, |it| 1 + it.below(20)),
-            ttl_seconds: self.maybe(3, |it| 1 + it.below(30)),
+            // When what is over is counted no more is not the model's business.
+            ttl_seconds: self
+                .maybe(3, |it| 1 + it.below(30))
+                .filter(|_| self.model.most == usize::MAX),
             tags: match self.below(4) {
                 0 => vec!["x".to_owned()],
                 1 => vec!["x".to_owned(), "y".to_owned()],
@@ -375,7 +412,12 @@ impl Walk {
 
 fn walk(seed: u64, steps: u32) {
     println!("seed {seed}");
+    let most = match seed % 3 {
+        0 => 5 + (seed % 5) as usize,
+        _ => usize::MAX,
+    };
     let settings = Settings {
+        message_count_maximum: most as u64,
         step_rows_maximum: 1 + (seed % 7) as usize,
         step_bytes_maximum: 100 + 50 * (seed % 5) as usize,
         ..Settings::default()
@@ -387,6 +429,7 @@ fn walk(seed: u64, steps: u32) {
         desk,
         model: Model {
             now,
+            most,
             ..Model::default()
         },
     };
@@ -404,6 +447,8 @@ fn walk(seed: u64, steps: u32) {
     let counts = walk.desk.office.counts();
     assert_eq!(counts.messages, letters.sum::<usize>() as u64);
     assert_eq!(counts.mailboxes, walk.model.mailboxes.len());
+    let gave_way = walk.desk.office.counters().messages_gave_way;
+    assert!(most < usize::MAX || gave_way == 0);
     assert!(walk.desk.office.held_bytes() <= walk.desk.settings.memory_bytes());
 }
 

@@ -184,7 +184,11 @@ fn a_letter_from_the_cloud_that_nobody_can_take_is_not_asked_for_again() {
         (TOPIC, Commits::Fail, Outcome::Refused(Refusal::Mail)),
     ] {
         world.commits = commits;
-        assert_eq!(world.from_cloud(topic, "x"), Some(expected), "{topic}");
+        assert_eq!(
+            world.deliver_from_cloud(topic, "x"),
+            Some(expected),
+            "{topic}"
+        );
     }
     world.commits = Commits::Succeed;
     expect_mail(&mut world, agent, &[item(0, "x")]);

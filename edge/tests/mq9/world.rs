@@ -484,7 +484,7 @@ impl World {
     }
 
     /// Lets a message come down from the cloud; gives how that ended.
-    pub(crate) fn from_cloud(&mut self, topic: &str, payload: &str) -> Option<Outcome> {
+    pub(crate) fn deliver_from_cloud(&mut self, topic: &str, payload: &str) -> Option<Outcome> {
         let record = Record::new(&RecordParts {
             qos: 1,
             retain: false,

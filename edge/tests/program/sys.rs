@@ -23,7 +23,7 @@ fn mosquitto_sub_sees_what_it_graphs() {
     }
     let gateway = gateway();
     // All that are there at once, and then what changes.
-    let options = ["-t", "$SYS/#", "-C", "105", "-F", "%r|%t|%p"];
+    let options = ["-t", "$SYS/#", "-C", "125", "-F", "%r|%t|%p"];
     let watching = Tool::start("mosquitto_sub", gateway.address, &options);
     gateway.expect_fact("subscriptions", |count| count == 1);
     let mut sensor = Device::connect(gateway.address, "sensor");

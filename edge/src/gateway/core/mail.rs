@@ -9,8 +9,8 @@ use super::super::committer::Owner;
 use super::super::peers::Peer;
 use super::Core;
 use crate::broker::{ConnectionId, Input, MailInput, Refusal, Urgency};
-use crate::log::{Budget, Reader};
-use crate::mail::{self, CommitTicket, Found, Office, Page, Shelf, Unreadable};
+use crate::log::{Budget, Gap, Reader, Reason};
+use crate::mail::{self, CommitTicket, Found, Office, Page, Shelf, Unread, Unreadable};
 
 /// The log's reader, as the office sees it.
 pub(crate) struct Pigeonholes<'a>(pub(crate) &'a mut Reader);
@@ -104,9 +104,11 @@ impl Core {
         match output {
             mail::Output::Commit {
                 ticket,
-                changes,
+                mut changes,
+                unread,
                 is_urgent,
             } => {
+                changes.extend(unread.iter().map(|it| gap_of(it).to_change()));
                 let urgency = match is_urgent {
                     true => Urgency::Immediate,
                     false => Urgency::Relaxed,
@@ -145,7 +147,7 @@ impl Core {
     }
 
     /// What there is in the office and what it did, for the operator.
-    pub(crate) fn mail_counts(&self) -> Option<[(&'static str, u64); 10]> {
+    pub(crate) fn mail_counts(&self) -> Option<[(&'static str, u64); 12]> {
         let office = self.office.as_ref()?;
         let (counts, counters) = (office.counts(), office.counters());
         Some([
@@ -158,8 +160,24 @@ impl Core {
             ("mail.requests", counters.requests),
             ("mail.failures", counters.failures),
             ("mail.messages_over", counters.messages_over),
+            ("mail.messages_unread", counters.messages_unread),
+            ("mail.messages_gave_way", counters.messages_gave_way),
             ("mail.mailboxes_over", counters.mailboxes_over),
         ])
+    }
+}
+
+/// What ends unread, as it is written down with everything else that is dropped.
+fn gap_of(unread: &Unread) -> Gap {
+    Gap {
+        lane: Lane::ALL[unread.priority as usize],
+        first: Offset(unread.first),
+        last: Offset(unread.first.saturating_add(unread.count.saturating_sub(1))),
+        count: unread.count,
+        bytes: unread.bytes,
+        from: unread.from,
+        to: unread.to,
+        reason: Reason::Unread,
     }
 }
 

@@ -66,8 +66,9 @@ impl Writer {
             };
             self.events.push(Event::SegmentRemoved { lane, first });
         }
-        // There may be room for the reserve again.
+        // There may be room for the reserve again, now or when readers have let go of the files.
         self.no_reserve_at = None;
+        self.has_freed = true;
         let path = self.directory.path();
         self.directory.sync().map_err(LogError::file("sync", &path))
     }
