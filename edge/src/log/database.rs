@@ -151,8 +151,12 @@ impl SharedDatabase {
             }
             _ => Err(self.unavailable()),
         };
-        if result.is_err() {
-            let _ = self.exchange(Handle::Gone);
+        if let Err(error) = &result {
+            if error.is_damage() {
+                self.abandon();
+            } else {
+                let _ = self.exchange(Handle::Gone);
+            }
             // For the readers: what is committed can be read on a full disk as well.
             let _ = self.reopen();
         }
@@ -202,6 +206,14 @@ impl SharedDatabase {
     /// Closes the file for writing and reading.
     pub(super) fn close(&self) -> Result<(), LogError> {
         self.exchange(Handle::Gone)
+    }
+
+    /// Gives up a handle of a damaged file. It is never closed: redb writes when it closes, comes by
+    /// the damage, panics, and again while it unwinds, which nothing contains. What the handle holds
+    /// is lost until the program ends: a cache and a descriptor, once for each damaged file.
+    pub(super) fn abandon(&self) {
+        let old = std::mem::replace(&mut *self.handle_to_exchange(), Handle::Gone);
+        std::mem::forget(old);
     }
 
     /// Opens the file again if a failure closed it. Where it can't be written, on a file system

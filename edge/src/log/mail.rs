@@ -224,8 +224,8 @@ pub(super) fn exchange(
         Err(error) => return Err(error),
     };
     if let Some(open) = open {
-        // Whether it can be closed or not; all who share it open the new one.
-        let _ = open.close();
+        // All who share it open the new one.
+        open.abandon();
     }
     exchange::set_aside(directory.as_ref(), NAME, &aside)?;
     let Some(lost) = lost else {
@@ -267,6 +267,7 @@ fn salvage(
             .map_err(LogError::file("rename", &begun))?;
         Ok(lost)
     });
+    damaged.abandon();
     if done.is_err() {
         // What is there of it must not be what keeps the disk full.
         drop(made);

@@ -376,12 +376,12 @@ impl Writer {
         if rows.is_empty() {
             return Err(LogError::corrupt(state::NAME, "none of its rows is whole"));
         }
-        drop(damaged);
+        damaged.abandon();
         let salvaged = exchange::salvaged(state::NAME);
         let cache_bytes = self.settings.cache_bytes;
         state::create(&self.directory, &salvaged, cache_bytes, &self.facts, &rows)?.close()?;
-        // Whether it can be closed or not; all who share it open the new one.
-        let _ = self.state.close();
+        // All who share it open the new one.
+        self.state.abandon();
         let aside = exchange::free_name(self.directory.as_ref(), state::NAME)?;
         exchange::set_aside(self.directory.as_ref(), state::NAME, &aside)?;
         exchange::finish(self.directory.as_ref(), state::NAME)?;

@@ -45,8 +45,7 @@ impl Recovery {
             return Ok(StateFound::Whole(state, facts.clone()));
         }
         let rows = Rows::of(&state, TABLES)?;
-        // Whether it can be closed or not, it is not written any more.
-        let _ = state.close();
+        state.abandon();
         match facts {
             Some(facts) => {
                 let state = self.exchange_state(&facts, &rows)?;

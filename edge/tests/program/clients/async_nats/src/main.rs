@@ -37,12 +37,19 @@ async fn main() -> Outcome<()> {
     };
     let (one, mut events) = connect().await?;
     let (two, _) = connect().await?;
+    eprintln!("connected");
     wildcards_and_headers(&one, &two).await?;
+    eprintln!("wildcards and headers");
     queue_group(&one, &two).await?;
+    eprintln!("queue group");
     requests(&one, &two).await?;
+    eprintln!("requests");
     large(&one, &two).await?;
+    eprintln!("large");
     mail(&one, &two).await?;
+    eprintln!("mail");
     agents(&one, &two).await?;
+    eprintln!("agents");
     reconnect(&one, &mut events).await?;
     // What was answered before the kill is as it was, and ids go on.
     let sent = ask(&one, "MSG.SEND.rs.inbox", b"after", &[]).await?;
@@ -56,9 +63,14 @@ async fn next(subscriber: &mut Subscriber) -> Outcome<async_nats::Message> {
     message.ok_or_else(|| "the subscription has ended".into())
 }
 
+/// Waits until the gateway has dealt with all that a client said: its `flush` only writes.
+async fn settle(client: &Client) {
+    let _ = client.request("nobody", "".into()).await;
+}
+
 async fn wildcards_and_headers(one: &Client, two: &Client) -> Outcome<()> {
     let mut line = one.subscribe("plant.*.temp").await?;
-    one.flush().await?;
+    settle(one).await;
     let mut headers = HeaderMap::new();
     headers.insert("unit", "C");
     two.publish_with_headers("plant.line1.temp", headers, "21.5".into())
@@ -75,9 +87,8 @@ async fn queue_group(one: &Client, two: &Client) -> Outcome<()> {
     let group = || "workers".to_owned();
     let mut first = one.queue_subscribe("work.*", group()).await?;
     let mut second = two.queue_subscribe("work.*", group()).await?;
-    one.flush().await?;
-    // Behind its answer the subscription of the other one is there as well.
-    let _ = two.request("nobody", "".into()).await;
+    settle(one).await;
+    settle(two).await;
     for _ in 0..20 {
         one.publish("work.a", "x".into()).await?;
     }
@@ -90,7 +101,7 @@ async fn queue_group(one: &Client, two: &Client) -> Outcome<()> {
 
 async fn requests(one: &Client, two: &Client) -> Outcome<()> {
     let mut service = two.subscribe("service").await?;
-    let _ = two.request("nobody", "".into()).await;
+    settle(two).await;
     let answering = async {
         let asked = next(&mut service).await?;
         let reply = asked.reply.ok_or("a request")?;
@@ -108,7 +119,7 @@ async fn requests(one: &Client, two: &Client) -> Outcome<()> {
 
 async fn large(one: &Client, two: &Client) -> Outcome<()> {
     let mut subscriber = one.subscribe("large").await?;
-    let _ = one.request("nobody", "".into()).await;
+    settle(one).await;
     let payload = payload();
     two.publish("large", payload.clone().into()).await?;
     assert!(next(&mut subscriber).await?.payload == payload);
