@@ -16,7 +16,7 @@ edge=${EDGE:-$PWD/target/release/robustmq-edge}
 mqload=$PWD/edge/benches/mqload/target/release/mqload
 work=$(mktemp -d)
 gateway=
-trap '[ -z "$gateway" ] || kill -9 "$gateway" 2>/dev/null; rm -rf "$work"' EXIT
+trap '[ -z "$gateway" ] || { kill "$gateway"; wait "$gateway"; } 2>/dev/null; rm -rf "$work"' EXIT
 mqtt=$((20000 + RANDOM % 10000)) nats=$((31000 + RANDOM % 1000))
 
 cat >"$work/conf" <<EOF
