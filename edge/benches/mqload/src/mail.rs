@@ -272,7 +272,10 @@ pub fn mail(a: MailArgs) -> Result<i32, String> {
                     0 => true,
                     rate => asked * SEC / rate <= now - start,
                 };
-                if !due {
+                // Nothing is sent before all mailboxes are there.
+                let made = a.mailboxes as u64;
+                let must_wait = a.deed == Deed::Fill && asker.next == made && answered < made;
+                if !due || must_wait {
                     break;
                 }
                 if !asker.ask(turn, client) {
