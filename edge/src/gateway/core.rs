@@ -35,7 +35,7 @@ use super::terms::Terms;
 use crate::broker::{Broker, ConnectionId, Event, Input, Output, ReaderId};
 use crate::link::serial;
 use crate::log::{self, Budget, Reader, Report};
-use crate::mail::Office;
+use crate::mail::{Input as MailRequest, Office};
 use crate::mqtt::TrafficCounts;
 use crate::uplink::Uplink;
 
@@ -78,6 +78,9 @@ pub(crate) struct Core {
     held_back: Vec<ConnectionId>,
     /// Whose requests wait until the mail office is less busy.
     asking: BTreeSet<ConnectionId>,
+    /// Requests that did not wait to be asked for, until the mail office is less busy, oldest first.
+    /// No link is read meanwhile, so they are what was read already.
+    letters: VecDeque<MailRequest>,
     released: PerLane<Offset>,
     /// When the clock's task wakes by itself.
     alarm: Option<Instant>,
@@ -159,6 +162,7 @@ impl Core {
             touched: Vec::new(),
             held_back: Vec::new(),
             asking: BTreeSet::new(),
+            letters: VecDeque::new(),
             released: PerLane::default(),
             alarm: None,
             found: Report::default(),
@@ -400,7 +404,7 @@ impl Core {
                 });
                 self.wakes.check.raise();
             }
-            Output::Mail(input) => self.ask_office(now, input),
+            Output::Mail(input) => self.hand_in(now, input),
             Output::ToConnection { connection, event } => self.deliver(now, connection, event),
             Output::Reported { outcome } => self.gap_told(now, outcome),
             Output::FromCloudStored { token, outcome } => {

@@ -122,7 +122,9 @@ fn message_bytes(output: &Output) -> usize {
             reply: Reply::Messages { messages, .. },
             ..
         } => {
-            let bytes = messages.iter().map(|it| it.payload.len() + it.headers.len());
+            let bytes = messages
+                .iter()
+                .map(|it| it.payload.len() + it.headers.len());
             bytes.sum()
         }
         _ => 0,
