@@ -88,15 +88,21 @@ impl Core {
         if input.is_some() || !connection.is_asking() {
             return input;
         }
-        if is_busy {
+        let is_reading = connection.is_asking_to_read();
+        if is_busy || is_reading && self.has_read_mail {
             self.asking.insert(id);
             return None;
         }
-        connection.poll_request()
+        let input = connection.poll_request();
+        if is_reading && input.is_some() {
+            self.has_read_mail = true;
+            self.last_reader = id;
+        }
+        input
     }
 
     /// Lets those ask whose time has come: something happened to them, or the office is not busy any
-    /// more.
+    /// more. One of them reads; it is somebody else's turn next.
     pub(super) fn let_ask(&mut self, now: Now) {
         self.hand_in_letters(now);
         let mut place = 0;
@@ -105,13 +111,19 @@ impl Core {
             self.let_one_ask(now, id);
         }
         let mut waiting = std::mem::take(&mut self.asking);
+        let mut next = waiting.split_off(&self.last_reader);
+        if next.remove(&self.last_reader) {
+            waiting.insert(self.last_reader);
+        }
         while !self.is_office_busy()
-            && let Some(id) = waiting.pop_first()
+            && let Some(id) = next.pop_first().or_else(|| waiting.pop_first())
         {
             self.touch(id);
             self.let_one_ask(now, id);
         }
+        self.asking.append(&mut next);
         self.asking.append(&mut waiting);
+        self.has_read_mail = false;
     }
 
     fn let_one_ask(&mut self, now: Now, id: ConnectionId) {
