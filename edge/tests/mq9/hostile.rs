@@ -5,7 +5,7 @@ use std::rc::Rc;
 use edge::broker::{AccessList, Policy};
 use edge::{mail, nats};
 
-use super::cases::{begins, error, fetched, five, sent};
+use super::cases::{begins, error, fetched, five, ids, payloads, sent};
 use super::world::{Commits, World, publish};
 
 #[test]
@@ -163,6 +163,28 @@ fn what_the_disk_refuses_is_an_error_and_comes_not_back() {
         "{\"error\":\"\",\"agents\":[]}"
     );
     assert_eq!(world.waiting_count(), 0);
+}
+
+#[test]
+fn what_power_left_on_the_disk_is_there_though_nobody_was_told() {
+    let mut world = World::in_text();
+    let client = five(&mut world);
+    world.commits = Commits::Wait;
+    let refused = world.begin(client, "MSG.SEND.t.inbox", "refused");
+    world.begin(client, "MSG.SEND.t.inbox", "on the disk");
+    world.begin(client, "MSG.SEND.t.inbox", "lost");
+    world.commits = Commits::Fail;
+    world.finish_commit();
+    let reply = world.reply(client, &refused).unwrap();
+    assert!(reply.contains("log is full"), "{reply}");
+    world.commits = Commits::Succeed;
+    world.crash_after(1);
+    let client = world.join();
+    let body = "{\"deliver\":\"earliest\"}";
+    let reply = world.ask(client, "MSG.FETCH.t.inbox", body);
+    assert_eq!(payloads(&reply)[5..], ["on the disk"], "{reply}");
+    let id = *ids(&reply).last().unwrap();
+    assert!(world.mail(client, "t.inbox", &[], "next") > id);
 }
 
 #[test]
