@@ -168,13 +168,14 @@ impl Office {
             Input::Committed { ticket } => self.settle(ticket, Ok(()), shelf),
             Input::CommitFailed { ticket, why } => self.settle(ticket, Err(why), shelf),
         }
+        self.serve_roused(shelf);
         self.groups.shrink(self.settings.group_memory_bytes_maximum);
     }
 
     /// Does what is due: never much at once. Drain [`Self::poll`] afterwards.
     pub fn handle_timeout(&mut self, now: Now, shelf: &mut dyn Shelf) {
         self.tick(now);
-        self.end_waiting(shelf);
+        self.end_waiting();
         // What can't be read now is looked for again by the clock.
         if self.next_due.is_some_and(|due| due <= now.wall) && self.release(shelf).is_err() {
             self.next_due = None;
@@ -187,6 +188,7 @@ impl Office {
             self.empty_next(shelf);
         }
         self.take_turn(shelf);
+        self.serve_roused(shelf);
         self.groups.shrink(self.settings.group_memory_bytes_maximum);
     }
 
@@ -198,7 +200,7 @@ impl Office {
     /// When [`Self::handle_timeout`] is to be called. Stale after any other call.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        if !self.running.is_empty() || self.has_more_to_empty {
+        if !self.running.is_empty() || self.has_more_to_empty || self.waiting.is_roused() {
             return Some(self.now.instant);
         }
         let due = self.next_due.filter(|_| !self.is_releasing).map(|due| {
