@@ -274,6 +274,8 @@ async fn check_passwords(shared: Rc<Shared>, checker: Checker) {
 async fn watch_clock(shared: Rc<Shared>) {
     loop {
         let due = shared.core.borrow_mut().handle_timeout(shared.now());
+        // A time that has come is no pause: others have their turn even while there is always more.
+        smol::future::yield_now().await;
         let until_due = async {
             match due {
                 Some(due) => drop(shared.at(due).await),

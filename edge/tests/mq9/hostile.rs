@@ -308,3 +308,28 @@ impl Numbers {
         usize::try_from(self.0 % limit as u64).unwrap()
     }
 }
+
+#[test]
+fn an_acknowledgement_needs_the_right_to_the_mailbox_that_its_body_names() {
+    let mut world = World::new();
+    let client = world.join();
+    for address in ["mine", "theirs"] {
+        world.mailbox(client, address);
+        world.mail(client, address, &[], "x");
+    }
+    let begin = "{\"group_name\":\"g\",\"deliver\":\"earliest\"}";
+    let all = world.ask(client, "MSG.FETCH.theirs", begin);
+    let list = "topic readwrite #\ntopic write $mq9/AI/MSG/FETCH/#\n\
+                topic write $mq9/AI/MSG/ACK/mine\n";
+    world.rule(Policy {
+        list: Some(Rc::new(AccessList::parse(list).unwrap())),
+        ..Policy::default()
+    });
+    let body =
+        |address| format!("{{\"group_name\":\"g\",\"mail_address\":\"{address}\",\"msg_id\":0}}");
+    let refused = world.ask(client, "MSG.ACK.mine", &body("theirs"));
+    assert_eq!(refused, error("not allowed to this client"));
+    assert_eq!(world.ask(client, "MSG.FETCH.theirs", begin), all);
+    let allowed = world.ask(client, "MSG.ACK.mine", &body("mine"));
+    assert_eq!(allowed, "{\"error\":\"\"}");
+}
