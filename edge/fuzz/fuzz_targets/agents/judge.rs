@@ -119,8 +119,13 @@ impl Judge {
             let subject = publish.subject.to_owned();
             self.asked.insert(subject, Asked::Unclear);
         }
+        let is_twice = publish
+            .reply_to
+            .is_some_and(|it| self.asked.contains_key(it));
         let (headers, payload) = (publish.headers, publish.payload);
         let Ok(request) = Request::decode(publish.subject, headers, payload) else {
+            let subject = publish.reply_to.map(str::to_owned);
+            self.asked.extend(subject.map(|it| (it, Asked::Unclear)));
             return;
         };
         let now = self.step();
@@ -142,11 +147,11 @@ impl Judge {
             _ => {}
         }
         if let Some(reply_to) = publish.reply_to {
-            let waits = Asked::Waits(Box::new(request), now);
-            let former = self.asked.insert(reply_to.to_owned(), waits);
-            if former.is_some() {
-                self.asked.insert(reply_to.to_owned(), Asked::Unclear);
-            }
+            let asked = match is_twice {
+                true => Asked::Unclear,
+                false => Asked::Waits(Box::new(request), now),
+            };
+            self.asked.insert(reply_to.to_owned(), asked);
         }
     }
 

@@ -5,8 +5,8 @@ use std::rc::Rc;
 use edge::memory::Memory;
 use edge::{mail, nats};
 use wire::mq9::{
-    Acknowledge, Create, Delete, Deliver, Discover, Fetch, Identity, Query, Register, Report,
-    Request,
+    Acknowledge, Create, Delete, Deliver, Discover, Fetch, Identity, Message, Query, Register,
+    Report, Request, Send as Letter,
 };
 
 use crate::judge::{Ear, Judge, LIMITS};
@@ -44,6 +44,8 @@ pub(crate) struct Play {
     memory_bytes: usize,
     clients: Vec<Client>,
     next_number: u32,
+    /// The id of the message that was found last.
+    found: u64,
 }
 
 impl Play {
@@ -90,6 +92,7 @@ impl Play {
             memory_bytes,
             clients: Vec::new(),
             next_number: 0,
+            found: 0,
         }
     }
 
@@ -123,6 +126,12 @@ impl Play {
                 is_told,
                 command,
             } => self.ask(*client, *is_told, *command),
+            Step::Round {
+                client,
+                address,
+                group,
+                priority,
+            } => self.round(*client, *address, *group, *priority),
             Step::Raw { client, bytes } => {
                 if let Some(client) = pick(&mut self.clients, *client) {
                     client.say(&mut self.world, &mut self.judge, bytes.clone());
@@ -185,11 +194,41 @@ impl Play {
         let bytes = match command {
             Command::Send { .. } => send(command, number, reply_to),
             command => {
-                let request = request(command);
+                let request = request(command, self.found);
                 publish(&request.subject(), reply_to, &[], &request.body())
             }
         };
         client.say(&mut self.world, &mut self.judge, bytes);
+    }
+
+    fn round(&mut self, client: u8, address: u8, group: u8, priority: u8) {
+        let commands = [
+            Command::Send {
+                address,
+                priority,
+                key: Some(priority / 3).filter(|it| *it < 3),
+                delay: None,
+                ttl: None,
+                padding: 0,
+            },
+            Command::Fetch {
+                address,
+                group: group % 4,
+                deliver: 3,
+                is_forced: false,
+                count: priority / 16,
+                wait: 0,
+            },
+            Command::Acknowledge {
+                address,
+                group,
+                id: 255,
+            },
+        ];
+        for command in commands {
+            self.ask(client, false, command);
+            self.listen();
+        }
     }
 
     /// Reads what everybody was sent.
@@ -201,7 +240,9 @@ impl Play {
             assert!(is_closed || !client.is_over, "a dead connection lives");
             client.is_over = is_closed && client.is_reading;
             client.ear.hears_all &= !is_closed;
-            self.judge.hear(&mut client.ear, &bytes);
+            let found = self.judge.hear(&mut client.ear, &bytes);
+            let last = found.as_ref().and_then(|it| it.last());
+            self.found = last.map_or(self.found, |it| it.id);
         }
     }
 
@@ -234,13 +275,11 @@ impl Play {
         open.into_iter().any(|it| !self.world.wants_more(it.id))
     }
 
-    /// Looks whether everything is there.
+    /// Looks whether everything is there, whether groups are given what they are not done with, and
+    /// whether what comes next has a new id.
     fn audit(&mut self) {
         let mut witness = Client::new(self.world.join());
         for address in self.judge.addresses() {
-            self.next_number += 1;
-            let inbox = format!("_INBOX.{}.", witness.id);
-            let reply_to = format!("{inbox}{}", self.next_number);
             let query = Request::Query(Query {
                 address: address.clone(),
                 key: None,
@@ -249,16 +288,44 @@ impl Play {
                 limit: 100,
                 encoding: None,
             });
-            let bytes = publish(&query.subject(), Some(&reply_to), &[], &query.body());
-            witness.say(&mut self.world, &mut self.judge, bytes);
-            let bytes = self.world.take_bytes(witness.id);
-            let found = self.judge.hear(&mut witness.ear, &bytes);
-            assert!(self.judge.waits(&inbox).is_none(), "the witness waits");
+            let found = self.ask_as(&mut witness, &query);
             self.judge.audit(&address, &found.unwrap_or_default());
+            for group in [GROUPS[0], GROUPS[1]] {
+                let fetch = Request::Fetch(Fetch {
+                    address: address.clone(),
+                    group: Some(group.to_owned()),
+                    deliver: Deliver::Earliest,
+                    is_forced: false,
+                    count: 100,
+                    wait_milliseconds: 0,
+                    encoding: None,
+                });
+                self.ask_as(&mut witness, &fetch);
+            }
+            let letter = Request::Send(Letter {
+                address,
+                payload: self.next_number.to_string().into_bytes(),
+                ..Letter::default()
+            });
+            self.ask_as(&mut witness, &letter);
             self.world.pass(1_000);
             self.judge.pass(self.world.now.wall.0);
         }
         self.clients.push(witness);
+    }
+
+    /// Asks where nothing is in the way of an answer; gives the messages of it.
+    fn ask_as(&mut self, client: &mut Client, request: &Request) -> Option<Vec<Message>> {
+        self.next_number += 1;
+        let inbox = format!("_INBOX.{}.", client.id);
+        let reply_to = format!("{inbox}{}", self.next_number);
+        let (subject, body) = (request.subject(), request.body());
+        let bytes = publish(&subject, Some(&reply_to), &[], &body);
+        client.say(&mut self.world, &mut self.judge, bytes);
+        let bytes = self.world.take_bytes(client.id);
+        let found = self.judge.hear(&mut client.ear, &bytes);
+        assert!(self.judge.waits(&inbox).is_none(), "the witness waits");
+        found
     }
 
     /// Lets everybody go.
@@ -340,7 +407,8 @@ fn send(command: Command, number: u32, reply_to: Option<&str>) -> Vec<u8> {
     publish(&subject, reply_to, &headers, &payload)
 }
 
-fn request(command: Command) -> Request {
+fn request(command: Command, found: u64) -> Request {
+    let id_of = |id: u8| if id > 127 { found } else { (id % 16).into() };
     let address = |it| pick_of(&ADDRESSES, it).to_owned();
     let named = |it| Some(pick_of(&NAMES, it).to_owned()).filter(|it| !it.is_empty());
     match command {
@@ -379,7 +447,7 @@ fn request(command: Command) -> Request {
         } => Request::Acknowledge(Acknowledge {
             address: address(it),
             group: pick_of(&GROUPS, group).to_owned(),
-            id: (id % 16).into(),
+            id: id_of(id),
         }),
         Command::Query {
             address: it,
@@ -395,7 +463,7 @@ fn request(command: Command) -> Request {
         }),
         Command::Delete { address: it, id } => Request::Delete(Delete {
             address: address(it),
-            id: (id % 16).into(),
+            id: id_of(id),
         }),
         Command::Register { name } => Request::Register(Register {
             name: pick_of(&NAMES, name).to_owned(),

@@ -19,6 +19,13 @@ pub(crate) enum Step {
         is_told: bool,
         command: Command,
     },
+    /// What agents do all the time: one is sent, some are fetched, some acknowledged.
+    Round {
+        client: u8,
+        address: u8,
+        group: u8,
+        priority: u8,
+    },
     Raw {
         client: u8,
         bytes: Vec<u8>,
@@ -76,6 +83,7 @@ pub(crate) enum Command {
         count: u8,
         wait: u8,
     },
+    /// An id over 127 is that of what was found last.
     Acknowledge {
         address: u8,
         group: u8,
