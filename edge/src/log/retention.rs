@@ -128,12 +128,7 @@ pub(super) fn plan(
             lane,
             first: segment.next,
             count: index + 1,
-            bytes: gone
-                + if segment.next > released {
-                    segment.bytes
-                } else {
-                    0
-                },
+            bytes: gone + if segment.next > released { segment.bytes } else { 0 },
             gap: match (before, gap) {
                 (Some(before), Some(gap)) => Some(before.merged(&gap)),
                 (before, gap) => before.cloned().or(gap),
