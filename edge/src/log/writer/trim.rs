@@ -19,6 +19,11 @@ impl Writer {
         if trims.is_empty() {
             return Ok(());
         }
+        for trim in &mut trims {
+            // A cut came before the segment could go.
+            let is_replaced = trim.first <= self.facts.replaced[trim.lane];
+            trim.gap = trim.gap.take_if(|_| !is_replaced);
+        }
         if trims.iter().any(|trim| trim.gap.is_some()) {
             let known = self.known_gaps();
             for trim in &mut trims {
@@ -75,7 +80,6 @@ impl Writer {
             let given = Given {
                 clock: &self.clock,
                 ready: self.ready(lane),
-                replaced: self.facts.replaced[lane],
                 excess,
             };
             let files = &mut self.lanes[lane];
