@@ -2,7 +2,8 @@
 # cross/build.sh TARGET [cargo build arguments]
 # Builds the gateway (or what the arguments say) for TARGET with zig as C compiler and linker, and
 # holds a static one to cross/check.sh. Where the toolchain in use has TARGET's std (rustup target
-# add TARGET) that is used; otherwise std is built from Debian's rust-web-src (see cross/setup.sh).
+# add TARGET) that is used, but for 32-bit musl, whose time would end in 2038; otherwise std is built
+# from Debian's rust-web-src (see cross/setup.sh).
 # The binary is target/cross/TARGET/release/robustmq-edge.
 set -euo pipefail
 t=${1:?target, for example aarch64-unknown-linux-musl}; shift
@@ -12,7 +13,9 @@ venv=${CROSS_VENV:-$HOME/.cache/cross-venv}
 base=${t%%.[0-9]*}          # aarch64-unknown-linux-gnu.2.28 names a glibc version
 
 args=() flags=()
-if [ -d "$(rustc --print sysroot)/lib/rustlib/$base/lib" ]; then
+has_std() { [ -d "$(rustc --print sysroot)/lib/rustlib/$base/lib" ]; }
+time64() { case $base in arm*-musl*) ;; *) return 1 ;; esac }
+if has_std && ! time64; then
   PATH=$PATH:$venv/bin
 else
   # Debian's compiler, cargo and library source are one version; a rustup
@@ -31,17 +34,25 @@ v=CARGO_TARGET_$(printf %s "$base" | tr a-z- A-Z_)_RUSTFLAGS
 export "$v=${flags[*]} ${!v-}"
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target/cross}
 # 64-bit time on 32-bit musl; only a std built here can have it. Checked below, since a later libc
-# will want it as --cfg=libc_unstable_musl_v1_2 in RUSTFLAGS.
+# will want it as --cfg=libc_unstable_musl_v1_2 in RUSTFLAGS. std itself is not ready for it.
 export RUST_LIBC_UNSTABLE_MUSL_V1_2_3=1
+if time64; then
+  library=$(realpath -m "$CARGO_TARGET_DIR")/library-$(rustc -V | cut -d' ' -f2)
+  if ! cmp -s cross/futex.patch "$library/futex.patch"; then
+    rm -rf "$library"
+    cp -r "$(rustc --print sysroot)/lib/rustlib/src/rust/library/" "$library"
+    patch -s -d "$library" -p1 <cross/futex.patch
+    cp cross/futex.patch "$library"
+  fi
+  export __CARGO_TESTS_ONLY_SRC_ROOT=$library # the only name that cargo has for a std from elsewhere
+fi
 cargo-zigbuild zigbuild --release --target "$t" "${args[@]}" "$@"
-case $base in
-  arm*-musl*)
-    for output in "$CARGO_TARGET_DIR/$base"/release/build/libc-*/output; do
-      grep -q '^cargo:rustc-cfg=musl32_time64$' "$output" ||
-        { echo "$t: time ends in 2038: $output" >&2; exit 1; }
-    done
-    ;;
-esac
+if time64; then
+  for output in "$CARGO_TARGET_DIR/$base"/release/build/libc-*/output; do
+    grep -q '^cargo:rustc-cfg=musl32_time64$' "$output" ||
+      { echo "$t: time ends in 2038: $output" >&2; exit 1; }
+  done
+fi
 case $base in
   *-musl*) cross/check.sh "$base" "$CARGO_TARGET_DIR/$base/release/robustmq-edge" ;;
 esac

@@ -4,27 +4,18 @@
 # publish and agents send mail while the cloud (Debian's mosquitto) is away, the gateway is killed
 # and started again, the cloud comes, and everything that was acknowledged has to be there, in
 # order. Needs mosquitto, mosquitto-clients and, for foreign targets, qemu-user-static (or
-# qemu-user).
+# qemu-user), with strace for 32-bit ARM.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . cross/nats.bash
+. cross/emulator.bash
 target=${1:?target, for example aarch64-unknown-linux-musl}
 binary=${CARGO_TARGET_DIR:-target/cross}/$target/release/robustmq-edge
 count=${COUNT:-2000} mails=${MAILS:-50}
 [ -x "$binary" ] || { echo "no $binary: cross/build.sh $target makes it" >&2; exit 1; }
 
-case $target in
-  "$(uname -m)"-*) emulator=() ;;
-  aarch64-*) emulator=(qemu-aarch64) ;;
-  armv7-*) emulator=(qemu-arm -cpu cortex-a7) ;;
-  arm-*) emulator=(qemu-arm -cpu arm1176) ;; # a Raspberry Pi Zero
-  riscv64gc-*) emulator=(qemu-riscv64) ;;
-  *) echo "no emulator is known for $target" >&2; exit 1 ;;
-esac
-if [ ${#emulator[@]} -gt 0 ] && command -v "${emulator[0]}-static" >/dev/null; then
-  emulator[0]+=-static
-fi
-for program in mosquitto_pub mosquitto_sub "${emulator[@]:0:1}"; do
+emulator "$target"
+for program in mosquitto_pub mosquitto_sub; do
   command -v "$program" >/dev/null || { echo "$program is not installed" >&2; exit 1; }
 done
 mosquitto=$(command -v mosquitto || echo /usr/sbin/mosquitto)

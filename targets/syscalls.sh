@@ -4,23 +4,19 @@
 # back, users, SIGHUP, a backup, a kill) and every other command, and fails on a system call that is
 # not in targets/system-calls. Without TARGET it traces $GATEWAY, or target/debug/robustmq-edge, with
 # strace; with one it traces what cross/build.sh TARGET made, a foreign one by qemu's own means.
-# Needs strace or qemu-user-static, mosquitto, mosquitto-clients and openssl.
+# Needs strace, mosquitto, mosquitto-clients and openssl; qemu-user-static for a foreign target.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . cross/nats.bash
+. cross/emulator.bash
 target=${1-}
 binary=$(realpath "${GATEWAY:-target/debug/robustmq-edge}")
 [ -z "$target" ] || binary=$(realpath "${CARGO_TARGET_DIR:-target/cross}/$target/release/robustmq-edge")
 [ -x "$binary" ] || { echo "there is no $binary" >&2; exit 1; }
 work=$(mktemp -d)
-case $target in
-  '' | "$(uname -m)"-*) tracer=(strace -f -qq -s 0 -e signal=none) file=-o ;;
-  aarch64-*) tracer=(qemu-aarch64-static -strace) file=-D ;;
-  armv7-*) tracer=(qemu-arm-static -cpu cortex-a7 -strace) file=-D ;;
-  arm-*) tracer=(qemu-arm-static -cpu arm1176 -strace) file=-D ;;
-  riscv64gc-*) tracer=(qemu-riscv64-static -strace) file=-D ;;
-  *) echo "no tracer is known for $target" >&2; exit 1 ;;
-esac
+emulator "${target:-$(uname -m)-}"
+tracer=(strace -f -qq -s 0 -e signal=none) file=-o
+[ ${#emulator[@]} -eq 0 ] || tracer=("${emulator[@]}" -strace) file=-D
 for program in "${tracer[0]}" mosquitto_pub mosquitto_sub openssl; do
   command -v "$program" >/dev/null || { echo "$program is not installed" >&2; exit 1; }
 done
@@ -34,7 +30,8 @@ free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1
 plain=$(free_port) tls=$(free_port) nats=$(free_port) upward=$(free_port)
 
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost \
-  -addext "subjectAltName=IP:127.0.0.1,DNS:localhost" -keyout "$work/key.pem" -out "$work/cert.pem" 2>/dev/null
+  -addext "subjectAltName=IP:127.0.0.1,DNS:localhost" -addext basicConstraints=critical,CA:FALSE \
+  -keyout "$work/key.pem" -out "$work/cert.pem" 2>/dev/null
 cat >"$work/gateway.toml" <<CONFIG
 [gateway]
 id = "traced"
@@ -87,13 +84,21 @@ wait_for() { # PORT
   fail "nothing answers on port $1"
 }
 start_cloud() { "$mosquitto" -c "$work/cloud.conf" >/dev/null 2>&1 & cloud=$!; wait_for "$upward"; }
+wait_for_uplink() { # COUNT: of connections that came up
+  for _ in $(seq 300); do
+    if [ "$(grep -c 'cloud: connection . is up' "$work/log")" -ge "$1" ]; then return; fi
+    sleep 0.1
+  done
+  fail "the cloud is not reached"
+}
 start_gateway() {
-  "${tracer[@]}" "$file" "$work/trace.$((++traces))" "$binary" run --config "$work/gateway.toml" 2>>"$work/log" &
+  : $((++traces)) # here, since what is started behind & counts for itself
+  "${tracer[@]}" "$file" "$work/trace.$traces" "$binary" run --config "$work/gateway.toml" 2>>"$work/log" &
   tracing=$!
   wait_for "$plain"
-  # strace stands between: the gateway is its child.
+  # An emulator is the gateway; of strace the gateway is a child.
   gateway=$tracing
-  [ "${tracer[0]}" != strace ] || gateway=$(ps -o pid= --ppid "$tracing" | tr -d ' ')
+  [ ${#emulator[@]} -gt 0 ] || gateway=$(ps -o pid= --ppid "$tracing" | tr -d ' ')
 }
 end_gateway() { # SIGNAL
   kill "-$1" "$gateway"
@@ -104,6 +109,7 @@ traced passwd -b secret "$work/users" operator
 traced check --config "$work/gateway.toml"
 start_cloud
 start_gateway
+wait_for_uplink 2
 mosquitto_sub -p "$plain" -i display -c -q 1 -t 'plant/#' -E
 seq 300 | mosquitto_pub -p "$plain" -i sensor -q 1 -t plant/count -u operator -P secret -l || fail "no MQTT"
 head -c 3000 /dev/zero | tr '\0' x >"$work/large"
@@ -116,6 +122,7 @@ kill "$cloud" && wait "$cloud" 2>/dev/null || true
 kill -HUP "$gateway"
 seq 1500 | sed "s/\$/$(cat "$work/large")/" | mosquitto_pub -p "$plain" -q 1 -t plant/large -l || fail "no MQTT"
 start_cloud
+wait_for_uplink 3
 traced backup "$work/data" "$work/backup.tar"
 traced status --config "$work/gateway.toml"
 traced replay --config "$work/gateway.toml" --lane normal
@@ -127,6 +134,9 @@ traced export "$work/data" --lane normal
 start_gateway
 seq 50 | mosquitto_pub -p "$plain" -q 1 -t plant/count -l || fail "no MQTT after a kill"
 end_gateway TERM
+
+# A deadline that is a whole second is one that the kernel reads otherwise than it was written.
+! grep -aqE 'FUTEX_WAIT_BITSET.*tv_nsec ?= ?0\}' "$work"/trace.* || fail "waits end early"
 
 # Both say `PID name(...)`; what goes on after another thread's line says its name at its beginning.
 cat "$work"/trace.* | grep -aoE '^[0-9]+ +[a-z_0-9]+\(' | grep -oE '[a-z_0-9]+\($' | tr -d '(' | sort -u >"$work/made"
