@@ -33,9 +33,10 @@ impl Office {
         !self.settings.cloud_mailboxes.is_empty() && self.settings.lives_in_cloud(address)
     }
 
-    /// Refuses to look into a mailbox that is not here.
-    pub(super) fn refuse_cloud(&self, address: &str) -> Result<(), Failure> {
-        match self.lives_in_cloud(address) {
+    /// Refuses to look into a mailbox that is not here. One that was made here before its address
+    /// became the cloud's can be read as long as it lives.
+    pub(super) fn refuse_cloud(&mut self, address: &str) -> Result<(), Failure> {
+        match self.lives_in_cloud(address) && self.open(address).is_none() {
             false => Ok(()),
             true => Err(Failure::Refused(format!(
                 "mailbox {address} lives in the cloud, where its messages are"

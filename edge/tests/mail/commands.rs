@@ -554,6 +554,24 @@ fn agents_of_the_cloud_stay_known_and_one_of_the_edge_goes_first() {
     assert_eq!(list(&mut desk), expected[1..]);
 }
 
+/// What had been sent before could not be read any more, and nobody said so.
+#[test]
+fn a_mailbox_that_was_here_before_its_address_was_the_clouds_can_still_be_read() {
+    let mut desk = Desk::new(Settings::default());
+    desk.create("cloud.desk", 60);
+    desk.send("cloud.desk", "before");
+    desk.settings.cloud_mailboxes = vec!["cloud.>".to_owned()];
+    desk.crash();
+    assert_eq!(desk.send("cloud.desk", "after"), Reply::Sent { id: None });
+    let all = || fetch("cloud.desk", None, Deliver::Earliest);
+    assert_eq!(desk.fetch_ids(all()), [0]);
+    let deleted = desk.ask(delete("cloud.desk", 0));
+    assert_eq!(deleted, Reply::Deleted { was_there: true });
+    desk.pass(Duration::from_secs(61));
+    let reply = desk.ask(Request::Fetch(all()));
+    assert!(refusal(&reply).contains("lives in the cloud"));
+}
+
 #[test]
 fn mail_to_the_cloud_goes_up_in_the_lane_of_its_priority() {
     let mut desk = Desk::new(Settings {
