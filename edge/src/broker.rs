@@ -106,6 +106,7 @@ pub struct Broker {
     ended_groups: BTreeSet<Box<str>>,
     timers: BTreeSet<(Instant, Timer, SessionId)>,
     next_sweep: Option<Instant>,
+    last_sweep: Option<Instant>,
     /// The heads when lagging cursors were looked for.
     swept_head: PerLane<Offset>,
     /// The buffer of every search, kept for its capacity.
@@ -152,6 +153,7 @@ impl Broker {
             ended_groups: BTreeSet::new(),
             timers: BTreeSet::new(),
             next_sweep: None,
+            last_sweep: None,
             swept_head: stored.head,
             found: Vec::new(),
             outputs: VecDeque::new(),

@@ -115,6 +115,24 @@ fn the_latest_of_a_topic_outlives_its_segment() {
     log.assert_latest_kept();
 }
 
+/// A small lane whose records are all the latest of their topics: one goes for each that comes.
+#[test]
+fn a_lane_of_nothing_but_latest_records_keeps_to_its_limit() {
+    let folder = SimulatedFolder::new();
+    let mut settings = keeping_latest();
+    settings.journal_bytes = 2 << 20;
+    settings.lanes[Lane::Normal].max_bytes = 256 << 10;
+    let most = settings.lanes[Lane::Normal].max_bytes + settings.segment_bytes;
+    let mut log = Log::open(&folder, settings);
+    for number in 0..5000 {
+        log.append(Lane::Normal, &format!("noise/{number}"), 100);
+        log.maintain();
+        let bytes = log.writer.lane_bytes()[Lane::Normal];
+        assert!(bytes <= most, "{bytes} after {number}");
+    }
+    log.assert_all_accounted_for();
+}
+
 /// Records go on to be stored while the power is cut again and again, also between the frame that
 /// stores the latest anew and the end of their segment.
 #[test]
@@ -214,6 +232,12 @@ impl Log {
         self.wall.0 += 10;
         let mut payload = self.serial.to_le_bytes().to_vec();
         payload.resize(8 + bytes, 7);
+        if topic.starts_with("noise") {
+            // What can't be compressed.
+            let mut dice = self.serial;
+            payload.fill_with(|| below(&mut dice, 256) as u8);
+            payload[..8].copy_from_slice(&self.serial.to_le_bytes());
+        }
         let record = Record::new(&RecordParts {
             qos: 1,
             retain: false,

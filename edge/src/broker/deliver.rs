@@ -356,6 +356,13 @@ impl Broker {
                 {
                     walk.after = Some(record.topic().into());
                 }
+                // It goes through the log, for this session as well.
+                Step::Found(record)
+                    if record.qos().min(subscription.qos) > 0
+                        && self.retained.came_after(record.topic(), walk.since) =>
+                {
+                    walk.after = Some(record.topic().into());
+                }
                 Step::Found(record) => {
                     let qos = record.qos().min(subscription.qos);
                     let topic = Box::from(record.topic());

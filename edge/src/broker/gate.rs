@@ -71,7 +71,7 @@ impl Broker {
         };
         let refusal = match self.settings.has_mail {
             false => Some(Refusal::NoMail),
-            true if !self.may(id.index, Deed::Write, topic) => Some(Refusal::NotAuthorized),
+            true if !self.may_ask(id.index, topic, &request) => Some(Refusal::NotAuthorized),
             true => None,
         };
         if let Some(refusal) = refusal {
@@ -84,6 +84,17 @@ impl Broker {
         if is_fetch {
             self.gate.fetches.insert((connection, ticket));
         }
+    }
+
+    /// Whether a session may ask the office for something: by its topic, and by that of the mailbox
+    /// that it is about, since the body of an acknowledgement may name another one.
+    fn may_ask(&self, session: u32, topic: &str, request: &Request) -> bool {
+        let may = |topic: &str| self.may(session, Deed::Write, topic);
+        let may_touch = || match request {
+            Request::Acknowledge(_) => may(&request.subject().replace('.', "/")),
+            _ => true,
+        };
+        may(topic) && may_touch()
     }
 
     /// Sends a letter on its way, committing `changes` with it.

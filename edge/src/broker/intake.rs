@@ -59,10 +59,15 @@ impl Broker {
         overflow.unwrap_or(self.settings.overflow[lane])
     }
 
+    /// Whether the old records of a lane stay at its limit.
+    #[must_use]
+    pub fn rejects(&self, lane: Lane) -> bool {
+        self.settings.overflow[lane] == Overflow::Reject
+    }
+
     /// Whether a lane takes a record now. In a lane whose old records stay, no rule makes them go.
     pub(super) fn check_intake(&self, lane: Lane, overflow: Overflow) -> Result<(), Refusal> {
-        let of_lane = self.settings.overflow[lane];
-        let rejects = [overflow, of_lane].contains(&Overflow::Reject);
+        let rejects = overflow == Overflow::Reject || self.rejects(lane);
         match self.intake[lane] {
             Intake::Stopped => Err(Refusal::LogFull),
             Intake::Full if rejects => Err(Refusal::LogFull),

@@ -9,7 +9,7 @@ use super::connect::{Timer, end_of};
 use super::event::{DeliveryId, SessionId, Urgency, Will};
 use super::group::{Groups, Holder};
 use super::inflight::Source;
-use super::retained::Retained;
+use super::retained::{Moment, Retained};
 use super::session::{KeptNote, Link, Reader, Session, Walk};
 use super::settings::Stored;
 use super::stored::{
@@ -29,7 +29,7 @@ impl Broker {
         self.restore_cursors(stored.cursors, &mut changes);
         for (_, value) in stored.retained {
             match Record::from_bytes(Bytes::from(value)) {
-                Ok(record) => self.retained.set(record),
+                Ok(record) => self.retained.restore(record),
                 Err(_) => self.counters.damaged += 1,
             }
         }
@@ -169,7 +169,7 @@ impl Broker {
             };
             let filter = std::str::from_utf8(filter).ok();
             let subscription = Subscription::decode(&value, self.epoch);
-            let (Some(filter), Some((subscription, after))) = (filter, subscription) else {
+            let (Some(filter), Some((subscription, walk))) = (filter, subscription) else {
                 self.counters.damaged += 1;
                 continue;
             };
@@ -179,7 +179,8 @@ impl Broker {
             {
                 session.aside.make().walks.push_back(Walk {
                     filter: filter.into(),
-                    after,
+                    after: walk.after,
+                    since: Moment::before_start(walk.since),
                 });
             }
         }

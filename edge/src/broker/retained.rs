@@ -14,7 +14,7 @@ use super::publish::is_expired;
 /// The store.
 #[derive(Debug, Default)]
 pub(super) struct Retained {
-    records: BTreeMap<Box<str>, Record>,
+    records: BTreeMap<Box<str>, Kept>,
     /// How many of these are the gateway's own; they count for nothing else.
     announced_count: usize,
     bytes: usize,
@@ -24,6 +24,33 @@ pub(super) struct Retained {
     searched: Option<Box<str>>,
     count_maximum: usize,
     bytes_maximum: usize,
+    /// Messages that came since the start.
+    set_count: u64,
+}
+
+/// A message, and as the how manyth since the start it came; 0 before.
+#[derive(Debug)]
+struct Kept {
+    record: Record,
+    number: u64,
+}
+
+/// A moment in the life of the store, for telling what was there from what came later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Moment {
+    number: u64,
+    time: WallTime,
+}
+
+impl Moment {
+    /// A moment before the start. Of what is as old as a millisecond it can't tell.
+    pub(super) const fn before_start(time: WallTime) -> Self {
+        Self { number: 0, time }
+    }
+
+    pub(super) const fn time(self) -> WallTime {
+        self.time
+    }
 }
 
 /// One step of looking for retained messages.
@@ -88,15 +115,15 @@ impl Retained {
         let last = looked_at.last().map(|(topic, _)| (*topic).clone());
         let expired: Vec<Box<str>> = looked_at
             .iter()
-            .filter(|(_, record)| is_expired(record, now))
+            .filter(|(_, kept)| is_expired(&kept.record, now))
             // The row may already be the next message's.
-            .filter(|(_, record)| !self.changing.contains_key(&record.topic_hash()))
+            .filter(|(_, kept)| !self.changing.contains_key(&kept.record.topic_hash()))
             .map(|(topic, _)| (*topic).clone())
             .collect();
         self.searched = last.filter(|_| looked_at.len() == SEARCH_TOPICS);
         for topic in &expired {
             let old = self.records.remove(topic);
-            self.bytes -= old.as_ref().map_or(0, held_bytes);
+            self.bytes -= old.map_or(0, |kept| held_bytes(&kept.record));
         }
         expired
     }
@@ -110,7 +137,7 @@ impl Retained {
                 key: topic.into(),
             });
         }
-        let old = self.records.get(topic).map(held_bytes);
+        let old = self.records.get(topic).map(|kept| held_bytes(&kept.record));
         let is_full = match old {
             None => {
                 self.len() >= self.count_maximum
@@ -131,24 +158,48 @@ impl Retained {
         })
     }
 
+    /// Takes over what the table had at the start.
+    pub(super) fn restore(&mut self, record: Record) {
+        self.keep(record, 0);
+    }
+
     /// Takes over what is durable: a message, or that its topic has none when the payload is
     /// empty.
     pub(super) fn set(&mut self, record: Record) {
+        self.set_count += 1;
+        self.keep(record, self.set_count);
+    }
+
+    fn keep(&mut self, record: Record, number: u64) {
         let topic = record.topic();
         let old = if record.payload().is_empty() {
             self.records.remove(topic)
         } else {
             self.bytes += held_bytes(&record);
-            self.records.insert(topic.into(), record)
+            self.records.insert(topic.into(), Kept { record, number })
         };
-        self.bytes -= old.as_ref().map_or(0, held_bytes);
+        self.bytes -= old.map_or(0, |kept| held_bytes(&kept.record));
     }
 
     /// Takes over what the gateway says itself.
     pub(super) fn announce(&mut self, record: Record) {
         let topic = record.topic().into();
-        let former = self.records.insert(topic, record);
+        let former = self.records.insert(topic, Kept { record, number: 0 });
         self.announced_count += usize::from(former.is_none());
+    }
+
+    /// What [`Retained::came_after`] compares with.
+    pub(super) const fn moment(&self, now: WallTime) -> Moment {
+        Moment {
+            number: self.set_count,
+            time: now,
+        }
+    }
+
+    /// Whether the message of a topic came later than a moment.
+    pub(super) fn came_after(&self, topic: &str, moment: Moment) -> bool {
+        let kept = self.records.get(topic);
+        kept.is_some_and(|it| it.number > moment.number || it.record.time() > moment.time)
     }
 
     /// Looks for the next message that matches a filter, after a topic.
@@ -168,7 +219,7 @@ impl Retained {
         let is_plain = prefix == filter;
         let mut last = None;
         let topics = self.records.range::<str, _>((start, Bound::Unbounded));
-        for (looked_at, (topic, record)) in topics.enumerate() {
+        for (looked_at, (topic, kept)) in topics.enumerate() {
             if !topic.starts_with(prefix) || is_plain && **topic != *filter {
                 return Step::Done;
             }
@@ -176,7 +227,7 @@ impl Retained {
                 return last.map_or(Step::Done, |topic: &str| Step::Passed(topic.into()));
             }
             if TopicName::new(topic).is_ok_and(|name| pattern_matches(filter, name)) {
-                return Step::Found(record.clone());
+                return Step::Found(kept.record.clone());
             }
             last = Some(&**topic);
         }
@@ -185,7 +236,7 @@ impl Retained {
 
     /// The message of a topic.
     pub(super) fn find(&self, topic: &str) -> Option<&Record> {
-        self.records.get(topic)
+        self.records.get(topic).map(|kept| &kept.record)
     }
 
     /// Counts the messages, without the gateway's own.

@@ -21,6 +21,7 @@ use super::filters::Filters;
 use super::group::is_shared;
 use super::inflight::Inflight;
 use super::leftovers::Row;
+use super::retained::Moment;
 use super::stored::{Blob, StoredSession, Subscription, cursor_key, member_key};
 use crate::rare::{Empty, Rare};
 
@@ -131,6 +132,8 @@ pub(super) struct Walk {
     pub(super) filter: Box<str>,
     /// The last topic looked at.
     pub(super) after: Option<Box<str>>,
+    /// When it was asked for. What came later comes as every message does.
+    pub(super) since: Moment,
 }
 
 /// What matched a record, of all subscriptions of one session.

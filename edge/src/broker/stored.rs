@@ -75,7 +75,19 @@ pub(super) struct StoredSubscription(
     /// Those up to this topic need not be. Absent when all are, and before it was kept at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     Option<Box<str>>,
+    /// Nor those that came later than this. Absent when all need not be, and before it was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    Option<WallTime>,
 );
+
+/// How far the retained messages of a subscription were sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct StoredWalk {
+    /// All up to this topic.
+    pub(super) after: Option<Box<str>>,
+    /// Those that came later are not to be sent.
+    pub(super) since: WallTime,
+}
 
 /// A subscription as its session holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,9 +108,17 @@ impl Subscription {
         self.encode_with(epoch, None)
     }
 
-    /// The same, while retained messages are still to be sent, but none up to a topic.
-    pub(super) fn encode_walk(&self, epoch: Epoch, until: &str) -> Vec<u8> {
-        self.encode_with(epoch, Some(until.into()))
+    /// The same, while retained messages are still to be sent, but none up to a topic and none that
+    /// came later than `since`.
+    pub(super) fn encode_walk(
+        &self,
+        epoch: Epoch,
+        after: Option<&str>,
+        since: WallTime,
+    ) -> Vec<u8> {
+        // No topic is empty.
+        let after = after.unwrap_or_default();
+        self.encode_with(epoch, Some((after.into(), since)))
     }
 
     /// As it is when all retained messages were sent.
@@ -107,7 +127,8 @@ impl Subscription {
         self
     }
 
-    fn encode_with(&self, epoch: Epoch, until: Option<Box<str>>) -> Vec<u8> {
+    fn encode_with(&self, epoch: Epoch, walk: Option<(Box<str>, WallTime)>) -> Vec<u8> {
+        let (after, since) = walk.unzip();
         let mut options = 0;
         options |= if self.is_no_local { NO_LOCAL } else { 0 };
         options |= if self.is_retain_as_published {
@@ -123,7 +144,8 @@ impl Subscription {
             epoch,
             self.begin,
             self.is_walking,
-            until,
+            after,
+            since,
         ))
     }
 
@@ -137,12 +159,25 @@ impl Subscription {
         size_of::<Self>() + size_of::<Box<str>>() + filter.len() + membership
     }
 
-    /// Reads the value of the table, and the topic up to which no retained messages are to be sent.
+    /// Reads the value of the table, and how far its retained messages were sent.
     /// Offsets of another epoch begin at 0.
-    pub(super) fn decode(value: &[u8], epoch: Epoch) -> Option<(Self, Option<Box<str>>)> {
+    pub(super) fn decode(value: &[u8], epoch: Epoch) -> Option<(Self, StoredWalk)> {
         let stored = decode(value)?;
-        let StoredSubscription(_, qos, options, identifier, stored_epoch, begin, is_walking, until) =
-            stored;
+        let StoredSubscription(
+            _,
+            qos,
+            options,
+            identifier,
+            stored_epoch,
+            begin,
+            is_walking,
+            after,
+            since,
+        ) = stored;
+        let walk = StoredWalk {
+            after: after.filter(|topic| !topic.is_empty()),
+            since: since.unwrap_or(WallTime(u64::MAX)),
+        };
         let subscription = Self {
             qos,
             identifier: (identifier > 0).then_some(identifier),
@@ -155,7 +190,7 @@ impl Subscription {
             },
             is_walking,
         };
-        (qos <= 2).then_some((subscription, until))
+        (qos <= 2).then_some((subscription, walk))
     }
 }
 
@@ -369,6 +404,13 @@ impl<'de> Deserialize<'de> for Blob {
 mod tests {
     use super::*;
 
+    fn bytes_of(hex: &str) -> Vec<u8> {
+        let (pairs, _) = hex.as_bytes().as_chunks::<2>();
+        let text = |pair: &[u8; 2]| String::from_utf8(pair.to_vec()).unwrap();
+        let byte = |pair| u8::from_str_radix(&text(pair), 16).unwrap();
+        pairs.iter().map(byte).collect()
+    }
+
     fn hex(bytes: &[u8]) -> String {
         bytes.iter().map(|byte| format!("{byte:02x}")).collect()
     }
@@ -399,17 +441,38 @@ mod tests {
         let bytes = subscription.encode(Epoch(4));
         assert_eq!(hex(&bytes), "87010203070483010219012cf5");
         let read = Subscription::decode(&bytes, Epoch(4));
-        assert_eq!(read, Some((subscription, None)));
+        let all = StoredWalk {
+            after: None,
+            since: WallTime(u64::MAX),
+        };
+        assert_eq!(read, Some((subscription, all.clone())));
         let renewed = Subscription {
             begin: PerLane::default(),
             ..subscription
         };
         let read = Subscription::decode(&bytes, Epoch(5));
-        assert_eq!(read, Some((renewed, None)));
-        let bytes = subscription.encode_walk(Epoch(4), "a/b");
-        assert_eq!(hex(&bytes), "88010203070483010219012cf563612f62");
+        assert_eq!(read, Some((renewed, all.clone())));
+        // As it was written before the time was kept.
+        let bytes = bytes_of("88010203070483010219012cf563612f62");
+        let walk = StoredWalk {
+            after: Some("a/b".into()),
+            ..all
+        };
         let read = Subscription::decode(&bytes, Epoch(4));
-        assert_eq!(read, Some((subscription, Some("a/b".into()))));
+        assert_eq!(read, Some((subscription, walk)));
+        for (after, golden) in [
+            (Some("a/b"), "89010203070483010219012cf563612f6207"),
+            (None, "89010203070483010219012cf56007"),
+        ] {
+            let bytes = subscription.encode_walk(Epoch(4), after, WallTime(7));
+            assert_eq!(hex(&bytes), golden);
+            let walk = StoredWalk {
+                after: after.map(Into::into),
+                since: WallTime(7),
+            };
+            let read = Subscription::decode(&bytes, Epoch(4));
+            assert_eq!(read, Some((subscription, walk)));
+        }
     }
 
     #[test]

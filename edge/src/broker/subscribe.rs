@@ -12,6 +12,7 @@ use super::event::{
 };
 use super::group::is_shared;
 use super::outcome::{Refusal, Unsubscription};
+use super::retained::Moment;
 use super::session::{Member, Session, Walk};
 use super::stored::Subscription;
 use super::subscriptions::{Entry, Subscriptions};
@@ -27,6 +28,8 @@ pub(super) struct SubscribeWaiting {
     replaced: BTreeMap<Box<str>, Replaced>,
     /// Filters whose retained messages are to be sent.
     walks: BTreeSet<String>,
+    /// When they were asked for.
+    since: Moment,
 }
 
 /// A filter's subscription from now on, and the one before.
@@ -63,6 +66,7 @@ impl Broker {
             codes: Vec::with_capacity(filters.len()),
             replaced: BTreeMap::new(),
             walks: BTreeSet::new(),
+            since: self.retained.moment(self.now.wall),
         };
         for filter in filters {
             let code = self.subscribe(filter, &mut waiting);
@@ -170,7 +174,10 @@ impl Broker {
         subscription: &Subscription,
     ) -> Option<Change> {
         let (table, key) = self.registry.get(id)?.row(&Member::Filter(filter.into()));
-        let value = subscription.encode(self.epoch);
+        let value = match subscription.is_walking {
+            true => subscription.encode_walk(self.epoch, None, self.now.wall),
+            false => subscription.encode(self.epoch),
+        };
         Some(Change::Put { table, key, value })
     }
 
@@ -207,6 +214,7 @@ impl Broker {
             token,
             codes,
             walks,
+            since,
             ..
         } = waiting;
         self.tell(connection, Event::Subscribed { token, codes });
@@ -220,6 +228,7 @@ impl Broker {
             session.aside.make().walks.push_back(Walk {
                 filter: filter.into(),
                 after: None,
+                since,
             });
         }
         self.wake(id);

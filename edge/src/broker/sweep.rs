@@ -1,5 +1,5 @@
-//! What happens by the clock: one sweep a second while there is something to store, and timers of
-//! wills and ends.
+//! What happens by the clock: a sweep at most once a second while there is something to store, and
+//! timers of wills and ends.
 
 use std::time::Duration;
 
@@ -13,6 +13,10 @@ use super::session::{Member, Reader};
 
 /// How long moved cursors may wait for their commit: what is read again after a power cut.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long the first to move wait after a pause. A gateway whose lives are shorter than the
+/// interval gets on all the same.
+const FIRST_SWEEP: Duration = Duration::from_millis(50);
 
 /// Sessions that one commit of a sweep stores, at most.
 const SWEEP_SESSIONS: usize = 256;
@@ -49,7 +53,9 @@ impl Broker {
 
     pub(super) fn schedule_sweep(&mut self) {
         if self.next_sweep.is_none() {
-            self.next_sweep = Some(self.now.instant + SWEEP_INTERVAL);
+            let soon = self.now.instant + FIRST_SWEEP;
+            let next = self.last_sweep.map(|last| last + SWEEP_INTERVAL);
+            self.next_sweep = Some(next.map_or(soon, |next| next.max(soon)));
         }
     }
 
@@ -94,6 +100,7 @@ impl Broker {
 
     fn sweep(&mut self) {
         self.next_sweep = None;
+        self.last_sweep = Some(self.now.instant);
         for reader in std::mem::take(&mut self.stalled) {
             match reader {
                 ReaderId::Session(id) => self.wake(id),

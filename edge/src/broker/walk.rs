@@ -5,7 +5,7 @@
 //! so every stored step of an exchange takes along how far it has come: what the table knows to be
 //! with the client is never begun again, whichever way it came. At QoS 1 it is left to the sweep.
 
-use sync::Change;
+use sync::{Change, WallTime};
 
 use super::Broker;
 use super::event::{DeliveryId, SessionId};
@@ -31,7 +31,9 @@ impl Broker {
             };
             let (table, key) = session.row(&Member::Filter(filter.into()));
             let value = match progress {
-                Progress::Until(topic) => subscription.encode_walk(self.epoch, topic),
+                Progress::Until(topic, since) => {
+                    subscription.encode_walk(self.epoch, Some(topic), since)
+                }
                 Progress::Done => subscription.walked().encode(self.epoch),
             };
             changes.push(Change::Put { table, key, value });
@@ -46,8 +48,9 @@ impl Broker {
             let is_first = session.first_open(filter).is_none_or(|open| topic < open);
             let has_passed =
                 |walk: &Walk| walk.filter == *filter && walk.after.as_deref() >= Some(topic);
-            if is_first && session.aside.walks.iter().any(has_passed) {
-                put(filter, Progress::Until(topic));
+            let walk = session.aside.walks.iter().find(|walk| has_passed(walk));
+            if let Some(walk) = walk.filter(|_| is_first) {
+                put(filter, Progress::Until(topic, walk.since.time()));
             }
         }
     }
@@ -78,8 +81,8 @@ impl Broker {
 
 /// How far the retained messages of one subscription were sent and stored as received.
 enum Progress<'a> {
-    /// Up to this topic.
-    Until(&'a str),
+    /// Up to this topic, of those that came no later than this.
+    Until(&'a str, WallTime),
     /// All of them.
     Done,
 }

@@ -81,6 +81,14 @@ impl Client {
         }
     }
 
+    /// Whether it is one that reads mail.
+    pub(crate) fn is_asking_to_read(&self) -> bool {
+        match self {
+            Self::Mqtt(_) => false,
+            Self::Nats(it) => it.is_asking_to_read(),
+        }
+    }
+
     pub(crate) fn take_outbound(&mut self, empty: Vec<u8>) -> Vec<u8> {
         either!(self, it => it.take_outbound(empty))
     }

@@ -64,3 +64,29 @@ pub(crate) fn wall_time() -> WallTime {
         .unwrap_or(Duration::ZERO);
     WallTime(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The device's clock counts once, at the start, and only as far as it can be believed.
+    #[test]
+    fn the_clock_of_the_device_moves_no_time_but_the_one_that_is_said_to_others() {
+        const YEAR: u64 = 365 * 86_400_000;
+        const STEADY: u64 = 1_000_000;
+        let device = wall_time().0;
+        for then in [0, device - 20 * YEAR, device + 20 * YEAR] {
+            let last = TimeStamp {
+                steady: WallTime(STEADY),
+                device: WallTime(then),
+            };
+            let clock = Clock::resume(Some(last));
+            let stamp = clock.stamp();
+            let passed = stamp.steady.0 - STEADY;
+            assert!(passed <= YEAR, "{then}: {passed}");
+            assert!(stamp.device.0.abs_diff(device) < YEAR, "{then}");
+            let now = clock.now();
+            assert_eq!(now.wall, WallTime(STEADY + now.instant.as_micros() / 1000));
+        }
+    }
+}

@@ -35,7 +35,7 @@ use super::terms::Terms;
 use crate::broker::{Broker, ConnectionId, Event, Input, Output, ReaderId};
 use crate::link::serial;
 use crate::log::{self, Budget, Reader, Report};
-use crate::mail::Office;
+use crate::mail::{Input as MailRequest, Office};
 use crate::mqtt::TrafficCounts;
 use crate::uplink::Uplink;
 
@@ -78,6 +78,12 @@ pub(crate) struct Core {
     held_back: Vec<ConnectionId>,
     /// Whose requests wait until the mail office is less busy.
     asking: BTreeSet<ConnectionId>,
+    /// Whether mail was read in this turn, which is enough for one, and for whom it was last.
+    has_read_mail: bool,
+    last_reader: ConnectionId,
+    /// Requests that did not wait to be asked for, until the mail office is less busy, oldest first.
+    /// No link is read meanwhile, so they are what was read already.
+    letters: VecDeque<MailRequest>,
     released: PerLane<Offset>,
     /// When the clock's task wakes by itself.
     alarm: Option<Instant>,
@@ -159,6 +165,12 @@ impl Core {
             touched: Vec::new(),
             held_back: Vec::new(),
             asking: BTreeSet::new(),
+            has_read_mail: false,
+            last_reader: ConnectionId {
+                index: 0,
+                generation: 0,
+            },
+            letters: VecDeque::new(),
             released: PerLane::default(),
             alarm: None,
             found: Report::default(),
@@ -246,17 +258,19 @@ impl Core {
             uplink.engine.handle_timeout(now.instant);
         }
         self.pump(now);
-        self.alarm = self.poll_timeout();
+        self.alarm = self.poll_timeout(now);
         self.alarm
     }
 
-    fn poll_timeout(&self) -> Option<Instant> {
+    fn poll_timeout(&self, now: Now) -> Option<Instant> {
         let uplink = self
             .uplink
             .as_ref()
             .and_then(|uplink| uplink.engine.poll_timeout());
         let office = self.office.as_ref().and_then(Office::poll_timeout);
-        [self.broker.poll_timeout(), uplink, office]
+        let is_asked = !self.asking.is_empty() && !self.is_office_busy();
+        let asking = is_asked.then_some(now.instant);
+        [self.broker.poll_timeout(), uplink, office, asking]
             .into_iter()
             .flatten()
             .min()
@@ -335,7 +349,7 @@ impl Core {
         if self.committer.poll_timeout().is_some() {
             self.wakes.commit.raise();
         }
-        let due = self.poll_timeout();
+        let due = self.poll_timeout(now);
         if due.is_some_and(|due| self.alarm.is_none_or(|alarm| due < alarm)) {
             self.alarm = due;
             self.wakes.clock.raise();
@@ -400,7 +414,7 @@ impl Core {
                 });
                 self.wakes.check.raise();
             }
-            Output::Mail(input) => self.ask_office(now, input),
+            Output::Mail(input) => self.hand_in(now, input),
             Output::ToConnection { connection, event } => self.deliver(now, connection, event),
             Output::Reported { outcome } => self.gap_told(now, outcome),
             Output::FromCloudStored { token, outcome } => {

@@ -100,7 +100,8 @@ fn properties_of(headers: &[u8]) -> Vec<u8> {
     properties
 }
 
-const fn lane_of(priority: Priority) -> Lane {
+/// The lane in which mail of a priority goes up.
+pub(super) const fn lane_of(priority: Priority) -> Lane {
     match priority {
         Priority::Critical => Lane::Critical,
         Priority::Urgent => Lane::Urgent,

@@ -287,7 +287,7 @@ impl Office {
         };
         self.follow(work, outcome, shelf);
         for (place, _) in arrived {
-            self.wake(place, shelf);
+            self.wake(place);
         }
     }
 

@@ -4,8 +4,10 @@
 //! first; every [`Output::Commit`] by one [`Input::Committed`] or [`Input::CommitFailed`], in the
 //! order of the commits.
 
-use sync::{Change, WallTime};
+use sync::{Change, PerLane, WallTime};
 use wire::mq9::{Agent, Priority, Reply, Request};
+
+use super::intake::Intake;
 
 /// Names a request until it is answered; the office only gives it back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,6 +35,8 @@ pub enum Input {
         /// Of the request; one that is answered already is ignored.
         ticket: Ticket,
     },
+    /// What the log takes from now on. No answer.
+    Intake(PerLane<Intake>),
     /// All agents that the cloud knows, as it said just now: they take the place of those that it
     /// knew before. No answer.
     CloudAgents {

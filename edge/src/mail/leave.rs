@@ -112,7 +112,7 @@ impl Office {
         self.checked_until = last.unwrap_or(Number(0));
         for number in over {
             self.retire(number);
-            self.wake_mailbox(number, shelf);
+            self.wake_mailbox(number);
         }
         let closing = self.leaving.iter();
         let closing = closing

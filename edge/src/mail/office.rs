@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use sync::{Generator, Instant, Now, WallTime};
+use sync::{Generator, Instant, Now, PerLane, WallTime};
 use wire::mq9::{Failure, Reply, Request};
 
 use super::age::{AgeClock, Aging};
@@ -11,6 +11,7 @@ use super::agents::{AGENT_BYTES, Agents};
 use super::commit::{Draft, PENDING_BYTES, UnderWay, Work};
 use super::event::{CommitTicket, Input, Output, Ticket};
 use super::groups::Groups;
+use super::intake::Intake;
 use super::leave::Leaving;
 use super::ledger::Ledger;
 use super::mailbox::Mailboxes;
@@ -27,6 +28,8 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Office {
     pub(super) settings: Settings,
+    /// What the log takes, as it was told last.
+    pub(super) intake: PerLane<Intake>,
     pub(super) now: Now,
     pub(super) generator: Generator,
     pub(super) outputs: VecDeque<Output>,
@@ -113,6 +116,7 @@ impl Office {
         Self {
             generator: Generator::from_seed(settings.seed),
             settings,
+            intake: PerLane::from_fn(|_| Intake::Open),
             now,
             outputs: VecDeque::new(),
             mailboxes: Mailboxes::default(),
@@ -159,17 +163,19 @@ impl Office {
                 }
             }
             Input::Cancel { ticket } => self.cancel(ticket),
+            Input::Intake(intake) => self.intake = intake,
             Input::CloudAgents { agents } => self.know_cloud_agents(agents),
             Input::Committed { ticket } => self.settle(ticket, Ok(()), shelf),
             Input::CommitFailed { ticket, why } => self.settle(ticket, Err(why), shelf),
         }
+        self.serve_roused(shelf);
         self.groups.shrink(self.settings.group_memory_bytes_maximum);
     }
 
     /// Does what is due: never much at once. Drain [`Self::poll`] afterwards.
     pub fn handle_timeout(&mut self, now: Now, shelf: &mut dyn Shelf) {
         self.tick(now);
-        self.end_waiting(shelf);
+        self.end_waiting();
         // What can't be read now is looked for again by the clock.
         if self.next_due.is_some_and(|due| due <= now.wall) && self.release(shelf).is_err() {
             self.next_due = None;
@@ -182,6 +188,7 @@ impl Office {
             self.empty_next(shelf);
         }
         self.take_turn(shelf);
+        self.serve_roused(shelf);
         self.groups.shrink(self.settings.group_memory_bytes_maximum);
     }
 
@@ -193,7 +200,7 @@ impl Office {
     /// When [`Self::handle_timeout`] is to be called. Stale after any other call.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        if !self.running.is_empty() || self.has_more_to_empty {
+        if !self.running.is_empty() || self.has_more_to_empty || self.waiting.is_roused() {
             return Some(self.now.instant);
         }
         let due = self.next_due.filter(|_| !self.is_releasing).map(|due| {
@@ -270,6 +277,7 @@ impl Office {
             let why = format!("{most} requests are under way already");
             return Err(Failure::Refused(why));
         }
+        self.check_intake(&request)?;
         match request {
             Request::Create(create) => self.create(ticket, create),
             Request::Send(send) => self.send(ticket, send, changes, shelf),

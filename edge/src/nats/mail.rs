@@ -220,6 +220,15 @@ impl Connection {
         self.inputs.front().is_some_and(is_request)
     }
 
+    /// Whether it is one that reads mail.
+    #[must_use]
+    pub fn is_asking_to_read(&self) -> bool {
+        matches!(
+            self.inputs.front(),
+            Some(Input::Mail(MailInput::Request { request, .. })) if may_be_large(request)
+        )
+    }
+
     /// Gives the next input for the broker if that is a request for the office whose time has come.
     /// Call it when there are no outputs of the broker left, and [`Connection::poll`] afterwards; and
     /// again after an event, or when bytes were taken.

@@ -170,6 +170,11 @@ impl Desk {
         self.answers.remove(&ticket).expect("a request is answered")
     }
 
+    pub(crate) fn turn(&mut self) {
+        self.office.handle_timeout(self.now, &mut self.shelf);
+        self.drive();
+    }
+
     pub(crate) fn take_turns(&mut self) {
         let mut turns = 0;
         while self
@@ -177,8 +182,7 @@ impl Desk {
             .poll_timeout()
             .is_some_and(|at| at <= self.now.instant)
         {
-            self.office.handle_timeout(self.now, &mut self.shelf);
-            self.drive();
+            self.turn();
             turns += 1;
             assert!(turns < 10_000, "turns without end");
         }

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use edge::mail::Settings;
-use sync::Table;
+use edge::mail::{Input, Intake, Settings};
+use sync::{PerLane, Table};
 use wire::mq9::{
-    Attributes, Create, Deliver, Discover, Fetch, Query, Register, Reply, Report, Request,
+    Attributes, Create, Deliver, Discover, Fetch, Priority, Query, Register, Reply, Report, Request,
 };
 
-use crate::desk::{Desk, fetch, ids, no_mailbox, query, refusal, send, sent};
+use crate::desk::{
+    Desk, create, delete, fetch, ids, no_mailbox, priority, query, refusal, send, sent,
+};
 
 fn desk_with(change: impl FnOnce(&mut Settings)) -> Desk {
     let mut settings = Settings::default();
@@ -41,6 +43,44 @@ fn no_more_mailboxes_than_the_limit_and_room_again_when_one_is_over() {
     assert_eq!(refusal(&reply), "there are 2 mailboxes already");
     desk.pass(Duration::from_secs(10));
     assert!(matches!(desk.create("o", 0), Reply::Created { .. }));
+}
+
+/// A lane that keeps its old records would grow without end, and a disk that is full needs what is
+/// left for those who make room.
+#[test]
+fn a_full_log_takes_no_mail_of_its_lane_and_refuses_nobody_who_makes_room() {
+    use Intake::{Nothing, NothingUp, Open};
+    let mut desk = desk_with(|it| {
+        it.cloud_mailboxes = vec!["cloud.>".to_owned()];
+        it.announces_agents = true;
+    });
+    desk.send("m", "first");
+    let requests = [
+        send("cloud.a", "x", priority(Priority::Critical)),
+        send("cloud.a", "x", Attributes::default()),
+        register("agent", ""),
+        send("m", "x", Attributes::default()),
+        create("n", 0),
+    ];
+    for (intake, taken) in [
+        ([Open, Open, NothingUp], [true, false, false, true, true]),
+        ([NothingUp, Open, Open], [false, true, true, true, true]),
+        ([Open, Open, Nothing], [true, false, false, false, false]),
+        ([Nothing, Nothing, Nothing], [false; 5]),
+    ] {
+        desk.give(Input::Intake(PerLane(intake)));
+        for (request, is_taken) in requests.iter().zip(taken) {
+            let reply = desk.ask(request.clone());
+            let is_refused = matches!(&reply, Reply::Failed(it) if it.to_string() == "log is full");
+            assert_eq!(is_refused, !is_taken, "{request:?} {reply:?}");
+        }
+    }
+    assert_eq!(desk.acknowledge("m", "g", 0), Reply::Done);
+    assert!(matches!(desk.ask(delete("m", 0)), Reply::Deleted { .. }));
+    desk.give(Input::Intake(PerLane([Open; 3])));
+    for request in requests.into_iter().take(4) {
+        assert!(!matches!(desk.ask(request), Reply::Failed(_)));
+    }
 }
 
 #[test]
@@ -103,7 +143,7 @@ fn a_full_mailbox_takes_what_replaces_and_nothing_more() {
     };
     assert_eq!(refusal(&desk.send_as("m", "text", delayed)), full);
     assert_eq!(desk.send_as("m", "newer", keyed("k")), sent(2));
-    desk.ask(crate::desk::delete("m", 1));
+    desk.ask(delete("m", 1));
     assert_eq!(desk.send("m", "text"), sent(3));
     // As many again after a restart.
     desk.crash();
@@ -200,7 +240,7 @@ fn agents_are_bounded_in_number_and_bytes() {
         seen: 0,
     };
     let agents = vec![of_cloud("d")];
-    desk.give(edge::mail::Input::CloudAgents { agents });
+    desk.give(Input::CloudAgents { agents });
     assert_eq!(desk.office.counts().agents, 2);
     assert_eq!(desk.office.counters().cloud_agents_left_out, 1);
 }
@@ -323,7 +363,7 @@ fn a_search_that_holds_too_much_ends_with_what_it_has() {
 fn finding_the_newest_message_reads_few_rows() {
     let mut desk = desk_with(|_| ());
     (0..2_000).for_each(|_| drop(desk.send("m", "text")));
-    (1_000..2_000).for_each(|id| drop(desk.ask(crate::desk::delete("m", id))));
+    (1_000..2_000).for_each(|id| drop(desk.ask(delete("m", id))));
     let before = desk.shelf.rows_read;
     assert_eq!(desk.fetch_ids(fetch("m", None, Deliver::Latest)), [999]);
     assert!(desk.shelf.rows_read - before < 50);
@@ -340,7 +380,7 @@ fn a_shelf_that_can_t_be_read_refuses_and_works_again_later() {
         Request::Fetch(fetch("m", None, Deliver::Earliest)),
         Request::Fetch(fetch("m", Some("g"), Deliver::Latest)),
         Request::Query(query("m")),
-        crate::desk::delete("m", 0),
+        delete("m", 0),
         crate::desk::acknowledge("m", "g", 0),
     ] {
         let reply = desk.ask(request);

@@ -162,3 +162,24 @@ fn a_clock_that_jumps_loses_nothing_that_is_not_over_by_it() {
     desk.crash();
     assert_eq!(desk.query(BOX), [0, 1, 3, 4]);
 }
+
+/// What a message is that a thousand wait for: a thousand times its bytes in memory at once.
+#[test]
+fn a_large_message_that_many_wait_for_goes_to_one_after_the_other() {
+    let mut desk = desk();
+    let tickets: Vec<Ticket> = (0..20).map(|_| wait(&mut desk, None, 4_000)).collect();
+    let text = "x".repeat(desk.settings.answer_bytes_maximum / 2);
+    desk.begin(send(BOX, &text, Attributes::default()));
+    let answered = |desk: &Desk| {
+        let answers = tickets.iter().filter(|it| desk.answers.contains_key(it));
+        answers.count()
+    };
+    for turn in 1..=10 {
+        assert_eq!(answered(&desk), 2 * turn);
+        assert_eq!(desk.office.counts().waiting, 20 - 2 * turn);
+        let is_due = desk.office.poll_timeout() <= Some(desk.now.instant);
+        assert_eq!(is_due, turn < 10, "turn {turn}");
+        desk.turn();
+    }
+    assert!(tickets.iter().all(|it| ids(&desk.answers[it]) == [0]));
+}

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use edge::broker::{AccessList, Policy};
 use edge::{mail, nats};
 
-use super::cases::{begins, error, fetched, five, sent};
+use super::cases::{begins, error, fetched, five, ids, payloads, sent};
 use super::world::{Commits, World, publish};
 
 #[test]
@@ -166,6 +166,28 @@ fn what_the_disk_refuses_is_an_error_and_comes_not_back() {
 }
 
 #[test]
+fn what_power_left_on_the_disk_is_there_though_nobody_was_told() {
+    let mut world = World::in_text();
+    let client = five(&mut world);
+    world.commits = Commits::Wait;
+    let refused = world.begin(client, "MSG.SEND.t.inbox", "refused");
+    world.begin(client, "MSG.SEND.t.inbox", "on the disk");
+    world.begin(client, "MSG.SEND.t.inbox", "lost");
+    world.commits = Commits::Fail;
+    world.finish_commit();
+    let reply = world.reply(client, &refused).unwrap();
+    assert!(reply.contains("log is full"), "{reply}");
+    world.commits = Commits::Succeed;
+    world.crash_after(1);
+    let client = world.join();
+    let body = "{\"deliver\":\"earliest\"}";
+    let reply = world.ask(client, "MSG.FETCH.t.inbox", body);
+    assert_eq!(payloads(&reply)[5..], ["on the disk"], "{reply}");
+    let id = *ids(&reply).last().unwrap();
+    assert!(world.mail(client, "t.inbox", &[], "next") > id);
+}
+
+#[test]
 fn who_may_not_ask_is_told_so_in_json() {
     let list = AccessList::parse("topic readwrite #\ntopic write $mq9/AI/MSG/SEND/#\n");
     let mut world = World::in_text();
@@ -285,4 +307,29 @@ impl Numbers {
         self.0 ^= self.0 << 17;
         usize::try_from(self.0 % limit as u64).unwrap()
     }
+}
+
+#[test]
+fn an_acknowledgement_needs_the_right_to_the_mailbox_that_its_body_names() {
+    let mut world = World::new();
+    let client = world.join();
+    for address in ["mine", "theirs"] {
+        world.mailbox(client, address);
+        world.mail(client, address, &[], "x");
+    }
+    let begin = "{\"group_name\":\"g\",\"deliver\":\"earliest\"}";
+    let all = world.ask(client, "MSG.FETCH.theirs", begin);
+    let list = "topic readwrite #\ntopic write $mq9/AI/MSG/FETCH/#\n\
+                topic write $mq9/AI/MSG/ACK/mine\n";
+    world.rule(Policy {
+        list: Some(Rc::new(AccessList::parse(list).unwrap())),
+        ..Policy::default()
+    });
+    let body =
+        |address| format!("{{\"group_name\":\"g\",\"mail_address\":\"{address}\",\"msg_id\":0}}");
+    let refused = world.ask(client, "MSG.ACK.mine", &body("theirs"));
+    assert_eq!(refused, error("not allowed to this client"));
+    assert_eq!(world.ask(client, "MSG.FETCH.theirs", begin), all);
+    let allowed = world.ask(client, "MSG.ACK.mine", &body("mine"));
+    assert_eq!(allowed, "{\"error\":\"\"}");
 }

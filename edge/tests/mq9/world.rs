@@ -13,7 +13,7 @@ use edge::broker::{
 };
 use edge::mail::{self, CommitTicket, Found, Office, Page, Shelf, Unreadable};
 use edge::{mqtt, nats};
-use sync::{Change, Instant, Now, Offset, PerLane, Record, RecordParts, Table, WallTime};
+use sync::{Change, Instant, Lane, Now, Offset, PerLane, Record, RecordParts, Table, WallTime};
 use wire::mq9::PayloadEncoding;
 use wire::mqtt::property::{Properties, Property, PropertySet, PropertyWriter, UserProperty};
 use wire::mqtt::{
@@ -34,7 +34,7 @@ pub(crate) type Inbox = String;
 pub(crate) struct World {
     pub(crate) now: Now,
     pub(crate) broker: Broker,
-    office: Office,
+    pub(crate) office: Office,
     pub(crate) disk: Disk,
     pub(crate) commits: Commits,
     waiting: VecDeque<(Owner, Vec<Change>)>,
@@ -76,6 +76,28 @@ struct Client {
 enum Protocol {
     Nats(Box<nats::Connection>),
     Mqtt(Version, Box<mqtt::Connection>),
+}
+
+impl Disk {
+    /// Makes the changes of a commit; gives where its last record is.
+    fn apply(&mut self, changes: Vec<Change>) -> Option<(Lane, Offset)> {
+        let mut place = None;
+        for change in changes {
+            match change {
+                Change::Append { lane, record } => {
+                    place = Some((lane, Offset(self.lanes[lane].len() as u64)));
+                    self.lanes[lane].push(record);
+                }
+                Change::Put { table, key, value } => {
+                    self.tables.entry(table).or_default().insert(key, value);
+                }
+                Change::Delete { table, key } => {
+                    self.tables.entry(table).or_default().remove(&key);
+                }
+            }
+        }
+        place
+    }
 }
 
 impl Shelf for Disk {
@@ -154,6 +176,16 @@ impl World {
 
     /// Loses everything but the disk; all clients are gone.
     pub(crate) fn crash(&mut self) {
+        self.crash_after(0);
+    }
+
+    /// The same, when the disk has taken so many of the commits that wait.
+    pub(crate) fn crash_after(&mut self, durable_count: usize) {
+        for _ in 0..durable_count.min(self.waiting.len()) {
+            if let Some((_, changes)) = self.waiting.pop_front() {
+                self.disk.apply(changes);
+            }
+        }
         let rows = |table| {
             let rows = self.disk.tables.get(&table);
             let rows = rows.into_iter().flatten();
@@ -555,6 +587,14 @@ impl World {
         self.run();
     }
 
+    /// Ends the oldest commit that waits: it fails if commits do.
+    pub(crate) fn finish_commit(&mut self) {
+        if let Some((owner, changes)) = self.waiting.pop_front() {
+            self.finish(owner, changes);
+            self.run();
+        }
+    }
+
     /// Lets commits that wait succeed.
     pub(crate) fn finish_commits(&mut self) {
         self.commits = Commits::Succeed;
@@ -739,25 +779,7 @@ impl World {
                 }
             };
         }
-        let mut place = None;
-        for change in changes {
-            match change {
-                Change::Append { lane, record } => {
-                    place = Some((lane, Offset(self.disk.lanes[lane].len() as u64)));
-                    self.disk.lanes[lane].push(record);
-                }
-                Change::Put { table, key, value } => {
-                    self.disk
-                        .tables
-                        .entry(table)
-                        .or_default()
-                        .insert(key, value);
-                }
-                Change::Delete { table, key } => {
-                    self.disk.tables.entry(table).or_default().remove(&key);
-                }
-            }
-        }
+        let place = self.disk.apply(changes);
         match owner {
             Owner::Broker(ticket) => {
                 self.broker

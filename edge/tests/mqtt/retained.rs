@@ -6,7 +6,7 @@ use edge::broker::Settings;
 use edge::mqtt;
 use sync::Table;
 use wire::mqtt::property::Property;
-use wire::mqtt::{Acknowledgement, Packet, ReasonCode, RetainHandling, Subscription, decode};
+use wire::mqtt::{Acknowledgement, Packet, QoS, ReasonCode, RetainHandling, Subscription, decode};
 use wire::topic::{TopicFilter, TopicName};
 
 use crate::world::*;
@@ -357,4 +357,45 @@ fn a_new_message_on_its_way_is_not_forgotten_with_the_expired_one() {
     let client = world.join(&hello(V5, "a"));
     world.subscribe(client, "a", 0);
     world.expect_publish(client, &message("a", "new", 0).retained());
+}
+
+/// Retained messages that came while the subscriber was away, or before its greeting had begun, came
+/// twice: as retained messages and through the log.
+#[test]
+fn what_is_retained_after_the_subscription_comes_once_however_late_the_greeting_begins() {
+    for is_killed in [false, true] {
+        let mut world = World::new();
+        let writer = world.join(&hello(V5, "w").durable());
+        world.publish(writer, &message("t/before", "1", 2).id(9).retained());
+        let reader = world.join(&hello(V5, "r").durable());
+        world.commits = Commits::Wait;
+        let options = Subscription::new(TopicFilter::new("t/#").unwrap(), QoS::ExactlyOnce);
+        world.subscribe_with(reader, &[options], &[]);
+        // It is on its way into the log when the subscription begins.
+        world.pass(1);
+        world.publish(writer, &message("t/during", "2", 2).id(10).retained());
+        world.cut(reader);
+        world.commits = Commits::Succeed;
+        world.finish_commits(2);
+        world.run();
+        world.publish(writer, &message("t/after", "3", 2).id(11).retained());
+        if is_killed {
+            world.crash(0);
+        }
+        let reader = world.rejoin(&hello(V5, "r").durable());
+        let mut seen = ExactlyOnce::default();
+        for _ in 0..4 {
+            seen.receive(&mut world, reader);
+            for (identifier, _) in std::mem::take(&mut seen.open) {
+                world.pubrec(reader, identifier);
+                world.pubcomp(reader, identifier);
+            }
+        }
+        seen.seen.sort();
+        assert_eq!(
+            seen.seen,
+            ["t/after", "t/before", "t/during"],
+            "{is_killed}"
+        );
+    }
 }

@@ -2,7 +2,7 @@
 
 use edge::broker::{Input, Settings};
 use edge::mqtt;
-use sync::{Lane, Offset, Table};
+use sync::{Lane, Offset, Table, WallTime};
 use wire::mqtt::ReasonCode;
 use wire::mqtt::property::Property;
 
@@ -225,6 +225,86 @@ fn sessions_expire_by_the_wall_clock_across_restarts() {
     world.crash(0);
     world.pass(9);
     world.rejoin(&hello_a);
+}
+
+/// A device without a clock begins in 1970, and one that learns the time is decades ahead at once.
+#[test]
+fn a_clock_that_jumps_across_restarts_ends_no_session_and_no_message_and_keeps_none_for_ever() {
+    const YEAR: u64 = 365 * 86_400_000;
+    let today = 1_700_000_000_000;
+    for clock in [0, today - 20 * YEAR, today + 20 * YEAR] {
+        let session = [Property::SessionExpiryInterval(10)];
+        let hello_r = Hello {
+            clean: false,
+            ..hello(V5, "r").with(&session)
+        };
+        let mut world = World::new();
+        let reader = world.join(&hello_r);
+        world.subscribe(reader, "t", 1);
+        world.cut(reader);
+        let writer = world.join(&hello(V5, "w"));
+        for (payload, seconds) in [("over", 6), ("left", 9)] {
+            let expiry = [Property::MessageExpiryInterval(seconds)];
+            let sent = message("t", payload, 1).id(7).with(&expiry);
+            world.publish(writer, &sent);
+        }
+        world.pass(5);
+        world.crash_and_set_clock(WallTime(today), WallTime(clock));
+        world.pass(1);
+        assert_eq!(world.broker.session_count(), 1, "{clock}");
+        let reader = world.rejoin(&hello_r);
+        let left = [Property::MessageExpiryInterval(3)];
+        world.expect_publish(reader, &message("t", "left", 1).id(1).with(&left));
+        world.expect_nothing(reader);
+        world.cut(reader);
+        world.pass(9);
+        world.crash_and_set_clock(WallTime(clock), WallTime(today));
+        assert_eq!(world.broker.session_count(), 1, "{clock}");
+        world.pass(1);
+        assert_eq!(world.broker.session_count(), 0, "{clock}");
+    }
+}
+
+/// What was acknowledged must not come again for ever, until the log has no room for it and drops
+/// what everybody had.
+#[test]
+fn lives_below_a_second_bring_a_session_on() {
+    let mut world = World::new();
+    let hello_r = hello(V5, "r").durable().window(1);
+    let reader = world.join(&hello_r);
+    world.subscribe(reader, "t", 1);
+    world.cut(reader);
+    let writer = world.join(&hello(V5, "w"));
+    publish_numbers(&mut world, writer, 0..10);
+    world.pass(2);
+    for number in 0..10 {
+        world.crash(0);
+        let reader = world.rejoin(&hello_r);
+        let found = world.next_message(reader).unwrap();
+        assert_eq!(found.payload, number.to_string());
+        world.puback(reader, found.packet_identifier);
+        world.pass_milliseconds(100);
+    }
+    assert_eq!(world.broker.release_floor(Lane::Normal), Offset(10));
+}
+
+/// Cursors are stored once a second, however soon the first of them is.
+#[test]
+fn a_busy_session_is_stored_once_a_second() {
+    let mut world = World::new();
+    let reader = world.join(&hello(V5, "r").durable());
+    world.subscribe(reader, "t", 1);
+    world.pass(2);
+    let writer = world.join(&hello(V5, "w"));
+    let before = world.commit_count;
+    for number in 0..100 {
+        publish_numbers(&mut world, writer, number..number + 1);
+        let found = world.next_message(reader).unwrap();
+        world.puback(reader, found.packet_identifier);
+        world.pass_milliseconds(100);
+    }
+    let sweeps = world.commit_count - before - 100;
+    assert!((9..=11).contains(&sweeps), "{sweeps}");
 }
 
 #[test]

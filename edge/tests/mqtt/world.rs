@@ -14,7 +14,10 @@ use edge::broker::{
 };
 use edge::mqtt::{self, Connection};
 use edge::password::Secret;
-use sync::{Change, Epoch, Instant, Lane, Now, Offset, PerLane, Record, Table, WallTime};
+use sync::{
+    Change, Epoch, Instant, Lane, Now, Offset, PerLane, Record, SteadyTime, Table, TimeStamp,
+    WallTime,
+};
 use wire::mqtt::property::{Properties, Property, PropertySet, PropertyWriter};
 use wire::mqtt::{
     Acknowledgement, Connack, Connect, Disconnect, Packet, Publish, QoS, ReasonCode, Subscribe,
@@ -635,27 +638,44 @@ impl World {
     /// Lets time pass, doing what is due on the way.
     pub(crate) fn pass(&mut self, seconds: u64) {
         for _ in 0..seconds {
-            self.now.instant = self.now.instant + Duration::from_secs(1);
-            self.now.wall.0 += 1000;
-            let now = self.now;
-            if self
-                .broker
-                .poll_timeout()
-                .is_some_and(|due| due <= now.instant)
-            {
-                self.broker.handle_timeout(now);
-            }
-            for client in &mut self.clients {
-                if let Some(connection) = &mut client.connection
-                    && connection
-                        .poll_timeout()
-                        .is_some_and(|due| due <= now.instant)
-                {
-                    connection.handle_timeout(now);
-                }
-            }
-            self.run();
+            self.pass_milliseconds(1000);
         }
+    }
+
+    /// Lets some time pass at once, and does what is due then.
+    pub(crate) fn pass_milliseconds(&mut self, count: u64) {
+        self.now.instant = self.now.instant + Duration::from_millis(count);
+        self.now.wall.0 += count;
+        let now = self.now;
+        if self
+            .broker
+            .poll_timeout()
+            .is_some_and(|due| due <= now.instant)
+        {
+            self.broker.handle_timeout(now);
+        }
+        for client in &mut self.clients {
+            if let Some(connection) = &mut client.connection
+                && connection
+                    .poll_timeout()
+                    .is_some_and(|due| due <= now.instant)
+            {
+                connection.handle_timeout(now);
+            }
+        }
+        self.run();
+    }
+
+    /// Cuts the power, and starts again with another time on the device's clock, as the driver does
+    /// with a log that remembers both.
+    pub(crate) fn crash_and_set_clock(&mut self, from: WallTime, to: WallTime) {
+        let remembered = TimeStamp {
+            steady: self.now.wall,
+            device: from,
+        };
+        self.now.instant = Instant::default();
+        self.now.wall = SteadyTime::resume(Some(remembered), to).at(self.now.instant);
+        self.crash(0);
     }
 
     /// Ends commits that wait, oldest first.

@@ -1,5 +1,6 @@
 //! `check`, and the configuration errors that `run` shows as well.
 
+use super::authority::Authority;
 use super::support::{run, stderr};
 
 fn check(text: &str) -> (Option<i32>, String, String) {
@@ -44,6 +45,36 @@ fn profiles() -> Vec<String> {
         .filter(|profile| profile.exists())
         .map(|profile| read(&profile.display().to_string()))
         .collect()
+}
+
+/// With its TLS, users, mail and cloud: a new user's first file must not be refused.
+#[test]
+fn the_configuration_in_the_readme_can_be_used() {
+    let authority = Authority::new("plant");
+    let server = authority.server();
+    let path = |path: &std::path::Path| path.display().to_string();
+    let users = authority.folder.path().join("users");
+    std::fs::write(&users, "").expect("a writable folder");
+    let readme = read(&format!("{ROOT}/README.md"));
+    let (_, rest) = readme.split_once("```toml\n").expect("it shows a file");
+    let (text, _) = rest.split_once("```").expect("the file ends");
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        let key = line.split_once("_file = ").map(|(key, _)| key);
+        let file = match key {
+            Some("password") => Some(path(&users)),
+            Some("certificate") => Some(path(&server.certificate)),
+            Some("key") => Some(path(&server.key)),
+            Some("ca") => Some(path(&authority.ca)),
+            _ => None,
+        };
+        lines.push(match (key, file) {
+            (Some(key), Some(file)) => format!("{key}_file = {file:?}"),
+            _ => line.to_owned(),
+        });
+    }
+    let (code, _, stderr) = check(&lines.join("\n"));
+    assert_eq!(code, Some(0), "{stderr}{}", lines.join("\n"));
 }
 
 #[test]

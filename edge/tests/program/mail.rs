@@ -13,7 +13,11 @@ use wire::mq9::{
 };
 use wire::nats::{ClientOperation, Limits, ServerOperation};
 
+use rumqttc::mqttbytes::QoS;
+use rumqttc::mqttbytes::v4::Publish;
+
 use super::clients::fetched;
+use super::devices::Device;
 use super::support::{Gateway, PATIENCE, Tool, free_port, now, skip, wait_until};
 
 #[path = "../../../examples/agent.rs"]
@@ -313,6 +317,34 @@ fn whatever_was_answered_outlives_kills() {
         ledger.sent.len() > 5 * kills() as usize / 2,
         "there was work"
     );
+}
+
+/// More letters at once than requests may be under way: links are read before it is known what they
+/// say, and who is refused for haste may never write again.
+#[test]
+fn letters_that_come_faster_than_the_disk_can_follow_wait_and_none_is_refused() {
+    use std::io::Write as _;
+    const DEVICES: u16 = 40;
+    const LETTERS: u16 = 50;
+    let (gateway, address) = start();
+    assert!(Client::connect(address).ask(&create("busy")).is_some());
+    let devices = (0..DEVICES).map(|at| Device::connect(gateway.address, &format!("d{at}")));
+    let mut devices: Vec<Device> = devices.collect();
+    let mut letters = bytes::BytesMut::new();
+    for identifier in 1..=LETTERS {
+        let mut letter = Publish::new("$mq9/busy", QoS::AtLeastOnce, "x");
+        letter.pkid = identifier;
+        letter.write(&mut letters).expect("a valid packet");
+    }
+    for device in &mut devices {
+        device.stream().write_all(&letters).expect("it is open");
+    }
+    for device in &mut devices {
+        assert!((0..LETTERS).all(|_| device.is_acknowledged()));
+    }
+    let all = u64::from(DEVICES) * u64::from(LETTERS);
+    assert_eq!(gateway.fact("mail.messages"), all);
+    assert_eq!(gateway.fact("mail.failures"), 0);
 }
 
 #[test]

@@ -8,7 +8,6 @@ use super::super::signal::Cue;
 use super::Core;
 use crate::broker::{Input, Refusal};
 use crate::log::{Committed, LogError};
-use crate::mail::Office;
 
 impl Core {
     /// A group was answered by the writer.
@@ -103,7 +102,7 @@ impl Core {
 
     /// Whether so much waits for the disk that links must not be read.
     pub(super) fn has_enough(&self) -> bool {
-        self.committer.is_full() || self.office.as_ref().is_some_and(Office::is_busy)
+        self.committer.is_full() || self.is_office_busy()
     }
 
     /// Lets links be read again after the disk has caught up.

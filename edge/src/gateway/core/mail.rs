@@ -41,7 +41,31 @@ impl Shelf for Pigeonholes<'_> {
 }
 
 impl Core {
-    /// Gives the office what the broker let through.
+    /// Gives the office what the broker let through, or keeps it while the office is busy: a publish
+    /// is a letter as soon as it is read, and who is refused for haste may never try again.
+    pub(super) fn hand_in(&mut self, now: Now, input: mail::Input) {
+        match input {
+            mail::Input::Request { .. } if self.is_office_busy() => self.letters.push_back(input),
+            _ => self.ask_office(now, input),
+        }
+    }
+
+    /// Whether whoever wants something of the office next should wait.
+    pub(super) fn is_office_busy(&self) -> bool {
+        !self.letters.is_empty() || self.office.as_ref().is_some_and(Office::is_busy)
+    }
+
+    /// Gives the office what was kept for it.
+    fn hand_in_letters(&mut self, now: Now) {
+        while self.office.as_ref().is_some_and(|office| !office.is_busy())
+            && let Some(input) = self.letters.pop_front()
+        {
+            self.ask_office(now, input);
+            self.settle(now);
+        }
+    }
+
+    /// Tells the office something.
     pub(super) fn ask_office(&mut self, now: Now, input: mail::Input) {
         if let Some(office) = &mut self.office {
             office.handle(now, input, &mut Pigeonholes(&mut self.reader));
@@ -58,34 +82,48 @@ impl Core {
     /// Gives what a connection has to say next, requests of the office included, for which there must
     /// be no outputs left.
     pub(super) fn next_word(&mut self, id: ConnectionId) -> Option<Input> {
+        let is_busy = self.is_office_busy();
         let connection = &mut self.peers.find(id)?.connection;
         let input = connection.poll();
         if input.is_some() || !connection.is_asking() {
             return input;
         }
-        if self.office.as_ref().is_some_and(Office::is_busy) {
+        let is_reading = connection.is_asking_to_read();
+        if is_busy || is_reading && self.has_read_mail {
             self.asking.insert(id);
             return None;
         }
-        connection.poll_request()
+        let input = connection.poll_request();
+        if is_reading && input.is_some() {
+            self.has_read_mail = true;
+            self.last_reader = id;
+        }
+        input
     }
 
     /// Lets those ask whose time has come: something happened to them, or the office is not busy any
-    /// more.
+    /// more. One of them reads; it is somebody else's turn next.
     pub(super) fn let_ask(&mut self, now: Now) {
+        self.hand_in_letters(now);
         let mut place = 0;
         while let Some(id) = self.touched.get(place).copied() {
             place += 1;
             self.let_one_ask(now, id);
         }
         let mut waiting = std::mem::take(&mut self.asking);
-        while self.office.as_ref().is_some_and(|office| !office.is_busy())
-            && let Some(id) = waiting.pop_first()
+        let mut next = waiting.split_off(&self.last_reader);
+        if next.remove(&self.last_reader) {
+            waiting.insert(self.last_reader);
+        }
+        while !self.is_office_busy()
+            && let Some(id) = next.pop_first().or_else(|| waiting.pop_first())
         {
             self.touch(id);
             self.let_one_ask(now, id);
         }
+        self.asking.append(&mut next);
         self.asking.append(&mut waiting);
+        self.has_read_mail = false;
     }
 
     fn let_one_ask(&mut self, now: Now, id: ConnectionId) {

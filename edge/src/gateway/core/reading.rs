@@ -10,6 +10,7 @@ use super::mail::lane_of;
 use super::{Core, Fetch};
 use crate::broker::{Input, Intake, LogInput};
 use crate::log::{self, Budget, Damage, Event, LogError};
+use crate::mail;
 
 /// A write that takes longer is worth a word.
 const HANGING: Duration = Duration::from_secs(5);
@@ -98,6 +99,12 @@ impl Core {
             }
         }
         self.intake = intake;
+        let of_mail = PerLane::from_fn(|lane| match intake[lane] {
+            log::Intake::Stopped => mail::Intake::Nothing,
+            log::Intake::Full if self.broker.rejects(lane) => mail::Intake::NothingUp,
+            log::Intake::Full | log::Intake::Open => mail::Intake::Open,
+        });
+        self.ask_office(now, mail::Input::Intake(of_mail));
         let intake = PerLane::from_fn(|lane| match intake[lane] {
             log::Intake::Open => Intake::Open,
             log::Intake::Full => Intake::Full,

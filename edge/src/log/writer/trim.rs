@@ -144,7 +144,9 @@ impl Writer {
         let (Some(mut search), Some(gap)) = (search, gap) else {
             return Ok(false);
         };
-        let most = LATEST_BYTES.min(self.journal.capacity() / 4);
+        // Of a segment that is all latest records half goes, or nothing would ever be won.
+        let half = self.lanes[lane].segment_bytes / 2;
+        let most = LATEST_BYTES.min(self.journal.capacity() / 4).min(half);
         let records = search.survivors(&self.lanes[lane], &self.directory, most)?;
         if records.is_empty() {
             return Ok(false);
