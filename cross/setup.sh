@@ -7,10 +7,12 @@ set -euo pipefail
 ZIG=0.17.1 ZIGBUILD=0.24.0
 venv=${CROSS_VENV:-$HOME/.cache/cross-venv}
 
-if ! [ -e /usr/lib/rustlib/src/rust/library/Cargo.lock ] || ! [ -x /usr/bin/cargo ]; then
+if ! [ -e /usr/lib/rustlib/src/rust/library/Cargo.lock ] || ! [ -x /usr/bin/cargo ] ||
+  ! command -v patch >/dev/null || ! command -v readelf >/dev/null ||
+  ! python3 -c 'import ensurepip' 2>/dev/null; then
   apt-get update -qq
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-    rustc-web cargo-web rust-web-src
+    rustc-web cargo-web rust-web-src binutils patch python3-venv
 fi
 # the compiler and the library source must be one version
 v=$(/usr/bin/rustc -V | cut -d' ' -f2)

@@ -11,6 +11,7 @@ gateway=${GATEWAY:-target/debug/robustmq-edge}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 fail() { echo "targets: $*" >&2; exit 1; }
+[ -x "$gateway" ] || fail "there is no $gateway: cargo build -p robustmq-edge makes it"
 
 for profile in targets/*/profile.toml; do
   "$gateway" check --config "$profile" >"$work/check" || fail "$profile can't be used"

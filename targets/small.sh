@@ -7,6 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 target=${1:-$(uname -m)-unknown-linux-musl}
 GATEWAY=$(realpath "${CARGO_TARGET_DIR:-target/cross}/$target/release/robustmq-edge")
+[ -x "$GATEWAY" ] || { echo "there is no $GATEWAY: cross/build.sh $target makes it" >&2; exit 1; }
 export GATEWAY
 ulimit -n "$(ulimit -Hn)"
 FLOOD=full exec cargo test -p robustmq-edge --test program -- the_smallest_board --nocapture

@@ -10,10 +10,13 @@ cd "$(dirname "$0")/.."
 . cross/nats.bash
 . cross/emulator.bash
 target=${1-}
-binary=$(realpath "${GATEWAY:-target/debug/robustmq-edge}")
-[ -z "$target" ] || binary=$(realpath "${CARGO_TARGET_DIR:-target/cross}/$target/release/robustmq-edge")
-[ -x "$binary" ] || { echo "there is no $binary" >&2; exit 1; }
-work=$(mktemp -d)
+if [ -n "$target" ]; then
+  binary=${CARGO_TARGET_DIR:-target/cross}/$target/release/robustmq-edge maker="cross/build.sh $target"
+else
+  binary=${GATEWAY:-target/debug/robustmq-edge} maker="cargo build -p robustmq-edge"
+fi
+[ -x "$binary" ] || { echo "there is no $binary: $maker makes it" >&2; exit 1; }
+binary=$(realpath "$binary")
 emulator "${target:-$(uname -m)-}"
 tracer=(strace -f -qq -s 0 -e signal=none) file=-o
 [ ${#emulator[@]} -eq 0 ] || tracer=("${emulator[@]}" -strace) file=-D
@@ -22,6 +25,7 @@ for program in "${tracer[0]}" mosquitto_pub mosquitto_sub openssl; do
 done
 mosquitto=$(command -v mosquitto || echo /usr/sbin/mosquitto)
 
+work=$(mktemp -d)
 gateway="" cloud="" traces=0
 stop() { kill -9 $gateway $cloud 2>/dev/null || true; wait 2>/dev/null || true; }
 trap 'stop; rm -rf "$work"' EXIT

@@ -24,4 +24,8 @@ define ROBUSTMQ_EDGE_USERS
 	robustmq-edge -1 robustmq-edge -1 * - - - MQTT gateway
 endef
 
+define ROBUSTMQ_EDGE_PERMISSIONS
+	/etc/robustmq-edge/gateway.toml f 640 root robustmq-edge - - - - -
+endef
+
 $(eval $(generic-package))

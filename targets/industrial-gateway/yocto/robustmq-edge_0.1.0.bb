@@ -9,7 +9,7 @@ S = "${WORKDIR}"
 inherit systemd useradd
 
 USERADD_PACKAGES = "${PN}"
-USERADD_PARAM:${PN} = "--system --no-create-home --home-dir /data/robustmq-edge --shell /sbin/nologin robustmq-edge"
+USERADD_PARAM:${PN} = "--system --user-group --no-create-home --home-dir /data/robustmq-edge --shell /sbin/nologin robustmq-edge"
 SYSTEMD_SERVICE:${PN} = "robustmq-edge.service"
 INSANE_SKIP:${PN} = "already-stripped"
 
@@ -19,6 +19,7 @@ do_install() {
     install -D -m 0755 ${WORKDIR}/robustmq-edge ${D}${bindir}/robustmq-edge
     install -D -m 0644 ${WORKDIR}/robustmq-edge.service ${D}${systemd_system_unitdir}/robustmq-edge.service
     install -D -m 0640 ${WORKDIR}/gateway.toml ${D}${sysconfdir}/robustmq-edge/gateway.toml
+    chown root:robustmq-edge ${D}${sysconfdir}/robustmq-edge/gateway.toml
 }
 
 CONFFILES:${PN} = "${sysconfdir}/robustmq-edge/gateway.toml"
