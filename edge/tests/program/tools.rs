@@ -8,7 +8,7 @@ use edge::log::{Batch, Folder, Settings, open};
 use sync::{Change, Table, WallTime};
 
 use super::devices::Device;
-use super::support::{Gateway, run, stderr};
+use super::support::{Gateway, run, stderr, wait_until};
 
 #[test]
 fn a_folder_in_use_is_backed_up_and_the_backup_is_whole() {
@@ -195,6 +195,11 @@ fn the_mail_of_a_folder_is_counted_checked_and_had() {
     log.writer.close().expect("the log works");
     // It keeps the folder locked.
     drop(log.reader);
+    // A program that another test is just starting holds a copy of the lock for a moment.
+    wait_until("the folder is free", || {
+        let output = run(&["inspect", path(&data)]);
+        !String::from_utf8_lossy(&output.stderr).contains("is locked")
+    });
     let facts = succeed(&["inspect", path(&data)]);
     for fact in ["mailboxes 1\n", "mail 2\n", "agents 0\n", "mail.bytes 34\n"] {
         assert!(facts.contains(fact), "{facts}");
