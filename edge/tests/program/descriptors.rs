@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use super::devices::Device;
-use super::support::{Gateway, PATIENCE};
+use super::support::{Gateway, PATIENCE, wait_until};
 
 /// A CONNECT of MQTT 3.1.1 without a client identifier.
 const CONNECT: &[u8] = b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x3c\x00\x00";
@@ -29,8 +29,9 @@ fn silent_clients_leave_the_log_its_files() {
         assert!(sensor.is_acknowledged());
     }
     drop(silent);
-    // Their places are free again.
-    Device::connect(gateway.address, "later");
+    wait_until("their places are free again", || {
+        Device::try_connect(gateway.address, "later").is_some()
+    });
 }
 
 /// Each connection that came in between began the story anew, ten times a second.
