@@ -13,6 +13,7 @@ mod cuts;
 mod descriptors;
 mod devices;
 mod disk;
+mod expiry;
 mod flash;
 mod flood;
 mod gaps;
