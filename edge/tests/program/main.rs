@@ -24,6 +24,7 @@ mod mail;
 mod memory;
 mod nats;
 mod overflow;
+mod protection;
 mod scripted;
 mod serial;
 mod service;
