@@ -1,10 +1,9 @@
 #!/usr/bin/env bash
-# targets/check.sh [DEBIAN_ROOT]
+# targets/check.sh
 # Holds what is in this folder to what it promises: each profile is one that the gateway takes, the
-# unit is valid, exposed at most 2.0 and allows the listed system calls, the UCI example becomes a configuration that the gateway
-# takes, and, as root with a folder made by debootstrap (systemd in it), the Debian package installs,
-# keeps configuration and data on upgrade and removal, and leaves nothing after a purge. Needs
-# target/debug/robustmq-edge or $GATEWAY, systemd-analyze, and dpkg-deb for the last.
+# unit is valid, exposed at most 2.0 and allows the listed system calls, and the UCI example becomes a
+# configuration that the gateway takes. Needs target/debug/robustmq-edge or $GATEWAY, and
+# systemd-analyze. What a Debian package does on a system, targets/package.sh looks at.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 gateway=${GATEWAY:-target/debug/robustmq-edge}
@@ -29,9 +28,9 @@ grep -o 'Overall.*service: [0-9.]*' "$work/security"
 # The unit lets the program make each of its system calls. @default is always allowed.
 expand() { # NAMES: the calls of groups, one a line
   local name
+  # shellcheck disable=SC2046
   for name in "$@"; do
     case $name in
-      # shellcheck disable=SC2046
       @*) expand $(systemd-analyze syscall-filter "$name" | sed -n '2,$s/^ *\([^# ].*\)/\1/p') ;;
       *) echo "$name" ;;
     esac
@@ -63,28 +62,3 @@ UCI=$work/uci sh -c '
 "$gateway" check --config "$work/uci.toml" >"$work/check" || fail "the UCI example can't be used: $(cat "$work/uci.toml")"
 grep -q 'mqtt://mq.example.com' "$work/check" || fail "the UCI example has no cloud"
 echo "UCI example: taken, with its cloud: $(grep -o 'worst case memory: .*' "$work/check")"
-
-root=${1-}
-[ -n "$root" ] || exit 0
-package=$(targets/generic-linux/debian/build.sh "$(dpkg --print-architecture)" "$gateway" targets/generic-linux/profile.toml target/packages)
-inside() { chroot "$root" /usr/bin/env PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive "$@"; }
-there() { [ -e "$root$1" ] || fail "$1 is missing after $2"; }
-cp "$package" "$root/robustmq-edge.deb"
-inside dpkg -i /robustmq-edge.deb >/dev/null
-inside robustmq-edge check --config /etc/robustmq-edge/gateway.toml >/dev/null || fail "what was installed can't be used"
-inside getent passwd robustmq-edge >/dev/null || fail "there is no user"
-echo '# ours' >>"$root/etc/robustmq-edge/gateway.toml"
-mkdir -p "$root/var/lib/robustmq-edge" && touch "$root/var/lib/robustmq-edge/kept"
-inside dpkg -i --force-confold /robustmq-edge.deb >/dev/null
-grep -q '^# ours' "$root/etc/robustmq-edge/gateway.toml" || fail "an upgrade took the configuration"
-there /var/lib/robustmq-edge/kept upgrade
-inside dpkg -r robustmq-edge >/dev/null 2>&1
-there /var/lib/robustmq-edge/kept removal
-there /etc/robustmq-edge/gateway.toml removal
-[ ! -e "$root/usr/bin/robustmq-edge" ] || fail "the program is left after removal"
-inside dpkg -P robustmq-edge >/dev/null 2>&1
-for path in /var/lib/robustmq-edge /etc/robustmq-edge; do
-  [ ! -e "$root$path" ] || fail "$path is left after a purge"
-done
-rm "$root/robustmq-edge.deb"
-echo "Debian package: installed, upgraded, removed, purged"
