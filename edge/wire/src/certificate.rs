@@ -256,6 +256,21 @@ mod tests {
     }
 
     #[test]
+    fn a_certificate_with_any_byte_changed_is_read_without_harm() {
+        const LATEST: u64 = 253_402_300_799;
+        let whole = certificate(&attribute(COMMON_NAME, UTF8_STRING, b"sensor"));
+        for at in 0..whole.len() {
+            let mut bytes = whole.clone();
+            for value in 0..=255 {
+                bytes[at] = value;
+                let _ = common_name(&bytes);
+                let times = validity(&bytes);
+                assert!(times.is_none_or(|times| times.begins.max(times.ends) <= LATEST));
+            }
+        }
+    }
+
+    #[test]
     fn times_are_read_in_both_forms() {
         let bytes = certificate(&[]);
         let (begins, ends) = (1_767_225_600, 2_524_608_000);
