@@ -142,14 +142,8 @@ async fn serve_until_told(
         writer: disk.turns(),
         bridge: bridge.as_ref().map(|bridge| bridge.turns()),
     };
-    let sweeping = sweep(&shared, turns, &mut service);
-    let signal = sweeping.or(obey_signals(
-        &shared,
-        bridge.as_deref(),
-        &mut signals,
-        &mut reload,
-    ));
-    let signal = signal.await;
+    let obeying = obey_signals(&shared, bridge.as_deref(), &mut signals, &mut reload);
+    let signal = sweep(&shared, turns, &mut service).or(obeying).await;
     service.stopping();
     info!("stopping: {signal:?}");
     for task in accepting {
