@@ -32,7 +32,7 @@ fn a_certificate_that_ends_soon_is_told_and_one_that_does_not_is_not() {
     gateway.hang_up();
     gateway.expect_line("reloaded: 0 users, 1 certificates");
     gateway.expect_fact("listener.0.certificate_days", |days| days == 400);
-    assert_eq!(gateway.lines_with("WARN").len(), 1);
+    assert_eq!(gateway.lines_with(" ends on ").len(), 1);
 }
 
 #[test]
