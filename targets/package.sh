@@ -78,6 +78,8 @@ dpkg -r robustmq-edge
 dpkg -i /package.deb
 wait_for_service
 [ "$(fact retained)" = 1 ] || fail "a removal took the data"
+echo '[mistake]' >>/etc/robustmq-edge/gateway.toml
+dpkg -i --force-confold /package.deb 2>&1 | grep 'does not start yet' || fail "a mistake is not told"
 dpkg -P robustmq-edge
 [ -z "$(processes)" ] || fail "a purge left processes: $(processes)"
 log
