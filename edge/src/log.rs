@@ -70,7 +70,7 @@ pub use database::contains_panics;
 pub use error::LogError;
 pub use event::Event;
 pub use folder::{Folder, lane_bytes};
-pub use gap::{Gap, Reason, announced};
+pub use gap::{Gap, Parts, Reason, announced};
 pub use intake::Intake;
 pub use mail::SharedMail;
 pub use reader::{Budget, Chunk, Damage, Reader, Walked};

@@ -17,8 +17,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use edge::log::directory::Directory;
 use edge::log::simulated::SimulatedFolder;
 use edge::log::{
-    Batch, Budget, Damage, Event, Gap, Opened, Reader, Reason, Settings, Writer, contains_panics,
-    open,
+    Batch, Budget, Damage, Event, Gap, Opened, Parts, Reader, Reason, Settings, Writer,
+    contains_panics, open,
 };
 use sync::{Change, Lane, Offset, PerLane, Record, RecordParts, Table, WallTime};
 
@@ -657,6 +657,7 @@ fn rejected(offset: Offset) -> Gap {
         from: WALL,
         to: WALL,
         reason: Reason::Rejected,
+        parts: Parts::default(),
     }
 }
 

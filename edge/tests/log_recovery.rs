@@ -6,7 +6,8 @@ use std::path::Path;
 use edge::log::directory::Directory;
 use edge::log::simulated::{Fault, Operation, SimulatedFolder};
 use edge::log::{
-    Batch, Budget, Folder, Gap, LogError, Opened, Reader, Reason, Report, Settings, Writer, open,
+    Batch, Budget, Folder, Gap, LogError, Opened, Parts, Reader, Reason, Report, Settings, Writer,
+    open,
 };
 use sync::{Change, Epoch, Lane, Offset, Record, RecordParts, Table, WallTime};
 
@@ -84,6 +85,7 @@ fn a_noted_gap_is_durable_before_a_cursor_passes_it() {
         from: WALL,
         to: WALL,
         reason: Reason::Rejected,
+        parts: Parts::default(),
     };
     log.writer.note_gap(gap.clone());
     let cursor = Change::Put {
@@ -280,6 +282,7 @@ fn a_noted_gap_is_as_durable_as_the_batch_after_it() {
         from: WALL,
         to: WALL,
         reason: Reason::Rejected,
+        parts: Parts::default(),
     };
     for seed in 0..20 {
         let folder = SimulatedFolder::new();
@@ -319,6 +322,7 @@ fn a_gap_inside_a_batch_is_as_durable_as_the_batch_and_counted_once() {
         from: WALL,
         to: WALL,
         reason: Reason::Unread,
+        parts: Parts::default(),
     };
     let batch = |gap: &Gap| Batch {
         changes: vec![Change::Put {
@@ -358,6 +362,7 @@ fn a_batch_is_not_stored_without_the_gap_before_it() {
         from: WALL,
         to: WALL,
         reason: Reason::TooLarge,
+        parts: Parts::default(),
     };
     log.writer.note_gap(gap.clone());
     folder.inject(Fault {

@@ -13,7 +13,7 @@ use sync::{Lane, Offset, WallTime};
 
 use super::directory::Directory;
 use super::lane::{LaneFiles, Sealed};
-use super::{Event, Gap, LogError, Overflow, Reason};
+use super::{Event, Gap, LogError, Overflow, Parts, Reason};
 
 /// What a lane gives up.
 #[derive(Debug)]
@@ -177,6 +177,7 @@ fn gap(
         from,
         to,
         reason,
+        parts: Parts::default(),
     }
 }
 

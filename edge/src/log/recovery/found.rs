@@ -12,7 +12,7 @@ use super::super::frame::Frame;
 use super::super::lane::LaneFiles;
 use super::super::rows::Puts;
 use super::super::state::Facts;
-use super::super::{Gap, LogError, Reason, gap, latest, reserve};
+use super::super::{Gap, LogError, Parts, Reason, gap, latest, reserve};
 
 /// What a writer begins with, besides its files.
 pub(super) struct Found {
@@ -200,5 +200,6 @@ pub(super) fn missing(lane: Lane, first: Offset, next: Offset, reason: Reason) -
         from: WallTime(0),
         to: WallTime(0),
         reason,
+        parts: Parts::default(),
     })
 }
