@@ -144,7 +144,7 @@ fn the_latest_of_each_topic_is_there_after_every_power_cut() {
         let mut dice = seed;
         for life in 0..14 {
             if life > 0 {
-                folder.stop_after(below(&mut dice, 900));
+                folder.stop_after(below(&mut dice, 1300));
             }
             for _ in 0..600 {
                 // Few of them often, many of them seldom.

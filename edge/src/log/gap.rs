@@ -15,7 +15,7 @@
 //! | `count` | records dropped; 0 when nobody can tell |
 //! | `bytes` | bytes dropped, an estimate where a segment was wanted in part |
 //! | `from`, `to` | milliseconds: no record of it is older or younger; both 0 when unknown |
-//! | `reason` | `limit`, `age`, `damage`, `torn`, `rejected`, `toolarge`, `mail`, `unread` or `several` |
+//! | `reason` | `limit`, `age`, `damage`, `torn`, `rejected`, `toolarge`, `mail`, `unread`, `forgotten` or `several` |
 //! | `parts` | pairs of offsets: which are counted; absent when all from `first` to `last` are |
 //!
 //! A gap with the reason `mail` is of messages in mailboxes, not of a lane's records: `lane` is
@@ -24,15 +24,17 @@
 //! once. One with the reason `unread` is of messages whose time ended in their mailboxes before every
 //! group had acknowledged them: each has a number, of which none comes twice, and comes with the
 //! commit that removes them. Such gaps and those of records are never merged and never hide one
-//! another.
+//! another. Neither does one with the reason `forgotten`: both homes of the gaps (`state.redb` and
+//! `log/gap/copy.rs`) are damaged, and what gaps there were of a lane nobody can tell.
 
+pub(super) mod copy;
 pub(super) mod ledger;
 mod parts;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use sync::{Change, Lane, Offset, Table, WallTime};
+use sync::{Change, Lane, Offset, PerLane, Table, WallTime};
 
 pub use self::parts::Parts;
 
@@ -83,6 +85,8 @@ pub enum Reason {
     Mail,
     /// Messages in mailboxes were over before everybody who reads them had acknowledged them.
     Unread,
+    /// Earlier gaps of the lane are lost themselves.
+    Forgotten,
     /// Merged from gaps with different reasons.
     Several,
 }
@@ -106,21 +110,44 @@ impl Gap {
         }
     }
 
+    /// Says of each lane that had something that its gaps are lost.
+    pub(super) fn forgotten(heads: PerLane<Offset>) -> Vec<Self> {
+        let lanes = heads.iter().filter(|(_, head)| **head > Offset(0));
+        let gap = |(lane, head): (Lane, &Offset)| Self {
+            lane,
+            first: Offset(0),
+            last: Offset(head.0 - 1),
+            count: 0,
+            bytes: 0,
+            from: WallTime(0),
+            to: WallTime(0),
+            reason: Reason::Forgotten,
+            parts: Parts::default(),
+        };
+        lanes.map(gap).collect()
+    }
+
     /// Whether another gap is of things of the same kind: records of the same lane, or messages of
     /// the same priority and fate.
     fn is_like(&self, other: &Self) -> bool {
-        (self.lane, self.fate_of_mail()) == (other.lane, other.fate_of_mail())
+        (self.lane, self.kind()) == (other.lane, other.kind())
     }
 
     /// Whether it is of messages in mailboxes, and not of a lane's records.
     #[must_use]
     pub fn is_of_mail(&self) -> bool {
-        self.fate_of_mail().is_some()
+        matches!(self.reason, Reason::Mail | Reason::Unread)
     }
 
-    /// What became of messages in mailboxes; `None` where it is of a lane's records.
-    fn fate_of_mail(&self) -> Option<Reason> {
-        Some(self.reason).filter(|it| matches!(it, Reason::Mail | Reason::Unread))
+    /// Whether its offsets are those of a lane's records that are gone.
+    pub(super) fn is_of_records(&self) -> bool {
+        self.kind().is_none()
+    }
+
+    /// What it is of; `None` for a lane's records.
+    fn kind(&self) -> Option<Reason> {
+        let others = [Reason::Mail, Reason::Unread, Reason::Forgotten];
+        others.into_iter().find(|it| *it == self.reason)
     }
 
     /// Writes the gap as it is stored.
@@ -292,6 +319,9 @@ impl fmt::Display for Gap {
                     "{count} messages of priority {lane} were over before they were read"
                 )
             }
+            (Reason::Forgotten, _) => {
+                write!(f, "lane {lane}: earlier gaps are lost, whatever they were")
+            }
             (_, 0) => write!(
                 f,
                 "lane {lane}: what was stored from {first} on, if anything, is lost"
@@ -322,6 +352,7 @@ impl fmt::Display for Reason {
             Self::TooLarge => "toolarge",
             Self::Mail => "mail",
             Self::Unread => "unread",
+            Self::Forgotten => "forgotten",
             Self::Several => "several",
         })
     }

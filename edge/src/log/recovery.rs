@@ -46,6 +46,7 @@ use super::database::SharedDatabase;
 use super::directory::Directory;
 use super::exchange::{self, name_aside};
 use super::frame::PAGE_BYTES;
+use super::gap::copy::{self, Copy};
 use super::gap::ledger::Marks;
 use super::journal::{self, Journal, Ownership, Replayed, Torn};
 use super::mail as post;
@@ -104,6 +105,8 @@ struct Recovery {
     is_suspicious: bool,
     report: Report,
     meter: Meter,
+    /// Gaps that were in the state are not in it any more, as far as is known.
+    has_lost_gaps: bool,
 }
 
 impl Recovery {
@@ -134,6 +137,7 @@ impl Recovery {
             is_suspicious,
             report: Report::default(),
             meter,
+            has_lost_gaps: false,
         })
     }
 
@@ -165,20 +169,25 @@ impl Recovery {
     fn resume(
         mut self,
         state: SharedDatabase,
-        facts: Facts,
+        mut facts: Facts,
         wall: WallTime,
     ) -> Result<Opened, LogError> {
         let (lanes, mut gaps) = self.open_lanes(Some(&facts))?;
+        let copied = self.bring_gaps_back(&state, &mut facts)?;
         // What is still missing since an earlier start is written down already.
         let known = tables::gaps(&state)?;
         let known: Vec<Gap> = known.into_iter().map(|(_, gap)| gap).collect();
         gaps.retain_mut(|missing| gap::leave_out(missing, &known));
+        if self.has_lost_gaps {
+            gaps.extend(Gap::forgotten(PerLane::from_fn(|lane| lanes[lane].next())));
+        }
         let (journal, replayed) = self.replay(&facts)?;
         let salt = journal.ownership().salt;
         let is_changed = !replayed.frames.is_empty()
             || replayed.torn.is_some()
             || !gaps.is_empty()
-            || self.report.is_journal_lost;
+            || self.report.is_journal_lost
+            || copied.is_none();
         let mut found = Found::new(facts, lanes, gaps);
         found.known = known;
         self.open_mail(&mut found)?;
@@ -191,6 +200,11 @@ impl Recovery {
         let is_resized = journal.file_bytes() != self.settings.journal_bytes;
         self.report.is_journal_mended = journal.is_damaged();
         let mut writer = self.writer(journal, state, found);
+        if copied.is_some_and(|change| change < writer.facts.gaps) {
+            // A cut came between the two; a missing one is made by the next flush.
+            let ledger = tables::ledger(&writer.state, writer.marks)?;
+            writer.copy_gaps(&ledger, &writer.facts)?;
+        }
         if is_changed {
             let flushed = writer.flush_with_reserve();
             writer.note_outcome(flushed, wall);
@@ -207,6 +221,38 @@ impl Recovery {
             writer.note_outcome(done, wall);
         }
         self.opened(writer)
+    }
+
+    /// Reads the copy of the gaps. A damaged one is set aside.
+    fn read_copy(&mut self) -> Result<Option<Copy>, LogError> {
+        let copy = Copy::read(self.directory.as_ref())?;
+        if copy.is_none() && self.has(copy::NAME) {
+            self.set_aside(copy::NAME)?;
+        }
+        Ok(copy)
+    }
+
+    /// Takes gaps from their copy that the state has not, or not any more. Gives how often those of
+    /// the copy were changed.
+    fn bring_gaps_back(
+        &mut self,
+        state: &SharedDatabase,
+        facts: &mut Facts,
+    ) -> Result<Option<u64>, LogError> {
+        let Some(copy) = self.read_copy()? else {
+            return Ok(None);
+        };
+        if copy.change > facts.gaps {
+            match tables::restore_gaps(state, facts, &copy) {
+                Err(error) if error.is_full() && self.has(reserve::NAME) => {
+                    reserve::give_back(self.directory.as_ref())?;
+                    self.names.retain(|known| known != reserve::NAME);
+                    tables::restore_gaps(state, facts, &copy)?;
+                }
+                restored => restored?,
+            }
+        }
+        Ok(Some(copy.change))
     }
 
     /// Opens the journal and reads what the state does not have of it. One that is not this log's,
@@ -260,13 +306,22 @@ impl Recovery {
             Some(journal) => journal.salvage()?,
             None => Replayed::default(),
         };
+        let copy = self.read_copy()?;
         let is_damaged = !self.report.damaged_files.is_empty();
-        let has_something = !rows.is_empty() || !replayed.frames.is_empty();
+        let has_something = !rows.is_empty() || !replayed.frames.is_empty() || copy.is_some();
         self.report.is_new = !has_segments && !has_something && !is_damaged;
         self.report.is_state_lost = !self.report.is_new && !is_continued;
         self.report.is_journal_lost = !self.report.is_new && journal.is_none();
         let mut found = Found::new(Facts::new(epoch), lanes, gaps);
         self.bring_back(&mut found, &replayed)?;
+        match &copy {
+            Some(copy) => found.pass_known(&copy.rows, &self.directory)?,
+            None if self.report.is_new || !self.has_lost_gaps => {}
+            None => {
+                let heads = PerLane::from_fn(|lane| found.lanes[lane].next());
+                found.gaps.extend(Gap::forgotten(heads));
+            }
+        }
         self.rescue_mail(&mut found, journal.as_ref(), &replayed)?;
         // The old journal may go, so what it held must be in segments before.
         for files in &mut found.lanes.0 {
@@ -281,7 +336,6 @@ impl Recovery {
         found.facts.first = PerLane::from_fn(|lane| found.lanes[lane].first);
         found.facts.next = PerLane::from_fn(|lane| found.lanes[lane].flushed);
         found.facts.active_bytes = found.active_bytes();
-        self.report.gaps.clone_from(&found.gaps);
         let mut journal = match journal.filter(|_| is_continued) {
             Some(journal) => journal,
             None => {
@@ -298,14 +352,18 @@ impl Recovery {
             let (name, cache_bytes) = (tables::NAME, self.settings.cache_bytes);
             tables::create(&self.directory, name, cache_bytes, &found.facts, &rows)?
         };
+        if let Some(copy) = &copy {
+            tables::restore_gaps(&state, &mut found.facts, copy)?;
+        }
         // Old frames name gaps that are rows already.
         let known = tables::gaps(&state)?;
         let known: Vec<Gap> = known.into_iter().map(|(_, gap)| gap).collect();
-        found
-            .noted
-            .retain_mut(|noted| gap::leave_out(noted, &known));
+        for gaps in [&mut found.gaps, &mut found.noted] {
+            gaps.retain_mut(|gap| gap::leave_out(gap, &known));
+        }
+        self.report.gaps.clone_from(&found.gaps);
         let mut writer = self.writer(journal, state, found);
-        if !writer.gaps.is_empty() {
+        if !writer.gaps.is_empty() || copy.is_none() {
             writer.flush()?;
         }
         self.opened(writer)
@@ -435,7 +493,9 @@ impl Recovery {
 #[must_use]
 pub fn is_of_a_log(name: &str) -> bool {
     let plain = name.strip_suffix(".salvaged").unwrap_or(name);
-    name == journal::NAME || is_of_rows(plain) || segment::parse(name).is_some()
+    [journal::NAME, copy::NAME].contains(&name)
+        || is_of_rows(plain)
+        || segment::parse(name).is_some()
 }
 
 /// Whether a file was being made when the power went. Others' files are none of our business.
@@ -447,7 +507,7 @@ fn is_half_made(name: &str) -> bool {
     if begun == name {
         return is_segment && plain != name;
     }
-    [journal::NAME, reserve::NAME].contains(&begun) || is_of_rows(plain) || is_segment
+    [journal::NAME, copy::NAME, reserve::NAME].contains(&begun) || is_of_rows(plain) || is_segment
 }
 
 fn is_of_rows(name: &str) -> bool {

@@ -85,6 +85,13 @@ impl Ledger {
             .map(move |number| (*number, gap(number)))
     }
 
+    /// All gaps, but those that can't be read.
+    pub(in super::super) fn readable(&self) -> Vec<(u64, Gap)> {
+        let rows = self.rows.iter();
+        rows.filter_map(|(number, gap)| Some((*number, gap.clone()?)))
+            .collect()
+    }
+
     fn next(&self) -> u64 {
         let behind = self.rows.last_key_value().map_or(0, |(last, _)| last + 1);
         behind.max(self.marks.handed_out).max(self.marks.announced)

@@ -100,7 +100,7 @@ impl Found {
         for change in &frame.batch.changes {
             if let Some(announced) = gap::announced_by(change) {
                 if is_taken(Table::Meta) {
-                    self.facts.announced = announced;
+                    self.facts.announced = announced.max(self.facts.announced);
                 }
                 continue;
             }
@@ -149,6 +149,20 @@ impl Found {
             if let Some(gap) = self.gaps.last_mut() {
                 gap.count = 0;
             }
+        }
+        Ok(())
+    }
+
+    /// Goes on behind all gaps of a log whose state is lost, so that no offset of them is given twice,
+    /// and takes them for known.
+    pub(super) fn pass_known(
+        &mut self,
+        rows: &[(u64, Gap)],
+        directory: &Arc<dyn Directory>,
+    ) -> Result<(), LogError> {
+        let of_records = rows.iter().filter(|(_, gap)| gap.is_of_records());
+        for (_, gap) in of_records {
+            self.skip(gap.lane, gap.last.next(), Reason::Damage, directory)?;
         }
         Ok(())
     }

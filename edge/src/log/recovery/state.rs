@@ -2,10 +2,12 @@
 
 use super::super::database::{READ_CACHE_BYTES, SharedDatabase};
 use super::super::exchange::{self, salvaged};
+use super::super::gap::copy::Copy;
 use super::super::rows::{Rows, are_whole};
 use super::super::state::{self, Facts, TABLES};
 use super::super::{LogError, mail, reserve};
 use super::Recovery;
+use sync::Table;
 
 /// What there is of a state.
 pub(super) enum StateFound {
@@ -19,6 +21,7 @@ pub(super) enum StateFound {
 
 impl Recovery {
     pub(super) fn open_state(&mut self) -> Result<StateFound, LogError> {
+        self.has_lost_gaps = true;
         if !self.has(state::NAME) {
             return Ok(StateFound::Nothing);
         }
@@ -42,12 +45,15 @@ impl Recovery {
             && is_sound
             && are_whole(&state, TABLES)?
         {
+            self.has_lost_gaps = false;
             return Ok(StateFound::Whole(state, facts.clone()));
         }
         let rows = Rows::of(&state, TABLES)?;
+        self.has_lost_gaps = !are_whole(&state, &[Table::Gaps])?;
         state.abandon();
         match facts {
-            Some(facts) => {
+            Some(mut facts) => {
+                self.count_on_copy(&mut facts)?;
                 let state = self.exchange_state(&facts, &rows)?;
                 Ok(StateFound::Whole(state, facts))
             }
@@ -57,6 +63,18 @@ impl Recovery {
             }
             None => Ok(StateFound::Rows(rows)),
         }
+    }
+
+    /// Has the gaps of a state that lost them taken from their copy, if that has them.
+    fn count_on_copy(&mut self, facts: &mut Facts) -> Result<(), LogError> {
+        if self.has_lost_gaps {
+            let copy = Copy::read(self.directory.as_ref())?;
+            if copy.is_some_and(|copy| copy.change >= facts.gaps) {
+                facts.gaps = 0;
+                self.has_lost_gaps = false;
+            }
+        }
+        Ok(())
     }
 
     fn open_to_read(&self) -> Result<SharedDatabase, LogError> {
