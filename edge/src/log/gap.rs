@@ -139,6 +139,12 @@ impl Gap {
         matches!(self.reason, Reason::Mail | Reason::Unread)
     }
 
+    /// Whether an offset is certainly one of those that it counts, or that nobody can count.
+    #[must_use]
+    pub fn has(&self, offset: Offset) -> bool {
+        self.is_of_records() && self.places().contains(offset.0)
+    }
+
     /// Whether its offsets are those of a lane's records that are gone.
     pub(super) fn is_of_records(&self) -> bool {
         self.kind().is_none()

@@ -26,6 +26,12 @@ impl Parts {
         self.0.is_empty()
     }
 
+    /// Whether an offset is in it.
+    pub(super) fn contains(&self, offset: u64) -> bool {
+        let mut parts = self.0.iter();
+        parts.any(|(first, last)| (*first..=*last).contains(&offset))
+    }
+
     /// How many offsets are in it.
     pub(super) fn count(&self) -> u64 {
         let sizes = self.0.iter().map(|(first, last)| last - first);
