@@ -30,6 +30,7 @@
 //! trusted.
 
 mod found;
+mod gaps;
 mod lanes;
 mod mail;
 mod report;
@@ -172,11 +173,11 @@ impl Recovery {
         mut facts: Facts,
         wall: WallTime,
     ) -> Result<Opened, LogError> {
-        let (lanes, mut gaps) = self.open_lanes(Some(&facts))?;
         let copied = self.bring_gaps_back(&state, &mut facts)?;
-        // What is still missing since an earlier start is written down already.
         let known = tables::gaps(&state)?;
         let known: Vec<Gap> = known.into_iter().map(|(_, gap)| gap).collect();
+        let (lanes, mut gaps) = self.open_lanes(Some(&facts), &known)?;
+        // What is still missing since an earlier start is written down already.
         gaps.retain_mut(|missing| gap::leave_out(missing, &known));
         if self.has_lost_gaps {
             gaps.extend(Gap::forgotten(PerLane::from_fn(|lane| lanes[lane].next())));
@@ -221,38 +222,6 @@ impl Recovery {
             writer.note_outcome(done, wall);
         }
         self.opened(writer)
-    }
-
-    /// Reads the copy of the gaps. A damaged one is set aside.
-    fn read_copy(&mut self) -> Result<Option<Copy>, LogError> {
-        let copy = Copy::read(self.directory.as_ref())?;
-        if copy.is_none() && self.has(copy::NAME) {
-            self.set_aside(copy::NAME)?;
-        }
-        Ok(copy)
-    }
-
-    /// Takes gaps from their copy that the state has not, or not any more. Gives how often those of
-    /// the copy were changed.
-    fn bring_gaps_back(
-        &mut self,
-        state: &SharedDatabase,
-        facts: &mut Facts,
-    ) -> Result<Option<u64>, LogError> {
-        let Some(copy) = self.read_copy()? else {
-            return Ok(None);
-        };
-        if copy.change > facts.gaps {
-            match tables::restore_gaps(state, facts, &copy) {
-                Err(error) if error.is_full() && self.has(reserve::NAME) => {
-                    reserve::give_back(self.directory.as_ref())?;
-                    self.names.retain(|known| known != reserve::NAME);
-                    tables::restore_gaps(state, facts, &copy)?;
-                }
-                restored => restored?,
-            }
-        }
-        Ok(Some(copy.change))
     }
 
     /// Opens the journal and reads what the state does not have of it. One that is not this log's,
@@ -301,12 +270,13 @@ impl Recovery {
             Epoch(seconds.max(before.saturating_add(1)))
         };
         let has_segments = self.names.iter().any(|name| segment::parse(name).is_some());
-        let (lanes, gaps) = self.open_lanes(None)?;
+        let copy = self.read_copy()?;
+        let known: Vec<Gap> = copy.iter().flat_map(Copy::gaps).collect();
+        let (lanes, gaps) = self.open_lanes(None, &known)?;
         let replayed = match &mut journal {
             Some(journal) => journal.salvage()?,
             None => Replayed::default(),
         };
-        let copy = self.read_copy()?;
         let is_damaged = !self.report.damaged_files.is_empty();
         let has_something = !rows.is_empty() || !replayed.frames.is_empty() || copy.is_some();
         self.report.is_new = !has_segments && !has_something && !is_damaged;
@@ -314,14 +284,7 @@ impl Recovery {
         self.report.is_journal_lost = !self.report.is_new && journal.is_none();
         let mut found = Found::new(Facts::new(epoch), lanes, gaps);
         self.bring_back(&mut found, &replayed)?;
-        match &copy {
-            Some(copy) => found.pass_known(&copy.rows, &self.directory)?,
-            None if self.report.is_new || !self.has_lost_gaps => {}
-            None => {
-                let heads = PerLane::from_fn(|lane| found.lanes[lane].next());
-                found.gaps.extend(Gap::forgotten(heads));
-            }
-        }
+        self.go_on_behind_gaps(copy.as_ref(), &mut found)?;
         self.rescue_mail(&mut found, journal.as_ref(), &replayed)?;
         // The old journal may go, so what it held must be in segments before.
         for files in &mut found.lanes.0 {
@@ -352,16 +315,7 @@ impl Recovery {
             let (name, cache_bytes) = (tables::NAME, self.settings.cache_bytes);
             tables::create(&self.directory, name, cache_bytes, &found.facts, &rows)?
         };
-        if let Some(copy) = &copy {
-            tables::restore_gaps(&state, &mut found.facts, copy)?;
-        }
-        // Old frames name gaps that are rows already.
-        let known = tables::gaps(&state)?;
-        let known: Vec<Gap> = known.into_iter().map(|(_, gap)| gap).collect();
-        for gaps in [&mut found.gaps, &mut found.noted] {
-            gaps.retain_mut(|gap| gap::leave_out(gap, &known));
-        }
-        self.report.gaps.clone_from(&found.gaps);
+        self.settle_gaps(copy.as_ref(), &state, &mut found)?;
         let mut writer = self.writer(journal, state, found);
         if !writer.gaps.is_empty() || copy.is_none() {
             writer.flush()?;

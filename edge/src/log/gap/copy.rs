@@ -44,6 +44,10 @@ impl Copy {
         }
     }
 
+    pub(in super::super) fn gaps(&self) -> impl Iterator<Item = Gap> {
+        self.rows.iter().map(|(_, gap)| gap.clone())
+    }
+
     /// Reads the file; `None` when it is missing, damaged, or another version's.
     ///
     /// # Errors

@@ -2,7 +2,6 @@
 
 use super::super::database::{READ_CACHE_BYTES, SharedDatabase};
 use super::super::exchange::{self, salvaged};
-use super::super::gap::copy::Copy;
 use super::super::rows::{Rows, are_whole};
 use super::super::state::{self, Facts, TABLES};
 use super::super::{LogError, mail, reserve};
@@ -63,18 +62,6 @@ impl Recovery {
             }
             None => Ok(StateFound::Rows(rows)),
         }
-    }
-
-    /// Has the gaps of a state that lost them taken from their copy, if that has them.
-    fn count_on_copy(&mut self, facts: &mut Facts) -> Result<(), LogError> {
-        if self.has_lost_gaps {
-            let copy = Copy::read(self.directory.as_ref())?;
-            if copy.is_some_and(|copy| copy.change >= facts.gaps) {
-                facts.gaps = 0;
-                self.has_lost_gaps = false;
-            }
-        }
-        Ok(())
     }
 
     fn open_to_read(&self) -> Result<SharedDatabase, LogError> {
