@@ -370,6 +370,7 @@ impl Broker {
                 self.subscriptions.remove(filter, id.index);
             }
         }
+        self.lend_again(&session);
         if session.is_stored {
             self.leftovers
                 .add(&session.client_identifier, session.rows());

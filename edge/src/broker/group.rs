@@ -16,12 +16,15 @@
 //! takeable  -> (none)     the member's session ended: pending, held by nobody, first in turn
 //! ```
 //!
+//! A record that is not in the log, because no session of the group outlives its connection, is *lent*
+//! to a member with QoS 1: when the member's session ends, it goes to another one.
+//!
 //! A group lives as long as it has a member. With none connected, its records wait in the log.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, VecDeque};
 
-use sync::{Lane, Offset, PerLane};
+use sync::{Lane, Offset, PerLane, Record};
 use wire::topic::{TopicName, pattern_matches};
 
 use super::event::{DeliveryId, GroupId, SessionId};
@@ -44,6 +47,8 @@ pub(super) struct Group {
     held_counts: BTreeMap<SessionId, usize>,
     /// How many of these belong to members that are away.
     away_count: usize,
+    /// What members had that are gone, and is not in the log: for whoever has room first.
+    pub(super) returned: VecDeque<Record>,
     /// The read that is not answered yet.
     pub(super) fetching: Option<(Lane, Offset)>,
     /// How many reads there were; wraps.
@@ -190,6 +195,7 @@ impl Group {
             held: BTreeMap::new(),
             held_counts: BTreeMap::new(),
             away_count: 0,
+            returned: VecDeque::new(),
             fetching: None,
             reads: 1,
             stride: 1,
@@ -342,7 +348,8 @@ impl Group {
 
     /// Whether there is something to read that was not noticed yet; it is from now on.
     pub(super) fn begins_to_run(&mut self) -> bool {
-        let has_work = self.fetching.is_none() && self.lanes.iter().any(|lane| lane.is_behind);
+        let is_behind = self.fetching.is_none() && self.lanes.iter().any(|lane| lane.is_behind);
+        let has_work = is_behind || !self.returned.is_empty();
         has_work && !std::mem::replace(&mut self.is_runnable, true)
     }
 

@@ -7,6 +7,7 @@
 //! not acknowledge comes to the next one late. A member is passed over for what it may not read;
 //! what nobody who is connected may read is not for the group.
 
+mod lent;
 mod reading;
 
 use sync::{Change, Lane, Offset, Record, Table};
@@ -72,6 +73,8 @@ impl Broker {
             return;
         }
         let is_stored = left.is_stored;
+        let returned = left.returned.iter();
+        self.lent_bytes -= returned.map(|it| it.as_bytes().len()).sum::<usize>();
         self.subscriptions
             .remove(pattern_of(filter), Entry::group(group.index).session);
         self.groups.remove(group);
@@ -184,7 +187,7 @@ impl Broker {
                 && is_ready_for(&self.registry, member, room, topic)
         };
         let is_live = !group.reader(lane).is_behind && members.any(is_fit);
-        !is_live || self.is_durable(group)
+        !is_live || !self.has_room_to_lend() || self.is_durable(group)
     }
 
     /// Hands a record to one connected member of each group whose effective QoS is at most
@@ -206,7 +209,7 @@ impl Broker {
             } else if qos_maximum > 0
                 && let Some(member) = self.pick(id, room - already, record.topic())
             {
-                self.hand_over(&member, record, Some(Source::Passing), false);
+                self.lend(id, &member, record);
             }
         }
     }

@@ -17,11 +17,15 @@ impl Broker {
     /// Does one bounded piece of a group's reading.
     pub(in super::super) fn step_shared(&mut self, id: GroupId) {
         let maximum = self.settings.group_inflight_maximum;
-        let registry = &self.registry;
         let Some(group) = self.groups.get_mut(id) else {
             return;
         };
         group.is_runnable = false;
+        self.pass_returned(id);
+        let registry = &self.registry;
+        let Some(group) = self.groups.get_mut(id) else {
+            return;
+        };
         let Some(lane) = group.lane_to_read() else {
             return;
         };
