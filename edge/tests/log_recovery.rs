@@ -57,6 +57,24 @@ fn opening_twice_writes_next_to_nothing() {
     assert_eq!(log.report, Report::default());
 }
 
+/// `inspect` showed its own recovery, in memory, as wear of the card.
+#[test]
+fn what_was_written_before_a_start_is_told_apart_from_what_it_writes() {
+    let folder = SimulatedFolder::new();
+    let mut log = reopen(&folder);
+    fill(&mut log.writer, &mut log.reader, 10);
+    let before = log.writer.meter().wear().written_bytes;
+    drop(log);
+    let log = reopen(&folder);
+    assert!(
+        log.wear.written_bytes <= before,
+        "{} of {before}",
+        log.wear.written_bytes
+    );
+    assert!(log.wear.written_bytes > 0);
+    assert!(log.writer.meter().wear().written_bytes > log.wear.written_bytes);
+}
+
 #[test]
 fn opening_does_not_read_what_is_stored() {
     let folder = SimulatedFolder::new();

@@ -70,6 +70,8 @@ pub struct Opened {
     pub report: Report,
     /// Both clocks when something was stored last; `None` where nobody told.
     pub time: Option<TimeStamp>,
+    /// What was written before this start.
+    pub wear: Wear,
 }
 
 /// Opens the log of a folder, or begins one, and brings everything acknowledged back.
@@ -108,6 +110,8 @@ struct Recovery {
     meter: Meter,
     /// Gaps that were in the state are not in it any more, as far as is known.
     has_lost_gaps: bool,
+    /// What was written before.
+    wear: Wear,
 }
 
 impl Recovery {
@@ -139,6 +143,7 @@ impl Recovery {
             report: Report::default(),
             meter,
             has_lost_gaps: false,
+            wear: Wear::default(),
         })
     }
 
@@ -362,15 +367,13 @@ impl Recovery {
         )
     }
 
-    fn writer(&self, journal: Journal, state: SharedDatabase, found: Found) -> Writer {
+    fn writer(&mut self, journal: Journal, state: SharedDatabase, found: Found) -> Writer {
         let has_reserve = self.has(reserve::NAME) || reserve::take(self.directory.as_ref());
         let announced = found.facts.announced;
-        self.meter.add(found.facts.wear);
+        self.wear = found.facts.wear;
         // The state does not know of it.
-        self.meter.add(Wear {
-            written_bytes: journal.used_bytes(),
-            open_seconds: 0,
-        });
+        self.wear.written_bytes += journal.used_bytes();
+        self.meter.add(self.wear);
         Writer {
             directory: Arc::clone(&self.directory),
             settings: self.settings.clone(),
@@ -413,6 +416,7 @@ impl Recovery {
         Ok(Opened {
             epoch: writer.facts.epoch,
             time: writer.facts.time,
+            wear: self.wear,
             writer,
             reader,
             report: self.report,
