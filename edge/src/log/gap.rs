@@ -235,9 +235,10 @@ impl Gap {
             return self.parts.clone();
         }
         let is_placed = self.count == 0 || self.is_whole() || self.first == self.last;
-        is_placed
-            .then(|| Parts::of(self.first.0..=self.last.0))
-            .unwrap_or_default()
+        match is_placed {
+            true => Parts::of(self.first.0..=self.last.0),
+            false => Parts::default(),
+        }
     }
 
     /// Says which offsets are in it, and keeps what of that its ends do not say.
