@@ -346,7 +346,7 @@ impl Base {
                 let is_in = gaps
                     .iter()
                     .any(|gap| gap.lane == lane && gap.has(Offset(offset)));
-                if !is_in && !(is_forgotten(lane) && offset < first.0) {
+                if !(is_in || is_forgotten(lane) && offset < first.0) {
                     let head = log.reader.head(lane);
                     return Err(format!(
                         "{lane} {offset} of {head} is missing without a word: {gaps:?}"
