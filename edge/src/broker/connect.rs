@@ -117,6 +117,7 @@ impl Broker {
         let (gone, missed) = session.attach(connection, self.first, self.head);
         self.counters.missed += missed;
         self.return_shared_to(id);
+        self.unpark_groups_of(id);
         let Some(session) = self.registry.get(id) else {
             return;
         };
