@@ -267,7 +267,8 @@ fn mistakes_are_named_with_file_key_found_and_allowed() {
         ),
         (
             "[durability]\nlinger_ms = \"5ms\"\n",
-            "edge.toml:2: durability.linger_ms: found invalid type: string \"5ms\", allowed is u64",
+            "edge.toml:2: durability.linger_ms: found \"5ms\", allowed is a whole number, 0 or \
+             more",
         ),
         (
             "[limits]\nmemory_bytes = 1000\n",
