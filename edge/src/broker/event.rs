@@ -330,6 +330,11 @@ pub enum Event {
         /// How it ended.
         reply: Reply,
     },
+    /// The client may not have the answer of the mail office sent there, so nothing was done.
+    NoReply {
+        /// Of the input.
+        token: Token,
+    },
     /// A change of a note is durable, or as durable as its session is.
     NoteKept {
         /// Of the input.
