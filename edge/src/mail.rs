@@ -21,6 +21,7 @@ mod delayed;
 mod event;
 mod fetch;
 mod groups;
+mod idle;
 mod intake;
 mod leave;
 mod ledger;

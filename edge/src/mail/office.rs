@@ -72,6 +72,8 @@ pub struct Office {
     pub(super) is_aging: bool,
     /// The last mailbox that was looked at for them.
     pub(super) aged_until: Number,
+    /// When it began.
+    pub(super) began: Now,
     pub(super) counters: Counters,
 }
 
@@ -86,7 +88,7 @@ pub struct Counters {
     pub messages_over: u64,
     /// Messages whose time, or that of their mailbox, ended before all groups acknowledged them.
     pub messages_unread: u64,
-    /// Messages that all groups had acknowledged and that gave way in a full mailbox.
+    /// Messages that gave way in a full mailbox: all groups in use had acknowledged them.
     pub messages_gave_way: u64,
     /// Mailboxes that ended.
     pub mailboxes_over: u64,
@@ -143,6 +145,7 @@ impl Office {
             aging: None,
             is_aging: false,
             aged_until: Number(0),
+            began: now,
             counters: Counters::default(),
         }
     }

@@ -3,7 +3,8 @@
 //! of these the oldest.
 //!
 //! What nobody has acknowledged is never dropped for room: without a group, or while one of them has
-//! not acknowledged enough, a full mailbox refuses. A group that begins with the latest message, or
+//! not acknowledged enough, a full mailbox refuses. Only a group that is [idle](super::idle) while
+//! another one is in use holds no room. A group that begins with the latest message, or
 //! with an id, has no claim to what came before. One step looks at a bounded number of rows; where
 //! they are not enough for a large message it is refused, they go all the same, and the next attempt
 //! finds more room.
@@ -16,6 +17,7 @@ use super::commit::{Draft, Work, weight};
 use super::ledger::Holder;
 use super::shelf::{Page, Shelf, Unreadable};
 use super::stored::{Number, PRIORITIES, Place, mail_key};
+use super::unread::Floors;
 
 /// What is missing.
 #[derive(Debug)]
@@ -75,9 +77,10 @@ impl Office {
         giving: &mut Draft,
         shelf: &mut dyn Shelf,
     ) -> Result<(), Unreadable> {
-        let Some(floor) = self.groups.floor(mailbox, shelf)? else {
+        let Some(floor) = self.floor_for_room(mailbox, shelf)? else {
             return Ok(());
         };
+        let mut floors = Floors::default();
         let settings = &self.settings;
         let doomed = self.ledger.doomed_count();
         // What is under way is held in memory.
@@ -108,6 +111,7 @@ impl Office {
                     if left == 0 || lack.is_filled() {
                         break;
                     }
+                    self.tell_unread(giving, &mut floors, (place, value), shelf)?;
                     self.take_out(giving, place, value, shelf)?;
                     lack.count = lack.count.saturating_sub(1);
                     lack.bytes = lack.bytes.saturating_sub(weight(value));

@@ -3,7 +3,8 @@
 //!
 //! Each is counted in the commit that removes it, and has a number of its own, so that whoever reads
 //! what the gateway dropped counts none twice. What somebody deletes, what a message with the same
-//! key replaces, and what gives way after all groups acknowledged it, is not unread.
+//! key replaces, and what gives way after all groups acknowledged it, is not unread; what gives way
+//! although an [idle](super::idle) group has not, is.
 
 use std::collections::BTreeMap;
 
@@ -36,6 +37,14 @@ impl Tally {
         self.to = self.to.max(time);
         self.count += 1;
         self.bytes += bytes;
+    }
+
+    pub(super) fn join(&mut self, other: &Self) {
+        if other.count > 0 {
+            self.add(other.bytes, other.from);
+            self.count += other.count - 1;
+            self.to = self.to.max(other.to);
+        }
     }
 }
 
