@@ -169,6 +169,7 @@ mod tests {
                 "mailbox_bytes",
                 "mail_bytes",
                 "groups_per_mailbox",
+                "group_idle_seconds",
                 "agents",
                 "agent_bytes",
                 "waiting_fetches",
