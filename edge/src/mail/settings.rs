@@ -138,13 +138,15 @@ impl Settings {
         let keys = 2 * self.key_bytes_maximum;
         let pending = super::PENDING_BYTES + keys + group;
         let pending_count = self.pending_count_maximum.saturating_add(8);
-        let agent = super::AGENT_BYTES;
+        let agent = super::AGENT_BYTES_MAXIMUM;
         self.mailbox_count_maximum
             .saturating_mul(mailbox)
             .saturating_add(self.waiting_count_maximum.saturating_mul(waiting))
             .saturating_add(pending_count.saturating_mul(pending))
             .saturating_add(self.agent_count_maximum.saturating_mul(agent))
             .saturating_add(self.agent_bytes_maximum)
+            // Names stand in the index once more; what an agent says has its name in it.
+            .saturating_add(self.agent_bytes_maximum / 2)
             .saturating_add(self.group_memory_bytes_maximum)
             .saturating_add(self.search_bytes_maximum)
     }
