@@ -212,6 +212,10 @@ pub struct PulledMessage {
     /// Where the pull of this mailbox goes on when this message is durable; the bridge's own
     /// format, for [`crate::Pull::position`].
     pub position: Vec<u8>,
+    /// Not `None` for a message that no answer has room for, of at least so many bytes as JSON: it
+    /// can't be stored, and its loss is to be made durable instead. Nothing of `send` but its address
+    /// and priority is to be relied on.
+    pub too_large: Option<u64>,
 }
 
 /// Why a record can never be sent.

@@ -52,6 +52,8 @@ pub(crate) enum Wish {
         send: Send,
         changes: Vec<Change>,
         token: Token,
+        /// Not `None` for one that can not be kept, and whose loss is: its bytes.
+        too_large: Option<u64>,
     },
     /// Tell the mail office which agents the cloud knows.
     Agents(Vec<Agent>),

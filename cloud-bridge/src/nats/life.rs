@@ -207,12 +207,18 @@ impl Life {
     fn digest(&self, link: &mut Link, session: &mut Session) -> Result<(), Failure> {
         let now = self.settings.clock.now();
         let mut puller = self.puller.borrow_mut();
+        link.incoming.cut(puller.cut());
         while let Some(heard) = link.incoming.next().map_err(not_nats)? {
             match heard {
                 Heard::Operation(operation) => session.handle(now, &operation, &mut puller)?,
                 Heard::TooLarge { subject } => {
                     session.handle_too_large(now, &subject, &mut puller);
                 }
+                Heard::Trimmed {
+                    subject,
+                    payload,
+                    lost,
+                } => session.handle_trimmed(now, (&subject, &payload), &lost, &mut puller),
             }
         }
         Ok(())

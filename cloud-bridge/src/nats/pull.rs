@@ -23,6 +23,7 @@ use tracing::warn;
 use wire::mq9::{Create, Deliver, Fetch, Message, Priority, Request, Send};
 
 use self::mailbox::{Mailbox, Next};
+use super::incoming::{Cut, Lost};
 use super::verdict::Verdict;
 use crate::session::Tokens;
 use crate::{MailConfig, PulledMessage};
@@ -116,11 +117,25 @@ impl Puller {
         })
     }
 
-    /// The mailbox that was asked gave these.
-    pub(super) fn answered(&mut self, now: Instant, messages: Vec<Message>) {
+    /// What is to be left out of an answer that is too large. One message is the smallest answer:
+    /// where that is too large the message is, and is passed over wherever it stands from then on.
+    pub(super) fn cut(&self) -> Cut {
+        match self.turn {
+            Turn::Asked { count: 1, .. } => Cut::All,
+            Turn::Asked { at, .. } => self.mailboxes[at].cut(),
+            Turn::Idle | Turn::Handing { .. } => Cut::None,
+        }
+    }
+
+    /// The mailbox that was asked gave these, and of some of them only what is left.
+    pub(super) fn answered(&mut self, now: Instant, messages: Vec<Message>, lost: &[Lost]) {
         let Some((mailbox, at, count)) = self.asked() else {
             return;
         };
+        if !mailbox.note_lost(lost) {
+            mailbox.complain("too many of its next messages are over reply_bytes");
+            return self.pause(now, at);
+        }
         match mailbox.take(now, count, messages) {
             Next::Messages(messages) => {
                 mailbox.reset_pause();
@@ -193,7 +208,12 @@ impl Puller {
         let mailbox = &self.mailboxes[*at];
         let position = mailbox.position_after(message).encode();
         let send = send_of(&mailbox.address, message.clone(), wall);
-        Some((token, PulledMessage { send, position }))
+        let pulled = PulledMessage {
+            send,
+            position,
+            too_large: mailbox.lost_bytes(message.id),
+        };
+        Some((token, pulled))
     }
 
     /// A message is durable, and its position with it.
@@ -204,6 +224,7 @@ impl Puller {
         {
             let mailbox = &mut self.mailboxes[*at];
             mailbox.position = mailbox.position_after(&message);
+            mailbox.forget_lost();
             *hand = Hand::Waiting(now);
             if messages.is_empty() {
                 // There may be more, but others come first if they have waited for longer.
@@ -324,7 +345,7 @@ mod tests {
         let mut puller = puller(&["a"]);
         assert!(asked(&mut puller, 0).is_some());
         assert_eq!((asked(&mut puller, 0), puller.poll_timeout()), (None, None));
-        puller.answered(at(0), vec![message(0, ""), message(1, "")]);
+        puller.answered(at(0), vec![message(0, ""), message(1, "")], &[]);
         let (first, _) = given(&mut puller, 0).unwrap();
         assert_eq!((given(&mut puller, 0), asked(&mut puller, 9)), (None, None));
         // The gateway still has it.
@@ -343,7 +364,7 @@ mod tests {
         assert!(matches!(request, Request::Fetch(fetch) if fetch.deliver == Deliver::FromId(2)));
         puller.disconnected();
         assert!(asked(&mut puller, 1009).is_some());
-        puller.answered(at(1009), Vec::new());
+        puller.answered(at(1009), Vec::new(), &[]);
         assert_eq!(puller.poll_timeout(), Some(at(2009)));
     }
 
@@ -355,7 +376,7 @@ mod tests {
             for name in ["a", "b"] {
                 let subject = format!("$mq9.AI.MSG.FETCH.{name} 0");
                 assert_eq!(asked(&mut puller, now), Some(subject));
-                puller.answered(at(now), Vec::new());
+                puller.answered(at(now), Vec::new(), &[]);
             }
             assert_eq!(puller.poll_timeout(), Some(at(now + pause)));
             now += pause;
@@ -385,7 +406,7 @@ mod tests {
         let mut puller = puller(&["a"]);
         asked(&mut puller, 0);
         let headers = "NATS/1.0\r\nmq9-key: k\r\nmq9-delay: 9\r\nmq9-ttl: 60\r\n\r\n";
-        puller.answered(at(0), vec![message(0, headers)]);
+        puller.answered(at(0), vec![message(0, headers)], &[]);
         // 20 s after it was kept.
         let (_, message) = puller.poll(at(0), WallTime(1_020_999)).unwrap();
         let attributes = message.send.attributes;

@@ -204,3 +204,49 @@ fn an_answer_over_the_limit_is_passed_over_and_fewer_messages_are_asked_for() {
     assert_eq!(message.send.payload, b"one");
     rig.stop();
 }
+
+/// Such a message stopped its mailbox for good, and all that came after it.
+#[test]
+fn a_message_that_no_answer_has_room_for_is_told_of_and_those_beside_it_come() {
+    let (_server, rig, mut peer) = start(|mail| {
+        inbox(mail);
+        mail.reply_bytes = 65_536;
+    });
+    let large = "x".repeat(200_000);
+    // More important messages stand first, whatever their ids are.
+    let all = || {
+        [
+            item(1, &large, "critical", ""),
+            item(0, "zero", "normal", ""),
+            item(2, "two", "normal", ""),
+        ]
+    };
+    for count in [64, 16, 4] {
+        let request = peer.request();
+        let asked = format!("\"num_msgs\":{count}");
+        assert!(request.text().contains(&asked), "{}", request.text());
+        answer(&mut peer, &request, &all());
+    }
+    let request = peer.request();
+    assert!(request.text().contains(r#""num_msgs":1,"#));
+    answer(&mut peer, &request, &all()[..1]);
+    // Which it is is known, but not what stands before it.
+    let request = peer.request();
+    assert_eq!(from_id(&request), "0");
+    answer(&mut peer, &request, &all());
+    let mut last = Vec::new();
+    for (payload, is_lost) in [("zero", false), ("", true), ("two", false)] {
+        let (token, message) = expect_pulled(&rig);
+        assert_eq!(message.send.payload, payload.as_bytes());
+        assert_eq!(message.too_large.is_some(), is_lost, "{message:?}");
+        if let Some(bytes) = message.too_large {
+            assert!(bytes >= 199_000, "{bytes}");
+            assert_eq!(message.send.attributes.priority, Priority::Critical);
+        }
+        last = message.position;
+        confirm(&rig, token);
+    }
+    assert_eq!(from_id(&peer.request()), "3");
+    assert!(!last.is_empty());
+    rig.stop();
+}

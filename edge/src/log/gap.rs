@@ -74,7 +74,7 @@ pub enum Reason {
     TooLarge,
     /// Messages in mailboxes are damaged.
     Mail,
-    /// Messages in mailboxes were over before everybody who reads them had acknowledged them.
+    /// Messages ended before everybody who reads their mailboxes had acknowledged them.
     Unread,
     /// Merged from gaps with different reasons.
     Several,
@@ -234,7 +234,7 @@ impl fmt::Display for Gap {
             (Reason::Unread, count) => {
                 write!(
                     f,
-                    "{count} messages of priority {lane} were over before they were read"
+                    "{count} messages of priority {lane} ended before they were read"
                 )
             }
             (_, 0) => write!(
@@ -407,7 +407,7 @@ mod tests {
         assert!(first.is_continued_by(&next) && first.is_of_mail());
         assert_eq!(
             first.merged(&next).to_string(),
-            "10 messages of priority normal were over before they were read"
+            "10 messages of priority normal ended before they were read"
         );
     }
 

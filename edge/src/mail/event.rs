@@ -30,6 +30,18 @@ pub enum Input {
         /// for a request to send.
         changes: Vec<Change>,
     },
+    /// A message that can never be kept here is to be written down as one that ended unread.
+    /// Answered by [`Reply::Sent`] without an id when that is durable, or by a failure.
+    Lost {
+        /// To answer with.
+        ticket: Ticket,
+        /// Of the message.
+        priority: Priority,
+        /// Of the message.
+        bytes: u64,
+        /// Changes to commit with it.
+        changes: Vec<Change>,
+    },
     /// Whoever made a request is gone: a fetch of theirs need not wait any more. No answer.
     Cancel {
         /// Of the request; one that is answered already is ignored.

@@ -165,6 +165,12 @@ impl Office {
                     self.answer(ticket, Reply::Failed(failure));
                 }
             }
+            Input::Lost {
+                ticket,
+                priority,
+                bytes,
+                changes,
+            } => self.lose(ticket, (priority, bytes), changes),
             Input::Cancel { ticket } => self.cancel(ticket),
             Input::Intake(intake) => self.intake = intake,
             Input::CloudAgents { agents } => self.know_cloud_agents(agents),

@@ -4,15 +4,17 @@
 //! Each is counted in the commit that removes it, and has a number of its own, so that whoever reads
 //! what the gateway dropped counts none twice. What somebody deletes, what a message with the same
 //! key replaces, and what gives way after all groups acknowledged it, is not unread; what gives way
-//! although an [idle](super::idle) group has not, is.
+//! although an [idle](super::idle) group has not, is, and so is what comes from the cloud and is too
+//! large to be kept.
 
 use std::collections::BTreeMap;
 
 use sync::{Change, Table, WallTime};
+use wire::mq9::{Priority, Reply};
 
 use super::Office;
-use super::commit::Draft;
-use super::event::Unread;
+use super::commit::{Draft, Work};
+use super::event::{Ticket, Unread};
 use super::groups::Position;
 use super::shelf::{Shelf, Unreadable};
 use super::stored::{
@@ -89,6 +91,18 @@ impl Office {
             }
         }
         Ok(())
+    }
+
+    /// Notes durably that a message will never be kept.
+    pub(super) fn lose(
+        &mut self,
+        ticket: Ticket,
+        (priority, bytes): (Priority, u64),
+        changes: Vec<Change>,
+    ) {
+        let mut draft = Draft::with(changes);
+        draft.note_unread(priority, bytes, self.now.wall);
+        self.commit(draft, Work::answer(ticket, Reply::Sent { id: None }), true);
     }
 
     /// Gives numbers to what ends unread, and keeps them.

@@ -119,7 +119,11 @@ impl Uplink {
     /// Gives a pulled message to the office, with where its mailbox is pulled on.
     pub(super) fn deliver_mail(&mut self, token: Token) -> Option<Wish> {
         let message = self.mail.pulled.get_mut(&token)?.take();
-        let PulledMessage { send, position } = message?;
+        let PulledMessage {
+            send,
+            position,
+            too_large,
+        } = message?;
         let put = Change::Put {
             table: Table::Cursors,
             key: position_key(&send.address),
@@ -130,6 +134,7 @@ impl Uplink {
             send,
             changes,
             token,
+            too_large,
         })
     }
 
@@ -196,6 +201,7 @@ mod tests {
                     ..Send::default()
                 },
                 position: vec![1, 2, 3],
+                too_large: None,
             },
         }
     }

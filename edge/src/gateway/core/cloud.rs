@@ -59,7 +59,14 @@ impl Core {
                 send,
                 changes,
                 token,
+                too_large: None,
             } => self.post(now, send, changes, token),
+            Wish::Mail {
+                send,
+                changes,
+                token,
+                too_large: Some(bytes),
+            } => self.pass_over(now, &send, changes, (token, bytes)),
             Wish::Agents(agents) => self.know_cloud_agents(now, agents),
             Wish::Bridge => self.wakes.bridge.raise(),
         }
@@ -74,6 +81,30 @@ impl Core {
         let input = mail::Input::Request {
             ticket: Ticket(PULLED | token.0),
             request: Request::Send(send),
+            changes,
+        };
+        self.ask_office(now, input);
+    }
+
+    /// Has the office note that a message of the cloud is too large to be pulled.
+    fn pass_over(
+        &mut self,
+        now: Now,
+        send: &Send,
+        changes: Vec<Change>,
+        (token, bytes): (Token, u64),
+    ) {
+        if let Some(times) = self.quiet.may_say(now.instant, "too large to pull") {
+            warn!(
+                "a message of mailbox {} stays in the cloud: its {bytes} bytes of JSON are over \
+                 cloud.mq9.reply_bytes{times}",
+                send.address
+            );
+        }
+        let input = mail::Input::Lost {
+            ticket: Ticket(PULLED | token.0),
+            priority: send.attributes.priority,
+            bytes,
             changes,
         };
         self.ask_office(now, input);
