@@ -209,8 +209,10 @@ pub struct PulledMessage {
     /// As if it were sent here and now: without the delay that is over, with the rest of its time
     /// to live.
     pub send: wire::mq9::Send,
-    /// Where the pull of this mailbox goes on when this message is durable; the bridge's own
-    /// format, for [`crate::Pull::position`].
+    /// Messages of the same mailbox that come behind it, to be made durable with it: all or none.
+    pub more: Vec<wire::mq9::Send>,
+    /// Where the pull of this mailbox goes on when all this is durable; the bridge's own format, for
+    /// [`crate::Pull::position`].
     pub position: Vec<u8>,
     /// Not `None` for a message that no answer has room for, of at least so many bytes as JSON: it
     /// can't be stored, and its loss is to be made durable instead. Nothing of `send` but its address

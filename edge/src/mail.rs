@@ -15,6 +15,7 @@
 mod acknowledge;
 mod age;
 mod agents;
+mod bundle;
 mod cloud;
 mod commit;
 mod delayed;

@@ -50,6 +50,8 @@ pub(crate) enum Wish {
     /// [`Uplink::mailed`].
     Mail {
         send: Send,
+        /// Those that are to be durable with it, behind it.
+        more: Vec<Send>,
         changes: Vec<Change>,
         token: Token,
         /// Not `None` for one that can not be kept, and whose loss is: its bytes.

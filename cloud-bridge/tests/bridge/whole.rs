@@ -183,6 +183,7 @@ impl Edge {
                 let declines = self.declines > 0 && self.pulled.is_multiple_of(self.declines);
                 if !declines {
                     self.stored.push(message.send);
+                    self.stored.extend(message.more);
                 }
                 return self.tell(match declines {
                     true => Command::Decline { connection, token },

@@ -165,6 +165,17 @@ impl Office {
                     self.answer(ticket, Reply::Failed(failure));
                 }
             }
+            Input::Bundle {
+                ticket,
+                sends,
+                changes,
+            } => {
+                self.counters.requests += 1;
+                if let Err(failure) = self.send_bundle(ticket, &sends, changes, shelf) {
+                    self.counters.failures += 1;
+                    self.answer(ticket, Reply::Failed(failure));
+                }
+            }
             Input::Lost {
                 ticket,
                 priority,

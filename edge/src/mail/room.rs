@@ -126,7 +126,22 @@ impl Office {
         Ok(())
     }
 
+    /// What is missing for so many messages beside all that there is, if anything is.
+    pub(super) fn lack_for(&self, mailbox: Number, count: u64, bytes: u64) -> Option<String> {
+        let lack = self.lack_of(mailbox, (count, bytes), &[]);
+        lack.map(|lack| lack.why)
+    }
+
     fn lack(&self, mailbox: Number, bytes: u64, former: &[Holder]) -> Option<Lack> {
+        self.lack_of(mailbox, (1, bytes), former)
+    }
+
+    fn lack_of(
+        &self,
+        mailbox: Number,
+        (added, bytes): (u64, u64),
+        former: &[Holder],
+    ) -> Option<Lack> {
         let found = self.mailboxes.mailbox(mailbox)?;
         let is_new = |former: &&Holder| !self.ledger.is_doomed(former.place);
         let leaving = former.iter().filter(is_new);
@@ -143,7 +158,7 @@ impl Office {
             settings.mailbox_bytes_maximum,
         );
         let all_most = settings.mail_bytes_maximum;
-        let count = missing(found.tail.count, leaving_count, 1, count_most);
+        let count = missing(found.tail.count, leaving_count, added, count_most);
         let own = missing(found.tail.bytes, leaving_bytes, bytes, bytes_most);
         let all = missing(self.mailboxes.bytes, leaving_bytes, bytes, all_most);
         let address = &found.address;

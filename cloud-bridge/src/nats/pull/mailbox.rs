@@ -139,6 +139,18 @@ impl Mailbox {
         }
     }
 
+    /// The position when all these are.
+    pub(super) fn position_behind<'a>(
+        &self,
+        messages: impl Iterator<Item = &'a Message>,
+    ) -> Position {
+        messages.fold(self.position, |position, message| Position {
+            next: after(message),
+            newest: position.newest.max(message.time),
+            ..position
+        })
+    }
+
     /// An answer to a request for `count` was too large. False when no smaller one is possible.
     pub(super) fn ask_for_fewer(&mut self, count: u32) -> bool {
         self.is_shrunk = true;
