@@ -137,7 +137,7 @@ pub enum Event {
         /// To answer it with; never used twice by one bridge.
         token: Token,
         /// The message.
-        message: PulledMessage,
+        message: Box<PulledMessage>,
     },
     /// The agents that the cloud knows, all of them. Needs no answer.
     Agents {

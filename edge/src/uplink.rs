@@ -170,7 +170,7 @@ impl Uplink {
                 connection,
                 token,
                 message,
-            } => self.pulled(connection, token, message),
+            } => self.pulled(connection, token, *message),
             Event::Agents { agents, .. } => {
                 self.know_agents(agents);
                 return None;

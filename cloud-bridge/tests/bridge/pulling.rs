@@ -46,7 +46,7 @@ fn expect_pulled(rig: &Rig) -> (Token, PulledMessage) {
             message,
         } => {
             assert_eq!(connection, MAIL);
-            (token, message)
+            (token, *message)
         }
         other => panic!("{other:?} instead of Pulled"),
     }

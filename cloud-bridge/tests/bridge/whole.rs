@@ -182,6 +182,7 @@ impl Edge {
                 self.pulled += 1;
                 let declines = self.declines > 0 && self.pulled.is_multiple_of(self.declines);
                 if !declines {
+                    let message = *message;
                     self.stored.push(message.send);
                     self.stored.extend(message.more);
                 }

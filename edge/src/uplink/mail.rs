@@ -199,7 +199,7 @@ mod tests {
         Event::Pulled {
             connection: MAIL,
             token: Token(token),
-            message: PulledMessage {
+            message: Box::new(PulledMessage {
                 send: Send {
                     address: "a.in".to_owned(),
                     headers: headers.as_bytes().to_vec(),
@@ -208,7 +208,7 @@ mod tests {
                 more: Vec::new(),
                 position: vec![1, 2, 3],
                 too_large: None,
-            },
+            }),
         }
     }
 

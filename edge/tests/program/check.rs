@@ -313,7 +313,8 @@ fn mistakes_are_named_with_file_key_found_and_allowed() {
         ),
         (
             &format!("{cloud}[cloud.mq9]\nendpoints = [\"nats+tls://x\"]\n"),
-            "edge.toml: cloud.mq9.endpoints: found \"nats+tls://x\", allowed is nats://host:port",
+            "edge.toml: cloud.mq9.endpoints: found \"nats+tls://x\", allowed is nats://host:port \
+             or tls://host:port",
         ),
         (
             &format!("{mail}mailboxes = [\"cloud.>.x\"]\n"),

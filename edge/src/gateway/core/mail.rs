@@ -232,7 +232,6 @@ mod tests {
 
     use super::super::super::start;
     use super::super::Push;
-    use super::*;
     use crate::broker::{ListenerId, Policy};
     use crate::config::Config;
     use crate::limits::Limits;
