@@ -269,6 +269,7 @@ mod tests {
         }
         while served.iter().sum::<usize>() < clients.len() * REQUESTS {
             assert!(turns < 1_000, "{served:?}");
+            let before = served;
             core.handle_timeout(now);
             turns += 1;
             for ((id, name), count) in clients.iter().zip(&mut served) {
@@ -279,8 +280,9 @@ mod tests {
                 *count += said.matches(&format!("MSG {name} 1 ")).count();
             }
             assert!(served.iter().sum::<usize>() <= turns, "{served:?} {turns}");
-            let (least, most) = (served.iter().min(), served.iter().max());
-            assert!(most.unwrap() - least.unwrap() <= 4, "{served:?}");
+            for (before, after) in before.iter().zip(&served) {
+                assert!(after > before || *after == REQUESTS, "{served:?}");
+            }
         }
     }
 }
