@@ -29,7 +29,12 @@ else
 fi
 # not the default on riscv64 musl; changes nothing on the others
 case $base in *-musl*) flags+=(-C target-feature=+crt-static -C relocation-model=pie -C link-arg=-pie -C force-unwind-tables=no) ;; esac
-export PATH CARGO_ZIGBUILD_ZIG_PATH=$venv/bin/zig
+# half the machines' code where they have a short form of it, and calls as short as the distance allows
+case $base in
+  armv7-*) flags+=(-C target-feature=+thumb-mode) ;;
+  riscv64gc-*) flags+=(-C target-feature=+relax) ;;
+esac
+export PATH CARGO_ZIGBUILD_ZIG_PATH=$PWD/cross/zig
 v=CARGO_TARGET_$(printf %s "$base" | tr a-z- A-Z_)_RUSTFLAGS
 export "$v=${flags[*]} ${!v-}"
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target/cross}

@@ -1,0 +1,205 @@
+//! A TOML document as serde reads it. The parser's own way to serde is compiled once for every kind
+//! of section and every way to come upon it, 340 KB in all; this one borrows the parsed document and
+//! asks for what is there. Dates and fractions are refused: no key takes one.
+
+use std::fmt;
+
+use serde::de::value::BorrowedStrDeserializer;
+use serde::de::{
+    Deserialize, DeserializeSeed, Deserializer, Error as _, IntoDeserializer as _, MapAccess,
+    SeqAccess, Unexpected, Visitor,
+};
+use serde::forward_to_deserialize_any;
+use toml::Spanned;
+use toml::de::{DeString, DeTable, DeValue};
+use toml::map;
+
+/// What is wrong with a document, and where.
+#[derive(Debug)]
+pub(super) struct Fault {
+    /// What was found and, often, what was expected.
+    pub(super) message: String,
+    /// The byte where the value or key begins.
+    pub(super) at: Option<usize>,
+}
+
+/// Reads a whole document.
+pub(super) fn read<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, Fault> {
+    let table = DeTable::parse(text).map_err(|error| Fault::from_parser(&error))?;
+    T::deserialize(Node {
+        value: &DeValue::Table(table.into_inner()),
+        at: 0,
+    })
+}
+
+impl Fault {
+    /// What the parser says of a text that is not TOML.
+    pub(super) fn from_parser(error: &toml::de::Error) -> Self {
+        Self {
+            message: error.message().to_owned(),
+            at: error.span().map(|span| span.start),
+        }
+    }
+
+    /// The innermost place counts.
+    fn or_at(mut self, at: usize) -> Self {
+        self.at.get_or_insert(at);
+        self
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Fault {}
+
+impl serde::de::Error for Fault {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Self {
+            message: message.to_string(),
+            at: None,
+        }
+    }
+}
+
+/// A value and where it begins.
+#[derive(Clone, Copy)]
+struct Node<'de> {
+    value: &'de DeValue<'de>,
+    at: usize,
+}
+
+impl<'de> Node<'de> {
+    fn new(value: &'de Spanned<DeValue<'de>>) -> Self {
+        Self {
+            value: value.get_ref(),
+            at: value.span().start,
+        }
+    }
+
+    fn refused<V: Visitor<'de>>(self, visitor: &V) -> Fault {
+        let found = match self.value {
+            DeValue::String(text) => Unexpected::Str(text),
+            DeValue::Integer(_) => Unexpected::Other("integer"),
+            DeValue::Float(_) => Unexpected::Other("floating point"),
+            DeValue::Boolean(value) => Unexpected::Bool(*value),
+            DeValue::Datetime(_) => Unexpected::Other("date or time"),
+            DeValue::Array(_) => Unexpected::Seq,
+            DeValue::Table(_) => Unexpected::Map,
+        };
+        Fault::invalid_type(found, visitor)
+    }
+
+    fn visit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        match self.value {
+            DeValue::String(text) => visitor.visit_borrowed_str(text),
+            DeValue::Integer(number) => {
+                let number = i64::from_str_radix(number.as_str(), number.radix());
+                visitor.visit_i64(number.map_err(|_| Fault::custom("integer number overflowed"))?)
+            }
+            DeValue::Boolean(value) => visitor.visit_bool(*value),
+            DeValue::Array(values) => visitor.visit_seq(Values(values.iter())),
+            DeValue::Table(table) => visitor.visit_map(Entries::new(table)),
+            DeValue::Float(_) | DeValue::Datetime(_) => Err(self.refused(&visitor)),
+        }
+    }
+}
+
+impl<'de> Deserializer<'de> for Node<'de> {
+    type Error = Fault;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.visit(visitor).map_err(|fault| fault.or_at(self.at))
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        visitor.visit_some(self)
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        let read = match self.value {
+            DeValue::Table(table) => visitor.visit_map(Entries::new(table)),
+            _ => Err(self.refused(&visitor)),
+        };
+        read.map_err(|fault| fault.or_at(self.at))
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        let read = match self.value {
+            DeValue::String(text) => visitor.visit_enum((&**text).into_deserializer()),
+            _ => Err(self.refused(&visitor)),
+        };
+        read.map_err(|fault| fault.or_at(self.at))
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit
+        unit_struct newtype_struct seq tuple tuple_struct map identifier ignored_any
+    }
+}
+
+/// The values of an array that were not read yet.
+struct Values<'de>(std::slice::Iter<'de, Spanned<DeValue<'de>>>);
+
+impl<'de> SeqAccess<'de> for Values<'de> {
+    type Error = Fault;
+
+    fn next_element_seed<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<Option<S::Value>, Fault> {
+        let next = self.0.next();
+        next.map(|value| seed.deserialize(Node::new(value)))
+            .transpose()
+    }
+}
+
+/// The entries of a table that were not read yet, and the value of the key that was read last.
+struct Entries<'de> {
+    rest: map::Iter<'de, Spanned<DeString<'de>>, Spanned<DeValue<'de>>>,
+    value: Option<Node<'de>>,
+}
+
+impl<'de> Entries<'de> {
+    fn new(table: &'de DeTable<'de>) -> Self {
+        Self {
+            rest: table.iter(),
+            value: None,
+        }
+    }
+}
+
+impl<'de> MapAccess<'de> for Entries<'de> {
+    type Error = Fault;
+
+    fn next_key_seed<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<Option<S::Value>, Fault> {
+        let Some((key, value)) = self.rest.next() else {
+            return Ok(None);
+        };
+        self.value = Some(Node::new(value));
+        let read = seed.deserialize(BorrowedStrDeserializer::new(key.get_ref()));
+        read.map(Some)
+            .map_err(|fault: Fault| fault.or_at(key.span().start))
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Fault> {
+        let value = self.value.take();
+        seed.deserialize(value.expect("serde asks for a value after its key"))
+    }
+}
