@@ -20,8 +20,10 @@ cat >"$folder/gateway.toml" <<CONFIG
 data = "$folder/data"
 [[listener]]
 address = "127.0.0.1:$port"
+[limits]
+connections = 2000
 CONFIG
-qemu-x86_64-static -d in_asm,nochain -D "$folder/trace" "$binary" run --config "$folder/gateway.toml" &
+qemu-x86_64-static -cpu max -d in_asm,nochain -D "$folder/trace" "$binary" run --config "$folder/gateway.toml" &
 gateway=$!
 until mosquitto_pub -p "$port" -i sensor -q 1 -t plant/a -m 1 2>/dev/null; do sleep 0.5; done
 mosquitto_sub -p "$port" -i display -c -q 1 -t plant/a -C 20 >/dev/null &
@@ -33,10 +35,12 @@ kill "$gateway"
 wait "$gateway" || true
 
 # A function was run if an address of the trace is behind its own and before the next one's. qemu
-# loads the program at 0x4000000000.
+# loads the program at 0x4000000000, and knows nothing of Landlock.
 {
-  nm "$binary" | awk '$2 ~ /[tT]/ { print $1, $3 }'
-  sed -n 's/^0x40\([0-9a-f]\{8\}\):.*/00000000\1/p' "$folder/trace" | sort -u
-} | sort | awk 'NF == 2 { name = $2 } NF == 1 { print name }' | uniq | c++filt | sed -f cross/names.sed |
-  sed "/^$/d" | LC_ALL=C sort -u >cross/order
+  {
+    nm "$binary" | awk '$2 ~ /[tT]/ { print $1, $3 }'
+    sed -n 's/^0x40\([0-9a-f]\{8\}\):.*/00000000\1/p' "$folder/trace" | sort -u
+  } | sort | awk 'NF == 2 { name = $2 } NF == 1 { print name }'
+  nm "$binary" | awk '$2 ~ /[tT]/ && /landlock/ { print $3 }'
+} | c++filt | sed -f cross/names.sed | sed '/^$/d' | LC_ALL=C sort -u >cross/order
 wc -l cross/order
