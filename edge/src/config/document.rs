@@ -203,3 +203,120 @@ impl<'de> MapAccess<'de> for Entries<'de> {
         seed.deserialize(value.expect("serde asks for a value after its key"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Default, Deserialize, PartialEq)]
+    #[serde(deny_unknown_fields, default)]
+    struct Board {
+        name: Option<String>,
+        pins: Vec<u16>,
+        is_live: bool,
+        colour: Colour,
+        levels: BTreeMap<String, i64>,
+        bus: Vec<Bus>,
+    }
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    struct Bus {
+        speed: u32,
+    }
+
+    #[derive(Debug, Default, Deserialize, PartialEq)]
+    #[serde(rename_all = "lowercase")]
+    enum Colour {
+        #[default]
+        Green,
+        Red,
+    }
+
+    #[test]
+    fn every_kind_of_value_is_read() {
+        let text = "name = \"a\\tb\"\npins = [1, 0x1F, 1_000]\nis_live = true\ncolour = \"red\"\n\
+                    levels = { low = -1, high = 9_223_372_036_854_775_807 }\n\
+                    [[bus]]\nspeed = 9600\n[[bus]]\nspeed = 115200\n";
+        let levels = [("low", -1), ("high", i64::MAX)];
+        let expected = Board {
+            name: Some("a\tb".to_owned()),
+            pins: vec![1, 0x1f, 1000],
+            is_live: true,
+            colour: Colour::Red,
+            levels: levels.map(|(key, value)| (key.to_owned(), value)).into(),
+            bus: vec![Bus { speed: 9600 }, Bus { speed: 115_200 }],
+        };
+        assert_eq!(read::<Board>(text).expect("it is right"), expected);
+        assert_eq!(read::<Board>("").expect("it is right"), Board::default());
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_at_its_place() {
+        let table = [
+            (
+                "name = 3",
+                "invalid type: integer `3`, expected a string",
+                7,
+            ),
+            (
+                "pins = [1, 70000]",
+                "invalid value: integer `70000`, expected u16",
+                11,
+            ),
+            (
+                "pins = { a = 1 }",
+                "invalid type: map, expected a sequence",
+                7,
+            ),
+            (
+                "is_live = 1.5",
+                "invalid type: floating point, expected a boolean",
+                10,
+            ),
+            (
+                "name = 2026-01-01",
+                "invalid type: date or time, expected a string",
+                7,
+            ),
+            (
+                "colour = 1",
+                "invalid type: integer, expected enum Colour",
+                9,
+            ),
+            ("bus = [7]", "invalid type: integer, expected struct Bus", 7),
+            (
+                "levels = { a = 9223372036854775808 }",
+                "integer number overflowed",
+                15,
+            ),
+            ("\n[[bus]]\n", "missing field `speed`", 1),
+        ];
+        for (text, message, at) in table {
+            let fault = read::<Board>(text).expect_err("refused");
+            assert_eq!(
+                (fault.message.as_str(), fault.at),
+                (message, Some(at)),
+                "{text}"
+            );
+        }
+        let fault = read::<Board>("color = \"red\"").expect_err("refused");
+        assert!(
+            fault
+                .message
+                .starts_with("unknown field `color`, expected one of `name`")
+        );
+        assert_eq!(fault.at, Some(0));
+        let fault = read::<Board>("colour = \"blue\"").expect_err("refused");
+        assert!(
+            fault
+                .message
+                .starts_with("unknown variant `blue`, expected")
+        );
+        assert_eq!(fault.at, Some(9));
+        assert!(read::<Board>("name = ").expect_err("not TOML").at.is_some());
+    }
+}
