@@ -3,6 +3,7 @@
 //! asks for what is there. Dates and fractions are refused: no key takes one.
 
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::de::value::BorrowedStrDeserializer;
 use serde::de::{
@@ -26,10 +27,11 @@ pub(super) struct Fault {
 /// Reads a whole document.
 pub(super) fn read<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, Fault> {
     let table = DeTable::parse(text).map_err(|error| Fault::from_parser(&error))?;
-    T::deserialize(Node {
+    let root = Node {
         value: &DeValue::Table(table.into_inner()),
         at: 0,
-    })
+    };
+    root.read(PhantomData)
 }
 
 impl Fault {
@@ -93,7 +95,16 @@ impl<'de> Node<'de> {
         Fault::invalid_type(found, visitor)
     }
 
-    fn visit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    /// Reads the value; what is wrong in it is wrong here, if no place within is named.
+    fn read<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, Fault> {
+        seed.deserialize(self).map_err(|fault| fault.or_at(self.at))
+    }
+}
+
+impl<'de> Deserializer<'de> for Node<'de> {
+    type Error = Fault;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         match self.value {
             DeValue::String(text) => visitor.visit_borrowed_str(text),
             DeValue::Integer(number) => {
@@ -106,14 +117,6 @@ impl<'de> Node<'de> {
             DeValue::Float(_) | DeValue::Datetime(_) => Err(self.refused(&visitor)),
         }
     }
-}
-
-impl<'de> Deserializer<'de> for Node<'de> {
-    type Error = Fault;
-
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        self.visit(visitor).map_err(|fault| fault.or_at(self.at))
-    }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         visitor.visit_some(self)
@@ -125,11 +128,10 @@ impl<'de> Deserializer<'de> for Node<'de> {
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Fault> {
-        let read = match self.value {
+        match self.value {
             DeValue::Table(table) => visitor.visit_map(Entries::new(table)),
             _ => Err(self.refused(&visitor)),
-        };
-        read.map_err(|fault| fault.or_at(self.at))
+        }
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -138,11 +140,10 @@ impl<'de> Deserializer<'de> for Node<'de> {
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Fault> {
-        let read = match self.value {
+        match self.value {
             DeValue::String(text) => visitor.visit_enum((&**text).into_deserializer()),
             _ => Err(self.refused(&visitor)),
-        };
-        read.map_err(|fault| fault.or_at(self.at))
+        }
     }
 
     forward_to_deserialize_any! {
@@ -162,8 +163,7 @@ impl<'de> SeqAccess<'de> for Values<'de> {
         seed: S,
     ) -> Result<Option<S::Value>, Fault> {
         let next = self.0.next();
-        next.map(|value| seed.deserialize(Node::new(value)))
-            .transpose()
+        next.map(|value| Node::new(value).read(seed)).transpose()
     }
 }
 
@@ -200,7 +200,8 @@ impl<'de> MapAccess<'de> for Entries<'de> {
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Fault> {
         let value = self.value.take();
-        seed.deserialize(value.expect("serde asks for a value after its key"))
+        let value = value.expect("serde asks for a value after its key");
+        value.read(seed)
     }
 }
 
