@@ -29,11 +29,8 @@ else
 fi
 # not the default on riscv64 musl; changes nothing on the others
 case $base in *-musl*) flags+=(-C target-feature=+crt-static -C relocation-model=pie -C link-arg=-pie -C force-unwind-tables=no) ;; esac
-# short instructions where the machine has them beside the long ones, and short calls to what is near
-case $base in
-  armv7-*) flags+=(-C target-feature=+thumb-mode) ;;
-  riscv64gc-*) flags+=(-C target-feature=+relax) ;;
-esac
+# Thumb instructions: a third less code, on all of ARMv7 and with its floating point
+case $base in armv7-*) flags+=(-C target-feature=+thumb-mode) ;; esac
 export PATH CARGO_ZIGBUILD_ZIG_PATH=$venv/bin/zig
 v=CARGO_TARGET_$(printf %s "$base" | tr a-z- A-Z_)_RUSTFLAGS
 export "$v=${flags[*]} ${!v-}"
