@@ -24,7 +24,7 @@ use self::mail::Mail;
 pub(crate) use self::mail::{apart, position_key};
 use self::news::News;
 use crate::broker::{self, Outcome, Urgency};
-use crate::log::{Budget, Gap, Reason};
+use crate::log::{Budget, Gap, Parts, Reason};
 
 /// Key of the engine's checkpoint in [`Table::Cursors`].
 pub(crate) const CURSOR_KEY: &[u8] = b"uplink";
@@ -382,6 +382,7 @@ impl Uplink {
                 GapReason::TooLarge { .. } => Reason::TooLarge,
                 _ => Reason::Rejected,
             },
+            parts: Parts::default(),
         }
     }
 

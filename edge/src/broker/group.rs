@@ -16,12 +16,15 @@
 //! takeable  -> (none)     the member's session ended: pending, held by nobody, first in turn
 //! ```
 //!
+//! A record that is not in the log, because no session of the group outlives its connection, is *lent*
+//! to a member with QoS 1: when the member's session ends, it goes to another one.
+//!
 //! A group lives as long as it has a member. With none connected, its records wait in the log.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use sync::{Lane, Offset, PerLane};
+use sync::{Lane, Offset, PerLane, Record};
 use wire::topic::{TopicName, pattern_matches};
 
 use super::event::{DeliveryId, GroupId, SessionId};
@@ -44,6 +47,10 @@ pub(super) struct Group {
     held_counts: BTreeMap<SessionId, usize>,
     /// How many of these belong to members that are away.
     away_count: usize,
+    /// What those who are here may not read and one who is away may: pending, and nobody's.
+    parked: BTreeSet<(Lane, Offset)>,
+    /// What members had that are gone, and is not in the log: for whoever has room first.
+    pub(super) returned: VecDeque<Record>,
     /// The read that is not answered yet.
     pub(super) fetching: Option<(Lane, Offset)>,
     /// How many reads there were; wraps.
@@ -190,6 +197,8 @@ impl Group {
             held: BTreeMap::new(),
             held_counts: BTreeMap::new(),
             away_count: 0,
+            parked: BTreeSet::new(),
+            returned: VecDeque::new(),
             fetching: None,
             reads: 1,
             stride: 1,
@@ -269,6 +278,19 @@ impl Group {
         }
     }
 
+    /// Keeps a record for a member that is away.
+    pub(super) fn park(&mut self, lane: Lane, offset: Offset) {
+        self.reader_mut(lane).cursor.deliver(offset);
+        self.parked.insert((lane, offset));
+    }
+
+    /// Reads again what was kept for members that were away: who is here is not who was.
+    pub(super) fn unpark(&mut self) {
+        for (lane, offset) in std::mem::take(&mut self.parked).into_iter().rev() {
+            self.go_back(lane, offset);
+        }
+    }
+
     /// Begins after a restart: what is pending and held by nobody is sent again. Returns how many
     /// records the group missed.
     pub(super) fn resume(&mut self, firsts: PerLane<Offset>, heads: PerLane<Offset>) -> u64 {
@@ -304,7 +326,7 @@ impl Group {
     /// How many more records may be in flight. What members that are away have does not count:
     /// they must not stop the others.
     pub(super) fn room(&self, inflight_maximum: usize) -> usize {
-        (inflight_maximum + self.away_count).saturating_sub(self.held.len())
+        (inflight_maximum + self.away_count).saturating_sub(self.held.len() + self.parked.len())
     }
 
     /// How many more records a member may have. Half of the window is for whoever takes it; of the
@@ -342,7 +364,8 @@ impl Group {
 
     /// Whether there is something to read that was not noticed yet; it is from now on.
     pub(super) fn begins_to_run(&mut self) -> bool {
-        let has_work = self.fetching.is_none() && self.lanes.iter().any(|lane| lane.is_behind);
+        let is_behind = self.fetching.is_none() && self.lanes.iter().any(|lane| lane.is_behind);
+        let has_work = is_behind || !self.returned.is_empty();
         has_work && !std::mem::replace(&mut self.is_runnable, true)
     }
 

@@ -9,7 +9,7 @@ use super::super::committer::Owner;
 use super::super::peers::Peer;
 use super::Core;
 use crate::broker::{ConnectionId, Input, MailInput, Refusal, Urgency};
-use crate::log::{Budget, Gap, Reader, Reason};
+use crate::log::{Budget, Gap, Parts, Reader, Reason};
 use crate::mail::{self, CommitTicket, Found, Office, Page, Shelf, Unread, Unreadable};
 
 /// The log's reader, as the office sees it.
@@ -216,6 +216,7 @@ fn gap_of(unread: &Unread) -> Gap {
         from: unread.from,
         to: unread.to,
         reason: Reason::Unread,
+        parts: Parts::default(),
     }
 }
 
