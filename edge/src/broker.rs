@@ -45,8 +45,8 @@ pub use event::{
     AccessInput, AuthenticationStep, Connect, Connected, ConnectionId, Credentials, Delivery,
     DeliveryId, Echo, Entrance, Event, GroupId, Input, ListenerId, LogInput, MailInput, Note,
     NoteChange, Output, Password, ReaderId, RetainAs, RetainHandling, Room, SessionFound,
-    SessionId, SessionStart, SubscribeFilter, SubscriptionIdentifiers, Ticket, Token, Urgency,
-    Verdict, Will, WillFate,
+    SessionId, SessionStart, SubscribeFilter, SubscriptionIdentifiers, Ticket, Token, Turns,
+    Urgency, Verdict, Will, WillFate,
 };
 pub use intake::{Intake, Overflow};
 pub use outcome::{CloseReason, Outcome, Refusal, Unsubscription};

@@ -50,8 +50,12 @@ pub(crate) enum Wish {
     /// [`Uplink::mailed`].
     Mail {
         send: Send,
+        /// Those that are to be durable with it, behind it.
+        more: Vec<Send>,
         changes: Vec<Change>,
         token: Token,
+        /// Not `None` for one that can not be kept, and whose loss is: its bytes.
+        too_large: Option<u64>,
     },
     /// Tell the mail office which agents the cloud knows.
     Agents(Vec<Agent>),
@@ -166,7 +170,7 @@ impl Uplink {
                 connection,
                 token,
                 message,
-            } => self.pulled(connection, token, message),
+            } => self.pulled(connection, token, *message),
             Event::Agents { agents, .. } => {
                 self.know_agents(agents);
                 return None;

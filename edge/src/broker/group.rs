@@ -24,7 +24,7 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use sync::{Lane, Offset, PerLane, Record};
+use sync::{Generator, Lane, Offset, PerLane, Record};
 use wire::topic::{TopicName, pattern_matches};
 
 use super::event::{DeliveryId, GroupId, SessionId};
@@ -70,6 +70,8 @@ pub(super) struct Member {
     pub(super) qos: u8,
     pub(super) identifier: Option<u32>,
     pub(super) is_retain_as_published: bool,
+    /// Whether it takes turns with the members of other groups of the same name.
+    pub(super) is_in_queue: bool,
 }
 
 /// Who has a record, and by which name.
@@ -85,9 +87,21 @@ pub(super) struct Groups {
     slots: Vec<Slot>,
     free: Vec<u32>,
     by_filter: BTreeMap<Box<str>, GroupId>,
+    /// Draws one of several groups that take turns as one.
+    draw: Draw,
     /// What each one counts for, without its filter.
     each_bytes: usize,
     held_bytes: usize,
+}
+
+/// Any fixed seed is good: which group is drawn matters to nobody, as long as all are.
+#[derive(Debug)]
+struct Draw(Generator);
+
+impl Default for Draw {
+    fn default() -> Self {
+        Self(Generator::from_seed(0))
+    }
 }
 
 #[derive(Debug, Default)]
@@ -173,6 +187,12 @@ impl Groups {
         self.by_filter.len()
     }
 
+    /// Draws a number below `end`.
+    pub(super) fn draw_below(&mut self, end: usize) -> usize {
+        let drawn = self.draw.0.below(end as u64);
+        usize::try_from(drawn).expect("what is drawn is below a usize")
+    }
+
     /// What one more group takes, in bytes.
     pub(super) const fn added_bytes(&self, filter: &str) -> usize {
         self.each_bytes + 2 * filter.len()
@@ -214,10 +234,19 @@ impl Group {
             qos: subscription.qos,
             identifier: subscription.identifier,
             is_retain_as_published: subscription.is_retain_as_published,
+            is_in_queue: false,
         };
         match self.members.iter_mut().find(|it| it.session == session) {
             Some(former) => *former = member,
             None => self.members.push(member),
+        }
+    }
+
+    /// Lets a member take turns with those of other groups of the same name.
+    pub(super) fn join_queue(&mut self, session: SessionId) {
+        let mut members = self.members.iter_mut();
+        if let Some(member) = members.find(|it| it.session == session) {
+            member.is_in_queue = true;
         }
     }
 
@@ -350,6 +379,12 @@ impl Group {
     /// Whether any member wants records of the log; QoS 0 is not kept for later.
     pub(super) fn has_readers(&self) -> bool {
         self.members.iter().any(|member| member.qos > 0)
+    }
+
+    /// The share name, if a member takes turns with those of other groups that have it.
+    pub(super) fn queue_name(&self) -> Option<&str> {
+        let is_queue = self.members.iter().any(|member| member.is_in_queue);
+        self.filter.split('/').nth(1).filter(|_| is_queue)
     }
 
     /// The lane's reader.

@@ -9,6 +9,7 @@
 //! is not for the group.
 
 mod lent;
+mod queue;
 mod reading;
 
 use sync::{Change, Lane, Offset, Record, Table};
@@ -249,7 +250,7 @@ impl Broker {
             let id = group.id;
             let is_acknowledged = record.qos() > 0 && group.has_readers();
             if !is_acknowledged {
-                self.pass_unacknowledged(id, record);
+                self.pass_unacknowledged(already, groups, record);
             } else if qos_maximum > 0
                 && let Some(member) = self.pick(id, room - already, record.topic())
             {
@@ -367,25 +368,6 @@ impl Broker {
             group.share_of(member.session, maximum) > 0
                 && is_ready_for(registry, member, room, topic)
         })
-    }
-
-    /// QoS 0 goes to whoever is connected, best to one whose connection takes it.
-    fn pass_unacknowledged(&mut self, id: GroupId, record: &Record) {
-        let registry = &self.registry;
-        let Some(group) = self.groups.get_mut(id) else {
-            return;
-        };
-        let online = |member: &Member| {
-            let session = registry.get(member.session)?;
-            let may_read = session.may(Deed::Read, record.topic());
-            let online = session.online().filter(|_| may_read);
-            online.map(|_| session.is_congested)
-        };
-        let member = group.pick(|_, member| online(member) == Some(false));
-        let member = member.or_else(|| group.pick(|_, member| online(member).is_some()));
-        if let Some(member) = member {
-            self.hand_over(&member, record, None, false);
-        }
     }
 
     /// Hands a record with a place to a member, which holds it from now on.

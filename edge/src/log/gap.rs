@@ -83,7 +83,7 @@ pub enum Reason {
     TooLarge,
     /// Messages in mailboxes are damaged.
     Mail,
-    /// Messages in mailboxes were over before everybody who reads them had acknowledged them.
+    /// Messages ended before everybody who reads their mailboxes had acknowledged them.
     Unread,
     /// Earlier gaps of the lane are lost themselves.
     Forgotten,
@@ -323,7 +323,7 @@ impl fmt::Display for Gap {
             (Reason::Unread, count) => {
                 write!(
                     f,
-                    "{count} messages of priority {lane} were over before they were read"
+                    "{count} messages of priority {lane} ended before they were read"
                 )
             }
             (Reason::Forgotten, _) => {
@@ -563,7 +563,7 @@ mod tests {
         assert!(first.is_continued_by(&next) && first.is_of_mail());
         assert_eq!(
             first.merged(&next).to_string(),
-            "10 messages of priority normal were over before they were read"
+            "10 messages of priority normal ended before they were read"
         );
     }
 
