@@ -12,7 +12,7 @@ use serde::de::{
 };
 use serde::forward_to_deserialize_any;
 use toml::Spanned;
-use toml::de::{DeString, DeTable, DeValue};
+use toml::de::{DeInteger, DeString, DeTable, DeValue};
 use toml::map;
 
 /// What is wrong with a document, and where.
@@ -67,6 +67,11 @@ impl serde::de::Error for Fault {
     }
 }
 
+/// TOML's whole numbers have 64 bits, one of them for the sign.
+fn whole(number: &DeInteger<'_>) -> Option<i64> {
+    i64::from_str_radix(number.as_str(), number.radix()).ok()
+}
+
 /// A value and where it begins.
 #[derive(Clone, Copy)]
 struct Node<'de> {
@@ -85,8 +90,12 @@ impl<'de> Node<'de> {
     fn refused<V: Visitor<'de>>(self, visitor: &V) -> Fault {
         let found = match self.value {
             DeValue::String(text) => Unexpected::Str(text),
-            DeValue::Integer(_) => Unexpected::Other("integer"),
-            DeValue::Float(_) => Unexpected::Other("floating point"),
+            DeValue::Integer(number) => {
+                whole(number).map_or(Unexpected::Other("a whole number"), Unexpected::Signed)
+            }
+            DeValue::Float(number) => {
+                Unexpected::Float(number.as_str().parse().unwrap_or(f64::NAN))
+            }
             DeValue::Boolean(value) => Unexpected::Bool(*value),
             DeValue::Datetime(_) => Unexpected::Other("date or time"),
             DeValue::Array(_) => Unexpected::Seq,
@@ -107,10 +116,10 @@ impl<'de> Deserializer<'de> for Node<'de> {
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         match self.value {
             DeValue::String(text) => visitor.visit_borrowed_str(text),
-            DeValue::Integer(number) => {
-                let number = i64::from_str_radix(number.as_str(), number.radix());
-                visitor.visit_i64(number.map_err(|_| Fault::custom("integer number overflowed"))?)
-            }
+            DeValue::Integer(number) => match whole(number) {
+                Some(number) => visitor.visit_i64(number),
+                None => Err(Fault::custom("integer number overflowed")),
+            },
             DeValue::Boolean(value) => visitor.visit_bool(*value),
             DeValue::Array(values) => visitor.visit_seq(Values(values.iter())),
             DeValue::Table(table) => visitor.visit_map(Entries::new(table)),
@@ -275,7 +284,7 @@ mod tests {
             ),
             (
                 "is_live = 1.5",
-                "invalid type: floating point, expected a boolean",
+                "invalid type: floating point `1.5`, expected a boolean",
                 10,
             ),
             (
@@ -285,10 +294,14 @@ mod tests {
             ),
             (
                 "colour = 1",
-                "invalid type: integer, expected enum Colour",
+                "invalid type: integer `1`, expected enum Colour",
                 9,
             ),
-            ("bus = [7]", "invalid type: integer, expected struct Bus", 7),
+            (
+                "bus = [7]",
+                "invalid type: integer `7`, expected struct Bus",
+                7,
+            ),
             (
                 "levels = { a = 9223372036854775808 }",
                 "integer number overflowed",

@@ -30,7 +30,7 @@ impl ConfigError {
         let (found, allowed) = message
             .split_once(", expected ")
             .unwrap_or_else(|| (message, or_else(message)));
-let (found, allowed) = (as_written(found), as_allowed(allowed));
+        let (found, allowed) = (as_written(found), as_allowed(allowed));
         let place = fault.at.map(|at| Place::of(text, at));
         Self {
             file: path.to_owned(),
