@@ -89,7 +89,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub fn run(limits: Limits, file: Option<&Path>) -> Result<(), GatewayError> {
     start::protect(&limits);
     let executor = LocalExecutor::new();
-    smol::block_on(executor.run(serve_until_told(&executor, limits, file)))
+    // Boxed, since each future that it is passed to would hold room for it twice.
+    let serving = Box::pin(serve_until_told(&executor, limits, file));
+    smol::block_on(executor.run(serving))
 }
 
 async fn serve_until_told(
