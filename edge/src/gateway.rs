@@ -18,6 +18,7 @@ mod error;
 mod flash;
 mod listen;
 mod peers;
+mod porter;
 mod quiet;
 mod reload;
 mod rules;
@@ -51,6 +52,7 @@ use self::descriptors::Descriptors;
 use self::disk::{Answer, Disk, Request};
 pub use self::error::GatewayError;
 use self::listen::Serving;
+use self::porter::Porter;
 use self::reload::Reload;
 pub use self::rules::check_access;
 use self::service::{Service, Turns};
@@ -121,10 +123,14 @@ async fn serve_until_told(
     }
     let mut service = Service::from_environment();
     let clients = Rc::new(LocalExecutor::new());
+    let buffer = ReadBuffer::new(READ_BYTES);
+    let porter = Rc::new(Porter::new(shared.clone(), buffer.clone())?);
+    tasks.push(executor.spawn(porter.clone().attend(clients.clone())));
     let serving = Serving {
         shared: shared.clone(),
         clients: clients.clone(),
-        buffer: ReadBuffer::new(READ_BYTES),
+        porter,
+        buffer,
         turnstile: Rc::new(Turnstile::new(limits.section.handshake_percent)),
         certificates: begun.certificates,
         descriptors,

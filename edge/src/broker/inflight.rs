@@ -287,6 +287,13 @@ impl Inflight {
             .collect()
     }
 
+    /// Gives back memory that nothing unacknowledged needs.
+    pub(super) fn let_go(&mut self) {
+        if self.entries.is_empty() {
+            self.entries = BTreeMap::new();
+        }
+    }
+
     fn take_repeat(&mut self, lane: Lane, offset: Offset) -> Option<u16> {
         let id = self.repeats.held()?.remove(&(lane, offset));
         self.repeats.let_go();

@@ -1,4 +1,7 @@
 //! The connections of the gateway: a slab of protocol states with the signals of their tasks.
+//!
+//! A connection on which nothing happens may have no task. One that concerns it then is called for;
+//! a task that is called for too often in a second stays until the next.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -13,8 +16,10 @@ use crate::broker::ConnectionId;
 pub(crate) struct Peer {
     /// Its protocol state.
     pub(crate) connection: Client,
-    /// What its task waits for.
-    pub(crate) signals: Rc<Signals>,
+    /// What its task waits for; `None` while it has none.
+    signals: Option<Rc<Signals>>,
+    /// How often a task was called for in this second.
+    calls: u8,
     /// Whether its task was told of something new in this turn.
     pub(crate) is_touched: bool,
     /// Whether its link is not read because the disk has to catch up.
@@ -44,14 +49,45 @@ const CLOSING: Duration = Duration::from_secs(2);
 /// others need.
 pub(crate) const DEAF: Duration = Duration::from_secs(30);
 
+/// So often in a second a task comes and goes; it costs less to keep one that is needed more often.
+const CALLS: u8 = 8;
+
 impl Peer {
-    /// Wakes the connection's task for what concerns it.
-    pub(crate) fn tell(&self) {
-        if self.connection.outbound_bytes() > 0 || self.connection.is_closed() {
-            self.signals.raise(Cue::Write);
-        }
+    /// Wakes the connection's task for what concerns it. True when one is to be called for.
+    pub(crate) fn tell(&self) -> bool {
+        let has_to_write = self.connection.outbound_bytes() > 0 || self.connection.is_closed();
         if self.connection.wants_more() {
-            self.signals.raise(Cue::Read);
+            self.raise(Cue::Read);
+        }
+        has_to_write && !self.raise(Cue::Write)
+    }
+
+    /// Gives its task a cue; false when it has none.
+    pub(crate) fn raise(&self, cue: Cue) -> bool {
+        let signals = self.signals.as_ref();
+        signals.inspect(|signals| signals.raise(cue)).is_some()
+    }
+
+    /// Lets the task go.
+    pub(crate) fn rest(&mut self) {
+        self.signals = None;
+    }
+
+    /// Makes the signals of a task that was called for; `None` when there is one already.
+    pub(crate) fn attend(&mut self) -> Option<Rc<Signals>> {
+        if self.signals.is_some() {
+            return None;
+        }
+        self.calls = self.calls.saturating_add(1);
+        let signals = Rc::new(Signals::new(self.calls > CALLS));
+        Some(self.signals.insert(signals).clone())
+    }
+
+    /// Notes that a second has passed.
+    pub(crate) fn relax(&mut self) {
+        self.calls = 0;
+        if let Some(signals) = &self.signals {
+            signals.relax();
         }
     }
 
@@ -60,7 +96,7 @@ impl Peer {
     pub(crate) fn abandon_if_deaf(&mut self, now: Instant) -> bool {
         let is_closing = self.connection.is_closed();
         if is_closing && now - *self.closing_since.get_or_insert(now) >= CLOSING {
-            self.signals.raise(Cue::Abandon);
+            self.raise(Cue::Abandon);
         }
         if self.connection.outbound_bytes() == 0 {
             self.deaf_since = None;
@@ -68,7 +104,7 @@ impl Peer {
         }
         let is_deaf = now - *self.deaf_since.get_or_insert(now) >= DEAF;
         if is_deaf {
-            self.signals.raise(Cue::Abandon);
+            self.raise(Cue::Abandon);
         }
         is_deaf && !is_closing
     }
@@ -95,7 +131,8 @@ impl Peers {
         let signals = Rc::new(Signals::default());
         place.peer = Some(Peer {
             connection: make(id),
-            signals: signals.clone(),
+            signals: Some(signals.clone()),
+            calls: 0,
             is_touched: false,
             is_held_back: false,
             closing_since: None,

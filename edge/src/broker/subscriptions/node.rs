@@ -18,26 +18,28 @@ pub(super) struct Node {
 }
 
 /// A node is all that a level takes beside its name and its place in its parent.
-const _: () = assert!(size_of::<Node>() <= 88);
+const _: () = assert!(size_of::<Node>() <= 64);
 
 /// Places of nodes, by their names.
+#[expect(clippy::box_collection, reason = "a map would make every node larger")]
 #[derive(Debug, Default)]
 pub(super) enum Children {
     #[default]
     None,
     One(Box<str>, u32),
-    /// Two or more.
-    Many(BTreeMap<Box<str>, u32>),
+    /// Two or more, boxed since few nodes have them.
+    Many(Box<BTreeMap<Box<str>, u32>>),
 }
 
 /// Subscriptions, by session.
+#[expect(clippy::box_collection, reason = "a vector would make every node larger")]
 #[derive(Debug, Default)]
 pub(super) enum Entries {
     #[default]
     None,
     One(Entry),
-    /// Two or more, sorted.
-    Many(Vec<Entry>),
+    /// Two or more, sorted; boxed since few nodes have them.
+    Many(Box<Vec<Entry>>),
 }
 
 impl Node {
@@ -63,7 +65,8 @@ impl Children {
         *self = match std::mem::take(self) {
             Self::None => Self::One(level.into(), child),
             Self::One(name, only) => {
-                Self::Many(BTreeMap::from([(name, only), (level.into(), child)]))
+                let both = BTreeMap::from([(name, only), (level.into(), child)]);
+                Self::Many(Box::new(both))
             }
             Self::Many(mut all) => {
                 all.insert(level.into(), child);
@@ -105,7 +108,7 @@ impl Entries {
             Self::One(held) => {
                 let mut both = vec![*held, entry];
                 both.sort_unstable_by_key(|entry| entry.session);
-                *self = Self::Many(both);
+                *self = Self::Many(Box::new(both));
             }
             Self::Many(all) => match find(all, entry.session) {
                 Ok(at) => all[at] = entry,
