@@ -61,6 +61,7 @@ pub use self::start::check;
 use crate::admin;
 use crate::broker::{AccessInput, Input};
 use crate::limits::Limits;
+use crate::link::sockets::Sockets;
 use crate::link::{ReadBuffer, Turnstile};
 
 /// What all tasks of the core thread share.
@@ -104,6 +105,7 @@ async fn serve_until_told(
     let started = start::start(&limits, begun.policies)?;
     let control = admin::listen(&limits.data).map_err(|source| GatewayError::Control { source })?;
     let descriptors = Descriptors::claim(limits.section.connections);
+    let sockets = Sockets::new().map_err(GatewayError::Sockets)?;
     let listeners = listen::open(&limits.listeners)?;
     let shared = Rc::new(Shared::new(started.core, started.clock));
     let disk = Rc::new(started.disk);
@@ -124,7 +126,7 @@ async fn serve_until_told(
     let mut service = Service::from_environment();
     let clients = Rc::new(LocalExecutor::new());
     let buffer = ReadBuffer::new(READ_BYTES);
-    let porter = Rc::new(Porter::new(shared.clone(), buffer.clone())?);
+    let porter = Rc::new(Porter::new(shared.clone(), buffer.clone(), sockets));
     tasks.push(executor.spawn(porter.clone().attend(clients.clone())));
     let serving = Serving {
         shared: shared.clone(),

@@ -29,7 +29,10 @@ pub struct Cursor {
 
 /// There are many readers, and most have nothing pending: in the room of a pointer, without memory
 /// until the first delivery.
-#[expect(clippy::box_collection, reason = "the set alone takes the room of three pointers")]
+#[expect(
+    clippy::box_collection,
+    reason = "the set alone takes the room of three pointers"
+)]
 #[derive(Clone, Debug, Default)]
 struct Pending(Option<Box<BTreeSet<Offset>>>);
 

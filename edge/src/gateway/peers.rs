@@ -70,6 +70,7 @@ impl Peer {
 
     /// Lets the task go.
     pub(crate) fn rest(&mut self) {
+        self.connection.let_go();
         self.signals = None;
     }
 

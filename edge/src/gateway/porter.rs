@@ -15,7 +15,7 @@ use smol::{Async, LocalExecutor, Timer};
 
 use super::core::{Place, RestingPlace};
 use super::descriptors::Guest;
-use super::{ACCEPT_PAUSE, GatewayError, Shared};
+use super::{ACCEPT_PAUSE, Shared};
 use crate::broker::ConnectionId;
 use crate::link::sockets::{Paper, Sockets};
 use crate::link::{ReadBuffer, socket, unix};
@@ -50,16 +50,13 @@ struct Resting {
 
 impl Porter {
     /// Starts without links.
-    ///
-    /// # Errors
-    /// When the system has no descriptor left.
-    pub(super) fn new(shared: Rc<Shared>, buffer: ReadBuffer) -> Result<Self, GatewayError> {
-        Ok(Self {
+    pub(super) fn new(shared: Rc<Shared>, buffer: ReadBuffer, sockets: Sockets) -> Self {
+        Self {
             shared,
             buffer,
-            sockets: Sockets::new().map_err(GatewayError::Sockets)?,
+            sockets,
             resting: RefCell::default(),
-        })
+        }
     }
 
     /// Serves a link on a socket that does not block, from now to its end.

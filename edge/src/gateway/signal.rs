@@ -185,17 +185,26 @@ mod tests {
         let signals = Signals::new(true);
         let poll = |cue| smol::block_on(smol::future::poll_once(signals.wait(cue))).is_some();
         let rests = || smol::block_on(smol::future::poll_once(signals.rest())).is_some();
-        assert!(!poll(Cue::Write) && !poll(Cue::Readable) && !rests(), "stays");
+        assert!(
+            !poll(Cue::Write) && !poll(Cue::Readable) && !rests(),
+            "stays"
+        );
         signals.relax();
         assert!(rests());
         signals.raise(Cue::Write);
         assert!(!rests(), "something to write");
         assert!(poll(Cue::Write) && !rests(), "writing");
-        assert!(!poll(Cue::Writable) && !poll(Cue::Write) && !rests(), "still writing");
+        assert!(
+            !poll(Cue::Writable) && !poll(Cue::Write) && !rests(),
+            "still writing"
+        );
         signals.raise(Cue::Writable);
         assert!(poll(Cue::Writable) && rests());
         signals.raise(Cue::Readable);
-        assert!(poll(Cue::Readable) && !poll(Cue::Read) && !rests(), "held up");
+        assert!(
+            poll(Cue::Readable) && !poll(Cue::Read) && !rests(),
+            "held up"
+        );
         signals.raise(Cue::Read);
         assert!(poll(Cue::Read) && !poll(Cue::Readable) && rests());
     }

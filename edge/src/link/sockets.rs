@@ -51,7 +51,12 @@ impl Sockets {
     /// When the system watches as many as it may.
     pub(crate) fn watch(&self, socket: &OwnedFd, token: u64) -> io::Result<()> {
         let all = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
-        Ok(epoll::add(&self.epoll, socket, EventData::new_u64(token), all)?)
+        Ok(epoll::add(
+            &self.epoll,
+            socket,
+            EventData::new_u64(token),
+            all,
+        )?)
     }
 
     /// Takes some of what has happened, without waiting.

@@ -213,9 +213,9 @@ impl Connection {
         if limit < u32::MAX && !fits() {
             return false;
         }
-        let written = header.encode(version, payload.len(), &mut self.outbound);
+        let written = header.encode(version, payload.len(), self.underway.outbound());
         if written.is_ok() {
-            self.outbound.extend_from_slice(payload);
+            self.underway.outbound().extend_from_slice(payload);
             self.settings.traffic.note_publish_sent(payload);
         }
         written.is_ok()

@@ -9,7 +9,10 @@ impl Connection {
     /// Whether one more message can be added to the outbound buffer: not above its own limit nor,
     /// beyond the fair part, above the one that all connections share.
     pub(super) fn has_room_for(&self, bytes: usize) -> bool {
-        let own = self.outbound.len().saturating_sub(self.reply_bytes);
+        let own = self
+            .underway
+            .outbound_bytes()
+            .saturating_sub(self.reply_bytes);
         let is_greedy = own.max(bytes.saturating_sub(self.reply_bytes)) > FAIR_BYTES;
         let is_slow = own > self.settings.outbound_bytes_maximum;
         !(is_slow || self.is_crowded() && is_greedy)
@@ -25,7 +28,7 @@ impl Connection {
 
     /// Whether the outbound buffer is over its own limit.
     pub(super) fn is_over(&self) -> bool {
-        self.outbound.len() > self.settings.outbound_bytes_maximum
+        self.underway.outbound_bytes() > self.settings.outbound_bytes_maximum
     }
 
     /// Whether so many more bytes of subscriptions fit beside those of all connections.
@@ -43,8 +46,8 @@ impl Connection {
             State::AwaitingConnect { .. } | State::Connecting { .. } | State::Closing => 0,
         };
         let now = Held {
-            inbound: self.tail.capacity(),
-            outbound: self.outbound.capacity() + self.taken_bytes,
+            inbound: self.underway.inbound_held(),
+            outbound: self.underway.outbound_held(),
             aliases: 0,
             subscriptions,
         };

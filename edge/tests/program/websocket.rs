@@ -159,7 +159,11 @@ fn only_pages_of_listed_origins_come_in_and_programs_without_one() {
         let line = format!("Host: gateway\r\nOrigin: {origin}\r\n");
         REQUEST.replace("Host: gateway\r\n", &line)
     };
-    for origin in ["http://panel.example.com", "https://evil.example.com", "null"] {
+    for origin in [
+        "http://panel.example.com",
+        "https://evil.example.com",
+        "null",
+    ] {
         let answer = answer(&gateway, from(origin).as_bytes());
         assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
     }

@@ -32,7 +32,10 @@ pub(super) enum Children {
 }
 
 /// Subscriptions, by session.
-#[expect(clippy::box_collection, reason = "a vector would make every node larger")]
+#[expect(
+    clippy::box_collection,
+    reason = "a vector would make every node larger"
+)]
 #[derive(Debug, Default)]
 pub(super) enum Entries {
     #[default]
