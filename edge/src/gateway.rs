@@ -61,8 +61,8 @@ pub use self::start::check;
 use crate::admin;
 use crate::broker::{AccessInput, Input};
 use crate::limits::Limits;
+use crate::link::Turnstile;
 use crate::link::sockets::Sockets;
-use crate::link::{ReadBuffer, Turnstile};
 
 /// What all tasks of the core thread share.
 pub(crate) struct Shared {
@@ -73,8 +73,6 @@ pub(crate) struct Shared {
 
 /// Two end the gateway, one makes it read its configuration again.
 const SIGNALS: [OsSignal; 3] = [OsSignal::Term, OsSignal::Int, OsSignal::Hup];
-/// The most that one read of a link brings, in bytes.
-const READ_BYTES: usize = 64 << 10;
 /// Between two looks at all connections.
 const SWEEP: Duration = Duration::from_secs(1);
 /// How long clients have to take the goodbye, and the disk and the cloud to take theirs.
@@ -125,14 +123,12 @@ async fn serve_until_told(
     }
     let mut service = Service::from_environment();
     let clients = Rc::new(LocalExecutor::new());
-    let buffer = ReadBuffer::new(READ_BYTES);
-    let porter = Rc::new(Porter::new(shared.clone(), buffer.clone(), sockets));
+    let porter = Rc::new(Porter::new(shared.clone(), sockets));
     tasks.push(executor.spawn(porter.clone().attend(clients.clone())));
     let serving = Serving {
         shared: shared.clone(),
         clients: clients.clone(),
         porter,
-        buffer,
         turnstile: Rc::new(Turnstile::new(limits.section.handshake_percent)),
         certificates: begun.certificates,
         descriptors,

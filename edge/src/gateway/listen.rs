@@ -21,7 +21,7 @@ use crate::broker::ListenerId;
 use crate::config::{IdentityAsUser, Protocol};
 use crate::limits::{self, Address};
 use crate::link::websocket::Origins;
-use crate::link::{ReadBuffer, Turnstile, layered, serial, tcp, unix};
+use crate::link::{Turnstile, layered, serial, tcp, unix};
 use crate::nats::Ends;
 use crate::serve::{open_and_serve, serve};
 
@@ -48,7 +48,6 @@ pub(super) struct Serving {
     pub(super) shared: Rc<Shared>,
     pub(super) clients: Rc<LocalExecutor<'static>>,
     pub(super) porter: Rc<Porter>,
-    pub(super) buffer: ReadBuffer,
     pub(super) turnstile: Rc<Turnstile>,
     pub(super) certificates: Rc<Certificates>,
     pub(super) descriptors: Descriptors,
@@ -231,7 +230,7 @@ fn welcome_in_layers(
         .core
         .borrow_mut()
         .take_outbound(shared.now(), place.id, &mut layers.words);
-    let link = layered::link(stream, &serving.buffer, layers);
+    let link = layered::link(stream, serving.porter.buffer(), layers);
     let turnstile = serving.turnstile.clone();
     let task = open_and_serve(shared, place, link, turnstile, guest);
     serving.clients.spawn(task).detach();

@@ -43,6 +43,9 @@ struct Place {
     peer: Option<Peer>,
 }
 
+/// Each connection has one, and most are idle.
+const _: () = assert!(size_of::<Place>() <= 200);
+
 /// A client whose connection we ended has this long to take the last bytes.
 const CLOSING: Duration = Duration::from_secs(2);
 /// A client for which something waits has this long to take anything; what it holds is memory that

@@ -48,15 +48,26 @@ struct Resting {
     link: Link,
 }
 
+/// The most that one read of a link brings, in bytes.
+const READ_BYTES: usize = 64 << 10;
+
+/// Each link that rests has one, beside its place in the core.
+const _: () = assert!(size_of::<Option<Resting>>() <= 72);
+
 impl Porter {
     /// Starts without links.
-    pub(super) fn new(shared: Rc<Shared>, buffer: ReadBuffer, sockets: Sockets) -> Self {
+    pub(super) fn new(shared: Rc<Shared>, sockets: Sockets) -> Self {
         Self {
             shared,
-            buffer,
+            buffer: ReadBuffer::new(READ_BYTES),
             sockets,
             resting: RefCell::default(),
         }
+    }
+
+    /// The buffer that all links read into.
+    pub(super) const fn buffer(&self) -> &ReadBuffer {
+        &self.buffer
     }
 
     /// Serves a link on a socket that does not block, from now to its end.

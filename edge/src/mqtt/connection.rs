@@ -49,6 +49,9 @@ pub struct Connection {
     pub(super) held: Held,
 }
 
+/// Each client has one, and most are idle.
+const _: () = assert!(size_of::<Connection>() <= 144);
+
 #[derive(Debug)]
 pub(super) enum State {
     AwaitingConnect {
