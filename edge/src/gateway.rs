@@ -124,7 +124,8 @@ async fn serve_until_told(
     let mut service = Service::from_environment();
     let clients = Rc::new(LocalExecutor::new());
     let porter = Rc::new(Porter::new(shared.clone(), sockets));
-    tasks.push(executor.spawn(porter.clone().attend(clients.clone())));
+    let attending = porter.clone().attend(Rc::downgrade(&clients));
+    clients.spawn(attending).detach();
     let serving = Serving {
         shared: shared.clone(),
         clients: clients.clone(),

@@ -68,7 +68,7 @@ pub(super) struct Session {
 }
 
 /// Each client has one, and most are idle.
-const _: () = assert!(size_of::<Session>() <= 288);
+const _: () = assert!(size_of::<Session>() <= 272);
 
 /// What a session has only now and then.
 #[derive(Debug, Default)]

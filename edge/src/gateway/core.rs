@@ -229,7 +229,7 @@ impl Core {
         };
         *bytes = peer.connection.take_outbound(std::mem::take(bytes));
         self.links.bytes_sent += bytes.len() as u64;
-        peer.deaf_since = None;
+        peer.note_heard();
         let is_over = bytes.is_empty() && peer.connection.is_closed();
         self.hear(now, id);
         self.pump(now);

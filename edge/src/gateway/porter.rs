@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use smol::future::FutureExt as _;
 use smol::{Async, LocalExecutor, Timer};
@@ -82,11 +82,13 @@ impl Porter {
         clients.spawn(serve(self.clone(), place, link)).detach();
     }
 
-    /// Passes on what happens to the links for as long as the gateway runs.
-    pub(super) async fn attend(self: Rc<Self>, clients: Rc<LocalExecutor<'static>>) {
+    /// Passes on what happens to the links for as long as their tasks are run. One task among them,
+    /// so that whoever sends a lot does not keep it from its turn.
+    pub(super) async fn attend(self: Rc<Self>, clients: Weak<LocalExecutor<'static>>) {
         let mut paper = Paper::default();
-        loop {
+        while let Some(clients) = clients.upgrade() {
             let has_heard = self.hear_core(&clients) | self.hear_sockets(&clients, &mut paper);
+            drop(clients);
             if has_heard {
                 // The links have their turn, and there may be more by then.
                 smol::future::yield_now().await;

@@ -50,7 +50,7 @@ pub struct Connection {
 }
 
 /// Each client has one, and most are idle.
-const _: () = assert!(size_of::<Connection>() <= 144);
+const _: () = assert!(size_of::<Connection>() <= 128);
 
 #[derive(Debug)]
 pub(super) enum State {

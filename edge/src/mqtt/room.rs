@@ -3,7 +3,7 @@
 use super::Connection;
 use super::connection::State;
 use crate::broker::{Input, Room};
-use crate::memory::{FAIR_BYTES, Held};
+use crate::memory::{FAIR_BYTES, Holding};
 
 impl Connection {
     /// Whether no more should be added to the outbound buffer: by its own limit or, beyond the
@@ -34,7 +34,7 @@ impl Connection {
             inbound += established.aliases.held_bytes();
             aliases = established.given.as_ref().map_or(0, |it| it.held_bytes());
         }
-        let now = Held {
+        let now = Holding {
             inbound,
             outbound: self.underway.outbound_held(),
             aliases,
@@ -47,7 +47,7 @@ impl Connection {
     /// connection has more than its fair part of them.
     pub(super) fn holds_too_much(&self) -> bool {
         let limit = self.settings.inbound_total_bytes_maximum;
-        self.held.inbound > FAIR_BYTES && self.settings.memory.inbound_bytes() > limit
+        self.held.inbound() > FAIR_BYTES && self.settings.memory.inbound_bytes() > limit
     }
 
     /// What a topic may take that is to get an alias of ours.
@@ -84,6 +84,6 @@ impl Drop for Connection {
     fn drop(&mut self) {
         self.settings
             .memory
-            .exchange(&mut self.held, Held::default());
+            .exchange(&mut self.held, Holding::default());
     }
 }

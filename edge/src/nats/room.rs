@@ -3,7 +3,7 @@
 use super::Connection;
 use super::connection::State;
 use super::subscriptions::Subscriptions;
-use crate::memory::{FAIR_BYTES, Held};
+use crate::memory::{FAIR_BYTES, Holding};
 
 impl Connection {
     /// Whether one more message can be added to the outbound buffer: not above its own limit nor,
@@ -33,7 +33,7 @@ impl Connection {
 
     /// Whether so many more bytes of subscriptions fit beside those of all connections.
     pub(super) fn has_room_to_subscribe(&self, own: &Subscriptions, added_bytes: usize) -> bool {
-        let all = self.settings.memory.subscription_bytes() - self.held.subscriptions;
+        let all = self.settings.memory.subscription_bytes() - self.held.subscriptions();
         let limit = self.settings.subscription_bytes_maximum;
         own.len() < self.settings.subscription_count_maximum
             && all + own.held_bytes() + added_bytes <= limit
@@ -45,7 +45,7 @@ impl Connection {
             State::Connected(established) => established.subscriptions.held_bytes(),
             State::AwaitingConnect { .. } | State::Connecting { .. } | State::Closing => 0,
         };
-        let now = Held {
+        let now = Holding {
             inbound: self.underway.inbound_held(),
             outbound: self.underway.outbound_held(),
             aliases: 0,
@@ -58,7 +58,7 @@ impl Connection {
     /// than its fair part of it.
     pub(super) fn holds_too_much(&self) -> bool {
         let limit = self.settings.inbound_total_bytes_maximum;
-        self.held.inbound > FAIR_BYTES && self.settings.memory.inbound_bytes() > limit
+        self.held.inbound() > FAIR_BYTES && self.settings.memory.inbound_bytes() > limit
     }
 
     /// Whether all connections together are at their limit.
@@ -71,6 +71,6 @@ impl Drop for Connection {
     fn drop(&mut self) {
         self.settings
             .memory
-            .exchange(&mut self.held, Held::default());
+            .exchange(&mut self.held, Holding::default());
     }
 }
