@@ -123,9 +123,7 @@ async fn serve_until_told(
     }
     let mut service = Service::from_environment();
     let clients = Rc::new(LocalExecutor::new());
-    let porter = Rc::new(Porter::new(shared.clone(), sockets));
-    let attending = porter.clone().attend(Rc::downgrade(&clients));
-    clients.spawn(attending).detach();
+    let porter = Porter::begin(shared.clone(), sockets, &clients);
     let serving = Serving {
         shared: shared.clone(),
         clients: clients.clone(),

@@ -55,14 +55,22 @@ const READ_BYTES: usize = 64 << 10;
 const _: () = assert!(size_of::<Option<Resting>>() <= 72);
 
 impl Porter {
-    /// Starts without links.
-    pub(super) fn new(shared: Rc<Shared>, sockets: Sockets) -> Self {
-        Self {
+    /// Starts without links, as one task among theirs, so that whoever sends a lot does not keep it
+    /// from its turn.
+    pub(super) fn begin(
+        shared: Rc<Shared>,
+        sockets: Sockets,
+        clients: &Rc<LocalExecutor<'static>>,
+    ) -> Rc<Self> {
+        let porter = Rc::new(Self {
             shared,
             buffer: ReadBuffer::new(READ_BYTES),
             sockets,
             resting: RefCell::default(),
-        }
+        });
+        let attending = porter.clone().attend(Rc::downgrade(clients));
+        clients.spawn(attending).detach();
+        porter
     }
 
     /// The buffer that all links read into.
@@ -82,16 +90,17 @@ impl Porter {
         clients.spawn(serve(self.clone(), place, link)).detach();
     }
 
-    /// Passes on what happens to the links for as long as their tasks are run. One task among them,
-    /// so that whoever sends a lot does not keep it from its turn.
-    pub(super) async fn attend(self: Rc<Self>, clients: Weak<LocalExecutor<'static>>) {
-        let mut paper = Paper::default();
+    /// Passes on what happens to the links for as long as their tasks are run.
+    async fn attend(self: Rc<Self>, clients: Weak<LocalExecutor<'static>>) {
+        let (mut paper, mut carried) = (Paper::default(), 0);
         while let Some(clients) = clients.upgrade() {
             let has_heard = self.hear_core(&clients) | self.hear_sockets(&clients, &mut paper);
             drop(clients);
-            if has_heard {
-                // The links have their turn, and there may be more by then.
-                smol::future::yield_now().await;
+            // The links have their turn. While they carry something it costs less to look again than
+            // to be woken.
+            smol::future::yield_now().await;
+            let before = std::mem::replace(&mut carried, self.shared.core.borrow().carried_bytes());
+            if has_heard || carried != before {
                 continue;
             }
             let called = async {
