@@ -29,14 +29,15 @@ impl Connection {
 
     /// Counts the buffers as they are now.
     pub(super) fn count(&mut self) {
-        let (mut inbound, mut aliases) = (self.underway.inbound_held(), 0);
+        let (mut inbound, outbound) = self.underway.held_bytes();
+        let mut aliases = 0;
         if let State::Connected(established) = &self.state {
             inbound += established.aliases.held_bytes();
             aliases = established.given.as_ref().map_or(0, |it| it.held_bytes());
         }
         let now = Holding {
             inbound,
-            outbound: self.underway.outbound_held(),
+            outbound,
             aliases,
             subscriptions: 0,
         };

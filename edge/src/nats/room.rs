@@ -45,9 +45,10 @@ impl Connection {
             State::Connected(established) => established.subscriptions.held_bytes(),
             State::AwaitingConnect { .. } | State::Connecting { .. } | State::Closing => 0,
         };
+        let (inbound, outbound) = self.underway.held_bytes();
         let now = Holding {
-            inbound: self.underway.inbound_held(),
-            outbound: self.underway.outbound_held(),
+            inbound,
+            outbound,
             aliases: 0,
             subscriptions,
         };
