@@ -20,7 +20,7 @@ use super::database::{READ_CACHE_BYTES, SharedDatabase};
 use super::directory::{Directory, File};
 use super::rows::{self, Puts};
 use super::salvage::Salvage;
-use super::{Batch, Committed, Event, Gap, LogError, Reason, Writer};
+use super::{Batch, Committed, Event, Gap, LogError, Parts, Reason, Writer};
 use super::{segment, state};
 
 use self::mail::Mail;
@@ -433,6 +433,7 @@ impl Reader {
             from: WallTime(0),
             to: WallTime(0),
             reason: Reason::Damage,
+            parts: Parts::default(),
         });
         chunk
     }

@@ -30,6 +30,7 @@
 //! trusted.
 
 mod found;
+mod gaps;
 mod lanes;
 mod mail;
 mod report;
@@ -46,6 +47,7 @@ use super::database::SharedDatabase;
 use super::directory::Directory;
 use super::exchange::{self, name_aside};
 use super::frame::PAGE_BYTES;
+use super::gap::copy::{self, Copy};
 use super::gap::ledger::Marks;
 use super::journal::{self, Journal, Ownership, Replayed, Torn};
 use super::mail as post;
@@ -68,6 +70,8 @@ pub struct Opened {
     pub report: Report,
     /// Both clocks when something was stored last; `None` where nobody told.
     pub time: Option<TimeStamp>,
+    /// What was written before this start.
+    pub wear: Wear,
 }
 
 /// Opens the log of a folder, or begins one, and brings everything acknowledged back.
@@ -104,6 +108,10 @@ struct Recovery {
     is_suspicious: bool,
     report: Report,
     meter: Meter,
+    /// Gaps that were in the state are not in it any more, as far as is known.
+    has_lost_gaps: bool,
+    /// What was written before.
+    wear: Wear,
 }
 
 impl Recovery {
@@ -134,6 +142,8 @@ impl Recovery {
             is_suspicious,
             report: Report::default(),
             meter,
+            has_lost_gaps: false,
+            wear: Wear::default(),
         })
     }
 
@@ -165,20 +175,25 @@ impl Recovery {
     fn resume(
         mut self,
         state: SharedDatabase,
-        facts: Facts,
+        mut facts: Facts,
         wall: WallTime,
     ) -> Result<Opened, LogError> {
+        let copied = self.bring_gaps_back(&state, &mut facts)?;
         let known = tables::gaps(&state)?;
         let known: Vec<Gap> = known.into_iter().map(|(_, gap)| gap).collect();
         let (lanes, mut gaps) = self.open_lanes(Some(&facts), &known)?;
         // What is still missing since an earlier start is written down already.
         gaps.retain_mut(|missing| gap::leave_out(missing, &known));
+        if self.has_lost_gaps {
+            gaps.extend(Gap::forgotten(PerLane::from_fn(|lane| lanes[lane].next())));
+        }
         let (journal, replayed) = self.replay(&facts)?;
         let salt = journal.ownership().salt;
         let is_changed = !replayed.frames.is_empty()
             || replayed.torn.is_some()
             || !gaps.is_empty()
-            || self.report.is_journal_lost;
+            || self.report.is_journal_lost
+            || copied.is_none();
         let mut found = Found::new(facts, lanes, gaps);
         found.known = known;
         self.open_mail(&mut found)?;
@@ -191,6 +206,11 @@ impl Recovery {
         let is_resized = journal.file_bytes() != self.settings.journal_bytes;
         self.report.is_journal_mended = journal.is_damaged();
         let mut writer = self.writer(journal, state, found);
+        if copied.is_some_and(|change| change < writer.facts.gaps) {
+            // A cut came between the two; a missing one is made by the next flush.
+            let ledger = tables::ledger(&writer.state, writer.marks)?;
+            writer.copy_gaps(&ledger, &writer.facts)?;
+        }
         if is_changed {
             let flushed = writer.flush_with_reserve();
             writer.note_outcome(flushed, wall);
@@ -255,18 +275,21 @@ impl Recovery {
             Epoch(seconds.max(before.saturating_add(1)))
         };
         let has_segments = self.names.iter().any(|name| segment::parse(name).is_some());
-        let (lanes, gaps) = self.open_lanes(None, &[])?;
+        let copy = self.read_copy()?;
+        let known: Vec<Gap> = copy.iter().flat_map(Copy::gaps).collect();
+        let (lanes, gaps) = self.open_lanes(None, &known)?;
         let replayed = match &mut journal {
             Some(journal) => journal.salvage()?,
             None => Replayed::default(),
         };
         let is_damaged = !self.report.damaged_files.is_empty();
-        let has_something = !rows.is_empty() || !replayed.frames.is_empty();
+        let has_something = !rows.is_empty() || !replayed.frames.is_empty() || copy.is_some();
         self.report.is_new = !has_segments && !has_something && !is_damaged;
         self.report.is_state_lost = !self.report.is_new && !is_continued;
         self.report.is_journal_lost = !self.report.is_new && journal.is_none();
         let mut found = Found::new(Facts::new(epoch), lanes, gaps);
         self.bring_back(&mut found, &replayed)?;
+        self.go_on_behind_gaps(copy.as_ref(), &mut found)?;
         self.rescue_mail(&mut found, journal.as_ref(), &replayed)?;
         // The old journal may go, so what it held must be in segments before.
         for files in &mut found.lanes.0 {
@@ -281,7 +304,6 @@ impl Recovery {
         found.facts.first = PerLane::from_fn(|lane| found.lanes[lane].first);
         found.facts.next = PerLane::from_fn(|lane| found.lanes[lane].flushed);
         found.facts.active_bytes = found.active_bytes();
-        self.report.gaps.clone_from(&found.gaps);
         let mut journal = match journal.filter(|_| is_continued) {
             Some(journal) => journal,
             None => {
@@ -298,14 +320,9 @@ impl Recovery {
             let (name, cache_bytes) = (tables::NAME, self.settings.cache_bytes);
             tables::create(&self.directory, name, cache_bytes, &found.facts, &rows)?
         };
-        // Old frames name gaps that are rows already.
-        let known = tables::gaps(&state)?;
-        let known: Vec<Gap> = known.into_iter().map(|(_, gap)| gap).collect();
-        found
-            .noted
-            .retain_mut(|noted| gap::leave_out(noted, &known));
+        self.settle_gaps(copy.as_ref(), &state, &mut found)?;
         let mut writer = self.writer(journal, state, found);
-        if !writer.gaps.is_empty() {
+        if !writer.gaps.is_empty() || copy.is_none() {
             writer.flush()?;
         }
         self.opened(writer)
@@ -350,15 +367,13 @@ impl Recovery {
         )
     }
 
-    fn writer(&self, journal: Journal, state: SharedDatabase, found: Found) -> Writer {
+    fn writer(&mut self, journal: Journal, state: SharedDatabase, found: Found) -> Writer {
         let has_reserve = self.has(reserve::NAME) || reserve::take(self.directory.as_ref());
         let announced = found.facts.announced;
-        self.meter.add(found.facts.wear);
+        self.wear = found.facts.wear;
         // The state does not know of it.
-        self.meter.add(Wear {
-            written_bytes: journal.used_bytes(),
-            open_seconds: 0,
-        });
+        self.wear.written_bytes += journal.used_bytes();
+        self.meter.add(self.wear);
         Writer {
             directory: Arc::clone(&self.directory),
             settings: self.settings.clone(),
@@ -401,6 +416,7 @@ impl Recovery {
         Ok(Opened {
             epoch: writer.facts.epoch,
             time: writer.facts.time,
+            wear: self.wear,
             writer,
             reader,
             report: self.report,
@@ -435,7 +451,9 @@ impl Recovery {
 #[must_use]
 pub fn is_of_a_log(name: &str) -> bool {
     let plain = name.strip_suffix(".salvaged").unwrap_or(name);
-    name == journal::NAME || is_of_rows(plain) || segment::parse(name).is_some()
+    [journal::NAME, copy::NAME].contains(&name)
+        || is_of_rows(plain)
+        || segment::parse(name).is_some()
 }
 
 /// Whether a file was being made when the power went. Others' files are none of our business.
@@ -447,7 +465,7 @@ fn is_half_made(name: &str) -> bool {
     if begun == name {
         return is_segment && plain != name;
     }
-    [journal::NAME, reserve::NAME].contains(&begun) || is_of_rows(plain) || is_segment
+    [journal::NAME, copy::NAME, reserve::NAME].contains(&begun) || is_of_rows(plain) || is_segment
 }
 
 fn is_of_rows(name: &str) -> bool {

@@ -24,7 +24,7 @@ mod trim;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use sync::{Change, Lane, Offset, PerLane, TimeStamp, WallTime};
+use sync::{Change, Lane, Offset, PerLane, Table, TimeStamp, WallTime};
 
 use super::database::{READ_CACHE_BYTES, SharedDatabase};
 use super::directory::Directory;
@@ -33,8 +33,8 @@ use super::intake::{Filling, Intake, Pressure};
 use super::journal::{self, Journal};
 use super::lane::LaneFiles;
 use super::retention::AgeClock;
-use super::rows::{Puts, Rows};
-use super::state::{self, Facts, Keeping};
+use super::rows::{Puts, Rows, are_whole};
+use super::state::{self, Facts};
 use super::{
     Batch, Committed, Event, Gap, LogError, Meter, Settings, exchange, frame, gap, latest,
     recovery, reserve,
@@ -277,7 +277,7 @@ impl Writer {
             Change::Delete { table, key } => (*table, key, None),
         };
         self.waiting_bytes += key.len() + value.map_or(0, Vec::len);
-        if table == sync::Table::Gaps {
+        if table == Table::Gaps {
             // Of mail that ends with the same commit. It waits for a flush, which nobody hurries.
             self.gaps.extend(value.and_then(|it| Gap::decode(it)));
             return;
@@ -304,10 +304,10 @@ impl Writer {
         facts.first = PerLane::from_fn(|lane| self.lanes[lane].first);
         facts.next = PerLane::from_fn(|lane| self.lanes[lane].flushed);
         facts.announced = self.marks.announced;
-        let gaps = [self.gaps.as_slice(), &self.noted].concat();
+        let mut gaps = [self.gaps.as_slice(), &self.noted].concat();
         self.facts = match self.commit_state(facts.clone(), &self.puts, &gaps) {
             Err(error) if error.is_damage() => {
-                self.exchange_state()?;
+                gaps.extend(self.exchange_state()?);
                 self.commit_state(facts, &self.puts, &gaps)?
             }
             committed => committed?,
@@ -361,18 +361,20 @@ impl Writer {
         let active = |lane: Lane| self.lanes[lane].active.as_ref();
         facts.wear = self.meter.wear();
         facts.active_bytes = PerLane::from_fn(|lane| active(lane).map_or(0, |it| it.bytes));
-        let keeping = Keeping {
-            count: self.settings.gap_count,
-            marks: self.marks,
-        };
-        state::commit(&self.state, puts, gaps, keeping, &facts)?;
+        let ledger = self.change_gaps(gaps, &mut facts)?;
+        state::commit(&self.state, puts, ledger.as_ref(), &facts)?;
+        if let Some(ledger) = &ledger {
+            self.copy_gaps(ledger, &facts)?;
+        }
         Ok(facts)
     }
 
-    /// Goes on with a state made of the rows that are intact: the damaged one takes no changes.
-    fn exchange_state(&mut self) -> Result<(), LogError> {
+    /// Goes on with a state made of the rows that are intact: the damaged one takes no changes. Gives
+    /// what must be written down because of it.
+    fn exchange_state(&mut self) -> Result<Vec<Gap>, LogError> {
         let damaged = SharedDatabase::open_sealed(&self.directory, state::NAME, READ_CACHE_BYTES)?;
         let rows = Rows::of(&damaged, state::TABLES)?;
+        let has_gaps = are_whole(&damaged, &[Table::Gaps])?;
         if rows.is_empty() {
             return Err(LogError::corrupt(state::NAME, "none of its rows is whole"));
         }
@@ -387,7 +389,10 @@ impl Writer {
         exchange::finish(self.directory.as_ref(), state::NAME)?;
         let lost_rows = rows.lost;
         self.events.push(Event::StateExchanged { aside, lost_rows });
-        Ok(())
+        match has_gaps {
+            true => Ok(Vec::new()),
+            false => self.bring_gaps_back(),
+        }
     }
 
     fn has_started(&mut self) {

@@ -2,8 +2,10 @@
 
 use sync::{PerLane, WallTime};
 
-use super::super::gap::ledger::Marks;
+use super::super::gap::copy::{self, Copy};
+use super::super::gap::ledger::{Ledger, Marks};
 use super::super::lane::Active;
+use super::super::state::Facts;
 use super::super::{Batch, Event, Gap, LogError, Reason, frame, gap, recovery, state};
 use super::Writer;
 
@@ -66,6 +68,46 @@ impl Writer {
     #[must_use]
     pub const fn announced_below(&self) -> u64 {
         self.marks.announced
+    }
+
+    /// Adds gaps to those of the state, if anything is new of them, and counts the change.
+    pub(super) fn change_gaps(
+        &self,
+        gaps: &[Gap],
+        facts: &mut Facts,
+    ) -> Result<Option<Ledger>, LogError> {
+        let is_same = gaps.is_empty() && facts.announced == self.facts.announced;
+        if is_same && !copy::is_missing(self.directory.as_ref()) {
+            return Ok(None);
+        }
+        let mut ledger = state::ledger(&self.state, self.marks)?;
+        gaps.iter().for_each(|gap| ledger.add(gap));
+        ledger.shrink(self.settings.gap_count);
+        facts.gaps += 1;
+        Ok(Some(ledger))
+    }
+
+    /// Writes all gaps down a second time, as the state has them now.
+    pub(in super::super) fn copy_gaps(
+        &self,
+        ledger: &Ledger,
+        facts: &Facts,
+    ) -> Result<(), LogError> {
+        let copy = Copy::new(facts.gaps, facts.announced, ledger.readable());
+        copy.write(self.directory.as_ref())
+    }
+
+    /// Takes the gaps of a new state from their copy. Gives what to write down where that is no use.
+    pub(super) fn bring_gaps_back(&mut self) -> Result<Vec<Gap>, LogError> {
+        match Copy::read(self.directory.as_ref())? {
+            Some(copy) if copy.change >= self.facts.gaps => {
+                state::restore_gaps(&self.state, &mut self.facts, &copy)?;
+                Ok(Vec::new())
+            }
+            _ => Ok(Gap::forgotten(PerLane::from_fn(|lane| {
+                self.lanes[lane].next()
+            }))),
+        }
     }
 
     pub(super) fn commit_noted(&mut self, wall: WallTime) -> Result<(), LogError> {

@@ -4,12 +4,14 @@
 //! those records are appended anew in the same frame as the gap that counts the others and the word
 //! that this was done; a cut behind that frame finds that word, and the segment goes as it is.
 
-use sync::{Change, Lane, PerLane, Record, WallTime};
+use sync::{Change, Lane, Offset, PerLane, Record, WallTime};
 
 use super::super::latest::{Search, replaced};
 use super::super::retention::{self, Given, Ready, Trim};
 use super::super::rows::Puts;
-use super::super::{Batch, Committed, Event, Gap, LogError, Overflow, Reason, frame, gap, segment};
+use super::super::{
+    Batch, Committed, Event, Gap, LogError, Overflow, Parts, Reason, frame, gap, segment,
+};
 use super::Writer;
 
 impl Writer {
@@ -18,11 +20,6 @@ impl Writer {
         let mut trims = self.plan()?;
         if trims.is_empty() {
             return Ok(());
-        }
-        for trim in &mut trims {
-            // A cut came before the segment could go.
-            let is_replaced = trim.first <= self.facts.replaced[trim.lane];
-            trim.gap = trim.gap.take_if(|_| !is_replaced);
         }
         if trims.iter().any(|trim| trim.gap.is_some()) {
             let known = self.known_gaps();
@@ -80,6 +77,7 @@ impl Writer {
             let given = Given {
                 clock: &self.clock,
                 ready: self.ready(lane),
+                replaced: self.facts.replaced[lane],
                 excess,
             };
             let files = &mut self.lanes[lane];
@@ -151,13 +149,11 @@ impl Writer {
         if records.is_empty() {
             return Ok(false);
         }
-        let bytes: u64 = records.iter().map(|it| it.as_bytes().len() as u64).sum();
-        let left = Gap {
-            count: gap.count.saturating_sub(records.len() as u64),
-            bytes: gap.bytes.saturating_sub(bytes),
-            ..gap.clone()
-        };
-        let left = Some(left).filter(|left| left.count > 0);
+        let mut left = gap.clone();
+        let (offsets, records): (Vec<Offset>, Vec<Record>) = records.into_iter().unzip();
+        let mut survivors = Parts::default();
+        survivors.extend(offsets.into_iter().map(|it| it.0));
+        let left = left.leave_out(&survivors).then_some(left);
         let append = |record: &Record| Change::Append {
             lane,
             record: record.clone(),
