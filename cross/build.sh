@@ -12,6 +12,10 @@ cd "$(dirname "$0")/.."
 venv=${CROSS_VENV:-$HOME/.cache/cross-venv}
 base=${t%%.[0-9]*}          # aarch64-unknown-linux-gnu.2.28 names a glibc version
 
+fail() { echo "$t: $*; cross/setup.sh installs it" >&2; exit 1; }
+for program in zig cargo-zigbuild; do
+  [ -x "$venv/bin/$program" ] || fail "there is no $venv/bin/$program"
+done
 args=() flags=()
 has_std() { [ -d "$(rustc --print sysroot)/lib/rustlib/$base/lib" ]; }
 time64() { case $base in arm*-musl*) ;; *) return 1 ;; esac }
@@ -22,6 +26,7 @@ else
   # toolchain of another version cannot compile that library.
   PATH=/usr/bin:$venv/bin:$PATH
   unset RUSTUP_TOOLCHAIN RUSTC CARGO
+  [ -e "$(rustc --print sysroot)/lib/rustlib/src/rust/library/Cargo.lock" ] || fail "there is no source of std"
   export RUSTC_BOOTSTRAP=1
   args+=(-Z build-std=std,panic_abort -Z build-std-features=panic-unwind,optimize_for_size)
   # the source package has no crt1.o: let zig supply the C start files

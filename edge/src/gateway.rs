@@ -15,6 +15,7 @@ mod core;
 mod descriptors;
 mod disk;
 mod error;
+mod expiry;
 mod flash;
 mod listen;
 mod peers;
@@ -51,6 +52,7 @@ pub(crate) use self::core::{Place, Progress, Push};
 use self::descriptors::Descriptors;
 use self::disk::{Answer, Disk, Request};
 pub use self::error::GatewayError;
+use self::expiry::Expiry;
 use self::listen::Serving;
 use self::porter::Porter;
 use self::reload::Reload;
@@ -141,9 +143,8 @@ async fn serve_until_told(
         writer: disk.turns(),
         bridge: bridge.as_ref().map(|bridge| bridge.turns()),
     };
-    let sweeping = sweep(&shared, turns, &mut service);
-    let signal = sweeping.or(obey_signals(&shared, &mut signals, &mut reload));
-    let signal = signal.await;
+    let obeying = obey_signals(&shared, bridge.as_deref(), &mut signals, &mut reload);
+    let signal = sweep(&shared, turns, &mut service).or(obeying).await;
     service.stopping();
     info!("stopping: {signal:?}");
     for task in accepting {
@@ -164,6 +165,7 @@ async fn serve_until_told(
 /// Reloads at each SIGHUP; gives the signal that ends the gateway.
 async fn obey_signals(
     shared: &Shared,
+    bridge: Option<&Bridge>,
     signals: &mut OsSignals,
     reload: &mut Option<Reload>,
 ) -> Option<io::Result<OsSignal>> {
@@ -176,8 +178,9 @@ async fn obey_signals(
             info!("nothing to reload: there is no configuration file");
             continue;
         };
-        if let Some(policies) = reload.run() {
+        if let Some(policies) = reload.run(bridge) {
             let mut core = shared.core.borrow_mut();
+            core.expiry = Expiry::read(reload.limits());
             core.take_policies(shared.now(), policies);
         }
     }

@@ -84,13 +84,15 @@ fn end_at_panics() {
 }
 
 fn check(mut limits: Limits, file: &Path) -> ExitCode {
-    if let Err(error) = gateway::check(&limits) {
-        return refuse(&error);
-    }
+    let mut notes = match gateway::check(&limits) {
+        Err(error) => return refuse(&error),
+        Ok(notes) => notes,
+    };
     match gateway::check_access(&mut limits, file) {
         Err(error) => return refuse(&error),
-        Ok(notes) => notes.iter().for_each(|note| eprintln!("note: {note}")),
+        Ok(more) => notes.extend(more),
     }
+    notes.iter().for_each(|note| eprintln!("note: {note}"));
     exit(
         "check",
         std::io::stdout().write_all(limits.to_string().as_bytes()),

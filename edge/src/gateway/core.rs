@@ -27,6 +27,7 @@ use super::announce::{Announcer, LinkCounts};
 use super::checker::Check;
 use super::committer::{Committer, Owner};
 use super::disk::Request;
+use super::expiry::Expiry;
 use super::flash::Flash;
 use super::peers::{DEAF, Peers};
 use super::quiet::Quiet;
@@ -103,6 +104,8 @@ pub(crate) struct Core {
     /// How often the writer had come round, and when that was seen first.
     pub(super) writer_turned: (u64, Instant),
     pub(super) flash: Flash,
+    /// Of the certificates in use.
+    pub(super) expiry: Expiry,
     /// Both times of day at the last sweep.
     pub(super) time: TimeStamp,
     quiet: Quiet,
@@ -184,6 +187,7 @@ impl Core {
             intake: PerLane::from_fn(|_| log::Intake::Open),
             gap_news,
             flash,
+            expiry: Expiry::default(),
             time: TimeStamp::default(),
             writer_turned: (0, Instant::from_micros(0)),
             quiet: Quiet::default(),
@@ -307,6 +311,7 @@ impl Core {
             }
             self.hear(now, id);
         }
+        self.remind_of_certificates(now.instant);
         self.tell_of_damage(now);
         self.note_damaged_mail(now);
         self.tell_next_gap(now);
@@ -314,6 +319,13 @@ impl Core {
         self.announce(now);
         self.note(Request::Maintain);
         self.pump(now);
+    }
+
+    /// Says which certificates end soon, if it is time to.
+    pub(super) fn remind_of_certificates(&mut self, now: Instant) {
+        for line in self.expiry.remind(now, self.time.device) {
+            warn!("{line}");
+        }
     }
 
     /// Says goodbye to every client; their sessions and wills stay as they are.
