@@ -19,6 +19,7 @@ mod expiry;
 mod flash;
 mod listen;
 mod peers;
+mod porter;
 mod quiet;
 mod reload;
 mod rules;
@@ -53,6 +54,7 @@ use self::disk::{Answer, Disk, Request};
 pub use self::error::GatewayError;
 use self::expiry::Expiry;
 use self::listen::Serving;
+use self::porter::Porter;
 use self::reload::Reload;
 pub use self::rules::check_access;
 use self::service::{Service, Turns};
@@ -61,7 +63,8 @@ pub use self::start::check;
 use crate::admin;
 use crate::broker::{AccessInput, Input};
 use crate::limits::Limits;
-use crate::link::{ReadBuffer, Turnstile};
+use crate::link::Turnstile;
+use crate::link::sockets::Sockets;
 
 /// What all tasks of the core thread share.
 pub(crate) struct Shared {
@@ -72,8 +75,6 @@ pub(crate) struct Shared {
 
 /// Two end the gateway, one makes it read its configuration again.
 const SIGNALS: [OsSignal; 3] = [OsSignal::Term, OsSignal::Int, OsSignal::Hup];
-/// The most that one read of a link brings, in bytes.
-const READ_BYTES: usize = 64 << 10;
 /// Between two looks at all connections.
 const SWEEP: Duration = Duration::from_secs(1);
 /// How long clients have to take the goodbye, and the disk and the cloud to take theirs.
@@ -104,6 +105,7 @@ async fn serve_until_told(
     let started = start::start(&limits, begun.policies)?;
     let control = admin::listen(&limits.data).map_err(|source| GatewayError::Control { source })?;
     let descriptors = Descriptors::claim(limits.section.connections);
+    let sockets = Sockets::new().map_err(GatewayError::Sockets)?;
     let listeners = listen::open(&limits.listeners)?;
     let shared = Rc::new(Shared::new(started.core, started.clock));
     let disk = Rc::new(started.disk);
@@ -123,10 +125,11 @@ async fn serve_until_told(
     }
     let mut service = Service::from_environment();
     let clients = Rc::new(LocalExecutor::new());
+    let porter = Porter::begin(shared.clone(), sockets, &clients);
     let serving = Serving {
         shared: shared.clone(),
         clients: clients.clone(),
-        buffer: ReadBuffer::new(READ_BYTES),
+        porter,
         turnstile: Rc::new(Turnstile::new(limits.section.handshake_percent)),
         certificates: begun.certificates,
         descriptors,
