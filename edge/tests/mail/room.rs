@@ -307,3 +307,27 @@ fn a_group_that_could_not_be_forgotten_still_counts() {
         "there are 2 groups of this mailbox already"
     );
 }
+
+#[test]
+fn a_group_that_came_back_while_it_could_not_be_forgotten_still_counts() {
+    let mut desk = desk_with_idle_groups(10);
+    desk.send("m", "text");
+    read(&mut desk, "first");
+    read(&mut desk, "second");
+    desk.pass(LONG);
+    desk.is_holding = true;
+    let fetched = |group| Request::Fetch(fetch("m", Some(group), Deliver::Earliest));
+    desk.begin(fetched("third"));
+    desk.begin(fetched("first"));
+    // The first one is not forgotten, nor does it begin anew in the place of the second one.
+    for is_durable in [false, true, true, false] {
+        desk.settle(is_durable);
+    }
+    desk.is_holding = false;
+    assert_eq!(desk.shelf.count(Table::MailGroups), 2);
+    let none = "there are 2 groups of this mailbox already";
+    assert_eq!(refusal(&desk.ask(fetched("fourth"))), none);
+    desk.pass(Duration::from_secs(60));
+    desk.crash();
+    assert_eq!(refusal(&desk.ask(fetched("fourth"))), none);
+}
