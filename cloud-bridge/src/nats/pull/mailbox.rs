@@ -283,6 +283,7 @@ impl Mailbox {
             self.address, self.position.next
         );
         self.holes.clear();
+        self.lost.clear();
         self.position.next = 0;
         self.position.known_before = self.position.newest.saturating_sub(SKEW);
     }
@@ -419,6 +420,16 @@ mod tests {
         mailbox.position.next = 0;
         assert_eq!(mailbox.take(at(0), 64, messages), Next::At(at(0)));
         assert_eq!(mailbox.position.next, 2);
+    }
+
+    /// Their ids are those of others now.
+    #[test]
+    fn a_server_that_counts_anew_lost_no_message_yet() {
+        let mut mailbox = mailbox(500);
+        assert!(mailbox.note_lost(&[Lost { id: 501, bytes: 9 }]));
+        assert_eq!(mailbox.take(at(0), 64, messages(&[3])), Next::At(at(0)));
+        assert_eq!(mailbox.lost_bytes(501), None);
+        assert_eq!(mailbox.cut(), Cut::None);
     }
 
     #[test]
