@@ -170,7 +170,7 @@ fn a_large_message_finds_room_step_by_step_and_none_that_fits_nowhere() {
     assert_eq!(desk.send("m", &large), sent(20));
     assert_eq!(desk.office.counts().message_bytes, 2_000);
     desk.acknowledge("m", "g", 18);
-    desk.ask(acknowledge("m", "h", 0));
+    read(&mut desk, "h");
     assert_eq!(refusal(&desk.send("m", &small)), full);
 }
 
