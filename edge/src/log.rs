@@ -44,6 +44,7 @@ mod database;
 mod error;
 mod event;
 mod exchange;
+mod files;
 mod folder;
 mod frame;
 mod gap;
@@ -79,7 +80,7 @@ pub use recovery::{Opened, Report, distrust, is_of_a_log, open};
 pub use segment::SharedSegment;
 pub use settings::{LaneLimits, Overflow, Settings};
 pub use wear::{Meter, Wear};
-pub use writer::Writer;
+pub use writer::{Done, Job, Writer};
 
 use bytes::Bytes;
 use sync::{Change, Offset, PerLane, Table};

@@ -45,6 +45,7 @@ use self::state::StateFound;
 use super::database::SharedDatabase;
 use super::directory::Directory;
 use super::exchange::{self, name_aside};
+use super::files::{Cut, Files};
 use super::frame::PAGE_BYTES;
 use super::gap::ledger::Marks;
 use super::journal::{self, Journal, Ownership, Replayed, Torn};
@@ -53,7 +54,7 @@ use super::retention::AgeClock;
 use super::rows::Rows;
 use super::state::{self as tables, Facts};
 use super::wear::{Metered, Wear};
-use super::{Event, Gap, Intake, LogError, Meter, Reader, Settings, Writer, gap, reserve, segment};
+use super::{Event, Gap, LogError, Meter, Reader, Settings, Writer, gap, reserve, segment};
 
 /// An open log.
 #[derive(Debug)]
@@ -192,10 +193,9 @@ impl Recovery {
         self.report.is_journal_mended = journal.is_damaged();
         let mut writer = self.writer(journal, state, found);
         if is_changed {
-            let flushed = writer.flush_with_reserve();
-            writer.note_outcome(flushed, wall);
+            writer.try_flush(wall);
         }
-        if writer.failed_at.is_none() {
+        if !writer.holding.is_failing {
             // Neither is worth not starting: the old size, or a header that the state knows, do.
             let done = if is_resized {
                 self.resize_journal(&mut writer, salt)
@@ -291,7 +291,7 @@ impl Recovery {
         };
         found.facts.position = journal.position_when_emptied();
         found.facts.salt = journal.ownership().salt;
-        journal.emptied();
+        journal.emptied(journal.cut());
         let state = if self.has(tables::NAME) {
             self.exchange_state(&found.facts, &rows)?
         } else {
@@ -304,8 +304,9 @@ impl Recovery {
         found
             .noted
             .retain_mut(|noted| gap::leave_out(noted, &known));
+        let has_gaps = !(found.gaps.is_empty() && found.noted.is_empty());
         let mut writer = self.writer(journal, state, found);
-        if !writer.gaps.is_empty() {
+        if has_gaps {
             writer.flush()?;
         }
         self.opened(writer)
@@ -315,7 +316,9 @@ impl Recovery {
         // The state must not miss frames in a journal that has none yet.
         writer.journal.forget_youngest();
         writer.flush()?;
-        writer.journal = self.create_journal(&writer.facts, salt)?;
+        if let Some(files) = &writer.files {
+            writer.journal = self.create_journal(&files.facts, salt)?;
+        }
         Ok(())
     }
 
@@ -359,18 +362,21 @@ impl Recovery {
             written_bytes: journal.used_bytes(),
             open_seconds: 0,
         });
-        Writer {
+        let cut = Cut {
+            journal: journal.cut(),
+            ownership: journal.ownership(),
+            time: None,
+            mail_changes: post::changes(&found.puts).count() as u64,
+        };
+        let files = Files {
             directory: Arc::clone(&self.directory),
             settings: self.settings.clone(),
-            journal,
             state,
             facts: found.facts,
             lanes: found.lanes,
             mail: found.mail,
-            mail_changes: post::changes(&found.puts).count() as u64,
             puts: found.puts,
             gaps: [found.gaps, found.noted].concat(),
-            noted: Vec::new(),
             marks: Marks {
                 announced,
                 handed_out: announced,
@@ -378,29 +384,34 @@ impl Recovery {
             has_fresh_gaps: true,
             unseen_since: None,
             waiting_bytes: found.waiting_bytes,
-            events: Vec::new(),
+            ready: Vec::new(),
+            anew: Vec::new(),
             doomed: Vec::new(),
             failed_at: None,
             has_reserve,
-            is_starting: true,
             no_reserve_at: None,
             has_freed: false,
             clock: AgeClock::default(),
             meter: self.meter.clone(),
-            metered_at: WallTime::default(),
-            intake: PerLane::from_fn(|_| Intake::Open),
-        }
+            cut,
+            emptied: None,
+            events: Vec::new(),
+        };
+        Writer::new(journal, files)
     }
 
     fn opened(self, mut writer: Writer) -> Result<Opened, LogError> {
-        let reader = Reader::new(&writer);
+        let files = writer.files.as_deref();
+        let files = files.expect("nobody is lent the files of a log that is being opened");
+        let reader = Reader::new(files);
+        let (epoch, time) = (files.facts.epoch, files.facts.time);
         // The reader has seen everything that happened so far; only failures are news.
         writer
             .events
             .retain(|event| matches!(event, Event::Failed { .. }));
         Ok(Opened {
-            epoch: writer.facts.epoch,
-            time: writer.facts.time,
+            epoch,
+            time,
             writer,
             reader,
             report: self.report,
