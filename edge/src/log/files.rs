@@ -111,7 +111,8 @@ impl Files {
         self.puts.append(&mut fresh.puts);
         self.gaps.append(&mut fresh.gaps);
         self.waiting_bytes += std::mem::take(&mut fresh.bytes);
-        self.unseen_since = self.unseen_since.or(fresh.unseen_since.take());
+        let unseen_since = fresh.unseen_since.take();
+        self.unseen_since = self.unseen_since.or(unseen_since);
         self.cut = cut;
     }
 
