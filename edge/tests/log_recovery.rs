@@ -252,6 +252,40 @@ fn a_damaged_block_is_passed_and_its_neighbours_are_read() {
     );
 }
 
+/// Behind a group that was cut while it was written a lane goes on in a new segment. After one more
+/// start the offsets between looked like damage of the segment before: the whole file was searched
+/// for them, and an error told of what was written down already.
+#[test]
+fn offsets_that_a_torn_group_used_up_are_no_damage() {
+    let folder = SimulatedFolder::new();
+    let mut log = reopen(&folder);
+    fill(&mut log.writer, &mut log.reader, 30);
+    folder.inject(Fault {
+        operation: Operation::Write,
+        name: "journal".to_owned(),
+        times: 1,
+    });
+    log.writer.commit(&batch(30), WALL).unwrap_err();
+    drop(log);
+    let mut log = reopen(&folder);
+    let gap = log.report.gaps.pop().expect("one group was cut");
+    assert_eq!((gap.reason, gap.count), (Reason::Torn, 10));
+    for _ in 0..2 {
+        fill(&mut log.writer, &mut log.reader, 30);
+        log.writer.close().unwrap();
+        log = reopen(&folder);
+        folder.reset_counts();
+        let (mut at, mut read) = (Offset(0), 0);
+        while at < log.reader.head(Lane::Normal) {
+            let chunk = log.reader.read(Lane::Normal, at, budget()).unwrap();
+            assert_eq!(chunk.damaged, None);
+            read += chunk.records.len() as u64;
+            at = chunk.next;
+        }
+        assert_eq!(read + gap.count, log.reader.head(Lane::Normal).0);
+    }
+}
+
 #[test]
 fn a_gap_of_an_earlier_start_is_not_told_again() {
     let folder = SimulatedFolder::new();
@@ -527,34 +561,38 @@ fn reopen(folder: &SimulatedFolder) -> Opened {
 /// Commits batches of ten records and one session each.
 fn fill(writer: &mut Writer, reader: &mut Reader, count: u64) {
     for number in 0..count {
-        let record = Record::new(&RecordParts {
-            qos: 1,
-            retain: false,
-            from_cloud: false,
-            time: WALL,
-            expiry_seconds: None,
-            publisher: 0,
-            topic: "a/b",
-            properties: &[],
-            payload: &[7; 500],
-        });
-        let append = Change::Append {
-            lane: Lane::Normal,
-            record,
-        };
-        let mut changes = vec![append; 10];
-        changes.push(Change::Put {
-            table: Table::Sessions,
-            key: number.to_be_bytes().to_vec(),
-            value: vec![1; 20],
-        });
-        let batch = Batch { changes };
+        let batch = batch(number);
         let committed = writer.commit(&batch, WALL).expect("the log works");
         reader.committed(&batch, &committed);
         for event in writer.maintain(WALL) {
             reader.apply(&event);
         }
     }
+}
+
+fn batch(number: u64) -> Batch {
+    let record = Record::new(&RecordParts {
+        qos: 1,
+        retain: false,
+        from_cloud: false,
+        time: WALL,
+        expiry_seconds: None,
+        publisher: 0,
+        topic: "a/b",
+        properties: &[],
+        payload: &[7; 500],
+    });
+    let append = Change::Append {
+        lane: Lane::Normal,
+        record,
+    };
+    let mut changes = vec![append; 10];
+    changes.push(Change::Put {
+        table: Table::Sessions,
+        key: number.to_be_bytes().to_vec(),
+        value: vec![1; 20],
+    });
+    Batch { changes }
 }
 
 fn read_all(reader: &mut Reader) -> u64 {

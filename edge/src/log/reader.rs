@@ -105,8 +105,10 @@ struct Salvaged {
 /// What is at an offset below the tail.
 enum Place {
     Block(Arc<Block>),
-    /// Nothing that can be read up to this offset.
+    /// No segment has what is before this offset: who left it out has written it down.
     Hole(Offset),
+    /// What a segment has before this offset can't be read.
+    Damage(Offset),
 }
 
 impl Reader {
@@ -229,16 +231,14 @@ impl Reader {
                 Ok(Place::Block(block)) => {
                     if !take(&block, &mut chunk, &mut bytes_left, budget.records) {
                         if chunk.records.is_empty() {
-                            self.pass(lane, at.next(), &mut chunk);
+                            chunk = self.passed(lane, at.next(), chunk);
                         }
                         break;
                     }
                 }
-                Ok(Place::Hole(_)) | Err(_) if !is_first => break,
-                Ok(Place::Hole(next)) => {
-                    self.pass(lane, next, &mut chunk);
-                    break;
-                }
+                Ok(Place::Hole(_) | Place::Damage(_)) | Err(_) if !is_first => break,
+                Ok(Place::Hole(next)) => return Ok(Chunk { next, ..chunk }),
+                Ok(Place::Damage(next)) => return Ok(self.passed(lane, next, chunk)),
                 Err(error) => return Err(error),
             }
         }
@@ -384,7 +384,7 @@ impl Reader {
         let it = found.expect("what was not there was just added");
         match it.blocks.read(it.file.as_ref(), at) {
             Some(block) => Ok(self.keep(lane, block)),
-            None => Ok(Place::Hole(it.blocks.following(at).unwrap_or(end))),
+            None => Ok(Place::Damage(it.blocks.following(at).unwrap_or(end))),
         }
     }
 
@@ -422,7 +422,7 @@ impl Reader {
     }
 
     /// Moves on to `next`, and says so the first time.
-    fn pass(&mut self, lane: Lane, next: Offset, chunk: &mut Chunk) {
+    fn passed(&mut self, lane: Lane, next: Offset, mut chunk: Chunk) -> Chunk {
         let first = std::mem::replace(&mut chunk.next, next);
         let is_news = self.reported.insert((lane, first));
         chunk.damaged = is_news.then(|| Gap {
@@ -435,6 +435,7 @@ impl Reader {
             to: WallTime(0),
             reason: Reason::Damage,
         });
+        chunk
     }
 
     fn trim(&mut self, lane: Lane, first: Offset) {

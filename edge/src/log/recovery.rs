@@ -169,10 +169,10 @@ impl Recovery {
         facts: Facts,
         wall: WallTime,
     ) -> Result<Opened, LogError> {
-        let (lanes, mut gaps) = self.open_lanes(Some(&facts))?;
-        // What is still missing since an earlier start is written down already.
         let known = tables::gaps(&state)?;
         let known: Vec<Gap> = known.into_iter().map(|(_, gap)| gap).collect();
+        let (lanes, mut gaps) = self.open_lanes(Some(&facts), &known)?;
+        // What is still missing since an earlier start is written down already.
         gaps.retain_mut(|missing| gap::leave_out(missing, &known));
         let (journal, replayed) = self.replay(&facts)?;
         let salt = journal.ownership().salt;
@@ -255,7 +255,7 @@ impl Recovery {
             Epoch(seconds.max(before.saturating_add(1)))
         };
         let has_segments = self.names.iter().any(|name| segment::parse(name).is_some());
-        let (lanes, gaps) = self.open_lanes(None)?;
+        let (lanes, gaps) = self.open_lanes(None, &[])?;
         let replayed = match &mut journal {
             Some(journal) => journal.salvage()?,
             None => Replayed::default(),

@@ -5,7 +5,8 @@
 //! What was acknowledged is written down outside the gateway. At the end each receiver has all of
 //! it, in the order of each publisher; what travelled at QoS 2 came once; the log in the cloud's
 //! eyes has each QoS 2 message at one offset; retained messages are at least as new as the last
-//! acknowledged one; every session was still there after every cut; and nothing is in a gap.
+//! acknowledged one; every session was still there after every cut; and nothing is in a gap but the
+//! last group before a cut, of which nobody was told that it is stored.
 //!
 //! Eight cuts of each kind by default. The long runs: `edge/benches/kills.sh` and
 //! `edge/benches/powercut.sh`, which set `KILLS` and `POWER_FAILURES`; another seed in `CUT_SEED`.
@@ -20,7 +21,7 @@ use std::time::Duration;
 
 use self::image::{Image, Loses};
 use self::load::Load;
-use super::support::{Gateway, now};
+use super::support::{Gateway, now, run};
 
 #[test]
 fn nothing_acknowledged_is_lost_by_kills_at_any_moment() {
@@ -123,14 +124,21 @@ impl Load {
 
     /// Lets everything arrive, prints the balance and checks it.
     fn close(self, mut gateway: Gateway, what: &str) {
-        let gaps = self.settle(&gateway);
+        self.settle(&gateway);
         let is_closed = Arc::clone(&self.is_closed);
         is_closed.store(true, Ordering::SeqCst);
         gateway.kill();
+        let facts = run(&["inspect", &gateway.data().display().to_string()]);
+        let facts = String::from_utf8_lossy(&facts.stdout);
+        let gaps = facts.lines().filter(|line| line.starts_with("gap "));
+        let (torn, gaps): (Vec<_>, Vec<_>) = gaps.partition(|line| line.contains("torn"));
         let balance = self.end();
-        println!("{what}, gaps {gaps}\n{balance}");
+        println!(
+            "{what}, groups cut while they were written {}\n{balance}",
+            torn.len()
+        );
         assert!(balance.is_clean(), "{what}:\n{balance}");
-        assert_eq!(gaps, 0, "{what}");
+        assert!(gaps.is_empty(), "{what}: {gaps:?}");
     }
 }
 

@@ -22,10 +22,12 @@ struct Known {
 }
 
 impl Recovery {
-    /// Finds the segments and opens the last one of each lane. Gives what is missing, too.
+    /// Finds the segments and opens the last one of each lane. Gives what is missing, too. Of what
+    /// was missing before, `written_down`, offsets that no segment was ever given are known again.
     pub(super) fn open_lanes(
         &mut self,
         facts: Option<&Facts>,
+        written_down: &[Gap],
     ) -> Result<(PerLane<LaneFiles>, Vec<Gap>), LogError> {
         let mut lanes = PerLane::from_fn(|lane| LaneFiles::new(lane, &self.settings));
         let mut gaps = Vec::new();
@@ -37,6 +39,9 @@ impl Recovery {
                 active_bytes: facts.active_bytes[lane],
             });
             self.open_lane(&mut lanes[lane], known, &mut gaps)?;
+            for sealed in &mut lanes[lane].sealed {
+                sealed.next = end_before(lane, sealed.next, written_down);
+            }
         }
         Ok((lanes, gaps))
     }
@@ -192,4 +197,14 @@ impl Recovery {
         }
         Ok(())
     }
+}
+
+/// Where a segment ends that another one or nothing follows at `next`: before the offsets that a
+/// torn group used up, which were never in any.
+fn end_before(lane: Lane, next: Offset, written_down: &[Gap]) -> Offset {
+    let mut torn = written_down.iter().filter(|gap| {
+        let is_all = gap.count == gap.last.next().0 - gap.first.0;
+        (gap.lane, gap.reason) == (lane, Reason::Torn) && is_all && gap.last.next() == next
+    });
+    torn.next().map_or(next, |gap| gap.first)
 }
