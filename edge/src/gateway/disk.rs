@@ -152,7 +152,7 @@ impl Desk {
             }
             // One that could not begin says why.
             self.tell_events();
-            if self.worker.keeps_up() {
+            if self.worker.keeps_up(now()) {
                 self.turns.fetch_add(1, Ordering::Relaxed);
             }
         }
@@ -254,9 +254,8 @@ impl Worker {
         let _ = self.jobs.send_blocking(job);
     }
 
-    fn keeps_up(&self) -> bool {
-        self.since
-            .is_none_or(|since| since.elapsed() < JOB_PATIENCE)
+    fn keeps_up(&self, now: Instant) -> bool {
+        self.since.is_none_or(|since| now < since + JOB_PATIENCE)
     }
 }
 
@@ -272,10 +271,14 @@ mod tests {
     use crate::log::{Batch, Opened, Settings, open};
 
     fn commit() -> Request {
+        put(1, 1)
+    }
+
+    fn put(number: u8, bytes: usize) -> Request {
         let put = Change::Put {
             table: Table::Sessions,
-            key: vec![1],
-            value: vec![2],
+            key: vec![number],
+            value: vec![2; bytes],
         };
         Request::Commit(Group {
             batch: Batch { changes: vec![put] },
@@ -284,7 +287,11 @@ mod tests {
     }
 
     fn start(folder: &SimulatedFolder) -> Disk {
-        let settings = Settings::default();
+        let settings = Settings {
+            journal_bytes: 256 << 10,
+            flush_bytes: 60 << 10,
+            ..Settings::default()
+        };
         let opened = open(folder.directory(), settings, WallTime(1)).expect("the log works");
         let Opened { writer, .. } = opened;
         Disk::start(writer, Clock::resume(None)).expect("a thread")
@@ -295,7 +302,7 @@ mod tests {
     fn a_sync_that_hangs_holds_up_the_writer_alone_and_shows() {
         let folder = SimulatedFolder::new();
         let disk = start(&folder);
-        folder.hold_syncs(true);
+        folder.hold_syncs(Some(""));
         let requests = [commit(), Request::Maintain, Request::Maintain];
         for request in requests {
             disk.requests.try_send(request).expect("there is room");
@@ -303,21 +310,73 @@ mod tests {
         // Nobody waits for the thread, and nothing is acknowledged.
         assert_eq!(disk.turns(), 0);
         assert!(disk.answers.try_recv().is_err());
-        folder.hold_syncs(false);
+        folder.hold_syncs(None);
         let answer = disk.answers.recv_blocking().expect("the thread lives");
         assert!(matches!(answer, Answer::Committed { result: Ok(_), .. }));
         disk.close().expect("the log can be closed");
+    }
+
+    /// Nobody's acknowledgement waits for redb, whatever becomes of it, while the journal has room.
+    #[test]
+    fn a_job_that_hangs_holds_up_nobody_until_the_journal_is_full() {
+        let folder = SimulatedFolder::new();
+        let disk = start(&folder);
+        folder.hold_syncs(Some("state"));
+        // It is under way from the eighth on, and has 60 KiB of the 252 that the journal holds.
+        for number in 0..25 {
+            let request = put(number, 8000);
+            disk.requests.send_blocking(request).expect("a writer");
+            expect_commit(&disk);
+        }
+        let mut waiting = 0;
+        while disk.requests.try_send(put(waiting, 20_000)).is_ok() {
+            waiting += 1;
+            assert!(waiting < 100, "none is refused, so they wait");
+            thread::yield_now();
+        }
+        folder.hold_syncs(None);
+        (0..waiting).for_each(|_| expect_commit(&disk));
+        disk.close().expect("the log can be closed");
+    }
+
+    fn expect_commit(disk: &Disk) {
+        loop {
+            let answer = disk.answers.recv_blocking().expect("the thread lives");
+            if let Answer::Committed { result, .. } = answer {
+                result.expect("it is stored");
+                return;
+            }
+        }
+    }
+
+    #[test]
+    fn a_job_may_be_slow_and_one_that_hangs_is_not_hidden() {
+        let folder = SimulatedFolder::new();
+        let settings = Settings::default();
+        let opened = open(folder.directory(), settings, WallTime(1)).expect("the log works");
+        let mut writer = opened.writer;
+        let mut worker = Worker::start().expect("a thread");
+        let begun = now();
+        assert!(worker.keeps_up(begun + JOB_PATIENCE));
+        folder.hold_syncs(Some(""));
+        writer.snapshot();
+        worker.give(writer.begin(WallTime(1)).expect("it was asked for"));
+        assert!(worker.keeps_up(begun + JOB_PATIENCE / 2));
+        assert!(!worker.keeps_up(now() + JOB_PATIENCE));
+        folder.hold_syncs(None);
+        let done = worker.done.recv_blocking().expect("the thread lives");
+        writer.finish(done, WallTime(1));
     }
 
     #[test]
     fn a_stop_does_not_wait_for_a_sync_that_hangs() {
         let folder = SimulatedFolder::new();
         let disk = start(&folder);
-        folder.hold_syncs(true);
+        folder.hold_syncs(Some(""));
         disk.requests.try_send(commit()).expect("there is room");
         let before = now();
         disk.close().expect("the thread is left behind");
         assert!(before.elapsed() < CLOSE_PATIENCE * 3);
-        folder.hold_syncs(false);
+        folder.hold_syncs(None);
     }
 }
