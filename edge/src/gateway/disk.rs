@@ -322,9 +322,9 @@ mod tests {
         let folder = SimulatedFolder::new();
         let disk = start(&folder);
         folder.hold_syncs(Some("state"));
-        // It is under way from the eighth on, and has 60 KiB of the 252 that the journal holds.
+        // It is under way from the eighth on. Each has two pages of the 63 in the journal.
         for number in 0..25 {
-            let request = put(number, 8000);
+            let request = put(number, 7900);
             disk.requests.send_blocking(request).expect("a writer");
             expect_commit(&disk);
         }
