@@ -8,9 +8,9 @@
 //!
 //! Promises that a commit never waits for redb while the journal has room for it: the files are lent
 //! to a [`Job`], and the frames it brings over are kept until it is done. What is committed
-//! meanwhile waits in memory and in the journal for the next one; the journal bounds both. A commit
-//! that finds no room waits for the job ([`Writer::waits_for_job`]), or where the files are at home
-//! does the work itself.
+//! meanwhile waits in memory and in the journal for the next one. A commit that finds no room there
+//! waits for the job ([`Writer::waits_for_job`]), or where the files are at home does the work
+//! itself.
 
 mod fresh;
 mod gaps;
@@ -141,13 +141,15 @@ impl Writer {
         Ok(committed)
     }
 
-    /// Whether a batch has no room before the job under way is done. Then a driver waits for it
-    /// and calls [`Writer::finish`] before it commits.
+    /// Whether a batch has to wait for the job under way, because the journal has no room for it,
+    /// or as much has come since as the next job takes: so what waits in memory is twice that at
+    /// most. Then a driver waits for the job and calls [`Writer::finish`] before it commits.
     #[must_use]
     pub fn waits_for_job(&self, batch: &Batch) -> bool {
         let bytes = frame::padded_bytes(batch);
-        let is_lent = self.files.is_none();
-        is_lent && bytes <= self.journal.capacity() && !self.has_room_for(bytes)
+        let is_enough = self.fresh.bytes >= self.settings.flush_bytes;
+        let is_possible = bytes <= self.journal.capacity();
+        self.is_lent() && (is_enough || is_possible && !self.has_room_for(bytes))
     }
 
     /// Lends the files to a job if there is something to do: the journal to be emptied, segments to

@@ -68,7 +68,7 @@ fn cut_after(cut: Option<u64>, luck: u64) -> u64 {
             assert!(cut.is_some(), "the journal is due");
             break;
         };
-        let done = in_turns(job, &folder, 3, || drop(log.commit()));
+        let done = in_turns(job, &folder, 7, || drop(log.commit()));
         let _ = log.commit();
         log.writer.finish(done, WALL);
         log.follow();
@@ -152,23 +152,39 @@ fn a_disk_that_fills_amid_commits_costs_nothing_that_was_acknowledged() {
     }
 }
 
+/// Memory holds what a job has and as much again, and the journal what it has room for.
 #[test]
-fn a_commit_without_room_waits_for_the_job_and_no_other_does() {
+fn a_commit_waits_for_the_job_when_there_is_enough_for_the_next_or_no_room() {
     let folder = SimulatedFolder::new();
     let mut log = Log::open(&folder);
-    (0..8).for_each(|_| log.commit().expect("there is room"));
+    (0..6).for_each(|_| log.commit().expect("there is room"));
     let job = log.writer.begin(WALL).expect("the journal is due");
+    let mut amid = 0;
     while !log.writer.waits_for_job(&log.next_batch()) {
         log.commit().expect("it has room");
+        amid += 1;
     }
+    assert_eq!(amid, 6, "as much as the job has");
+    // Nothing is refused that has room, whoever does not wait.
+    while log.commit().is_ok() {
+        amid += 1;
+    }
+    assert!(amid > 20, "{amid}");
     assert!(matches!(log.commit(), Err(LogError::Full { .. })));
-    let small = batch(u64::MAX, 1);
-    assert!(!log.writer.waits_for_job(&Batch::default()));
     log.writer.finish(job.run(), WALL);
     log.follow();
-    assert!(!log.writer.waits_for_job(&small));
+    assert!(!log.writer.waits_for_job(&log.next_batch()));
     log.commit().expect("there is room again");
     log.check();
+
+    // Large ones wait for room before.
+    let job = log.writer.begin(WALL).expect("the journal is due");
+    let large = batch(0, 30_000);
+    assert!(!log.writer.waits_for_job(&log.next_batch()));
+    log.commit().expect("it has room");
+    assert!(log.writer.waits_for_job(&large));
+    log.writer.finish(job.run(), WALL);
+    assert!(!log.writer.waits_for_job(&large));
 }
 
 /// A write to the journal that fails while a job is under way gives up a place that the job does
