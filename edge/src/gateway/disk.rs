@@ -322,7 +322,7 @@ mod tests {
         let folder = SimulatedFolder::new();
         let disk = start(&folder);
         folder.hold_syncs(Some("state"));
-        // It is under way from the eighth on, and as many may follow.
+        // It is under way from the eighth on, and twice as many may follow.
         for number in 0..16 {
             let request = put(number, 7900);
             disk.requests.send_blocking(request).expect("a writer");

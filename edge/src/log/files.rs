@@ -56,6 +56,8 @@ pub(super) struct Files {
     pub(super) puts: Puts,
     /// In the journal, or found again by every start, and not yet in `state.redb`.
     pub(super) gaps: Vec<Gap>,
+    /// Gaps that went into `state.redb` and that the writer has not heard of.
+    pub(super) made: Vec<Gap>,
     /// Which of the gaps in `state.redb` were announced, or are about to be.
     pub(super) marks: Marks,
     /// There are gaps to hand out, or there may be.

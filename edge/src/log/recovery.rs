@@ -24,7 +24,7 @@
 //! when they are whole.
 //!
 //! redb may panic on a damaged file, and where that can't be contained the process ends. So a file
-//! `starting` stands in the folder from the opening to the first [`Writer::maintain`], when the
+//! `starting` stands in the folder from the opening to the first [`Writer::begin`], when the
 //! driver has read its state, and from the moment on at which a file can't be written because it
 //! is damaged: who finds it has every file that is opened checked from end to end before it is
 //! trusted.
@@ -384,6 +384,7 @@ impl Recovery {
             has_fresh_gaps: true,
             unseen_since: None,
             waiting_bytes: found.waiting_bytes,
+            made: Vec::new(),
             ready: Vec::new(),
             anew: Vec::new(),
             doomed: Vec::new(),

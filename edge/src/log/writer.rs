@@ -142,12 +142,12 @@ impl Writer {
     }
 
     /// Whether a batch has to wait for the job under way, because the journal has no room for it,
-    /// or as much has come since as the next job takes: so what waits in memory is twice that at
-    /// most. Then a driver waits for the job and calls [`Writer::finish`] before it commits.
+    /// or twice as much has come since as makes a job due: so what waits in memory is three times
+    /// that at most. Then a driver waits for the job and calls [`Writer::finish`] before it commits.
     #[must_use]
     pub fn waits_for_job(&self, batch: &Batch) -> bool {
         let bytes = frame::padded_bytes(batch);
-        let is_enough = self.fresh.bytes >= self.settings.flush_bytes;
+        let is_enough = self.fresh.bytes >= AMID * self.settings.flush_bytes;
         let is_possible = bytes <= self.journal.capacity();
         self.is_lent() && (is_enough || is_possible && !self.has_room_for(bytes))
     }
@@ -336,6 +336,11 @@ impl Writer {
             self.journal.emptied(cut);
         }
         self.lent_gaps.clear();
+        // A reader may have found damage meanwhile in what the job has given up.
+        let made = std::mem::take(&mut files.made);
+        for gaps in [&mut self.noted, &mut self.fresh.gaps] {
+            gaps.retain_mut(|gap| gap::leave_out(gap, &made));
+        }
         self.events.append(&mut files.events);
         self.holding = files.holding();
         self.files = Some(files);
@@ -485,5 +490,8 @@ impl Writer {
     }
 }
 
+/// How much may come while a job is under way, in units of what makes one due. With less a burst
+/// waits for redb after all, with more it takes memory.
+const AMID: usize = 2;
 /// Between looks for what is too old.
 const LOOK_MILLISECONDS: u64 = 1000;

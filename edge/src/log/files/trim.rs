@@ -20,6 +20,7 @@ use super::super::{Event, Gap, LogError, Overflow, Reason, gap, segment};
 use super::Files;
 
 impl Files {
+    /// Gives up what nobody wants and what is over a limit: first what was found so before.
     pub(in super::super) fn trim(&mut self) -> Result<(), LogError> {
         if !self.ready.is_empty() {
             let ready = std::mem::take(&mut self.ready);
@@ -63,6 +64,7 @@ impl Files {
         let gaps: Vec<Gap> = going.iter().filter_map(|trim| trim.gap.clone()).collect();
         self.note_trims(&going, &gaps)?;
         self.has_fresh_gaps |= !gaps.is_empty();
+        self.made.extend(gaps);
         going.into_iter().for_each(|trim| self.apply_trim(trim));
         Ok(())
     }
