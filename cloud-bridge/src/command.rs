@@ -137,7 +137,7 @@ pub enum Event {
         /// To answer it with; never used twice by one bridge.
         token: Token,
         /// The message.
-        message: PulledMessage,
+        message: Box<PulledMessage>,
     },
     /// The agents that the cloud knows, all of them. Needs no answer.
     Agents {
@@ -209,9 +209,15 @@ pub struct PulledMessage {
     /// As if it were sent here and now: without the delay that is over, with the rest of its time
     /// to live.
     pub send: wire::mq9::Send,
-    /// Where the pull of this mailbox goes on when this message is durable; the bridge's own
-    /// format, for [`crate::Pull::position`].
+    /// Messages of the same mailbox that come behind it, to be made durable with it: all or none.
+    pub more: Vec<wire::mq9::Send>,
+    /// Where the pull of this mailbox goes on when all this is durable; the bridge's own format, for
+    /// [`crate::Pull::position`].
     pub position: Vec<u8>,
+    /// Not `None` for a message that no answer has room for, of at least so many bytes as JSON: it
+    /// can't be stored, and its loss is to be made durable instead. Nothing of `send` but its address
+    /// and priority is to be relied on.
+    pub too_large: Option<u64>,
 }
 
 /// Why a record can never be sent.

@@ -114,13 +114,15 @@ impl Config {
         let key = "endpoints";
         range(key, self.endpoints.len() as u64, 1..=16, "1 to 16")?;
         let of = |scheme| self.endpoints.iter().find(move |it| it.scheme == scheme);
-        if let Some(endpoint) = of(Scheme::Nats) {
+        if let Some(endpoint) = of(Scheme::Nats).or_else(|| of(Scheme::Tls)) {
             let allowed = "mqtt://host:port or mqtts://host:port";
             return refuse(key, &endpoint.to_string(), allowed);
         }
-        let secured = of(Scheme::Mqtts);
-        match (secured, &self.tls) {
-            (Some(_), None) => refuse("tls", "none", "a CA file, which mqtts endpoints need"),
+        let mail = self.mail.iter().flat_map(|mail| &mail.endpoints);
+        let secured = mail.chain(&self.endpoints);
+        let mut secured = secured.filter(|it| matches!(it.scheme, Scheme::Mqtts | Scheme::Tls));
+        match (secured.next(), &self.tls) {
+            (Some(_), None) => refuse("tls", "none", "a CA file, which mqtts and tls need"),
             _ => Ok(()),
         }
     }

@@ -1,5 +1,5 @@
 //! Servers as the operator writes them: `mqtt://host:port`, `mqtts://host:port` and, for mail,
-//! `nats://host:port`.
+//! `nats://host:port` or `tls://host:port`.
 
 use core::fmt;
 use core::str::FromStr;
@@ -7,7 +7,7 @@ use std::net::Ipv6Addr;
 
 use crate::ConfigError;
 
-/// A server: `mqtt://host:port`, `mqtts://host:port` or `nats://host:port`.
+/// A server: `mqtt://host:port`, `mqtts://host:port`, `nats://host:port` or `tls://host:port`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// Plain or secured.
@@ -19,15 +19,15 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Reads the URL of a server for mail, `nats://host:port`.
+    /// Reads the URL of a server for mail, `nats://host:port` or `tls://host:port`.
     ///
     /// # Errors
-    /// When it is none. TLS is not among them: RobustMQ's NATS has none that works.
+    /// When it is none.
     pub fn for_mail(url: &str) -> Result<Self, ConfigError> {
-        Self::read(url, &[Scheme::Nats]).ok_or_else(|| ConfigError {
+        Self::read(url, &[Scheme::Nats, Scheme::Tls]).ok_or_else(|| ConfigError {
             key: "mail.endpoints",
             found: url.to_owned(),
-            allowed: "nats://host:port",
+            allowed: "nats://host:port or tls://host:port",
         })
     }
 
@@ -80,6 +80,8 @@ pub enum Scheme {
     Mqtts,
     /// NATS, as it is.
     Nats,
+    /// NATS through TLS.
+    Tls,
 }
 
 impl Scheme {
@@ -90,6 +92,7 @@ impl Scheme {
             Self::Mqtt => "mqtt",
             Self::Mqtts => "mqtts",
             Self::Nats => "nats",
+            Self::Tls => "tls",
         }
     }
 
@@ -98,7 +101,7 @@ impl Scheme {
         match self {
             Self::Mqtt => 1883,
             Self::Mqtts => 8883,
-            Self::Nats => 4222,
+            Self::Nats | Self::Tls => 4222,
         }
     }
 }
@@ -167,7 +170,9 @@ mod tests {
         let endpoint = Endpoint::for_mail("nats://cloud.example").unwrap();
         assert_eq!((endpoint.scheme, endpoint.port), (Scheme::Nats, 4222));
         assert_eq!(endpoint.to_string(), "nats://cloud.example:4222");
-        for url in ["mqtt://cloud.example", "tls://cloud.example", "nats://"] {
+        let endpoint = Endpoint::for_mail("tls://cloud.example").unwrap();
+        assert_eq!((endpoint.scheme, endpoint.port), (Scheme::Tls, 4222));
+        for url in ["mqtt://cloud.example", "mqtts://cloud.example", "nats://"] {
             let error = Endpoint::for_mail(url).unwrap_err();
             assert_eq!((error.key, error.found.as_str()), ("mail.endpoints", url));
         }

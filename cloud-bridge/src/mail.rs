@@ -7,8 +7,9 @@ use crate::{ConfigError, Credentials, Endpoint, Scheme};
 
 /// How to get mail to and from a cluster. [`MailConfig::new`] gives the defaults named here.
 ///
-/// RobustMQ's NATS has no TLS that works, so mail travels as it is: use it where the network is
-/// trusted, or through a tunnel.
+/// RobustMQ's own NATS has no TLS that works, so mail travels as it is where the network is trusted;
+/// where something in front of the cluster speaks TLS, `tls://` takes the bridge's
+/// [`Tls`](crate::Tls).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MailConfig {
     /// NATS servers of one cluster, tried in this order; 1 to 16.
@@ -63,9 +64,11 @@ impl MailConfig {
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         let key = "mail.endpoints";
         range(key, self.endpoints.len() as u64, 1..=16, "1 to 16")?;
-        let foreign = self.endpoints.iter().find(|it| it.scheme != Scheme::Nats);
+        let is_own = |scheme| matches!(scheme, Scheme::Nats | Scheme::Tls);
+        let foreign = self.endpoints.iter().find(|it| !is_own(it.scheme));
         if let Some(endpoint) = foreign {
-            return refuse(key, &endpoint.to_string(), "nats://host:port");
+            let allowed = "nats://host:port or tls://host:port";
+            return refuse(key, &endpoint.to_string(), allowed);
         }
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let least = millis(self.pull_interval);

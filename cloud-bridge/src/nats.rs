@@ -11,6 +11,7 @@
 mod greeting;
 mod incoming;
 mod life;
+mod link;
 mod position;
 mod pull;
 mod request;

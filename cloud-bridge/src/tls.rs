@@ -17,7 +17,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use crate::error::PemProblem;
 use crate::{BridgeError, ConfigError};
 
-/// How `mqtts` connections are secured.
+/// How `mqtts` connections, and `tls` ones for mail, are secured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tls {
     /// PEM file of the authorities that may have signed the server's certificate.

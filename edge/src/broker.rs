@@ -45,8 +45,8 @@ pub use event::{
     AccessInput, AuthenticationStep, Connect, Connected, ConnectionId, Credentials, Delivery,
     DeliveryId, Echo, Entrance, Event, GroupId, Input, ListenerId, LogInput, MailInput, Note,
     NoteChange, Output, Password, ReaderId, RetainAs, RetainHandling, Room, SessionFound,
-    SessionId, SessionStart, SubscribeFilter, SubscriptionIdentifiers, Ticket, Token, Urgency,
-    Verdict, Will, WillFate,
+    SessionId, SessionStart, SubscribeFilter, SubscriptionIdentifiers, Ticket, Token, Turns,
+    Urgency, Verdict, Will, WillFate,
 };
 pub use intake::{Intake, Overflow};
 pub use outcome::{CloseReason, Outcome, Refusal, Unsubscription};
@@ -104,6 +104,8 @@ pub struct Broker {
     /// Filters of groups that ended and whose cursors the log refused to delete. Each was stored
     /// once, so that they are as few as groups may be.
     ended_groups: BTreeSet<Box<str>>,
+    /// Bytes of records that groups have lent to members, or are to lend again.
+    lent_bytes: usize,
     timers: BTreeSet<(Instant, Timer, SessionId)>,
     next_sweep: Option<Instant>,
     last_sweep: Option<Instant>,
@@ -151,6 +153,7 @@ impl Broker {
             dirty: BTreeSet::new(),
             dirty_groups: BTreeSet::new(),
             ended_groups: BTreeSet::new(),
+            lent_bytes: 0,
             timers: BTreeSet::new(),
             next_sweep: None,
             last_sweep: None,
@@ -276,7 +279,10 @@ impl Broker {
 
     /// What filters, wills and groups take, in bytes.
     fn held_bytes(&self) -> usize {
-        self.registry.held_bytes() + self.subscriptions.held_bytes() + self.groups.held_bytes()
+        self.registry.held_bytes()
+            + self.subscriptions.held_bytes()
+            + self.groups.held_bytes()
+            + self.lent_bytes
     }
 
     /// Bytes of commits that are not answered yet. A driver stops reading from links above its

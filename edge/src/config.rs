@@ -312,11 +312,12 @@ mod tests {
             ),
             (
                 "[sync]\nhold_seconds = \"2m\"\n",
-                "edge.toml:2: sync.hold_seconds: found invalid type: string \"2m\", allowed is u64",
+                "edge.toml:2: sync.hold_seconds: found \"2m\", allowed is a whole number, 0 or \
+                 more",
             ),
             (
                 "\n[limits]\nmemory_bytes = -1\n",
-                "edge.toml:3: limits.memory_bytes: found invalid value: integer `-1`, allowed is u64",
+                "edge.toml:3: limits.memory_bytes: found -1, allowed is a whole number, 0 or more",
             ),
             (
                 "[[listener]]\naddress = \"localhost\"\n",

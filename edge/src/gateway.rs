@@ -77,8 +77,6 @@ const READ_BYTES: usize = 64 << 10;
 const SWEEP: Duration = Duration::from_secs(1);
 /// How long clients have to take the goodbye, and the disk and the cloud to take theirs.
 const GOODBYE: Duration = Duration::from_millis(700);
-/// How long the clock's work stands aside for everybody else's, however much of it is due.
-const BREATH: Duration = Duration::from_micros(200);
 /// After a failed accept (no file descriptors left), before the next.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -198,7 +196,7 @@ impl Shared {
     }
 
     fn at(&self, instant: Instant) -> Timer {
-        Timer::at(self.clock.start() + Duration::from_micros(instant.as_micros()))
+        self.clock.at(instant)
     }
 }
 
@@ -275,18 +273,8 @@ async fn check_passwords(shared: Rc<Shared>, checker: Checker) {
 }
 
 async fn watch_clock(shared: Rc<Shared>) {
-    loop {
-        let due = shared.core.borrow_mut().handle_timeout(shared.now());
-        // A time that has come is no pause, and others wait while there is always more.
-        let due = due.map(|due| due.max(shared.now().instant + BREATH));
-        let until_due = async {
-            match due {
-                Some(due) => drop(shared.at(due).await),
-                None => std::future::pending().await,
-            }
-        };
-        until_due.or(shared.wakes.clock.wait()).await;
-    }
+    let turn = || shared.core.borrow_mut().handle_timeout(shared.now());
+    shared.clock.keep_time(&shared.wakes.clock, turn).await
 }
 
 /// Looks at everything once a second, and feeds the watchdog while all threads turn.

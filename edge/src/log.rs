@@ -24,6 +24,7 @@
 //! | `journal` | the commit point; format in `log/journal.rs` and `log/frame.rs` |
 //! | `state.redb` | the tables of [`Table`] but the mail's; format in `log/state.rs` |
 //! | `mail.redb` | the tables of the mail, where there is some; format in `log/mail.rs` |
+//! | `gaps` | the gaps once more; format in `log/gap/copy.rs` |
 //! | `{lane}-{first offset, 20 digits}.redb` | a segment; format in `log/segment.rs` and `log/block.rs` |
 //! | `state.redb.salvaged` | a state made of what was left of a damaged one, before it has its name |
 //! | `mail.redb.salvaged` | the same of the mail |
@@ -71,7 +72,7 @@ pub use database::contains_panics;
 pub use error::LogError;
 pub use event::Event;
 pub use folder::{Folder, lane_bytes};
-pub use gap::{Gap, Reason, announced};
+pub use gap::{Gap, Parts, Reason, announced};
 pub use intake::Intake;
 pub use mail::SharedMail;
 pub use reader::{Budget, Chunk, Damage, Reader, Walked};

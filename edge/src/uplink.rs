@@ -24,7 +24,7 @@ use self::mail::Mail;
 pub(crate) use self::mail::{apart, position_key};
 use self::news::News;
 use crate::broker::{self, Outcome, Urgency};
-use crate::log::{Budget, Gap, Reason};
+use crate::log::{Budget, Gap, Parts, Reason};
 
 /// Key of the engine's checkpoint in [`Table::Cursors`].
 pub(crate) const CURSOR_KEY: &[u8] = b"uplink";
@@ -50,8 +50,12 @@ pub(crate) enum Wish {
     /// [`Uplink::mailed`].
     Mail {
         send: Send,
+        /// Those that are to be durable with it, behind it.
+        more: Vec<Send>,
         changes: Vec<Change>,
         token: Token,
+        /// Not `None` for one that can not be kept, and whose loss is: its bytes.
+        too_large: Option<u64>,
     },
     /// Tell the mail office which agents the cloud knows.
     Agents(Vec<Agent>),
@@ -166,7 +170,7 @@ impl Uplink {
                 connection,
                 token,
                 message,
-            } => self.pulled(connection, token, message),
+            } => self.pulled(connection, token, *message),
             Event::Agents { agents, .. } => {
                 self.know_agents(agents);
                 return None;
@@ -382,6 +386,7 @@ impl Uplink {
                 GapReason::TooLarge { .. } => Reason::TooLarge,
                 _ => Reason::Rejected,
             },
+            parts: Parts::default(),
         }
     }
 

@@ -3,8 +3,8 @@
 //! A folder with sessions, retained messages, three lanes and gaps, of a gateway that was killed or
 //! closed, has bits flipped, stretches overwritten and ends cut off in any of its files. It must
 //! open; every record that is read is the one that was stored at its offset; every other one that
-//! was acknowledged and not released is in a gap, unless rows of the state are lost, which earlier
-//! gaps are too; every row of the tables is one that was stored
+//! was acknowledged and not released is in exactly one gap, and no gap counts another, unless both
+//! homes of the gaps are damaged, which a gap says then; every row of the tables is one that was stored
 //! under its key, and the last one unless the start says that something of the state is lost. Then
 //! the log takes new records, and the start after that finds all of it accounted for as well.
 //!
@@ -17,8 +17,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use edge::log::directory::Directory;
 use edge::log::simulated::SimulatedFolder;
 use edge::log::{
-    Batch, Budget, Damage, Event, Gap, Opened, Reader, Reason, Settings, Writer, contains_panics,
-    open,
+    Batch, Budget, Damage, Event, Gap, Opened, Parts, Reader, Reason, Settings, Writer,
+    contains_panics, open,
 };
 use sync::{Change, Lane, Offset, PerLane, Record, RecordParts, Table, WallTime};
 
@@ -114,6 +114,8 @@ struct Base {
     history: BTreeMap<(Table, Vec<u8>), Values>,
     /// Below, nothing is wanted.
     floors: PerLane<Offset>,
+    /// A record of lane `normal` that the cloud did not take.
+    rejected: u64,
 }
 
 impl Base {
@@ -124,6 +126,7 @@ impl Base {
             lanes: PerLane::default(),
             history: BTreeMap::new(),
             floors: PerLane::default(),
+            rejected: 0,
         };
         let mut dice = Dice(seed);
         let mut limited = settings();
@@ -135,7 +138,8 @@ impl Base {
                 base.floors[Lane::Urgent] = log.reader.head(Lane::Urgent);
                 base.floors[Lane::Normal] = Offset(20);
                 log.writer.release(base.floors);
-                log.writer.note_gap(rejected(log.reader.head(Lane::Normal)));
+                base.rejected = log.reader.head(Lane::Normal).0;
+                log.writer.note_gap(rejected(Offset(base.rejected)));
             }
             let committed = log.writer.commit(&batch, WALL).expect("the log works");
             log.reader.committed(&batch, &committed);
@@ -249,7 +253,7 @@ impl Base {
             }
             seen.mails_checked += 1;
         }
-        let missing = self.check_lanes(&mut log, folder, seen)?;
+        let missing = self.check_lanes(&mut log, seen)?;
         seen.records_missing += missing;
         seen.harmless += u64::from(missing == 0 && !is_some_state_lost);
         let told = gaps(&log.reader);
@@ -270,7 +274,7 @@ impl Base {
                 return Err(format!("{lane}: head {head}, not {}", heads[lane]));
             }
         }
-        let missing_again = self.check_lanes(&mut log, folder, &mut Seen::default())?;
+        let missing_again = self.check_lanes(&mut log, &mut Seen::default())?;
         // What was brought from the journal into a segment whose damage had not shown yet may be a
         // gap now; nothing else may.
         seen.missing_later += missing_again.saturating_sub(missing);
@@ -285,12 +289,7 @@ impl Base {
     }
 
     /// Reads all lanes; gives how many wanted records are missing.
-    fn check_lanes(
-        &self,
-        log: &mut Opened,
-        folder: &SimulatedFolder,
-        seen: &mut Seen,
-    ) -> Result<u64, String> {
+    fn check_lanes(&self, log: &mut Opened, seen: &mut Seen) -> Result<u64, String> {
         let mut read = PerLane::<BTreeSet<u64>>::default();
         for lane in Lane::ALL {
             let mut at = Offset(0);
@@ -315,38 +314,51 @@ impl Base {
         }
         go_on(&mut log.writer, &mut log.reader)?;
         let gaps = gaps(&log.reader);
-        // Earlier gaps are rows of the state as well.
-        let names = folder.names().map_err(|error| error.to_string())?;
-        let is_history_lost = names
-            .iter()
-            .any(|name| name.starts_with("state.redb.damaged"));
-        let (mut missing, mut counted) = (0, 0);
+        // What both homes of the gaps have lost is said so.
+        let is_forgotten = |lane: Lane| {
+            gaps.iter()
+                .any(|gap| (gap.lane, gap.reason) == (lane, Reason::Forgotten))
+        };
+        let mut missing = 0;
         for lane in Lane::ALL {
             let first = log.reader.first(lane);
-            for offset in self.floors[lane].0..self.lanes[lane].len() as u64 {
-                if read[lane].contains(&offset) {
+            let of_lane = gaps.iter().filter(|gap| gap.lane == lane && gap.count > 0);
+            let of_lane: Vec<&Gap> = of_lane.collect();
+            let mut counted = 0;
+            for offset in 0..log.reader.head(lane).0 {
+                let times = of_lane.iter().filter(|gap| gap.has(Offset(offset))).count();
+                counted += times as u64;
+                let is_read = read[lane].contains(&offset);
+                let is_rejected = lane == Lane::Normal && offset == self.rejected;
+                if times > 1 || is_read && times > 0 && !is_rejected {
+                    return Err(format!(
+                        "{lane} {offset} is counted {times} times: {gaps:?}"
+                    ));
+                }
+                if is_read {
                     seen.records_read += 1;
                     continue;
                 }
+                if offset < self.floors[lane].0 || offset >= self.lanes[lane].len() as u64 {
+                    continue;
+                }
                 missing += 1;
-                let is_in =
-                    |gap: &&Gap| gap.lane == lane && gap.first.0 <= offset && offset <= gap.last.0;
-                let is_forgotten = is_history_lost && offset < first.0;
-                if gaps.iter().find(is_in).is_none() && !is_forgotten {
+                let is_in = gaps
+                    .iter()
+                    .any(|gap| gap.lane == lane && gap.has(Offset(offset)));
+                if !(is_in || is_forgotten(lane) && offset < first.0) {
                     let head = log.reader.head(lane);
                     return Err(format!(
                         "{lane} {offset} of {head} is missing without a word: {gaps:?}"
                     ));
                 }
             }
-            let of_lane = gaps.iter().filter(|gap| gap.lane == lane);
-            counted += of_lane.map(|gap| gap.count).sum::<u64>();
-        }
-        let is_uncountable = is_history_lost || gaps.iter().any(|gap| gap.count == 0);
-        if counted < missing && !is_uncountable {
-            return Err(format!(
-                "{missing} are missing, {counted} are counted: {gaps:?}"
-            ));
+            let told: u64 = of_lane.iter().map(|gap| gap.count).sum();
+            if told != counted {
+                return Err(format!(
+                    "{lane}: {told} are told, {counted} are meant: {gaps:?}"
+                ));
+            }
         }
         Ok(missing)
     }
@@ -657,6 +669,7 @@ fn rejected(offset: Offset) -> Gap {
         from: WALL,
         to: WALL,
         reason: Reason::Rejected,
+        parts: Parts::default(),
     }
 }
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use edge::log::simulated::{Fault, Operation, SimulatedFolder};
 use edge::log::{
-    Batch, Budget, Committed, Event, Gap, LaneLimits, LogError, Opened, Reader, Reason, Settings,
-    Writer, open,
+    Batch, Budget, Committed, Event, Gap, LaneLimits, LogError, Opened, Parts, Reader, Reason,
+    Settings, Writer, open,
 };
 use sync::{
     Change, Instant, Lane, Offset, PerLane, Record, RecordParts, SteadyTime, Table, TimeStamp,
@@ -377,6 +377,7 @@ fn gaps_beyond_their_limit_are_merged_and_lose_no_count() {
                 from: log.wall,
                 to: log.wall,
                 reason: Reason::Rejected,
+                parts: Parts::default(),
             });
             log.commit(&appends(10, 256)).unwrap();
             log.wall.0 += 1000;

@@ -144,7 +144,7 @@ fn the_latest_of_each_topic_is_there_after_every_power_cut() {
         let mut dice = seed;
         for life in 0..14 {
             if life > 0 {
-                folder.stop_after(below(&mut dice, 900));
+                folder.stop_after(below(&mut dice, 1300));
             }
             for _ in 0..600 {
                 // Few of them often, many of them seldom.
@@ -175,6 +175,50 @@ fn the_latest_of_each_topic_is_there_after_every_power_cut() {
     }
     println!("{cuts} cuts, {stored_anew} groups stored anew");
     assert!(stored_anew > 5, "{stored_anew}");
+}
+
+/// A cut between the frame that stores the latest anew and the end of their segment, and then several
+/// segments go at once, because a limit became smaller: their gap counted what was stored anew.
+#[test]
+fn what_was_stored_anew_before_a_cut_is_in_no_gap_of_several_segments() {
+    let (mut log, folder) = nearly_full();
+    folder.reset_counts();
+    assert!(log.append_until_stored_anew());
+    let changes = folder.counts().changes;
+    let mut stored_anew = 0;
+    for cut in changes.saturating_sub(20)..=changes {
+        let (mut log, folder) = nearly_full();
+        folder.stop_after(cut);
+        log.append_until_stored_anew();
+        folder.power_cut(cut);
+        log.settings.keeps_latest = false;
+        log.settings.lanes[Lane::Normal].max_bytes = 256 << 10;
+        log = log.reopen(&folder);
+        for _ in 0..3 {
+            log.wall.0 += 2000;
+            log.maintain();
+        }
+        log.settle();
+        let kept = log.assert_all_accounted_for();
+        stored_anew += u64::from(kept.contains_key("noise/0"));
+    }
+    assert!((1..20).contains(&stored_anew), "{stored_anew} of {changes}");
+}
+
+/// A log before the first segment of a lane goes, which has some records that outlive it.
+fn nearly_full() -> (Log, SimulatedFolder) {
+    let folder = SimulatedFolder::new();
+    let mut log = Log::open(&folder, keeping_latest());
+    let mut turn = 0;
+    while log.writer.lane_bytes()[Lane::Normal] < (470 << 10) {
+        let rare = format!("noise/{turn}");
+        let topic = if turn < 5 { &rare } else { "noise/busy" };
+        log.append(Lane::Normal, topic, 3000);
+        log.maintain();
+        turn += 1;
+    }
+    assert_eq!(log.stored_anew, 0);
+    (log, folder)
 }
 
 /// A log with the ledger of its publishers.
@@ -280,6 +324,20 @@ impl Log {
                 _ => {}
             }
         }
+    }
+
+    /// False when the power went before.
+    fn append_until_stored_anew(&mut self) -> bool {
+        for _ in 0..100 {
+            if self.try_append(Lane::Normal, "noise/busy", 3000).is_err() {
+                return false;
+            }
+            self.maintain();
+            if self.stored_anew > 0 {
+                return true;
+            }
+        }
+        panic!("the lane never got full");
     }
 
     fn release(&mut self, lane: Lane, floor: Offset) {

@@ -20,8 +20,8 @@ use std::collections::BTreeMap;
 use edge::log::directory::Directory;
 use edge::log::simulated::{Fault, Operation, SimulatedFolder};
 use edge::log::{
-    Batch, Budget, Event, Gap, LaneLimits, LogError, Opened, Reader, Reason, Settings, Writer,
-    announced, open,
+    Batch, Budget, Event, Gap, LaneLimits, LogError, Opened, Parts, Reader, Reason, Settings,
+    Writer, announced, open,
 };
 use sync::{Change, Lane, Offset, PerLane, Record, RecordParts, Table, WallTime};
 
@@ -400,6 +400,7 @@ impl World {
             from: self.wall,
             to: self.wall,
             reason: Reason::Rejected,
+            parts: Parts::default(),
         });
     }
 

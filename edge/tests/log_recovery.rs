@@ -6,7 +6,8 @@ use std::path::Path;
 use edge::log::directory::Directory;
 use edge::log::simulated::{Fault, Operation, SimulatedFolder};
 use edge::log::{
-    Batch, Budget, Folder, Gap, LogError, Opened, Reader, Reason, Report, Settings, Writer, open,
+    Batch, Budget, Folder, Gap, LogError, Opened, Parts, Reader, Reason, Report, Settings, Writer,
+    open,
 };
 use sync::{Change, Epoch, Lane, Offset, Record, RecordParts, Table, WallTime};
 
@@ -56,6 +57,24 @@ fn opening_twice_writes_next_to_nothing() {
     assert_eq!(log.report, Report::default());
 }
 
+/// `inspect` showed its own recovery, in memory, as wear of the card.
+#[test]
+fn what_was_written_before_a_start_is_told_apart_from_what_it_writes() {
+    let folder = SimulatedFolder::new();
+    let mut log = reopen(&folder);
+    fill(&mut log.writer, &mut log.reader, 10);
+    let before = log.writer.meter().wear().written_bytes;
+    drop(log);
+    let log = reopen(&folder);
+    assert!(
+        log.wear.written_bytes <= before,
+        "{} of {before}",
+        log.wear.written_bytes
+    );
+    assert!(log.wear.written_bytes > 0);
+    assert!(log.writer.meter().wear().written_bytes > log.wear.written_bytes);
+}
+
 #[test]
 fn opening_does_not_read_what_is_stored() {
     let folder = SimulatedFolder::new();
@@ -84,6 +103,7 @@ fn a_noted_gap_is_durable_before_a_cursor_passes_it() {
         from: WALL,
         to: WALL,
         reason: Reason::Rejected,
+        parts: Parts::default(),
     };
     log.writer.note_gap(gap.clone());
     let cursor = Change::Put {
@@ -314,6 +334,7 @@ fn a_noted_gap_is_as_durable_as_the_batch_after_it() {
         from: WALL,
         to: WALL,
         reason: Reason::Rejected,
+        parts: Parts::default(),
     };
     for seed in 0..20 {
         let folder = SimulatedFolder::new();
@@ -353,6 +374,7 @@ fn a_gap_inside_a_batch_is_as_durable_as_the_batch_and_counted_once() {
         from: WALL,
         to: WALL,
         reason: Reason::Unread,
+        parts: Parts::default(),
     };
     let batch = |gap: &Gap| Batch {
         changes: vec![Change::Put {
@@ -392,6 +414,7 @@ fn a_batch_is_not_stored_without_the_gap_before_it() {
         from: WALL,
         to: WALL,
         reason: Reason::TooLarge,
+        parts: Parts::default(),
     };
     log.writer.note_gap(gap.clone());
     folder.inject(Fault {

@@ -18,6 +18,7 @@ pub(super) struct Greeting {
     credentials: Option<Credentials>,
     inbox: String,
     info: Option<Box<Info>>,
+    is_secured: bool,
 }
 
 /// The number of the one subscription.
@@ -25,13 +26,19 @@ const SID: &str = "1";
 
 impl Greeting {
     /// Begins; `wall` and the name make the subjects of replies unlike those of others.
-    pub(super) fn new(edge_id: &str, credentials: Option<Credentials>, wall: WallTime) -> Self {
+    pub(super) fn new(
+        edge_id: &str,
+        credentials: Option<Credentials>,
+        wall: WallTime,
+        is_secured: bool,
+    ) -> Self {
         let hash = Record::publisher_hash(edge_id);
         Self {
             name: format!("edge-{edge_id}"),
             credentials,
             inbox: format!("_INBOX.{hash:016x}-{:x}", wall.0),
             info: None,
+            is_secured,
         }
     }
 
@@ -46,8 +53,8 @@ impl Greeting {
     ) -> Result<bool, Failure> {
         match (operation, &self.info) {
             (ServerOperation::Info(info), None) => {
-                if info.tls_required {
-                    let text = "the server wants TLS, which mail does not have";
+                if info.tls_required && !self.is_secured {
+                    let text = "the server wants TLS: tls:// in place of nats://";
                     return Err(Failure::new(ErrorKind::Unsupported, text));
                 }
                 self.info = Some(info.clone());
@@ -84,7 +91,7 @@ impl Greeting {
         let connect = Connect {
             verbose: false,
             pedantic: false,
-            tls_required: false,
+            tls_required: self.is_secured,
             echo: false,
             headers: true,
             no_responders: true,

@@ -1,23 +1,23 @@
 //! The driver of one life: waits for bytes, commands and time, feeds the session, and obeys.
 
 use std::cell::RefCell;
-use std::io;
 use std::rc::Rc;
+use std::time::Duration;
 
 use async_channel::{Receiver, Sender};
-use embedded_io::ErrorKind;
 use sync::ConnectionId;
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::lookup_host;
 use tokio::time::timeout;
 
 use super::greeting::Greeting;
-use super::incoming::{Heard, Incoming};
+use super::incoming::Heard;
+use super::link::Link;
 use super::pull::Puller;
 use super::session::{Session, Terms};
 use crate::failure::{Failure, GRACE};
 use crate::life::{Outcome, Reached};
 use crate::settings::Settings;
-use crate::{Command, Endpoint, Event, SessionState};
+use crate::{Command, Endpoint, Event, Scheme, SessionState};
 
 /// Everything one life needs; [`Life::run`] uses it up.
 pub(super) struct Life {
@@ -30,10 +30,8 @@ pub(super) struct Life {
     pub(super) events: Sender<Event>,
 }
 
-/// Read at once.
-const CHUNK_BYTES: usize = 16 << 10;
-/// An empty buffer of up to this size is kept.
-const KEPT_BYTES: usize = 64 << 10;
+/// A server that says nothing for this long waits for TLS.
+const SILENCE: Duration = Duration::from_secs(1);
 
 impl Life {
     /// Lives, and says everything but the `Down`, which is the caller's.
@@ -101,8 +99,13 @@ impl Life {
         } = &*self.settings;
         let mail = config.mail.as_ref();
         let credentials = mail.and_then(|mail| mail.credentials.clone());
-        let mut greeting = Greeting::new(&stamp.origin.edge_id, credentials, clock.wall());
+        let is_secured = self.endpoint.scheme == Scheme::Tls;
+        let name = &stamp.origin.edge_id;
+        let mut greeting = Greeting::new(name, credentials, clock.wall(), is_secured);
         let mut outbound = Vec::new();
+        if is_secured {
+            self.secure(&mut link, &mut greeting, &mut outbound).await?;
+        }
         loop {
             while let Some(heard) = link.incoming.next().map_err(not_nats)? {
                 if let Heard::Operation(operation) = heard
@@ -112,13 +115,34 @@ impl Life {
                     return Ok((link, terms));
                 }
             }
-            while !outbound.is_empty() {
-                link.stream.writable().await?;
+            while !outbound.is_empty() || link.wants_write() {
+                link.writable().await?;
                 link.write(&mut outbound)?;
             }
-            link.stream.readable().await?;
+            link.readable().await?;
             link.read()?;
         }
+    }
+
+    /// Begins TLS: behind the server's INFO, or at once where none comes.
+    async fn secure(
+        &self,
+        link: &mut Link,
+        greeting: &mut Greeting,
+        outbound: &mut Vec<u8>,
+    ) -> Result<(), Failure> {
+        let config = self.settings.tls.as_ref();
+        let config = config.expect("the settings were checked to have TLS where it is needed");
+        while let Ok(ready) = timeout(SILENCE, link.readable()).await {
+            ready?;
+            link.read()?;
+            if let Some(Heard::Operation(operation)) = link.incoming.next().map_err(not_nats)? {
+                // What comes behind it counts for nothing.
+                greeting.handle(&operation, outbound)?;
+                break;
+            }
+        }
+        link.secure(config, &self.endpoint.host)
     }
 
     /// What the gateway wants of a session.
@@ -189,12 +213,12 @@ impl Life {
                 }
                 Ok(command) => self.answer_pull(&command),
             },
-            ready = link.stream.readable() => {
+            ready = link.readable() => {
                 ready?;
                 link.read()?;
                 self.digest(link, session)?;
             }
-            ready = link.stream.writable(), if !session.outbound().is_empty() => {
+            ready = link.writable(), if link.wants_write() || !session.outbound().is_empty() => {
                 ready?;
                 link.write(session.outbound())?;
             }
@@ -207,12 +231,18 @@ impl Life {
     fn digest(&self, link: &mut Link, session: &mut Session) -> Result<(), Failure> {
         let now = self.settings.clock.now();
         let mut puller = self.puller.borrow_mut();
+        link.incoming.cut(puller.cut());
         while let Some(heard) = link.incoming.next().map_err(not_nats)? {
             match heard {
                 Heard::Operation(operation) => session.handle(now, &operation, &mut puller)?,
                 Heard::TooLarge { subject } => {
                     session.handle_too_large(now, &subject, &mut puller);
                 }
+                Heard::Trimmed {
+                    subject,
+                    payload,
+                    lost,
+                } => session.handle_trimmed(now, (&subject, &payload), &lost, &mut puller),
             }
         }
         Ok(())
@@ -240,7 +270,7 @@ impl Life {
             self.say(Event::Pulled {
                 connection,
                 token,
-                message,
+                message: Box::new(message),
             })
             .await;
         }
@@ -249,64 +279,6 @@ impl Life {
     async fn say(&self, event: Event) {
         // Nobody listens any more only when the bridge is being stopped.
         let _ = self.events.send(event).await;
-    }
-}
-
-/// The TCP connection, and what has arrived on it.
-struct Link {
-    stream: TcpStream,
-    incoming: Incoming,
-}
-
-impl Link {
-    async fn connect(
-        addresses: impl Iterator<Item = std::net::SocketAddr>,
-        reply_bytes: usize,
-    ) -> Result<Self, Failure> {
-        let mut failure = Failure::new(ErrorKind::NotFound, "the name has no address");
-        for address in addresses {
-            match TcpStream::connect(address).await {
-                Ok(stream) => {
-                    stream.set_nodelay(true)?;
-                    let incoming = Incoming::new(reply_bytes);
-                    return Ok(Self { stream, incoming });
-                }
-                Err(error) => failure = error.into(),
-            }
-        }
-        Err(failure)
-    }
-
-    /// Reads what is there.
-    fn read(&mut self) -> Result<(), Failure> {
-        let mut chunk = [0; CHUNK_BYTES];
-        match self.stream.try_read(&mut chunk) {
-            Ok(0) => {
-                let text = "the server closed the connection";
-                Err(Failure::new(ErrorKind::ConnectionAborted, text))
-            }
-            Ok(length) => {
-                self.incoming.push(&chunk[..length]);
-                Ok(())
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Writes as much as the socket takes.
-    fn write(&mut self, outbound: &mut Vec<u8>) -> Result<(), Failure> {
-        match self.stream.try_write(outbound) {
-            Ok(length) => {
-                outbound.drain(..length);
-                if outbound.is_empty() && outbound.capacity() > KEPT_BYTES {
-                    *outbound = Vec::new();
-                }
-                Ok(())
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            Err(error) => Err(error.into()),
-        }
     }
 }
 

@@ -6,12 +6,14 @@
 //! Asked    nothing, a failure, Down    -> Idle
 //! Handing  stored, more left           -> Handing
 //! Handing  stored, none left           -> Idle
-//! Handing  not stored, after a pause   -> Handing
+//! Handing  several not stored, at once -> Handing, the first of them alone
+//! Handing  one not stored, a pause     -> Handing
 //! ```
 //!
-//! One mailbox at a time is asked, and one message at a time is handed over, so that what is held
-//! is one answer however many mailboxes there are, and a position never passes what is not
-//! durable. Down changes nothing in Handing: the message is with the gateway, not on the wire.
+//! One mailbox at a time is asked, and what it gave is handed over in bundles, one at a time and each
+//! to be made durable as one, so that what is held is one answer however many mailboxes there are,
+//! and a position never passes what is not durable. A bundle that could not be stored comes again
+//! message by message: some of them may be. Down changes nothing in Handing: the message is with the gateway, not on the wire.
 
 mod mailbox;
 
@@ -23,6 +25,7 @@ use tracing::warn;
 use wire::mq9::{Create, Deliver, Fetch, Message, Priority, Request, Send};
 
 use self::mailbox::{Mailbox, Next};
+use super::incoming::{Cut, Lost};
 use super::verdict::Verdict;
 use crate::session::Tokens;
 use crate::{MailConfig, PulledMessage};
@@ -35,6 +38,8 @@ pub(super) struct Puller {
     create: bool,
     tokens: Tokens,
     turn: Turn,
+    /// Whether the last bundle could not be stored.
+    is_single: bool,
 }
 
 /// How often to ask.
@@ -65,7 +70,11 @@ enum Hand {
     /// It waits until then.
     Waiting(Instant),
     /// The gateway stores it.
-    Given(Token),
+    Given {
+        token: Token,
+        /// How many of them.
+        count: usize,
+    },
 }
 
 /// A message that could not be stored is handed over again after this time.
@@ -82,6 +91,7 @@ impl Puller {
             create: config.create,
             tokens,
             turn: Turn::Idle,
+            is_single: false,
         }
     }
 
@@ -116,11 +126,25 @@ impl Puller {
         })
     }
 
-    /// The mailbox that was asked gave these.
-    pub(super) fn answered(&mut self, now: Instant, messages: Vec<Message>) {
+    /// What is to be left out of an answer that is too large. One message is the smallest answer:
+    /// where that is too large the message is, and is passed over wherever it stands from then on.
+    pub(super) fn cut(&self) -> Cut {
+        match self.turn {
+            Turn::Asked { count: 1, .. } => Cut::All,
+            Turn::Asked { at, .. } => self.mailboxes[at].cut(),
+            Turn::Idle | Turn::Handing { .. } => Cut::None,
+        }
+    }
+
+    /// The mailbox that was asked gave these, and of some of them only what is left.
+    pub(super) fn answered(&mut self, now: Instant, messages: Vec<Message>, lost: &[Lost]) {
         let Some((mailbox, at, count)) = self.asked() else {
             return;
         };
+        if !mailbox.note_lost(lost) {
+            mailbox.complain("too many of its next messages are over reply_bytes");
+            return self.pause(now, at);
+        }
         match mailbox.take(now, count, messages) {
             Next::Messages(messages) => {
                 mailbox.reset_pause();
@@ -178,32 +202,46 @@ impl Puller {
         }
     }
 
-    /// Gives a message for the gateway, if one is due.
+    /// Gives messages for the gateway, if some are due.
     pub(super) fn poll(&mut self, now: Instant, wall: WallTime) -> Option<(Token, PulledMessage)> {
         let Turn::Handing { at, messages, hand } = &mut self.turn else {
             return None;
         };
         match hand {
             Hand::Waiting(until) if *until <= now => {}
-            Hand::Waiting(_) | Hand::Given(_) => return None,
+            Hand::Waiting(_) | Hand::Given { .. } => return None,
         }
-        let token = self.tokens.take();
-        *hand = Hand::Given(token);
-        let message = messages.front().expect("messages are handed as they are");
         let mailbox = &self.mailboxes[*at];
-        let position = mailbox.position_after(message).encode();
-        let send = send_of(&mailbox.address, message.clone(), wall);
-        Some((token, PulledMessage { send, position }))
+        let count = match self.is_single {
+            true => 1,
+            false => bundle_of(mailbox, messages),
+        };
+        let token = self.tokens.take();
+        *hand = Hand::Given { token, count };
+        let message = messages.front().expect("messages are handed as they are");
+        let position = mailbox
+            .position_behind(messages.iter().take(count))
+            .encode();
+        let send = |message: &Message| send_of(&mailbox.address, message.clone(), wall);
+        let pulled = PulledMessage {
+            send: send(message),
+            more: messages.iter().take(count).skip(1).map(send).collect(),
+            position,
+            too_large: mailbox.lost_bytes(message.id),
+        };
+        Some((token, pulled))
     }
 
-    /// A message is durable, and its position with it.
+    /// What was handed over is durable, and its position with it.
     pub(super) fn confirm(&mut self, now: Instant, token: Token) {
         if let Turn::Handing { at, messages, hand } = &mut self.turn
-            && *hand == Hand::Given(token)
-            && let Some(message) = messages.pop_front()
+            && let Some(count) = hand.count_of(token)
         {
+            self.is_single = false;
             let mailbox = &mut self.mailboxes[*at];
-            mailbox.position = mailbox.position_after(&message);
+            mailbox.position = mailbox.position_behind(messages.iter().take(count));
+            messages.drain(..count);
+            mailbox.forget_lost();
             *hand = Hand::Waiting(now);
             if messages.is_empty() {
                 // There may be more, but others come first if they have waited for longer.
@@ -213,12 +251,18 @@ impl Puller {
         }
     }
 
-    /// A message could not be stored.
+    /// What was handed over could not be stored.
     pub(super) fn decline(&mut self, now: Instant, token: Token) {
         if let Turn::Handing { hand, .. } = &mut self.turn
-            && *hand == Hand::Given(token)
+            && let Some(count) = hand.count_of(token)
         {
-            *hand = Hand::Waiting(now + DECLINE_PAUSE);
+            self.is_single = true;
+            // Perhaps some of several have room, at once.
+            let pause = match count {
+                1 => DECLINE_PAUSE,
+                _ => Duration::ZERO,
+            };
+            *hand = Hand::Waiting(now + pause);
         }
     }
 
@@ -249,6 +293,44 @@ impl Puller {
         mailbox.due = now + mailbox.pause;
     }
 }
+
+impl Hand {
+    /// How many messages were given under a token, if it is theirs.
+    fn count_of(self, token: Token) -> Option<usize> {
+        match self {
+            Self::Given {
+                token: given,
+                count,
+            } if given == token => Some(count),
+            Self::Given { .. } | Self::Waiting(_) => None,
+        }
+    }
+}
+
+/// How many of the first messages may be made durable as one: one that is itself lost, or that
+/// another gateway sent and may have sent before, is dealt with alone.
+fn bundle_of(mailbox: &Mailbox, messages: &VecDeque<Message>) -> usize {
+    let is_alone = |message: &Message| {
+        mailbox.lost_bytes(message.id).is_some() || is_from_gateway(&message.headers)
+    };
+    let mut bytes = 0;
+    let together = messages.iter().take(BUNDLE_COUNT).take_while(|message| {
+        bytes += message.headers.len() + message.payload.len();
+        bytes <= BUNDLE_BYTES && !is_alone(message)
+    });
+    together.count().max(1)
+}
+
+/// Whether headers name the place of a record in another gateway, or perhaps do.
+fn is_from_gateway(headers: &[u8]) -> bool {
+    const NAME: &[u8] = b"edge-id";
+    let mut found = headers.windows(NAME.len());
+    found.any(|bytes| bytes.eq_ignore_ascii_case(NAME))
+}
+
+/// Messages of one bundle, and their bytes: what a commit may well have.
+const BUNDLE_COUNT: usize = 64;
+const BUNDLE_BYTES: usize = 64 << 10;
 
 /// Makes what was kept there a message that is sent here and now.
 fn send_of(address: &str, message: Message, wall: WallTime) -> Send {
@@ -324,14 +406,22 @@ mod tests {
         let mut puller = puller(&["a"]);
         assert!(asked(&mut puller, 0).is_some());
         assert_eq!((asked(&mut puller, 0), puller.poll_timeout()), (None, None));
-        puller.answered(at(0), vec![message(0, ""), message(1, "")]);
-        let (first, _) = given(&mut puller, 0).unwrap();
+        let alone = message(0, "NATS/1.0\r\nEdge-Id: a\r\n\r\n");
+        let messages = vec![alone, message(1, ""), message(2, "")];
+        puller.answered(at(0), messages, &[]);
+        let (first, pulled) = given(&mut puller, 0).unwrap();
+        assert!(pulled.more.is_empty());
         assert_eq!((given(&mut puller, 0), asked(&mut puller, 9)), (None, None));
         // The gateway still has it.
         puller.disconnected();
         puller.confirm(at(9), Token(77));
         puller.confirm(at(9), first);
-        let (second, _) = given(&mut puller, 9).unwrap();
+        let (several, pulled) = given(&mut puller, 9).unwrap();
+        assert_eq!(pulled.more.len(), 1);
+        puller.decline(at(9), several);
+        assert_eq!(puller.poll_timeout(), Some(at(9)));
+        let (second, pulled) = given(&mut puller, 9).unwrap();
+        assert!(pulled.more.is_empty());
         puller.decline(at(9), second);
         assert_eq!(puller.poll_timeout(), Some(at(1009)));
         assert_eq!(given(&mut puller, 1008), None);
@@ -339,11 +429,13 @@ mod tests {
         puller.confirm(at(1009), second);
         assert_eq!(asked(&mut puller, 1009), None);
         puller.confirm(at(1009), again);
+        let (third, _) = given(&mut puller, 1009).unwrap();
+        puller.confirm(at(1009), third);
         let request = puller.next_request(at(1009)).unwrap();
-        assert!(matches!(request, Request::Fetch(fetch) if fetch.deliver == Deliver::FromId(2)));
+        assert!(matches!(request, Request::Fetch(fetch) if fetch.deliver == Deliver::FromId(3)));
         puller.disconnected();
         assert!(asked(&mut puller, 1009).is_some());
-        puller.answered(at(1009), Vec::new());
+        puller.answered(at(1009), Vec::new(), &[]);
         assert_eq!(puller.poll_timeout(), Some(at(2009)));
     }
 
@@ -355,7 +447,7 @@ mod tests {
             for name in ["a", "b"] {
                 let subject = format!("$mq9.AI.MSG.FETCH.{name} 0");
                 assert_eq!(asked(&mut puller, now), Some(subject));
-                puller.answered(at(now), Vec::new());
+                puller.answered(at(now), Vec::new(), &[]);
             }
             assert_eq!(puller.poll_timeout(), Some(at(now + pause)));
             now += pause;
@@ -385,7 +477,7 @@ mod tests {
         let mut puller = puller(&["a"]);
         asked(&mut puller, 0);
         let headers = "NATS/1.0\r\nmq9-key: k\r\nmq9-delay: 9\r\nmq9-ttl: 60\r\n\r\n";
-        puller.answered(at(0), vec![message(0, headers)]);
+        puller.answered(at(0), vec![message(0, headers)], &[]);
         // 20 s after it was kept.
         let (_, message) = puller.poll(at(0), WallTime(1_020_999)).unwrap();
         let attributes = message.send.attributes;

@@ -13,11 +13,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use sync::{ConnectionId, Instant, Lane, Offset, Origin, Place, WallTime};
-use wire::mq9::{Create, Identity, Reply, Request};
+use wire::mq9::{Create, Identity, Kind, Reply, Request};
 use wire::nats::{ClientOperation, Message, NO_RESPONDERS, Publish, ServerError, ServerOperation};
 
 use self::order::Order;
 use self::questions::{Question, Questions};
+use super::incoming::Lost;
 use super::pull::Puller;
 use super::request;
 use super::verdict::{Verdict, verdict};
@@ -170,6 +171,24 @@ impl Session {
         }
     }
 
+    /// A message came that is larger than what is taken, and this is left of it.
+    pub(super) fn handle_trimmed(
+        &mut self,
+        now: Instant,
+        (subject, payload): (&str, &[u8]),
+        lost: &[Lost],
+        puller: &mut Puller,
+    ) {
+        let is_pull = |question: &Question| matches!(question, Question::Pull);
+        if self.questions.find(subject).is_some_and(is_pull)
+            && let Ok(Reply::Messages { messages, .. }) = Reply::decode(Kind::Fetch, payload)
+        {
+            self.questions.take(subject);
+            return puller.answered(now, messages, lost);
+        }
+        self.handle_too_large(now, subject, puller);
+    }
+
     /// Does what is due: asks for mail and agents, and counts how long the server is silent.
     ///
     /// # Errors
@@ -247,7 +266,7 @@ impl Session {
         };
         match (question, Reply::decode(kind, message.payload)) {
             (Question::Pull, Ok(Reply::Messages { messages, .. })) => {
-                puller.answered(now, messages);
+                puller.answered(now, messages, &[]);
             }
             (Question::Agents, Ok(Reply::Agents(agents))) => {
                 let connection = self.terms.connection;

@@ -46,7 +46,7 @@ fn expect_pulled(rig: &Rig) -> (Token, PulledMessage) {
             message,
         } => {
             assert_eq!(connection, MAIL);
-            (token, message)
+            (token, *message)
         }
         other => panic!("{other:?} instead of Pulled"),
     }
@@ -64,7 +64,7 @@ fn from_id(request: &Request) -> &str {
 }
 
 #[test]
-fn messages_come_one_by_one_and_the_position_moves_when_they_are_stored() {
+fn messages_of_one_answer_come_together_and_the_position_moves_when_they_are_stored() {
     let (server, rig, mut peer) = start(inbox);
     let request = peer.request();
     assert_eq!(request.subject, "$mq9.AI.MSG.FETCH.plant7.commands");
@@ -86,13 +86,14 @@ fn messages_come_one_by_one_and_the_position_moves_when_they_are_stored() {
     let (token, message) = expect_pulled(&rig);
     assert_eq!(message.send.address, "plant7.commands");
     assert_eq!(message.send.payload, b"two");
+    let [behind] = &message.more[..] else {
+        panic!("{message:?}");
+    };
+    assert_eq!(behind.payload, [0xff, 0, b'b', b'i', b'n']);
+    assert_eq!(behind.attributes.priority, Priority::Critical);
+    assert_eq!(behind.attributes.tags, ["a"]);
+    assert!(!String::from_utf8_lossy(&behind.headers).contains("b64"));
     assert!(rig.is_silent());
-    confirm(&rig, token);
-    let (token, message) = expect_pulled(&rig);
-    assert_eq!(message.send.payload, [0xff, 0, b'b', b'i', b'n']);
-    assert_eq!(message.send.attributes.priority, Priority::Critical);
-    assert_eq!(message.send.attributes.tags, ["a"]);
-    assert!(!String::from_utf8_lossy(&message.send.headers).contains("b64"));
     confirm(&rig, token);
     let request = peer.request();
     assert_eq!(from_id(&request), "2");
@@ -202,5 +203,107 @@ fn an_answer_over_the_limit_is_passed_over_and_fewer_messages_are_asked_for() {
     answer(&mut peer, &request, &[item(0, "one", "normal", "")]);
     let (_, message) = expect_pulled(&rig);
     assert_eq!(message.send.payload, b"one");
+    rig.stop();
+}
+
+/// Such a message stopped its mailbox for good, and all that came after it.
+#[test]
+fn a_message_that_no_answer_has_room_for_is_told_of_and_those_beside_it_come() {
+    let (_server, rig, mut peer) = start(|mail| {
+        inbox(mail);
+        mail.reply_bytes = 65_536;
+    });
+    let large = "x".repeat(200_000);
+    // More important messages stand first, whatever their ids are.
+    let all = || {
+        [
+            item(1, &large, "critical", ""),
+            item(0, "zero", "normal", ""),
+            item(2, "two", "normal", ""),
+        ]
+    };
+    for count in [64, 16, 4] {
+        let request = peer.request();
+        let asked = format!("\"num_msgs\":{count}");
+        assert!(request.text().contains(&asked), "{}", request.text());
+        answer(&mut peer, &request, &all());
+    }
+    let request = peer.request();
+    assert!(request.text().contains(r#""num_msgs":1,"#));
+    answer(&mut peer, &request, &all()[..1]);
+    // Which it is is known, but not what stands before it.
+    let request = peer.request();
+    assert_eq!(from_id(&request), "0");
+    answer(&mut peer, &request, &all());
+    let mut last = Vec::new();
+    for (payload, is_lost) in [("zero", false), ("", true), ("two", false)] {
+        let (token, message) = expect_pulled(&rig);
+        assert_eq!(message.send.payload, payload.as_bytes());
+        assert_eq!(message.too_large.is_some(), is_lost, "{message:?}");
+        if let Some(bytes) = message.too_large {
+            assert!(bytes >= 199_000, "{bytes}");
+            assert_eq!(message.send.attributes.priority, Priority::Critical);
+        }
+        last = message.position;
+        confirm(&rig, token);
+    }
+    assert_eq!(from_id(&peer.request()), "3");
+    assert!(!last.is_empty());
+    rig.stop();
+}
+
+/// One commit a message kept a disk busy for every message; what another gateway may have sent
+/// before is looked at alone.
+#[test]
+fn a_bundle_ends_where_a_message_has_to_be_dealt_with_alone() {
+    let (_server, rig, mut peer) = start(inbox);
+    let request = peer.request();
+    let block = "NATS/1.0\r\nedge-id: plant-8\r\n\r\n";
+    let large = "x".repeat(40_000);
+    answer(
+        &mut peer,
+        &request,
+        &[
+            item(0, "a", "normal", ""),
+            item(1, "b", "normal", ""),
+            item(2, "c", "normal", block),
+            item(3, &large, "normal", ""),
+            item(4, &large, "normal", ""),
+            item(5, "d", "normal", ""),
+        ],
+    );
+    for count in [2, 1, 1, 2] {
+        let (token, message) = expect_pulled(&rig);
+        assert_eq!(1 + message.more.len(), count);
+        confirm(&rig, token);
+    }
+    assert_eq!(from_id(&peer.request()), "6");
+    rig.stop();
+}
+
+/// Of several messages some may have room, and a position must not pass the others.
+#[test]
+fn a_bundle_that_could_not_be_stored_comes_again_message_by_message() {
+    let (_server, rig, mut peer) = start(inbox);
+    let request = peer.request();
+    let items = ["a", "b", "c", "d"];
+    let items = items.iter().zip(0..);
+    let items: Vec<String> = items.map(|(it, id)| item(id, it, "normal", "")).collect();
+    answer(&mut peer, &request, &items);
+    let connection = MAIL;
+    let (token, message) = expect_pulled(&rig);
+    assert_eq!(message.more.len(), 3);
+    let whole = message.position;
+    rig.tell(Command::Decline { connection, token });
+    let (token, message) = expect_pulled(&rig);
+    assert!(message.more.is_empty());
+    assert_eq!(message.send.payload, b"a");
+    assert_ne!(message.position, whole);
+    confirm(&rig, token);
+    let (token, message) = expect_pulled(&rig);
+    assert_eq!(message.more.len(), 2);
+    assert_eq!(message.position, whole);
+    confirm(&rig, token);
+    assert_eq!(from_id(&peer.request()), "4");
     rig.stop();
 }

@@ -1,11 +1,11 @@
 //! Trust: who the server is, who the client is, and files that are not what they should be.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use cloud_bridge::{Bridge, Config, Identity, Scheme, Tls};
+use cloud_bridge::{Bridge, Config, Event, Identity, Scheme, Tls};
 use embedded_io::ErrorKind;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::crypto::ring;
@@ -14,6 +14,7 @@ use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 use sync::Epoch;
 use tempfile::TempDir;
 
+use crate::mq9::{self, INFO, MAIL};
 use crate::rig::{Rig, record};
 use crate::server::{Peer, Received, Server, connack};
 
@@ -217,4 +218,95 @@ fn a_secured_endpoint_needs_an_authority() {
     config.tls = None;
     let error = Bridge::start(config, "plant-7", Epoch(1)).unwrap_err();
     assert!(error.to_string().contains("a CA file"), "{error}");
+}
+
+/// A bridge whose mail goes to the server by TLS, trusting an authority.
+fn start_mail(server: &Server, authority: PathBuf) -> Rig {
+    let mut config = mq9::config(server, |mail| mail.endpoints[0].scheme = Scheme::Tls);
+    config.tls = Some(trusting(authority));
+    let rig = Rig::start(config);
+    rig.connect_to(MAIL);
+    rig
+}
+
+/// Lets a bridge in, behind TLS; says what it said.
+fn greet(stream: TcpStream, tls: Arc<ServerConfig>, info: &str) -> String {
+    let connection = ServerConnection::new(tls).expect("a valid configuration");
+    let mut stream = StreamOwned::new(connection, stream);
+    stream.write_all(info.as_bytes()).expect("it reads");
+    let (mut said, mut chunk) = (String::new(), [0; 4_096]);
+    while !said.contains("PING\r\n") {
+        let length = stream.read(&mut chunk).expect("it goes on");
+        assert!(length > 0, "closed after {said}");
+        said.push_str(str::from_utf8(&chunk[..length]).expect("text"));
+    }
+    stream.write_all(b"PONG\r\n").expect("it reads");
+    stream.flush().expect("it reads");
+    // Closed with the bridge.
+    std::mem::forget(stream);
+    said
+}
+
+/// What a NATS server says before TLS.
+fn info_before_tls() -> String {
+    let info = INFO.replace("\"tls_required\":false", "\"tls_required\":true");
+    info.replace("PING\r\n", "")
+}
+
+#[test]
+fn mail_goes_by_tls_behind_the_info_of_a_nats_server() {
+    let (folder, authority, server) = (TempDir::new().unwrap(), authority(), Server::bind());
+    let rig = start_mail(&server, write(&folder, "ca.pem", &authority.pem()));
+    let mut stream = server.accept_stream();
+    // Whoever is between could add to what is not secured.
+    let said = format!("{}-ERR 'Authorization Violation'\r\n", info_before_tls());
+    stream.write_all(said.as_bytes()).expect("it reads");
+    let said = greet(stream, server_config(&authority, "127.0.0.1", false), "");
+    assert!(said.starts_with("CONNECT {"), "{said}");
+    assert!(said.contains("\"tls_required\":true"), "{said}");
+    rig.expect_up();
+    rig.stop();
+}
+
+#[test]
+fn mail_goes_by_tls_to_a_terminator_that_waits_for_it() {
+    let (folder, authority, server) = (TempDir::new().unwrap(), authority(), Server::bind());
+    let rig = start_mail(&server, write(&folder, "ca.pem", &authority.pem()));
+    let tls = server_config(&authority, "127.0.0.1", false);
+    let said = greet(server.accept_stream(), tls, INFO);
+    assert!(said.contains("CONNECT {"), "{said}");
+    rig.expect_up();
+    rig.stop();
+}
+
+#[test]
+fn mail_goes_to_nobody_of_another_authority_nor_without_tls() {
+    let (folder, ours, server) = (TempDir::new().unwrap(), authority(), Server::bind());
+    let rig = start_mail(&server, write(&folder, "ca.pem", &ours.pem()));
+    let theirs = authority_named("theirs");
+    let mut stream = server.accept_stream();
+    stream
+        .write_all(info_before_tls().as_bytes())
+        .expect("it reads");
+    let connection = ServerConnection::new(server_config(&theirs, "127.0.0.1", false));
+    let mut stream = StreamOwned::new(connection.expect("a valid configuration"), stream);
+    // It leaves in the middle of the handshake.
+    let ended = stream.read(&mut [0; 4_096]);
+    assert!(!matches!(ended, Ok(1..)), "{ended:?}");
+    match rig.event() {
+        Event::Down { kind, text, .. } => {
+            assert_eq!(kind, ErrorKind::PermissionDenied, "{text}");
+            assert!(text.contains("is not trusted"), "{text}");
+        }
+        other => panic!("{other:?} instead of Down"),
+    }
+    rig.stop();
+}
+
+#[test]
+fn secured_mail_needs_an_authority() {
+    let server = Server::bind();
+    let config = mq9::config(&server, |mail| mail.endpoints[0].scheme = Scheme::Tls);
+    let error = Bridge::check(config, "plant-7").expect_err("it trusts nobody");
+    assert!(error.to_string().contains("CA file"), "{error}");
 }

@@ -182,7 +182,9 @@ impl Edge {
                 self.pulled += 1;
                 let declines = self.declines > 0 && self.pulled.is_multiple_of(self.declines);
                 if !declines {
+                    let message = *message;
                     self.stored.push(message.send);
+                    self.stored.extend(message.more);
                 }
                 return self.tell(match declines {
                     true => Command::Decline { connection, token },

@@ -117,6 +117,7 @@ impl Broker {
         let (gone, missed) = session.attach(connection, self.first, self.head);
         self.counters.missed += missed;
         self.return_shared_to(id);
+        self.unpark_groups_of(id);
         let Some(session) = self.registry.get(id) else {
             return;
         };
@@ -370,6 +371,7 @@ impl Broker {
                 self.subscriptions.remove(filter, id.index);
             }
         }
+        self.lend_again(&session);
         if session.is_stored {
             self.leftovers
                 .add(&session.client_identifier, session.rows());

@@ -404,6 +404,7 @@ impl Broker {
                 self.settle_shared(group, (lane, offset), holder);
             }
             Source::Kept { .. } => self.mark_dirty(id),
+            Source::Lent(_, record) => self.lent_bytes -= record.as_bytes().len(),
             Source::Passing | Source::Lost => {}
         }
         self.wake(id);

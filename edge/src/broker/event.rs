@@ -330,6 +330,11 @@ pub enum Event {
         /// How it ended.
         reply: Reply,
     },
+    /// The client may not have the answer of the mail office sent there, so nothing was done.
+    NoReply {
+        /// Of the input.
+        token: Token,
+    },
     /// A change of a note is durable, or as durable as its session is.
     NoteKept {
         /// Of the input.
@@ -394,6 +399,17 @@ pub struct SubscribeFilter {
     pub retain_as: RetainAs,
     /// When retained messages are sent.
     pub retain_handling: RetainHandling,
+    /// With whom it takes turns, if the filter is of a shared subscription.
+    pub turns: Turns,
+}
+
+/// Who gets a message in place of whom, among the members of shared subscriptions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turns {
+    /// Those of one filter take turns: MQTT.
+    InFilter,
+    /// Those of all filters of one share name that match the message: a queue group of NATS.
+    UnderName,
 }
 
 /// Whether a client hears what it publishes itself.

@@ -51,10 +51,14 @@ impl Broker {
                 connection,
                 topic,
                 request,
+                reply_topic,
                 token,
-            } => self.handle_request(connection, &topic, request, token),
+            } => {
+                let topics = (&*topic, reply_topic.as_deref());
+                self.handle_request(connection, topics, request, token);
+            }
             MailInput::Answered { ticket, reply } => self.handle_answered(ticket, reply),
-            MailInput::Reply { record } => self.handle_reply(&record),
+            MailInput::Reply { connection, record } => self.handle_reply(connection, &record),
             MailInput::Passed { lane, offset } => self.handle_passed(lane, offset),
         }
     }
@@ -62,13 +66,19 @@ impl Broker {
     fn handle_request(
         &mut self,
         connection: ConnectionId,
-        topic: &str,
+        (topic, reply_topic): (&str, Option<&str>),
         request: Request,
         token: Option<Token>,
     ) {
         let Some(id) = self.registry.session_of(connection) else {
             return;
         };
+        if let (Some(reply_topic), Some(token)) = (reply_topic, token)
+            && !self.may_be_answered(id.index, reply_topic)
+        {
+            self.counters.refused += 1;
+            return self.tell(connection, Event::NoReply { token });
+        }
         let refusal = match self.settings.has_mail {
             false => Some(Refusal::NoMail),
             true if !self.may_ask(id.index, topic, &request) => Some(Refusal::NotAuthorized),
@@ -95,6 +105,13 @@ impl Broker {
             _ => true,
         };
         may(topic) && may_touch()
+    }
+
+    /// Whether the gateway may answer a session there. It speaks in its own name, whatever the topic
+    /// and whoever listens: so only where the client could hear the answer, or say it itself.
+    fn may_be_answered(&self, session: u32, reply_topic: &str) -> bool {
+        let may = |deed| self.may(session, deed, reply_topic);
+        may(Deed::Read) || may(Deed::Write)
     }
 
     /// Sends a letter on its way, committing `changes` with it.
@@ -154,7 +171,15 @@ impl Broker {
 
     /// Hands a reply of the office, as a message, to whoever listens now. It goes out before anything
     /// else, so that a view knows its room before it takes the next answer.
-    fn handle_reply(&mut self, record: &Record) {
+    fn handle_reply(&mut self, connection: ConnectionId, record: &Record) {
+        let Some(id) = self.registry.session_of(connection) else {
+            return;
+        };
+        if !self.may_be_answered(id.index, record.topic()) {
+            self.counters.refused += 1;
+            let (record, refusal) = (record.clone(), Refusal::NotAuthorized);
+            return self.tell(connection, Event::NotPublished { record, refusal });
+        }
         let mut found = std::mem::take(&mut self.found);
         self.look_up(record.topic(), &mut found);
         let waiting = self.outputs.len();

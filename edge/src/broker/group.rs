@@ -16,12 +16,15 @@
 //! takeable  -> (none)     the member's session ended: pending, held by nobody, first in turn
 //! ```
 //!
+//! A record that is not in the log, because no session of the group outlives its connection, is *lent*
+//! to a member with QoS 1: when the member's session ends, it goes to another one.
+//!
 //! A group lives as long as it has a member. With none connected, its records wait in the log.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use sync::{Lane, Offset, PerLane};
+use sync::{Generator, Lane, Offset, PerLane, Record};
 use wire::topic::{TopicName, pattern_matches};
 
 use super::event::{DeliveryId, GroupId, SessionId};
@@ -44,6 +47,10 @@ pub(super) struct Group {
     held_counts: BTreeMap<SessionId, usize>,
     /// How many of these belong to members that are away.
     away_count: usize,
+    /// What those who are here may not read and one who is away may: pending, and nobody's.
+    parked: BTreeSet<(Lane, Offset)>,
+    /// What members had that are gone, and is not in the log: for whoever has room first.
+    pub(super) returned: VecDeque<Record>,
     /// The read that is not answered yet.
     pub(super) fetching: Option<(Lane, Offset)>,
     /// How many reads there were; wraps.
@@ -63,6 +70,8 @@ pub(super) struct Member {
     pub(super) qos: u8,
     pub(super) identifier: Option<u32>,
     pub(super) is_retain_as_published: bool,
+    /// Whether it takes turns with the members of other groups of the same name.
+    pub(super) is_in_queue: bool,
 }
 
 /// Who has a record, and by which name.
@@ -78,9 +87,21 @@ pub(super) struct Groups {
     slots: Vec<Slot>,
     free: Vec<u32>,
     by_filter: BTreeMap<Box<str>, GroupId>,
+    /// Draws one of several groups that take turns as one.
+    draw: Draw,
     /// What each one counts for, without its filter.
     each_bytes: usize,
     held_bytes: usize,
+}
+
+/// Any fixed seed is good: which group is drawn matters to nobody, as long as all are.
+#[derive(Debug)]
+struct Draw(Generator);
+
+impl Default for Draw {
+    fn default() -> Self {
+        Self(Generator::from_seed(0))
+    }
 }
 
 #[derive(Debug, Default)]
@@ -166,6 +187,12 @@ impl Groups {
         self.by_filter.len()
     }
 
+    /// Draws a number below `end`.
+    pub(super) fn draw_below(&mut self, end: usize) -> usize {
+        let drawn = self.draw.0.below(end as u64);
+        usize::try_from(drawn).expect("what is drawn is below a usize")
+    }
+
     /// What one more group takes, in bytes.
     pub(super) const fn added_bytes(&self, filter: &str) -> usize {
         self.each_bytes + 2 * filter.len()
@@ -190,6 +217,8 @@ impl Group {
             held: BTreeMap::new(),
             held_counts: BTreeMap::new(),
             away_count: 0,
+            parked: BTreeSet::new(),
+            returned: VecDeque::new(),
             fetching: None,
             reads: 1,
             stride: 1,
@@ -205,10 +234,19 @@ impl Group {
             qos: subscription.qos,
             identifier: subscription.identifier,
             is_retain_as_published: subscription.is_retain_as_published,
+            is_in_queue: false,
         };
         match self.members.iter_mut().find(|it| it.session == session) {
             Some(former) => *former = member,
             None => self.members.push(member),
+        }
+    }
+
+    /// Lets a member take turns with those of other groups of the same name.
+    pub(super) fn join_queue(&mut self, session: SessionId) {
+        let mut members = self.members.iter_mut();
+        if let Some(member) = members.find(|it| it.session == session) {
+            member.is_in_queue = true;
         }
     }
 
@@ -269,6 +307,19 @@ impl Group {
         }
     }
 
+    /// Keeps a record for a member that is away.
+    pub(super) fn park(&mut self, lane: Lane, offset: Offset) {
+        self.reader_mut(lane).cursor.deliver(offset);
+        self.parked.insert((lane, offset));
+    }
+
+    /// Reads again what was kept for members that were away: who is here is not who was.
+    pub(super) fn unpark(&mut self) {
+        for (lane, offset) in std::mem::take(&mut self.parked).into_iter().rev() {
+            self.go_back(lane, offset);
+        }
+    }
+
     /// Begins after a restart: what is pending and held by nobody is sent again. Returns how many
     /// records the group missed.
     pub(super) fn resume(&mut self, firsts: PerLane<Offset>, heads: PerLane<Offset>) -> u64 {
@@ -304,7 +355,7 @@ impl Group {
     /// How many more records may be in flight. What members that are away have does not count:
     /// they must not stop the others.
     pub(super) fn room(&self, inflight_maximum: usize) -> usize {
-        (inflight_maximum + self.away_count).saturating_sub(self.held.len())
+        (inflight_maximum + self.away_count).saturating_sub(self.held.len() + self.parked.len())
     }
 
     /// How many more records a member may have. Half of the window is for whoever takes it; of the
@@ -330,6 +381,12 @@ impl Group {
         self.members.iter().any(|member| member.qos > 0)
     }
 
+    /// The share name, if a member takes turns with those of other groups that have it.
+    pub(super) fn queue_name(&self) -> Option<&str> {
+        let is_queue = self.members.iter().any(|member| member.is_in_queue);
+        self.filter.split('/').nth(1).filter(|_| is_queue)
+    }
+
     /// The lane's reader.
     pub(super) const fn reader(&self, lane: Lane) -> &Reader {
         &self.lanes[lane as usize]
@@ -342,7 +399,8 @@ impl Group {
 
     /// Whether there is something to read that was not noticed yet; it is from now on.
     pub(super) fn begins_to_run(&mut self) -> bool {
-        let has_work = self.fetching.is_none() && self.lanes.iter().any(|lane| lane.is_behind);
+        let is_behind = self.fetching.is_none() && self.lanes.iter().any(|lane| lane.is_behind);
+        let has_work = is_behind || !self.returned.is_empty();
         has_work && !std::mem::replace(&mut self.is_runnable, true)
     }
 

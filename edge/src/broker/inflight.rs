@@ -53,6 +53,8 @@ pub(super) enum Source {
     Shared(GroupId, Lane, Offset),
     /// Nowhere; its session ends with the connection.
     Passing,
+    /// Here: of a group, and not in the log. When its session ends it goes to another member.
+    Lent(GroupId, Record),
     /// Here: a retained message of a session that goes on.
     Kept {
         record: Record,
@@ -183,6 +185,14 @@ impl Inflight {
                 }),
                 _ => None,
             })
+    }
+
+    /// Walks what groups have lent.
+    pub(super) fn lent(&self) -> impl Iterator<Item = (GroupId, &Record)> {
+        self.entries.values().filter_map(|sent| match &sent.source {
+            Source::Lent(group, record) => Some((*group, record)),
+            _ => None,
+        })
     }
 
     /// Whether everything that earlier connections left was sent again.

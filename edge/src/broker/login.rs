@@ -140,6 +140,7 @@ impl Broker {
                 self.registry.set_will(id, None);
                 self.note_unsaved(id);
             }
+            self.unpark_groups_of(id);
         }
         for connection in unwelcome {
             self.close(connection, CloseReason::NotAuthorized);

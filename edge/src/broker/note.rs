@@ -37,7 +37,7 @@ impl Groups {
                 let place = KeptPlace(filter.clone(), record.topic().into(), record.digest());
                 return encode(&StoredKeptNote::new(value, id, place));
             }
-            Some((id, Source::Passing | Source::Lost)) => Some((id, None)),
+            Some((id, Source::Passing | Source::Lent(..) | Source::Lost)) => Some((id, None)),
             None => None,
         };
         encode(&StoredNote::new(value, place))

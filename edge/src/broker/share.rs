@@ -4,9 +4,12 @@
 //! A record goes to one member that is connected and has room; the members take turns. One with
 //! QoS over 0 is never spent on a member that subscribed with QoS 0 while another one would
 //! acknowledge it. Order per topic is that of the log, as far as sharing allows: what a member did
-//! not acknowledge comes to the next one late. A member is passed over for what it may not read;
-//! what nobody who is connected may read is not for the group.
+//! not acknowledge comes to the next one late. A member is passed over for what it may not read; what only
+//! members may read that are away waits for them, up to the group's window, and what none of them may
+//! is not for the group.
 
+mod lent;
+mod queue;
 mod reading;
 
 use sync::{Change, Lane, Offset, Record, Table};
@@ -21,6 +24,17 @@ use super::registry::Registry;
 use super::session::{Match, Session};
 use super::stored::{StoredCursors, Subscription, encode, group_key};
 use super::subscriptions::Entry;
+
+/// Who may read a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Audience {
+    /// Somebody who is connected, or nobody is.
+    Here,
+    /// Only members that are away.
+    Away,
+    /// None of the members.
+    Nobody,
+}
 
 /// A record that may be shared out, with its place in the log.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +63,7 @@ impl Broker {
         };
         joined.is_stored |= is_stored;
         joined.join(id, subscription);
+        joined.unpark();
         if !joined.has_readers() {
             joined.forget_log(head);
         }
@@ -66,12 +81,15 @@ impl Broker {
         };
         left.leave(id);
         if !left.members().is_empty() {
+            left.unpark();
             if !left.has_readers() {
                 left.forget_log(head);
             }
-            return;
+            return self.wake_group(group);
         }
         let is_stored = left.is_stored;
+        let returned = left.returned.iter();
+        self.lent_bytes -= returned.map(|it| it.as_bytes().len()).sum::<usize>();
         self.subscriptions
             .remove(pattern_of(filter), Entry::group(group.index).session);
         self.groups.remove(group);
@@ -160,14 +178,44 @@ impl Broker {
         })
     }
 
-    /// Whether a group wants a topic's records: not when none of those who are here may read it.
+    /// Who of a group may read a topic. With nobody here it is for those who come.
+    fn audience(&self, group: &Group, topic: &str) -> Audience {
+        let mut audience = Audience::Nobody;
+        let mut is_anybody_here = false;
+        for member in group.members() {
+            let Some(session) = self.registry.get(member.session) else {
+                continue;
+            };
+            let is_here = session.online().is_some();
+            is_anybody_here |= is_here;
+            match session.may(Deed::Read, topic) {
+                true if is_here => return Audience::Here,
+                true if member.is_reader() => audience = Audience::Away,
+                _ => {}
+            }
+        }
+        match is_anybody_here {
+            true => audience,
+            false => Audience::Here,
+        }
+    }
+
+    /// Whether a group wants a topic's records: not when none of its members may read it.
     pub(super) fn is_readable_by(&self, group: &Group, topic: &str) -> bool {
-        let sessions = || {
-            let members = group.members().iter();
-            let sessions = members.filter_map(|member| self.registry.get(member.session));
-            sessions.filter(|session| session.online().is_some())
-        };
-        sessions().any(|session| session.may(Deed::Read, topic)) || sessions().next().is_none()
+        self.audience(group, topic) != Audience::Nobody
+    }
+
+    /// Has groups look again at what was kept for members that were away.
+    pub(super) fn unpark_groups_of(&mut self, id: SessionId) {
+        let session = self.registry.get(id);
+        let filters = session.into_iter().flat_map(Session::shared_filters);
+        let groups: Vec<GroupId> = filters.filter_map(|it| self.groups.find(it)).collect();
+        for id in groups {
+            if let Some(group) = self.groups.get_mut(id) {
+                group.unpark();
+            }
+            self.wake_group(id);
+        }
     }
 
     /// Whether a record must go through the log for a group. `room` is what it needs at one member.
@@ -184,7 +232,7 @@ impl Broker {
                 && is_ready_for(&self.registry, member, room, topic)
         };
         let is_live = !group.reader(lane).is_behind && members.any(is_fit);
-        !is_live || self.is_durable(group)
+        !is_live || !self.has_room_to_lend() || self.is_durable(group)
     }
 
     /// Hands a record to one connected member of each group whose effective QoS is at most
@@ -202,11 +250,11 @@ impl Broker {
             let id = group.id;
             let is_acknowledged = record.qos() > 0 && group.has_readers();
             if !is_acknowledged {
-                self.pass_unacknowledged(id, record);
+                self.pass_unacknowledged(already, groups, record);
             } else if qos_maximum > 0
                 && let Some(member) = self.pick(id, room - already, record.topic())
             {
-                self.hand_over(&member, record, Some(Source::Passing), false);
+                self.lend(id, &member, record);
             }
         }
     }
@@ -217,7 +265,8 @@ impl Broker {
         let Some(group) = self.groups.at(index).filter(|group| group.has_readers()) else {
             return;
         };
-        if !self.is_readable_by(group, record.topic()) {
+        let audience = self.audience(group, record.topic());
+        if audience == Audience::Nobody {
             return;
         }
         let id = group.id;
@@ -241,6 +290,9 @@ impl Broker {
                 record,
             };
             self.deliver_shared(id, &member, placed);
+        } else if audience == Audience::Away {
+            // Reading parks it.
+            self.wake_group(id);
         }
     }
 
@@ -316,25 +368,6 @@ impl Broker {
             group.share_of(member.session, maximum) > 0
                 && is_ready_for(registry, member, room, topic)
         })
-    }
-
-    /// QoS 0 goes to whoever is connected, best to one whose connection takes it.
-    fn pass_unacknowledged(&mut self, id: GroupId, record: &Record) {
-        let registry = &self.registry;
-        let Some(group) = self.groups.get_mut(id) else {
-            return;
-        };
-        let online = |member: &Member| {
-            let session = registry.get(member.session)?;
-            let may_read = session.may(Deed::Read, record.topic());
-            let online = session.online().filter(|_| may_read);
-            online.map(|_| session.is_congested)
-        };
-        let member = group.pick(|_, member| online(member) == Some(false));
-        let member = member.or_else(|| group.pick(|_, member| online(member).is_some()));
-        if let Some(member) = member {
-            self.hand_over(&member, record, None, false);
-        }
     }
 
     /// Hands a record with a place to a member, which holds it from now on.

@@ -8,7 +8,8 @@ use wire::topic::TopicFilter;
 use super::Broker;
 use super::commit::Waiting;
 use super::event::{
-    ConnectionId, Echo, Event, RetainAs, RetainHandling, SessionId, SubscribeFilter, Token, Urgency,
+    ConnectionId, Echo, Event, RetainAs, RetainHandling, SessionId, SubscribeFilter, Token, Turns,
+    Urgency,
 };
 use super::group::is_shared;
 use super::outcome::{Refusal, Unsubscription};
@@ -135,6 +136,9 @@ impl Broker {
             }
         }
         self.add_subscription(id, filter, subscription);
+        if let (Turns::UnderName, Some(group)) = (wanted.turns, self.groups.find(filter)) {
+            self.join_queue(id, group);
+        }
         Ok(wanted.qos)
     }
 

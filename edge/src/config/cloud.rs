@@ -55,7 +55,8 @@ pub struct Cloud {
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct CloudMq9 {
-    /// `nats://host:port`, tried in this order. Without TLS: RobustMQ's NATS has none that works.
+    /// `nats://host:port` or `tls://host:port`, tried in this order. RobustMQ's own NATS has no TLS
+    /// that works; a terminator in front of it may, with the certificates of `[cloud]`.
     pub endpoints: Vec<String>,
     /// Filters of the mailboxes that live in the cloud: mail to them goes up.
     #[serde(default)]

@@ -25,8 +25,11 @@ pub struct Mq9 {
     pub mailbox_bytes: u64,
     /// Bytes of all mail; a message that would be too much is refused.
     pub mail_bytes: u64,
-    /// Groups of a mailbox; one more is refused.
+    /// Groups of a mailbox; one more takes the place of an idle one, or is refused.
     pub groups_per_mailbox: u64,
+    /// How long a group neither fetches nor acknowledges until it is idle: then it holds no room in a
+    /// full mailbox that another group uses; 0 for never.
+    pub group_idle_seconds: u64,
     /// Agents that register here; one more is refused.
     pub agents: usize,
     /// Bytes of what an agent says of itself; more are refused.
@@ -60,6 +63,7 @@ impl Default for Mq9 {
             mailbox_bytes: 64 << 20,
             mail_bytes: 128 << 20,
             groups_per_mailbox: 16,
+            group_idle_seconds: 259_200,
             agents: 500,
             agent_bytes: 16 << 10,
             waiting_fetches: 512,

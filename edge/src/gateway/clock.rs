@@ -3,7 +3,14 @@
 
 use std::time::{Duration, Instant as SystemInstant, SystemTime};
 
+use smol::Timer;
+use smol::future::FutureExt as _;
 use sync::{Instant, Now, SteadyTime, TimeStamp, WallTime};
+
+use super::signal::Signal;
+
+/// How long the clock's work stands aside for everybody else's, however much of it is due.
+const BREATH: Duration = Duration::from_micros(200);
 
 /// All clocks of the gateway; copies tell the same time.
 #[derive(Clone, Copy, Debug)]
@@ -22,10 +29,6 @@ impl Clock {
         }
     }
 
-    pub(super) const fn start(self) -> SystemInstant {
-        self.start
-    }
-
     pub(super) fn now(self) -> Now {
         let since = read_clock().duration_since(self.start);
         let micros = u64::try_from(since.as_micros()).unwrap_or(u64::MAX);
@@ -34,6 +37,27 @@ impl Clock {
             instant,
             wall: self.steady.at(instant),
         }
+    }
+
+    /// Takes a turn whenever the time has come that the last one named, or when it is woken before.
+    /// However much is due, everybody else has a turn between two of them.
+    pub(super) async fn keep_time(self, wake: &Signal, mut turn: impl FnMut() -> Option<Instant>) {
+        loop {
+            // A time that has come is no pause, and others wait while there is always more.
+            let due = turn().map(|due| due.max(self.now().instant + BREATH));
+            let until_due = async {
+                match due {
+                    Some(due) => drop(self.at(due).await),
+                    None => std::future::pending().await,
+                }
+            };
+            until_due.or(wake.wait()).await;
+        }
+    }
+
+    /// Fires at a time.
+    pub(super) fn at(self, instant: Instant) -> Timer {
+        Timer::at(self.start + Duration::from_micros(instant.as_micros()))
     }
 
     /// Both times of day at this moment.
@@ -67,7 +91,50 @@ pub(crate) fn wall_time() -> WallTime {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::{Cell, RefCell};
+    use std::rc::Rc;
+
     use super::*;
+
+    /// What is always due again at once (a search of the mail, and its next turn) kept sockets
+    /// waiting: the executor takes two hundred turns of a task before it looks at them.
+    #[test]
+    fn between_two_turns_of_the_clock_everybody_else_has_one_however_much_is_due() {
+        const TURNS: usize = 50;
+        let clock = Clock::resume(None);
+        let (turns, others) = (RefCell::new(Vec::new()), Rc::new(Cell::new(0)));
+        let turn = || {
+            let mut turns = turns.borrow_mut();
+            turns.push((clock.now().instant, others.get()));
+            (turns.len() < TURNS).then(|| clock.now().instant)
+        };
+        let executor = smol::LocalExecutor::new();
+        let others_work = executor.spawn({
+            let others = others.clone();
+            async move {
+                loop {
+                    others.set(others.get() + 1);
+                    Timer::after(Duration::from_micros(1)).await;
+                }
+            }
+        });
+        let wake = Signal::default();
+        let finished = async {
+            while turns.borrow().len() < TURNS {
+                Timer::after(Duration::from_millis(1)).await;
+            }
+        };
+        let keeping = clock.keep_time(&wake, turn);
+        smol::block_on(executor.run(keeping.or(finished)));
+        drop(others_work);
+        for pair in turns.borrow().windows(2) {
+            let [(before, work_before), (after, work_after)] = pair else {
+                continue;
+            };
+            assert!(*after - *before >= BREATH, "{before:?} {after:?}");
+            assert!(work_after > work_before, "nobody else had a turn");
+        }
+    }
 
     /// The device's clock counts once, at the start, and only as far as it can be believed.
     #[test]

@@ -94,6 +94,7 @@ pub(super) fn start(limits: &Limits, policies: Vec<Policy>) -> Result<Started, G
         epoch,
         report,
         time,
+        wear: _,
     } = opened;
     let clock = Clock::resume(time);
     say(&report, epoch, &folder);

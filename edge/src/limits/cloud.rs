@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use cloud_bridge::Endpoint;
+use cloud_bridge::{Endpoint, Scheme};
 use wire::mq9::check_address;
 use wire::subject::{Subject, SubjectFilter};
 
@@ -21,12 +21,20 @@ impl Check<'_> {
     /// `[cloud.mq9]`
     pub(super) fn cloud_mail(&self, config: &Config, mq9: &CloudMq9) -> Result<(), ConfigError> {
         let key = "cloud.mq9.endpoints";
+        let has_authority = config.cloud.as_ref().is_some_and(|it| it.ca_file.is_some());
         if mq9.endpoints.is_empty() {
-            return self.refuse(key, "an empty list", "at least one nats:// address");
+            let allowed = "at least one nats:// or tls:// address";
+            return self.refuse(key, "an empty list", allowed);
         }
         for url in &mq9.endpoints {
-            if let Err(error) = Endpoint::for_mail(url) {
-                return self.refuse(key, format!("\"{url}\""), error.allowed);
+            match Endpoint::for_mail(url) {
+                Err(error) => return self.refuse(key, format!("\"{url}\""), error.allowed),
+                Ok(endpoint) if endpoint.scheme == Scheme::Tls && !has_authority => {
+                    let found = "nothing, though an endpoint of mail is tls://";
+                    let allowed = "the PEM file of who signed its certificate";
+                    return self.refuse("cloud.ca_file", found, allowed);
+                }
+                Ok(_) => {}
             }
         }
         self.within(key, mq9.endpoints.len() as u64, 1, 16)?;
@@ -96,7 +104,7 @@ pub(crate) fn downlink_window(cloud: &Cloud) -> u16 {
 
 /// Messages from the cloud that are kept while they are being stored. Twice the window, because
 /// servers have been seen to go over it; and one of mail, since one mailbox at a time hands over
-/// one message at a time.
+/// one bundle at a time.
 pub(crate) fn unconfirmed_count(cloud: &Cloud) -> usize {
     2 * usize::from(downlink_window(cloud)) + usize::from(cloud.mq9.is_some())
 }

@@ -38,6 +38,7 @@ impl Limits {
             mailbox_bytes_maximum: mq9.mailbox_bytes,
             mail_bytes_maximum: mq9.mail_bytes,
             group_count_maximum: mq9.groups_per_mailbox,
+            group_idle_seconds: mq9.group_idle_seconds,
             group_memory_bytes_maximum: share(256, 64 << 10, 4 << 20),
             waiting_count_maximum: mq9.waiting_fetches,
             wait_maximum: Duration::from_millis(mq9.fetch_wait_max_ms),
@@ -91,8 +92,8 @@ impl Limits {
         )?;
         writeln!(
             f,
-            "mq9.mailbox_ttl_seconds = {}, message_ttl_seconds = {}",
-            mq9.mailbox_ttl_seconds, mq9.message_ttl_seconds
+            "mq9.mailbox_ttl_seconds = {}, message_ttl_seconds = {}, group_idle_seconds = {}",
+            mq9.mailbox_ttl_seconds, mq9.message_ttl_seconds, mq9.group_idle_seconds
         )?;
         writeln!(
             f,
@@ -118,7 +119,7 @@ impl Check<'_> {
             return Ok((speaks_nats || is_in_cloud).then(Mq9::default));
         };
         let (ttl, wait) = (mq9.mailbox_ttl_seconds, mq9.fetch_wait_max_ms);
-        let kept = mq9.message_ttl_seconds;
+        let (kept, idle) = (mq9.message_ttl_seconds, mq9.group_idle_seconds);
         let bytes = 1 << 50;
         for (key, found, least, most) in [
             ("mq9.mailbox_ttl_seconds", ttl, 0, 100 * 365 * DAY),
@@ -129,6 +130,7 @@ impl Check<'_> {
             ("mq9.mailbox_bytes", mq9.mailbox_bytes, 1024, bytes),
             ("mq9.mail_bytes", mq9.mail_bytes, 1024, bytes),
             ("mq9.groups_per_mailbox", mq9.groups_per_mailbox, 1, MILLION),
+            ("mq9.group_idle_seconds", idle, 0, 100 * 365 * DAY),
             ("mq9.agents", mq9.agents as u64, 0, MILLION),
             ("mq9.agent_bytes", mq9.agent_bytes as u64, 64, 1 << 20),
             (
@@ -177,12 +179,13 @@ mod tests {
     #[test]
     fn what_the_file_says_is_what_the_office_is_told() {
         let text = "[mq9]\nmailboxes = 7\nfetch_wait_max_ms = 100\nagents = 3\n\
-                    payload_encoding = \"utf8\"\n";
+                    group_idle_seconds = 60\npayload_encoding = \"utf8\"\n";
         let settings = resolve(text).expect("good").office_settings(5);
         let settings = settings.expect("mail is on");
         assert_eq!(settings.mailbox_count_maximum, 7);
         assert_eq!(settings.wait_maximum, Duration::from_millis(100));
         assert_eq!(settings.agent_count_maximum, 3);
+        assert_eq!(settings.group_idle_seconds, 60);
         assert_eq!(settings.payload_encoding, wire::mq9::PayloadEncoding::Utf8);
         assert_eq!(settings.seed, 5);
     }

@@ -19,12 +19,13 @@
 //! commits go on while it has room. The reserve is given back at once, and flushing is tried again
 //! about every second.
 
+mod gaps;
 mod mail;
 mod trim;
 
 use std::sync::Arc;
 
-use sync::{Lane, Offset, PerLane, TimeStamp, WallTime};
+use sync::{Lane, Offset, PerLane, Table, TimeStamp, WallTime};
 
 use super::database::{READ_CACHE_BYTES, SharedDatabase};
 use super::directory::Directory;
@@ -33,8 +34,8 @@ use super::intake::{Filling, Holding};
 use super::journal::{self, Ownership};
 use super::lane::LaneFiles;
 use super::retention::{AgeClock, Trim};
-use super::rows::{Puts, Rows};
-use super::state::{self, Facts, Keeping};
+use super::rows::{Puts, Rows, are_whole};
+use super::state::{self, Facts};
 use super::writer::Fresh;
 use super::{Event, Gap, LogError, Meter, Reason, Settings, exchange, recovery, reserve};
 
@@ -147,7 +148,8 @@ impl Files {
         facts.announced = self.marks.announced;
         self.facts = match self.commit_state(facts.clone(), &self.puts, &self.gaps) {
             Err(error) if error.is_damage() => {
-                self.exchange_state()?;
+                let forgotten = self.exchange_state()?;
+                self.gaps.extend(forgotten);
                 self.commit_state(facts, &self.puts, &self.gaps)?
             }
             committed => committed?,
@@ -177,18 +179,20 @@ impl Files {
         let active = |lane: Lane| self.lanes[lane].active.as_ref();
         facts.wear = self.meter.wear();
         facts.active_bytes = PerLane::from_fn(|lane| active(lane).map_or(0, |it| it.bytes));
-        let keeping = Keeping {
-            count: self.settings.gap_count,
-            marks: self.marks,
-        };
-        state::commit(&self.state, puts, gaps, keeping, &facts)?;
+        let ledger = self.change_gaps(gaps, &mut facts)?;
+        state::commit(&self.state, puts, ledger.as_ref(), &facts)?;
+        if let Some(ledger) = &ledger {
+            self.copy_gaps(ledger, &facts)?;
+        }
         Ok(facts)
     }
 
-    /// Goes on with a state made of the rows that are intact: the damaged one takes no changes.
-    fn exchange_state(&mut self) -> Result<(), LogError> {
+    /// Goes on with a state made of the rows that are intact: the damaged one takes no changes. Gives
+    /// what must be written down because of it.
+    fn exchange_state(&mut self) -> Result<Vec<Gap>, LogError> {
         let damaged = SharedDatabase::open_sealed(&self.directory, state::NAME, READ_CACHE_BYTES)?;
         let rows = Rows::of(&damaged, state::TABLES)?;
+        let has_gaps = are_whole(&damaged, &[Table::Gaps])?;
         if rows.is_empty() {
             return Err(LogError::corrupt(state::NAME, "none of its rows is whole"));
         }
@@ -203,30 +207,10 @@ impl Files {
         exchange::finish(self.directory.as_ref(), state::NAME)?;
         let lost_rows = rows.lost;
         self.events.push(Event::StateExchanged { aside, lost_rows });
-        Ok(())
-    }
-
-    /// Shows gaps to who announces them: a few, and the next when those are announced.
-    pub(super) fn hand_out_gaps(&mut self) {
-        if !self.has_gaps_to_hand_out(self.marks.announced) {
-            return;
+        match has_gaps {
+            true => Ok(Vec::new()),
+            false => self.bring_gaps_back(),
         }
-        // What can't be read now is tried again with the next gap.
-        self.has_fresh_gaps = false;
-        let gaps = state::gaps(&self.state).unwrap_or_default().into_iter();
-        let fresh = gaps.filter(|(number, _)| *number >= self.marks.announced);
-        let gaps: Vec<_> = fresh.take(HANDED_OUT).collect();
-        if let Some((last, _)) = gaps.last() {
-            self.marks.handed_out = last + 1;
-            self.events.push(Event::Gaps { gaps });
-        }
-    }
-
-    /// Whether there may be gaps to hand out, when all below a number were announced.
-    pub(super) fn has_gaps_to_hand_out(&self, announced: u64) -> bool {
-        let is_waiting = self.marks.handed_out > announced;
-        let has_fresh = self.has_fresh_gaps || announced > self.marks.announced;
-        self.settings.announces_gaps && has_fresh && !is_waiting
     }
 
     /// Whether it is time for another attempt after a failure.
@@ -302,5 +286,3 @@ const RETRY_MILLISECONDS: u64 = 1000;
 /// Between attempts to have a reserve, without which telemetry is refused. Each writes what is free,
 /// up to 1 MiB, and one that fails is removed before it is synced.
 const RESERVE_MILLISECONDS: u64 = 10_000;
-/// Gaps that are announced at a time.
-const HANDED_OUT: usize = 16;

@@ -15,7 +15,8 @@
 //! | `count` | records dropped; 0 when nobody can tell |
 //! | `bytes` | bytes dropped, an estimate where a segment was wanted in part |
 //! | `from`, `to` | milliseconds: no record of it is older or younger; both 0 when unknown |
-//! | `reason` | `limit`, `age`, `damage`, `torn`, `rejected`, `toolarge`, `mail`, `unread` or `several` |
+//! | `reason` | `limit`, `age`, `damage`, `torn`, `rejected`, `toolarge`, `mail`, `unread`, `forgotten` or `several` |
+//! | `parts` | pairs of offsets: which are counted; absent when all from `first` to `last` are |
 //!
 //! A gap with the reason `mail` is of messages in mailboxes, not of a lane's records: `lane` is
 //! their priority, `normal` where nobody can tell, and `first` and `last` are no offsets but
@@ -23,14 +24,19 @@
 //! once. One with the reason `unread` is of messages whose time ended in their mailboxes before every
 //! group had acknowledged them: each has a number, of which none comes twice, and comes with the
 //! commit that removes them. Such gaps and those of records are never merged and never hide one
-//! another.
+//! another. Neither does one with the reason `forgotten`: both homes of the gaps (`state.redb` and
+//! `log/gap/copy.rs`) are damaged, and what gaps there were of a lane nobody can tell.
 
+pub(super) mod copy;
 pub(super) mod ledger;
+mod parts;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use sync::{Change, Lane, Offset, Table, WallTime};
+use sync::{Change, Lane, Offset, PerLane, Table, WallTime};
+
+pub use self::parts::Parts;
 
 /// A range of a lane that was dropped while wanted. Acknowledged is delivered plus gaps, always.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +58,9 @@ pub struct Gap {
     pub to: WallTime,
     /// Why.
     pub reason: Reason,
+    /// Which offsets are counted, as far as anybody can say; empty when all between the ends are.
+    #[serde(default, skip_serializing_if = "Parts::is_empty")]
+    pub parts: Parts,
 }
 
 /// Why records were dropped.
@@ -74,8 +83,10 @@ pub enum Reason {
     TooLarge,
     /// Messages in mailboxes are damaged.
     Mail,
-    /// Messages in mailboxes were over before everybody who reads them had acknowledged them.
+    /// Messages ended before everybody who reads their mailboxes had acknowledged them.
     Unread,
+    /// Earlier gaps of the lane are lost themselves.
+    Forgotten,
     /// Merged from gaps with different reasons.
     Several,
 }
@@ -95,24 +106,54 @@ impl Gap {
             from: WallTime(0),
             to: WallTime(0),
             reason: Reason::Mail,
+            parts: Parts::default(),
         }
+    }
+
+    /// Says of each lane that had something that its gaps are lost.
+    pub(super) fn forgotten(heads: PerLane<Offset>) -> Vec<Self> {
+        let lanes = heads.iter().filter(|(_, head)| **head > Offset(0));
+        let gap = |(lane, head): (Lane, &Offset)| Self {
+            lane,
+            first: Offset(0),
+            last: Offset(head.0 - 1),
+            count: 0,
+            bytes: 0,
+            from: WallTime(0),
+            to: WallTime(0),
+            reason: Reason::Forgotten,
+            parts: Parts::default(),
+        };
+        lanes.map(gap).collect()
     }
 
     /// Whether another gap is of things of the same kind: records of the same lane, or messages of
     /// the same priority and fate.
     fn is_like(&self, other: &Self) -> bool {
-        (self.lane, self.fate_of_mail()) == (other.lane, other.fate_of_mail())
+        (self.lane, self.kind()) == (other.lane, other.kind())
     }
 
     /// Whether it is of messages in mailboxes, and not of a lane's records.
     #[must_use]
     pub fn is_of_mail(&self) -> bool {
-        self.fate_of_mail().is_some()
+        matches!(self.reason, Reason::Mail | Reason::Unread)
     }
 
-    /// What became of messages in mailboxes; `None` where it is of a lane's records.
-    fn fate_of_mail(&self) -> Option<Reason> {
-        Some(self.reason).filter(|it| matches!(it, Reason::Mail | Reason::Unread))
+    /// Whether an offset is certainly one of those that it counts, or that nobody can count.
+    #[must_use]
+    pub fn has(&self, offset: Offset) -> bool {
+        self.is_of_records() && self.places().contains(offset.0)
+    }
+
+    /// Whether its offsets are those of a lane's records that are gone.
+    pub(super) fn is_of_records(&self) -> bool {
+        self.kind().is_none()
+    }
+
+    /// What it is of; `None` for a lane's records.
+    fn kind(&self) -> Option<Reason> {
+        let others = [Reason::Mail, Reason::Unread, Reason::Forgotten];
+        others.into_iter().find(|it| *it == self.reason)
     }
 
     /// Writes the gap as it is stored.
@@ -167,8 +208,12 @@ impl Gap {
         self.count == self.last.0 - self.first.0 + 1
     }
 
-    fn surrounds(&self, other: &Self) -> bool {
-        self.is_like(other) && self.first <= other.first && other.last <= self.last
+    /// Whether all that is known of another one's places is in this one.
+    fn covers(&self, other: &Self) -> bool {
+        let mut rest = other.places();
+        let is_placed = !rest.is_empty();
+        rest.leave_out(&self.places());
+        self.is_like(other) && is_placed && rest.is_empty()
     }
 
     /// Whether two gaps of a lane can be one without anything being lost of what they say.
@@ -179,29 +224,70 @@ impl Gap {
             && later.is_whole()
     }
 
-    /// How many of another gap's records are counted in this one already: no more than that, where
-    /// gaps were merged.
-    fn known_of(&self, other: &Self) -> u64 {
-        let (first, last) = (self.first.max(other.first), self.last.min(other.last));
-        // Whoever finds a message damaged may not know its priority.
-        let is_like =
-            self.is_like(other) || self.reason == Reason::Mail && other.reason == Reason::Mail;
-        if !is_like || first > last {
-            return 0;
+    /// Whether two gaps may be one: not a counted one with one that nobody can count.
+    fn is_mergeable_with(&self, other: &Self) -> bool {
+        self.is_like(other) && (self.count == 0) == (other.count == 0)
+    }
+
+    /// The offsets that are certainly in it. Where the count is unknown so is every part of it.
+    fn places(&self) -> Parts {
+        if !self.parts.is_empty() {
+            return self.parts.clone();
         }
-        let range = last.0 - first.0 + 1;
-        // Where the count is unknown so is every part of it.
+        let is_placed = self.count == 0 || self.is_whole() || self.first == self.last;
+        match is_placed {
+            true => Parts::of(self.first.0..=self.last.0),
+            false => Parts::default(),
+        }
+    }
+
+    /// Says which offsets are in it, and keeps what of that its ends do not say.
+    fn set_places(&mut self, mut places: Parts) {
+        places.shorten();
+        self.parts = Parts::default();
+        if self.places() != places {
+            self.parts = places;
+        }
+    }
+
+    /// Takes out offsets of a gap that has them. False when nothing is left of it.
+    pub(super) fn leave_out(&mut self, others: &Parts) -> bool {
+        let before = self.places();
+        let mut left = before.clone();
+        left.leave_out(others);
+        if left == before {
+            return true;
+        }
         if self.count == 0 {
-            range
-        } else {
-            range.min(self.count)
+            return !left.is_empty();
         }
+        let found = before.count() - left.count();
+        let is_all = left.is_empty() && self.is_of_mail();
+        let count = if is_all {
+            0
+        } else {
+            self.count.saturating_sub(found)
+        };
+        self.bytes = (u128::from(self.bytes) * u128::from(count) / u128::from(self.count)) as u64;
+        self.count = count;
+        if count == left.count()
+            && let Some((first, last)) = left.bounds()
+        {
+            (self.first, self.last) = (Offset(first), Offset(last));
+        }
+        self.set_places(left);
+        count > 0
     }
 
     /// Makes one gap of two of the same lane.
     pub(super) fn merged(&self, later: &Self) -> Self {
-        assert!(self.is_like(later), "only gaps of a kind become one");
-        Self {
+        assert!(
+            self.is_mergeable_with(later),
+            "only gaps of a kind become one"
+        );
+        let mut places = self.places();
+        places.join(&later.places());
+        let mut merged = Self {
             lane: self.lane,
             first: self.first.min(later.first),
             last: self.last.max(later.last),
@@ -214,7 +300,10 @@ impl Gap {
             } else {
                 Reason::Several
             },
-        }
+            parts: Parts::default(),
+        };
+        merged.set_places(places);
+        merged
     }
 }
 
@@ -234,8 +323,11 @@ impl fmt::Display for Gap {
             (Reason::Unread, count) => {
                 write!(
                     f,
-                    "{count} messages of priority {lane} were over before they were read"
+                    "{count} messages of priority {lane} ended before they were read"
                 )
+            }
+            (Reason::Forgotten, _) => {
+                write!(f, "lane {lane}: earlier gaps are lost, whatever they were")
             }
             (_, 0) => write!(
                 f,
@@ -267,6 +359,7 @@ impl fmt::Display for Reason {
             Self::TooLarge => "toolarge",
             Self::Mail => "mail",
             Self::Unread => "unread",
+            Self::Forgotten => "forgotten",
             Self::Several => "several",
         })
     }
@@ -279,25 +372,27 @@ struct Stored {
     gap: Gap,
 }
 
-/// Takes out of a gap's count what `known` ones count already; false when nothing is left of it.
+/// Takes out of a gap what `known` ones count already; false when nothing is left of it.
 pub(super) fn leave_out(gap: &mut Gap, known: &[Gap]) -> bool {
     if known.contains(gap) {
         return false;
     }
-    let is_counted = gap.count > 0;
-    let known: u64 = known.iter().map(|known| known.known_of(gap)).sum();
-    let left = gap.count.saturating_sub(known);
-    if is_counted && left < gap.count {
-        gap.bytes = (u128::from(gap.bytes) * u128::from(left) / u128::from(gap.count)) as u64;
-        gap.count = left;
+    // Whoever finds a message damaged may not know its priority.
+    let is_damaged_mail = |it: &Gap| it.reason == Reason::Mail;
+    let mut places = Parts::default();
+    for other in known {
+        if other.is_like(gap) || is_damaged_mail(other) && is_damaged_mail(gap) {
+            places.join(&other.places());
+        }
     }
-    !is_counted || left > 0
+    gap.leave_out(&places)
 }
 
 /// Adds a gap; at `limit` it becomes one with the youngest of its lane.
 pub(super) fn add(gaps: &mut Vec<Gap>, gap: Gap, limit: usize) {
     let is_full = gaps.len() >= limit;
-    let youngest = gaps.iter_mut().rev().find(|known| known.is_like(&gap));
+    let mut youngest = gaps.iter_mut().rev();
+    let youngest = youngest.find(|known| known.is_mergeable_with(&gap));
     match youngest {
         Some(known) if is_full => *known = known.merged(&gap),
         _ => gaps.push(gap),
@@ -358,6 +453,7 @@ mod tests {
             from: WallTime(first),
             to: WallTime(first + 1),
             reason,
+            parts: Parts::default(),
         }
     }
 
@@ -368,6 +464,66 @@ mod tests {
             dfrom\x0abto\x0bfreasonelimit\xff";
         assert_eq!(gap.encode(), golden);
         assert_eq!(Gap::decode(golden), Some(gap));
+    }
+
+    #[test]
+    fn bytes_of_a_gap_in_parts_never_change() {
+        let parts =
+            gap(Lane::Urgent, 10, Reason::Limit).merged(&gap(Lane::Urgent, 20, Reason::Limit));
+        let golden = b"\xbfav\x01dlanefurgentefirst\x0adlast\x18\x18ecount\x0aebytes\x18\x64\
+            dfrom\x0abto\x15freasonelimiteparts\x82\x82\x0a\x0e\x82\x14\x18\x18\xff";
+        assert_eq!(parts.encode(), golden);
+        assert_eq!(Gap::decode(golden), Some(parts));
+    }
+
+    /// A merged gap said that as many of a later one as it counts were known, wherever they were:
+    /// what was lost between two rejected records was never counted.
+    #[test]
+    fn what_lies_between_the_parts_of_a_gap_is_counted() {
+        let apart = [10, 30].map(|first| gap(Lane::Normal, first, Reason::Rejected));
+        let known = [apart[0].merged(&apart[1])];
+        for (first, left) in [
+            (15, Some(5)),
+            (12, Some(2)),
+            (28, Some(2)),
+            (30, None),
+            (34, Some(4)),
+        ] {
+            let mut news = gap(Lane::Normal, first, Reason::Damage);
+            let is_left = leave_out(&mut news, &known);
+            assert_eq!(is_left.then_some(news.count), left, "{first}");
+        }
+        // And what is left is known exactly, when the same is found again.
+        let mut all = gap(Lane::Normal, 0, Reason::Limit);
+        (all.last, all.count, all.bytes) = (Offset(49), 50, 500);
+        let mut news = all.clone();
+        assert!(leave_out(&mut news, &known));
+        assert_eq!(
+            (news.first, news.last, news.count, news.bytes),
+            (Offset(0), Offset(49), 40, 400)
+        );
+        assert!(!leave_out(&mut all, &[known[0].clone(), news]));
+    }
+
+    #[test]
+    fn a_damaged_message_is_not_hidden_by_two_whose_fingerprints_lie_around_its_own() {
+        let damaged = |place: u64| {
+            let mut gap = Gap::of_mail(Lane::Normal, b"", 1);
+            (gap.first, gap.last) = (Offset(place), Offset(place));
+            gap
+        };
+        let known = [damaged(1000).merged(&damaged(9000))];
+        assert!(leave_out(&mut damaged(5000), &known));
+        assert!(!leave_out(&mut damaged(9000), &known));
+    }
+
+    #[test]
+    fn what_nobody_can_count_stays_apart_from_what_is_counted() {
+        let mut unknown = gap(Lane::Normal, 50, Reason::Damage);
+        unknown.count = 0;
+        let mut gaps = vec![gap(Lane::Normal, 10, Reason::Damage)];
+        add(&mut gaps, unknown, 1);
+        assert_eq!(gaps.iter().map(|it| it.count).collect::<Vec<_>>(), [5, 0]);
     }
 
     #[test]
@@ -407,7 +563,7 @@ mod tests {
         assert!(first.is_continued_by(&next) && first.is_of_mail());
         assert_eq!(
             first.merged(&next).to_string(),
-            "10 messages of priority normal were over before they were read"
+            "10 messages of priority normal ended before they were read"
         );
     }
 

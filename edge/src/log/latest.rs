@@ -81,7 +81,7 @@ impl Search {
         files: &LaneFiles,
         directory: &Arc<dyn Directory>,
         bytes: u64,
-    ) -> Result<Vec<Record>, LogError> {
+    ) -> Result<Vec<(Offset, Record)>, LogError> {
         let mut offsets: Vec<Offset> = self.latest.values().copied().collect();
         offsets.sort_unstable_by(|one, other| other.cmp(one));
         let (mut records, mut left) = (Vec::new(), bytes);
@@ -101,7 +101,7 @@ impl Search {
                 break;
             };
             left = rest;
-            records.push(record);
+            records.push((offset, record));
         }
         records.reverse();
         Ok(records)

@@ -18,11 +18,10 @@ use super::block::Block;
 use super::cache::BlockCache;
 use super::database::{READ_CACHE_BYTES, SharedDatabase};
 use super::directory::{Directory, File};
-use super::files::Files;
 use super::rows::{self, Puts};
 use super::salvage::Salvage;
-use super::{Batch, Committed, Event, Gap, LogError, Reason};
-use super::{segment, state};
+use super::{Batch, Committed, Event, Gap, LogError, Parts, Reason};
+use super::{files::Files, segment, state};
 
 use self::mail::Mail;
 pub use self::mail::{Damage, Walked};
@@ -434,6 +433,7 @@ impl Reader {
             from: WallTime(0),
             to: WallTime(0),
             reason: Reason::Damage,
+            parts: Parts::default(),
         });
         chunk
     }

@@ -29,7 +29,9 @@
 //! is damaged: who finds it has every file that is opened checked from end to end before it is
 //! trusted.
 
+mod files;
 mod found;
+mod gaps;
 mod lanes;
 mod mail;
 mod report;
@@ -45,12 +47,10 @@ use self::state::StateFound;
 use super::database::SharedDatabase;
 use super::directory::Directory;
 use super::exchange::{self, name_aside};
-use super::files::{Cut, Files};
 use super::frame::PAGE_BYTES;
-use super::gap::ledger::Marks;
+use super::gap::copy::{self, Copy};
 use super::journal::{self, Journal, Ownership, Replayed, Torn};
 use super::mail as post;
-use super::retention::AgeClock;
 use super::rows::Rows;
 use super::state::{self as tables, Facts};
 use super::wear::{Metered, Wear};
@@ -69,6 +69,8 @@ pub struct Opened {
     pub report: Report,
     /// Both clocks when something was stored last; `None` where nobody told.
     pub time: Option<TimeStamp>,
+    /// What was written before this start.
+    pub wear: Wear,
 }
 
 /// Opens the log of a folder, or begins one, and brings everything acknowledged back.
@@ -105,6 +107,10 @@ struct Recovery {
     is_suspicious: bool,
     report: Report,
     meter: Meter,
+    /// Gaps that were in the state are not in it any more, as far as is known.
+    has_lost_gaps: bool,
+    /// What was written before.
+    wear: Wear,
 }
 
 impl Recovery {
@@ -135,6 +141,8 @@ impl Recovery {
             is_suspicious,
             report: Report::default(),
             meter,
+            has_lost_gaps: false,
+            wear: Wear::default(),
         })
     }
 
@@ -166,20 +174,25 @@ impl Recovery {
     fn resume(
         mut self,
         state: SharedDatabase,
-        facts: Facts,
+        mut facts: Facts,
         wall: WallTime,
     ) -> Result<Opened, LogError> {
+        let copied = self.bring_gaps_back(&state, &mut facts)?;
         let known = tables::gaps(&state)?;
         let known: Vec<Gap> = known.into_iter().map(|(_, gap)| gap).collect();
         let (lanes, mut gaps) = self.open_lanes(Some(&facts), &known)?;
         // What is still missing since an earlier start is written down already.
         gaps.retain_mut(|missing| gap::leave_out(missing, &known));
+        if self.has_lost_gaps {
+            gaps.extend(Gap::forgotten(PerLane::from_fn(|lane| lanes[lane].next())));
+        }
         let (journal, replayed) = self.replay(&facts)?;
         let salt = journal.ownership().salt;
         let is_changed = !replayed.frames.is_empty()
             || replayed.torn.is_some()
             || !gaps.is_empty()
-            || self.report.is_journal_lost;
+            || self.report.is_journal_lost
+            || copied.is_none();
         let mut found = Found::new(facts, lanes, gaps);
         found.known = known;
         self.open_mail(&mut found)?;
@@ -192,6 +205,13 @@ impl Recovery {
         let is_resized = journal.file_bytes() != self.settings.journal_bytes;
         self.report.is_journal_mended = journal.is_damaged();
         let mut writer = self.writer(journal, state, found);
+        if let (Some(change), Some(files)) = (copied, &writer.files)
+            && change < files.facts.gaps
+        {
+            // A cut came between the two; a missing one is made by the next flush.
+            let ledger = tables::ledger(&files.state, files.marks)?;
+            files.copy_gaps(&ledger, &files.facts)?;
+        }
         if is_changed {
             writer.try_flush(wall);
         }
@@ -255,18 +275,21 @@ impl Recovery {
             Epoch(seconds.max(before.saturating_add(1)))
         };
         let has_segments = self.names.iter().any(|name| segment::parse(name).is_some());
-        let (lanes, gaps) = self.open_lanes(None, &[])?;
+        let copy = self.read_copy()?;
+        let known: Vec<Gap> = copy.iter().flat_map(Copy::gaps).collect();
+        let (lanes, gaps) = self.open_lanes(None, &known)?;
         let replayed = match &mut journal {
             Some(journal) => journal.salvage()?,
             None => Replayed::default(),
         };
         let is_damaged = !self.report.damaged_files.is_empty();
-        let has_something = !rows.is_empty() || !replayed.frames.is_empty();
+        let has_something = !rows.is_empty() || !replayed.frames.is_empty() || copy.is_some();
         self.report.is_new = !has_segments && !has_something && !is_damaged;
         self.report.is_state_lost = !self.report.is_new && !is_continued;
         self.report.is_journal_lost = !self.report.is_new && journal.is_none();
         let mut found = Found::new(Facts::new(epoch), lanes, gaps);
         self.bring_back(&mut found, &replayed)?;
+        self.go_on_behind_gaps(copy.as_ref(), &mut found)?;
         self.rescue_mail(&mut found, journal.as_ref(), &replayed)?;
         // The old journal may go, so what it held must be in segments before.
         for files in &mut found.lanes.0 {
@@ -281,7 +304,6 @@ impl Recovery {
         found.facts.first = PerLane::from_fn(|lane| found.lanes[lane].first);
         found.facts.next = PerLane::from_fn(|lane| found.lanes[lane].flushed);
         found.facts.active_bytes = found.active_bytes();
-        self.report.gaps.clone_from(&found.gaps);
         let mut journal = match journal.filter(|_| is_continued) {
             Some(journal) => journal,
             None => {
@@ -298,15 +320,10 @@ impl Recovery {
             let (name, cache_bytes) = (tables::NAME, self.settings.cache_bytes);
             tables::create(&self.directory, name, cache_bytes, &found.facts, &rows)?
         };
-        // Old frames name gaps that are rows already.
-        let known = tables::gaps(&state)?;
-        let known: Vec<Gap> = known.into_iter().map(|(_, gap)| gap).collect();
-        found
-            .noted
-            .retain_mut(|noted| gap::leave_out(noted, &known));
+        self.settle_gaps(copy.as_ref(), &state, &mut found)?;
         let has_gaps = !(found.gaps.is_empty() && found.noted.is_empty());
         let mut writer = self.writer(journal, state, found);
-        if has_gaps {
+        if has_gaps || copy.is_none() {
             writer.flush()?;
         }
         self.opened(writer)
@@ -353,54 +370,6 @@ impl Recovery {
         )
     }
 
-    fn writer(&self, journal: Journal, state: SharedDatabase, found: Found) -> Writer {
-        let has_reserve = self.has(reserve::NAME) || reserve::take(self.directory.as_ref());
-        let announced = found.facts.announced;
-        self.meter.add(found.facts.wear);
-        // The state does not know of it.
-        self.meter.add(Wear {
-            written_bytes: journal.used_bytes(),
-            open_seconds: 0,
-        });
-        let cut = Cut {
-            journal: journal.cut(),
-            ownership: journal.ownership(),
-            time: None,
-            mail_changes: post::changes(&found.puts).count() as u64,
-        };
-        let files = Files {
-            directory: Arc::clone(&self.directory),
-            settings: self.settings.clone(),
-            state,
-            facts: found.facts,
-            lanes: found.lanes,
-            mail: found.mail,
-            puts: found.puts,
-            gaps: [found.gaps, found.noted].concat(),
-            marks: Marks {
-                announced,
-                handed_out: announced,
-            },
-            has_fresh_gaps: true,
-            unseen_since: None,
-            waiting_bytes: found.waiting_bytes,
-            made: Vec::new(),
-            ready: Vec::new(),
-            anew: Vec::new(),
-            doomed: Vec::new(),
-            failed_at: None,
-            has_reserve,
-            no_reserve_at: None,
-            has_freed: false,
-            clock: AgeClock::default(),
-            meter: self.meter.clone(),
-            cut,
-            emptied: None,
-            events: Vec::new(),
-        };
-        Writer::new(journal, files)
-    }
-
     fn opened(self, mut writer: Writer) -> Result<Opened, LogError> {
         let files = writer.files.as_deref();
         let files = files.expect("nobody is lent the files of a log that is being opened");
@@ -413,6 +382,7 @@ impl Recovery {
         Ok(Opened {
             epoch,
             time,
+            wear: self.wear,
             writer,
             reader,
             report: self.report,
@@ -447,7 +417,9 @@ impl Recovery {
 #[must_use]
 pub fn is_of_a_log(name: &str) -> bool {
     let plain = name.strip_suffix(".salvaged").unwrap_or(name);
-    name == journal::NAME || is_of_rows(plain) || segment::parse(name).is_some()
+    [journal::NAME, copy::NAME].contains(&name)
+        || is_of_rows(plain)
+        || segment::parse(name).is_some()
 }
 
 /// Whether a file was being made when the power went. Others' files are none of our business.
@@ -459,7 +431,7 @@ fn is_half_made(name: &str) -> bool {
     if begun == name {
         return is_segment && plain != name;
     }
-    [journal::NAME, reserve::NAME].contains(&begun) || is_of_rows(plain) || is_segment
+    [journal::NAME, copy::NAME, reserve::NAME].contains(&begun) || is_of_rows(plain) || is_segment
 }
 
 fn is_of_rows(name: &str) -> bool {

@@ -13,7 +13,7 @@ use sync::{Lane, Offset, WallTime};
 
 use super::directory::Directory;
 use super::lane::{LaneFiles, Sealed};
-use super::{Event, Gap, LogError, Overflow, Reason};
+use super::{Event, Gap, LogError, Overflow, Parts, Reason};
 
 /// What a lane gives up.
 #[derive(Debug)]
@@ -68,6 +68,8 @@ impl AgeClock {
 pub(super) struct Given<'a> {
     pub(super) clock: &'a AgeClock,
     pub(super) ready: Ready,
+    /// What segments below have is stored anew or in a gap: a cut came before they could go.
+    pub(super) replaced: Offset,
     /// Bytes that all lanes together have over their limit.
     pub(super) excess: u64,
 }
@@ -94,7 +96,8 @@ pub(super) fn plan(
         files.seal(events)?;
     }
     let lane = files.lane;
-    let (limits, floor, mut bytes) = (files.limits, files.floor, files.bytes());
+    let (limits, released, mut bytes) = (files.limits, files.floor, files.bytes());
+    let floor = released.max(given.replaced);
     let mut trim: Option<Trim> = None;
     for (index, segment) in files.sealed.iter_mut().enumerate() {
         let (before, gone) = match &trim {
@@ -125,7 +128,10 @@ pub(super) fn plan(
             lane,
             first: segment.next,
             count: index + 1,
-            bytes: gone + reason.map_or(0, |_| segment.bytes),
+            bytes: match segment.next > released {
+                true => gone + segment.bytes,
+                false => gone,
+            },
             gap: match (before, gap) {
                 (Some(before), Some(gap)) => Some(before.merged(&gap)),
                 (before, gap) => before.cloned().or(gap),
@@ -177,6 +183,7 @@ fn gap(
         from,
         to,
         reason,
+        parts: Parts::default(),
     }
 }
 

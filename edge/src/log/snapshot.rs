@@ -12,7 +12,7 @@ use super::directory::Directory;
 use super::files::Files;
 use super::journal::Journal;
 use super::recovery::SMALLEST_JOURNAL_BYTES;
-use super::{LogError, mail, segment, state};
+use super::{LogError, gap, mail, segment, state};
 
 impl Files {
     /// Puts a copy of the log into the folder `snapshot` inside its own, up to the cut.
@@ -31,11 +31,13 @@ impl Files {
         let failed = |action| LogError::file(action, &path);
         let copy = self.directory.snapshot(&names).map_err(failed("copy"))?;
         copy_file(self.directory.as_ref(), copy.as_ref(), state::NAME).map_err(failed("copy"))?;
-        match copy_file(self.directory.as_ref(), copy.as_ref(), mail::NAME) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(failed("copy")(error));
+        for name in [mail::NAME, gap::copy::NAME] {
+            match copy_file(self.directory.as_ref(), copy.as_ref(), name) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(failed("copy")(error));
+                }
+                _ => {}
             }
-            _ => {}
         }
         let ownership = self.cut.ownership;
         Journal::create(

@@ -23,6 +23,7 @@
 //! | `replaced` | for each lane: what outlives segments below is stored anew; absent when all 0 |
 //! | `mail` | how often `mail.redb` was flushed, at least; missing where there never was one |
 //! | `announced` | all gaps with lower numbers were announced; absent when 0 |
+//! | `gaps` | how often gaps were changed, see `log/gap/copy.rs`; absent when 0 |
 //!
 //! The other tables belong to those who put into them; only `gaps` is the log's own.
 
@@ -36,6 +37,7 @@ use sync::{Epoch, Offset, PerLane, Table, TimeStamp};
 
 use super::database::SharedDatabase;
 use super::directory::Directory;
+use super::gap::copy::Copy;
 use super::gap::ledger::{Ledger, Marks};
 use super::journal::{Ownership, Position};
 use super::rows::{self, Puts, Rows, definition};
@@ -62,6 +64,8 @@ pub(super) struct Facts {
     pub(super) mail: Option<u64>,
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(super) announced: u64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) gaps: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) time: Option<TimeStamp>,
     #[serde(default, skip_serializing_if = "Wear::is_nothing")]
@@ -74,14 +78,6 @@ pub(super) struct Facts {
 #[derive(Deserialize)]
 struct Version {
     v: u8,
-}
-
-/// How gaps are kept.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Keeping {
-    /// Beyond it the oldest two of a lane become one.
-    pub(super) count: usize,
-    pub(super) marks: Marks,
 }
 
 impl Facts {
@@ -97,6 +93,7 @@ impl Facts {
             active_bytes: PerLane::default(),
             mail: None,
             announced: 0,
+            gaps: 0,
             time: None,
             wear: Wear::default(),
             replaced: PerLane::default(),
@@ -181,19 +178,53 @@ fn facts_in(
     }
 }
 
-/// Commits changes, but those of the mail, with gaps and facts.
+/// Commits changes, but those of the mail, with what is new of the gaps, and facts.
 pub(super) fn commit(
     state: &SharedDatabase,
     puts: &Puts,
-    gaps: &[Gap],
-    keeping: Keeping,
+    gaps: Option<&Ledger>,
     facts: &Facts,
 ) -> Result<(), LogError> {
     state.write(|transaction| {
         rows::put(transaction, puts.range(..(Table::Mailboxes, Bytes::new())))?;
-        if !gaps.is_empty() {
-            put_gaps(transaction, gaps, keeping)?;
+        if let Some(gaps) = gaps {
+            put_gaps(transaction, gaps)?;
         }
+        put_facts(transaction, facts)
+    })
+}
+
+/// Reads the gaps for a change of them.
+pub(super) fn ledger(state: &SharedDatabase, marks: Marks) -> Result<Ledger, LogError> {
+    let rows = state.read(|transaction| {
+        let mut rows = BTreeMap::new();
+        for pair in transaction.open_table(definition(Table::Gaps))?.iter()? {
+            let (key, value) = pair?;
+            let value = rows::unseal(Table::Gaps, key.value(), value.value());
+            let gap = value.and_then(Gap::decode);
+            rows.extend(gap::number(key.value()).map(|number| (number, gap)));
+        }
+        Ok(rows)
+    })?;
+    Ok(Ledger::new(rows, marks))
+}
+
+/// Puts the gaps of the copy in the place of those that are there, and notes in the facts that this
+/// was done.
+pub(super) fn restore_gaps(
+    state: &SharedDatabase,
+    facts: &mut Facts,
+    copy: &Copy,
+) -> Result<(), LogError> {
+    facts.gaps = copy.change;
+    facts.announced = facts.announced.max(copy.announced);
+    state.write(|transaction| {
+        let mut table = transaction.open_table(definition(Table::Gaps))?;
+        table.retain(|_, _| false)?;
+        for (number, gap) in &copy.rows {
+            put_gap(&mut table, *number, gap)?;
+        }
+        drop(table);
         put_facts(transaction, facts)
     })
 }
@@ -217,33 +248,28 @@ fn put_facts(transaction: &WriteTransaction, facts: &Facts) -> Result<(), redb::
     Ok(())
 }
 
-/// Adds gaps under growing numbers.
-fn put_gaps(
-    transaction: &WriteTransaction,
-    gaps: &[Gap],
-    keeping: Keeping,
-) -> Result<(), redb::Error> {
+/// Writes the rows that have changed.
+fn put_gaps(transaction: &WriteTransaction, gaps: &Ledger) -> Result<(), redb::Error> {
     let mut table = transaction.open_table(definition(Table::Gaps))?;
-    let mut rows = BTreeMap::new();
-    for pair in table.iter()? {
-        let (key, value) = pair?;
-        let value = rows::unseal(Table::Gaps, key.value(), value.value());
-        let gap = value.and_then(Gap::decode);
-        rows.extend(gap::number(key.value()).map(|number| (number, gap)));
-    }
-    let mut ledger = Ledger::new(rows, keeping.marks);
-    gaps.iter().for_each(|gap| ledger.add(gap));
-    ledger.shrink(keeping.count);
-    for (number, gap) in ledger.changes() {
-        let key = number.to_be_bytes();
+    for (number, gap) in gaps.changes() {
         match gap {
-            Some(gap) => {
-                let sealed = rows::seal(Table::Gaps, &key, &gap.encode());
-                table.insert(key.as_slice(), sealed.as_slice())?
+            Some(gap) => put_gap(&mut table, number, gap)?,
+            None => {
+                table.remove(number.to_be_bytes().as_slice())?;
             }
-            None => table.remove(key.as_slice())?,
-        };
+        }
     }
+    Ok(())
+}
+
+fn put_gap(
+    table: &mut redb::Table<'_, &'static [u8], &'static [u8]>,
+    number: u64,
+    gap: &Gap,
+) -> Result<(), redb::Error> {
+    let key = number.to_be_bytes();
+    let sealed = rows::seal(Table::Gaps, &key, &gap.encode());
+    table.insert(key.as_slice(), sealed.as_slice())?;
     Ok(())
 }
 

@@ -12,23 +12,22 @@
 //! waits for the job ([`Writer::waits_for_job`]), or where the files are at home does the work
 //! itself.
 
+mod anew;
 mod fresh;
 mod gaps;
 mod job;
 
 use std::sync::Arc;
 
-use sync::{Change, Offset, PerLane, Record, TimeStamp, WallTime};
+use sync::{Change, Offset, PerLane, TimeStamp, WallTime};
 
 use super::database::SharedDatabase;
 use super::directory::Directory;
-use super::files::{Anew, Cut, Files, is_past};
+use super::files::{Cut, Files, is_past};
 use super::intake::{Filling, Holding, Intake, Pressure};
 use super::journal::{self, Journal};
 use super::retention::AgeClock;
-use super::{
-    Batch, Committed, Event, Gap, LogError, Meter, Settings, frame, gap, latest, recovery,
-};
+use super::{Batch, Committed, Event, Gap, LogError, Meter, Settings, frame, gap, recovery};
 
 pub(super) use self::fresh::Fresh;
 use self::job::Order;
@@ -420,48 +419,6 @@ impl Writer {
         let before = committed.mail.len();
         self.fresh.take(change, committed);
         self.mail_changes += (committed.mail.len() - before) as u64;
-    }
-
-    /// Appends the latest of their topics anew, with the gap that counts the others. What was
-    /// committed since the files were lent has a say: a record with a younger one of its topic
-    /// behind it goes with the others. Without room it is left for another time.
-    fn store_anew(&mut self, anew: Anew, wall: WallTime) {
-        let lane = anew.lane();
-        let (trim, records) = anew.without_topics_of(&self.fresh.records[lane]);
-        let append = |record: &Record| Change::Append {
-            lane,
-            record: record.clone(),
-        };
-        let mut changes: Vec<Change> = records.iter().map(append).collect();
-        changes.push(latest::replaced(lane, trim.first));
-        let noted = trim.gap.iter().map(Gap::to_change);
-        let batch = Batch {
-            changes: noted.chain(changes.iter().cloned()).collect(),
-        };
-        if !self.has_room_for(frame::padded_bytes(&batch)) {
-            return;
-        }
-        let first = self.next;
-        if let Err(error) = self.journal.write(&batch, wall, first) {
-            self.note_outcome(Err(error), wall);
-            return;
-        }
-        let mut committed = Committed::default();
-        changes
-            .iter()
-            .for_each(|change| self.take(change, &mut committed));
-        if let Some(gap) = &trim.gap {
-            self.fresh.gaps.push(gap.clone());
-            self.fresh.unseen_since.get_or_insert(wall);
-        }
-        self.events.push(Event::StoredAnew {
-            lane,
-            first: first[lane],
-            records,
-        });
-        if let Some(files) = &mut self.files {
-            files.ready.push(trim);
-        }
     }
 
     fn make_room(&mut self, bytes: u64, wall: WallTime) -> Result<(), LogError> {

@@ -39,6 +39,9 @@ impl Office {
         // The answer waits for what is under way, even when it changes nothing itself.
         let is_settled = known.is_none() || self.groups.is_settled(&group);
         if position == former && is_settled {
+            if known.is_some() {
+                self.note_use(&group, position);
+            }
             self.answer(ticket, Reply::Done);
             return Ok(());
         }

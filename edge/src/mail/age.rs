@@ -49,7 +49,8 @@ impl AgeClock {
         self.latest = self.latest.max(now.wall);
     }
 
-    fn is_older(&self, time: WallTime, seconds: u64) -> bool {
+    /// Whether a time is so long ago, by a clock that nobody sets.
+    pub(super) fn is_older(&self, time: WallTime, seconds: u64) -> bool {
         let jumped = match time <= self.before {
             true => self.jumped,
             false => 0,

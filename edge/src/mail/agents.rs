@@ -1,7 +1,7 @@
 //! The agents that can be found: those that registered here, and those that the cloud knows.
 //!
-//! What they say is held in memory, under limits of count and bytes; memory changes when the commit
-//! is durable. An agent that registered here goes before one of the cloud with the same name.
+//! What they say is held in memory, under limits of count and bytes, with an index of its words;
+//! memory changes when the commit is durable. An agent that registered here goes before one of the cloud with the same name.
 
 use std::collections::BTreeMap;
 
@@ -12,11 +12,13 @@ use super::Office;
 use super::commit::{Draft, Work};
 use super::event::Ticket;
 use super::mailbox::{at_most, within};
-use super::rank::rank;
+use super::search::Index;
 use super::stored::{StoredAgent, StoredReport, encode};
 
 /// Of an agent beside what it says.
 pub(super) const AGENT_BYTES: usize = 2 * (size_of::<Known>() + size_of::<String>()) + 64;
+/// The same with its words in the index.
+pub(super) const AGENT_BYTES_MAXIMUM: usize = AGENT_BYTES + Index::AGENT_BYTES;
 /// What begins the keys of agents that registered here.
 pub(super) const EDGE: u8 = b'e';
 /// What begins the keys of agents that the cloud knows.
@@ -57,6 +59,8 @@ pub(super) struct Agents {
     edge: BTreeMap<String, Known>,
     cloud: BTreeMap<String, Known>,
     bytes: usize,
+    /// What those say that can be found, ready to be searched.
+    index: Index,
     /// Those under way: home, name, mailbox, bytes.
     coming: Vec<(u8, String, Option<String>, usize)>,
 }
@@ -67,7 +71,8 @@ impl Agents {
         let bytes = bytes_of(&name, &known.mailbox, &known.body);
         self.remove(home, &name);
         self.bytes += bytes;
-        self.of(home).insert(name, known);
+        self.of(home).insert(name.clone(), known);
+        self.update_index(&name);
     }
 
     pub(super) fn note_seen(&mut self, name: &str, seen: WallTime) {
@@ -101,7 +106,30 @@ impl Agents {
     }
 
     pub(super) const fn held_bytes(&self) -> usize {
-        self.bytes
+        self.bytes + self.index.held_bytes()
+    }
+
+    /// Finds agents by words, best first, and gives one page of them.
+    fn search(&self, words: &str, limit: u32, page: u32) -> Vec<(&str, Home, &Known)> {
+        let found = self.index.search(words, limit, page).into_iter();
+        found.filter_map(|name| self.visible(name)).collect()
+    }
+
+    /// The agent of a name that is found: one that registered here before one of the cloud.
+    fn visible(&self, name: &str) -> Option<(&str, Home, &Known)> {
+        let homes = [(&self.edge, Home::Edge), (&self.cloud, Home::Cloud)];
+        homes.into_iter().find_map(|(agents, home)| {
+            let (name, known) = agents.get_key_value(name)?;
+            Some((name.as_str(), home, known))
+        })
+    }
+
+    fn update_index(&mut self, name: &str) {
+        let body = self.visible(name).map(|(_, _, known)| known.body.clone());
+        match body {
+            Some(body) => self.index.put(name, &body),
+            None => self.index.remove(name),
+        }
     }
 
     /// Walks all agents by name; of two with one name only the one that registered here.
@@ -128,6 +156,7 @@ impl Agents {
     fn remove(&mut self, home: u8, name: &str) {
         if let Some(known) = self.of(home).remove(name) {
             self.bytes -= bytes_of(name, &known.mailbox, &known.body);
+            self.update_index(name);
         }
     }
 
@@ -255,21 +284,19 @@ impl Office {
             lives,
             seen: known.seen.0 / 1_000,
         };
-        let page = discover.page.max(1) - 1;
+        let page = discover.page.max(1);
         let words = discover.words.as_deref().filter(|it| !it.is_empty());
-        let limit = match words {
-            Some(_) => Some(discover.limit.unwrap_or(PAGE_COUNT)),
-            None => discover.limit.or_else(|| (page > 0).then_some(PAGE_COUNT)),
+        let found: Vec<Agent> = if let Some(words) = words {
+            let limit = discover.limit.unwrap_or(PAGE_COUNT);
+            let found = self.agents.search(words, limit, page);
+            found.into_iter().map(agent).collect()
+        } else {
+            let limit = discover.limit.or_else(|| (page > 1).then_some(PAGE_COUNT));
+            let limit = limit.map_or(usize::MAX, |it| usize::try_from(it).unwrap_or(usize::MAX));
+            let skipped = usize::try_from(page - 1).unwrap_or(usize::MAX);
+            let found = self.agents.iter().skip(skipped.saturating_mul(limit));
+            found.take(limit).map(agent).collect()
         };
-        let limit = limit.map_or(usize::MAX, |it| usize::try_from(it).unwrap_or(usize::MAX));
-        let skipped = usize::try_from(page).unwrap_or(usize::MAX);
-        let skipped = skipped.saturating_mul(limit);
-        let found = match words {
-            Some(words) => rank(&self.agents, words),
-            None => self.agents.iter().collect(),
-        };
-        let found = found.into_iter().skip(skipped).take(limit);
-        let found = found.map(agent).collect();
         self.answer(ticket, Reply::Agents(found));
     }
 

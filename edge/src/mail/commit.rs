@@ -67,6 +67,8 @@ pub(super) enum Work {
     Sweep,
     /// Messages of a mailbox were removed that were kept for long enough.
     Age(Number),
+    /// A group that was idle is forgotten.
+    Forget(GroupName),
     /// A mailbox that is over can't be found any more.
     Retire(Number),
     /// Some rows of a mailbox that leaves are gone.
@@ -160,6 +162,9 @@ impl Draft {
     pub(super) fn absorb(&mut self, other: Self) {
         self.changes.extend(other.changes);
         self.doomed.extend(other.doomed);
+        for (own, other) in self.unread.iter_mut().zip(&other.unread) {
+            own.join(other);
+        }
         for mailbox in other.mailboxes {
             self.touch(mailbox);
         }
@@ -361,6 +366,7 @@ impl Office {
             Work::Release => self.released(is_done, shelf),
             Work::Sweep => self.swept(is_done, shelf),
             Work::Age(number) => self.aged(number, is_done, shelf),
+            Work::Forget(name) => self.forgotten(&name, is_done),
             Work::Retire(number) => self.retired(number, is_done),
             Work::Leave(number) => self.left(number, is_done, shelf),
         }

@@ -5,7 +5,7 @@
 //! order of the commits.
 
 use sync::{Change, PerLane, WallTime};
-use wire::mq9::{Agent, Priority, Reply, Request};
+use wire::mq9::{Agent, Priority, Reply, Request, Send};
 
 use super::intake::Intake;
 
@@ -28,6 +28,29 @@ pub enum Input {
         request: Request,
         /// Changes to commit with it (a note for exactly once, the position of a pull). Empty but
         /// for a request to send.
+        changes: Vec<Change>,
+    },
+    /// Messages of the cloud, all to one mailbox, that are to be kept all or none, in one commit.
+    /// Answered by [`Reply::Sent`] without an id, or by a failure where there is no room for all of
+    /// them as it is: one by one they may make room, or some may have it.
+    Bundle {
+        /// To answer with.
+        ticket: Ticket,
+        /// At least one.
+        sends: Vec<Send>,
+        /// Changes to commit with them.
+        changes: Vec<Change>,
+    },
+    /// A message that can never be kept here is to be written down as one that ended unread.
+    /// Answered by [`Reply::Sent`] without an id when that is durable, or by a failure.
+    Lost {
+        /// To answer with.
+        ticket: Ticket,
+        /// Of the message.
+        priority: Priority,
+        /// Of the message.
+        bytes: u64,
+        /// Changes to commit with it.
         changes: Vec<Change>,
     },
     /// Whoever made a request is gone: a fetch of theirs need not wait any more. No answer.

@@ -136,10 +136,11 @@ impl Office {
                 },
             };
             fetching.stage = Stage::Read(position);
-            if let Some(group) = group
-                && (!is_known || !self.groups.is_pinned(&group))
-            {
-                return self.pin(&group, position, fetching, shelf);
+            if let Some(group) = group {
+                if !is_known || !self.groups.is_pinned(&group) {
+                    return self.pin(&group, position, fetching, shelf);
+                }
+                self.note_use(&group, position);
             }
         }
         self.read_or_wait(fetching, shelf)
@@ -167,6 +168,13 @@ impl Office {
     ) -> Result<Draft, Failure> {
         let is_known = self.groups.position(group, shelf)?.is_some();
         let most = self.settings.group_count_maximum;
+        let count = self
+            .mailboxes
+            .mailbox(group.0)
+            .map_or(0, |it| it.tail.groups);
+        if !is_known && count >= most {
+            self.forget_idlest(group.0, shelf)?;
+        }
         let mut draft = Draft::default();
         if let Some(mailbox) = self.mailboxes.mailbox_mut(group.0)
             && !is_known
@@ -178,7 +186,8 @@ impl Office {
             mailbox.tail.groups += 1;
             draft.is_counted = true;
         }
-        draft.changes.push(self.groups.place(group, position));
+        let now = self.now.wall;
+        draft.changes.push(self.groups.place(group, position, now));
         draft.touch(group.0);
         draft.group = Some(group.clone());
         Ok(draft)

@@ -4,14 +4,14 @@
 //! group that was idle longest is forgotten first. A group with a commit under way is never
 //! forgotten.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use sync::{Change, Table};
+use sync::{Change, Table, WallTime};
 use wire::mq9::Priority;
 
 use super::shelf::{Page, Shelf, Unreadable};
-use super::stored::{Number, StoredGroup, decode, encode, named_key, range_of};
+use super::stored::{Number, StoredGroup, encode, named_key, range_of};
 
 /// A group of a mailbox.
 pub(super) type GroupName = (Number, Arc<str>);
@@ -37,6 +37,8 @@ pub(super) struct Groups {
     by_use: BTreeMap<u64, GroupName>,
     next_use: u64,
     bytes: usize,
+    /// Those that a commit under way takes out of the table.
+    leaving: BTreeSet<GroupName>,
 }
 
 /// What is in memory of a group.
@@ -51,8 +53,11 @@ struct Group {
     is_stale: bool,
     /// Messages of former answers, oldest answer first.
     batches: VecDeque<Box<[(Priority, u64)]>>,
-    /// When it was used.
+    /// When it was used, beside others.
     used: u64,
+    /// When it was used last, and what the table says of that.
+    used_at: WallTime,
+    stored_use: WallTime,
 }
 
 impl Groups {
@@ -66,15 +71,20 @@ impl Groups {
             self.touch(name);
             return Ok(Some(position));
         }
+        if self.leaving.contains(name) {
+            return Ok(None);
+        }
         let key = named_key(name.0, &name.1);
         let row = shelf.find(Table::MailGroups, &key)?;
-        let position = row.as_deref().and_then(decode::<StoredGroup>);
-        let Some(StoredGroup(_, position)) = position else {
+        let Some(stored) = row.as_deref().and_then(StoredGroup::decode) else {
             return Ok(None);
         };
+        let StoredGroup(_, position, used) = stored;
         let group = self.open(name);
         group.position = Some(position);
         group.is_pinned = true;
+        group.used_at = group.used_at.max(used);
+        group.stored_use = used;
         Ok(Some(position))
     }
 
@@ -85,17 +95,33 @@ impl Groups {
         mailbox: Number,
         shelf: &mut dyn Shelf,
     ) -> Result<Option<Position>, Unreadable> {
+        self.floor_of(mailbox, |_| true, shelf)
+    }
+
+    /// The same of those groups only that were used at a time for which something holds.
+    pub(super) fn floor_of(
+        &self,
+        mailbox: Number,
+        counts: impl Fn(WallTime) -> bool,
+        shelf: &mut dyn Shelf,
+    ) -> Result<Option<Position>, Unreadable> {
         let (from, end) = range_of(mailbox);
         let stored = shelf.walk(Table::MailGroups, &from, &end, GROUPS_ASKED)?;
         if stored.next.is_some() {
             return Ok(None);
         }
-        // One that is damaged claims everything.
         let stored = stored.rows.iter();
-        let stored =
-            stored.map(|(_, value)| decode::<StoredGroup>(value).map_or([0; 3], |it| it.1));
+        let stored = stored.filter_map(|(key, value)| match StoredGroup::decode(value) {
+            Some(StoredGroup(_, position, used)) => {
+                let used_at = used.max(self.used_at(mailbox, key));
+                counts(used_at).then_some(position)
+            }
+            // One that is damaged claims everything.
+            None => Some([0; 3]),
+        });
         // Where a commit under way moves a group back, what it wants again stays.
         let held = self.of_mailbox(mailbox);
+        let held = held.filter(|(_, group)| counts(group.used_at));
         let held = held.filter_map(|(_, group)| group.position);
         let lower = |floor: Position, position: Position| {
             [0, 1, 2].map(|at: usize| floor[at].min(position[at]))
@@ -104,13 +130,60 @@ impl Groups {
     }
 
     /// Sets a position; the change must go with the next commit, which names the group.
-    pub(super) fn place(&mut self, name: &GroupName, position: Position) -> Change {
-        self.open(name).position = Some(position);
+    pub(super) fn place(&mut self, name: &GroupName, position: Position, now: WallTime) -> Change {
+        let group = self.open(name);
+        group.position = Some(position);
+        (group.used_at, group.stored_use) = (now, now);
         Change::Put {
             table: Table::MailGroups,
             key: named_key(name.0, &name.1),
-            value: encode(&StoredGroup::new(position)),
+            value: encode(&StoredGroup::new(position, now)),
         }
+    }
+
+    /// Notes that a group that is in memory is used. Gives the time that the table has of that.
+    pub(super) fn note_use(&mut self, name: &GroupName, now: WallTime) -> Option<WallTime> {
+        let group = self.all.get_mut(name)?;
+        group.used_at = now;
+        Some(group.stored_use)
+    }
+
+    /// Finds the group of a mailbox that was not used for longest, of those for which something
+    /// holds and that no commit under way is about.
+    pub(super) fn idlest(
+        &self,
+        mailbox: Number,
+        is_idle: impl Fn(WallTime) -> bool,
+        shelf: &mut dyn Shelf,
+    ) -> Result<Option<GroupName>, Unreadable> {
+        let (from, end) = range_of(mailbox);
+        let stored = shelf.walk(Table::MailGroups, &from, &end, GROUPS_ASKED)?;
+        let idle = stored.rows.iter().filter_map(|(key, value)| {
+            let StoredGroup(_, _, used) = StoredGroup::decode(value)?;
+            let used_at = used.max(self.used_at(mailbox, key));
+            let name = (mailbox, Arc::from(name_in(key)?));
+            let is_free = self.all.get(&name).is_none_or(|it| it.under_way == 0);
+            let is_it = is_free && is_idle(used_at) && !self.leaving.contains(&name);
+            is_it.then_some((used_at, name))
+        });
+        Ok(idle.min().map(|(_, name)| name))
+    }
+
+    /// Forgets a group; the change must go with the next commit, whose end is told by
+    /// [`Groups::left`].
+    pub(super) fn leave(&mut self, name: &GroupName) -> Change {
+        self.forget(name);
+        self.leaving.insert(name.clone());
+        Change::Delete {
+            table: Table::MailGroups,
+            key: named_key(name.0, &name.1),
+        }
+    }
+
+    /// Notes the end of that commit. Says whether the group is there all the same.
+    pub(super) fn left(&mut self, name: &GroupName, is_durable: bool) -> bool {
+        self.leaving.remove(name);
+        !is_durable && !self.all.contains_key(name)
     }
 
     /// Whether the table has the position that is in memory.
@@ -231,6 +304,13 @@ impl Groups {
         self.bytes
     }
 
+    /// When a group was used, by the key of its row, as far as memory knows.
+    fn used_at(&self, mailbox: Number, key: &[u8]) -> WallTime {
+        let name = name_in(key).map(|name| (mailbox, Arc::from(name)));
+        let group = name.and_then(|name| self.all.get(&name));
+        group.map_or(WallTime(0), |group| group.used_at)
+    }
+
     fn of_mailbox(&self, mailbox: Number) -> impl Iterator<Item = (&GroupName, &Group)> {
         let first: GroupName = (mailbox, "".into());
         let behind = self.all.range(first..);
@@ -266,6 +346,11 @@ impl Groups {
         let freed = GROUP_BYTES + name.1.len() + batches;
         self.bytes = self.bytes.saturating_sub(freed);
     }
+}
+
+/// The name of a group in the key of its row.
+fn name_in(key: &[u8]) -> Option<&str> {
+    str::from_utf8(key.get(size_of::<u64>()..)?).ok()
 }
 
 const fn batch_bytes(batch: &[(Priority, u64)]) -> usize {
@@ -325,7 +410,7 @@ mod tests {
         }
         assert_eq!(groups.delivered_until(&group, 11), None);
         assert_eq!(groups.delivered_until(&group, 12), Some([0, 0, 13]));
-        groups.place(&group, [0, 0, 20]);
+        groups.place(&group, [0, 0, 20], WallTime(1));
         groups.prune(&group);
         let latest = batch_bytes(&[(Normal, 19)]);
         assert_eq!(groups.held_bytes(), GROUP_BYTES + 1 + latest);

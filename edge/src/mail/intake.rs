@@ -32,6 +32,11 @@ impl Office {
             Request::Unregister(_) if self.settings.announces_agents => (Lane::Normal, true),
             _ => return Ok(()),
         };
+        self.check_lane(lane, goes_up)
+    }
+
+    /// Refuses what a lane has no room for.
+    pub(super) fn check_lane(&self, lane: Lane, goes_up: bool) -> Result<(), Failure> {
         match self.intake[lane] {
             Intake::NothingUp if !goes_up => Ok(()),
             Intake::Open => Ok(()),

@@ -72,6 +72,8 @@ pub struct Office {
     pub(super) is_aging: bool,
     /// The last mailbox that was looked at for them.
     pub(super) aged_until: Number,
+    /// When it began.
+    pub(super) began: Now,
     pub(super) counters: Counters,
 }
 
@@ -86,7 +88,7 @@ pub struct Counters {
     pub messages_over: u64,
     /// Messages whose time, or that of their mailbox, ended before all groups acknowledged them.
     pub messages_unread: u64,
-    /// Messages that all groups had acknowledged and that gave way in a full mailbox.
+    /// Messages that gave way in a full mailbox: all groups in use had acknowledged them.
     pub messages_gave_way: u64,
     /// Mailboxes that ended.
     pub mailboxes_over: u64,
@@ -143,6 +145,7 @@ impl Office {
             aging: None,
             is_aging: false,
             aged_until: Number(0),
+            began: now,
             counters: Counters::default(),
         }
     }
@@ -162,6 +165,23 @@ impl Office {
                     self.answer(ticket, Reply::Failed(failure));
                 }
             }
+            Input::Bundle {
+                ticket,
+                sends,
+                changes,
+            } => {
+                self.counters.requests += 1;
+                if let Err(failure) = self.send_bundle(ticket, &sends, changes, shelf) {
+                    self.counters.failures += 1;
+                    self.answer(ticket, Reply::Failed(failure));
+                }
+            }
+            Input::Lost {
+                ticket,
+                priority,
+                bytes,
+                changes,
+            } => self.lose(ticket, (priority, bytes), changes),
             Input::Cancel { ticket } => self.cancel(ticket),
             Input::Intake(intake) => self.intake = intake,
             Input::CloudAgents { agents } => self.know_cloud_agents(agents),

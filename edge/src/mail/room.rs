@@ -3,7 +3,8 @@
 //! of these the oldest.
 //!
 //! What nobody has acknowledged is never dropped for room: without a group, or while one of them has
-//! not acknowledged enough, a full mailbox refuses. A group that begins with the latest message, or
+//! not acknowledged enough, a full mailbox refuses. Only a group that is [idle](super::idle) while
+//! another one is in use holds no room. A group that begins with the latest message, or
 //! with an id, has no claim to what came before. One step looks at a bounded number of rows; where
 //! they are not enough for a large message it is refused, they go all the same, and the next attempt
 //! finds more room.
@@ -16,6 +17,7 @@ use super::commit::{Draft, Work, weight};
 use super::ledger::Holder;
 use super::shelf::{Page, Shelf, Unreadable};
 use super::stored::{Number, PRIORITIES, Place, mail_key};
+use super::unread::Floors;
 
 /// What is missing.
 #[derive(Debug)]
@@ -75,9 +77,10 @@ impl Office {
         giving: &mut Draft,
         shelf: &mut dyn Shelf,
     ) -> Result<(), Unreadable> {
-        let Some(floor) = self.groups.floor(mailbox, shelf)? else {
+        let Some(floor) = self.floor_for_room(mailbox, shelf)? else {
             return Ok(());
         };
+        let mut floors = Floors::default();
         let settings = &self.settings;
         let doomed = self.ledger.doomed_count();
         // What is under way is held in memory.
@@ -108,6 +111,7 @@ impl Office {
                     if left == 0 || lack.is_filled() {
                         break;
                     }
+                    self.tell_unread(giving, &mut floors, (place, value), shelf)?;
                     self.take_out(giving, place, value, shelf)?;
                     lack.count = lack.count.saturating_sub(1);
                     lack.bytes = lack.bytes.saturating_sub(weight(value));
@@ -122,7 +126,22 @@ impl Office {
         Ok(())
     }
 
+    /// What is missing for so many messages beside all that there is, if anything is.
+    pub(super) fn lack_for(&self, mailbox: Number, count: u64, bytes: u64) -> Option<String> {
+        let lack = self.lack_of(mailbox, (count, bytes), &[]);
+        lack.map(|lack| lack.why)
+    }
+
     fn lack(&self, mailbox: Number, bytes: u64, former: &[Holder]) -> Option<Lack> {
+        self.lack_of(mailbox, (1, bytes), former)
+    }
+
+    fn lack_of(
+        &self,
+        mailbox: Number,
+        (added, bytes): (u64, u64),
+        former: &[Holder],
+    ) -> Option<Lack> {
         let found = self.mailboxes.mailbox(mailbox)?;
         let is_new = |former: &&Holder| !self.ledger.is_doomed(former.place);
         let leaving = former.iter().filter(is_new);
@@ -139,7 +158,7 @@ impl Office {
             settings.mailbox_bytes_maximum,
         );
         let all_most = settings.mail_bytes_maximum;
-        let count = missing(found.tail.count, leaving_count, 1, count_most);
+        let count = missing(found.tail.count, leaving_count, added, count_most);
         let own = missing(found.tail.bytes, leaving_bytes, bytes, bytes_most);
         let all = missing(self.mailboxes.bytes, leaving_bytes, bytes, all_most);
         let address = &found.address;

@@ -19,7 +19,7 @@ use self::words::{WORD_BYTES, is_single_dense, walk_words};
 
 /// What registered agents say, ready to be searched.
 #[derive(Debug, Default)]
-pub struct Index {
+pub(super) struct Index {
     agents: BTreeMap<String, Agent>,
     held_bytes: usize,
     /// Of the lengths of all agents.
@@ -28,20 +28,11 @@ pub struct Index {
 
 impl Index {
     /// What one agent takes at most, its name aside.
-    pub const AGENT_BYTES: usize = TEXT_BYTES + WORDS * size_of::<Word>() + ROW_BYTES;
-
-    /// An index of nobody.
-    pub const fn new() -> Self {
-        Self {
-            agents: BTreeMap::new(),
-            held_bytes: 0,
-            total_length: 0,
-        }
-    }
+    pub(super) const AGENT_BYTES: usize = TEXT_BYTES + WORDS * size_of::<Word>() + ROW_BYTES;
 
     /// Takes in what an agent says, a JSON object, in the place of what it said before. Of very
     /// much only the beginning counts, names and descriptions before all else.
-    pub fn put(&mut self, name: &str, body: &str) {
+    pub(super) fn put(&mut self, name: &str, body: &str) {
         self.remove(name);
         let agent = Agent::read(name, body);
         self.held_bytes += agent.held_bytes(name);
@@ -50,7 +41,7 @@ impl Index {
     }
 
     /// Forgets an agent, if it is there.
-    pub fn remove(&mut self, name: &str) {
+    pub(super) fn remove(&mut self, name: &str) {
         if let Some(agent) = self.agents.remove(name) {
             self.held_bytes -= agent.held_bytes(name);
             self.total_length -= u64::from(agent.length);
@@ -58,7 +49,7 @@ impl Index {
     }
 
     /// Finds agents by any of these words and gives the names of one page, from 1 on, of so many.
-    pub fn search(&self, words: &str, limit: u32, page: u32) -> Vec<&str> {
+    pub(super) fn search(&self, words: &str, limit: u32, page: u32) -> Vec<&str> {
         let mut scores = vec![0.0; self.agents.len()];
         for word in wanted(words) {
             self.add_scores(&word, &mut scores);
@@ -77,7 +68,7 @@ impl Index {
     }
 
     /// Tells how much memory is held.
-    pub const fn held_bytes(&self) -> usize {
+    pub(super) const fn held_bytes(&self) -> usize {
         self.held_bytes
     }
 
@@ -294,7 +285,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn index(agents: &[(&str, &str)]) -> Index {
-        let mut index = Index::new();
+        let mut index = Index::default();
         for (name, body) in agents {
             index.put(name, body);
         }
@@ -394,7 +385,7 @@ mod tests {
     #[test]
     fn pages_follow_each_other() {
         let names = ["a", "b", "c", "d", "e"];
-        let mut index = Index::new();
+        let mut index = Index::default();
         for name in names {
             index.put(name, r#"{"payload":"pump"}"#);
         }
@@ -479,7 +470,7 @@ mod tests {
             word in "[a-zA-Z0-9\u{E4}-\u{F6}\u{3041}-\u{3050}\u{4E00}-\u{4E10}]{1,12}",
             others in vec("\\PC{0,20}", 0..4),
         ) {
-            let mut index = Index::new();
+            let mut index = Index::default();
             for (number, other) in others.iter().enumerate() {
                 let body = serde_json::json!({ "payload": other }).to_string();
                 index.put(&format!("other{number}"), &body);
@@ -496,7 +487,7 @@ mod tests {
             words in "\\PC{0,300}",
             limit in 0..5_u32,
         ) {
-            let mut index = Index::new();
+            let mut index = Index::default();
             for (name, body, is_put) in &agents {
                 match is_put {
                     true => index.put(name, &serde_json::json!({ "x": body }).to_string()),

@@ -31,15 +31,7 @@ impl Office {
         self.check_attributes(&send.attributes)?;
         let attributes = &send.attributes;
         let tags = attributes.tags.join(",");
-        let ttl = attributes.ttl_seconds;
-        let letter = Letter {
-            time: self.now.wall,
-            over: ttl.map_or(NEVER, |ttl| after(self.now.wall, ttl)),
-            key: attributes.key.as_deref().unwrap_or_default(),
-            tags: &tags,
-            headers: &send.headers,
-            payload: &send.payload,
-        };
+        let letter = self.letter(&send, &tags);
         let mut draft = Draft::with(changes);
         let id = match attributes.delay_seconds {
             Some(delay) => {
@@ -59,6 +51,20 @@ impl Office {
         };
         self.commit(draft, Work::answer(ticket, Reply::Sent { id }), true);
         Ok(())
+    }
+
+    /// A message as it is kept here and now, with its tags in a row.
+    pub(super) fn letter<'a>(&self, send: &'a Send, tags: &'a str) -> Letter<'a> {
+        let attributes = &send.attributes;
+        let ttl = attributes.ttl_seconds;
+        Letter {
+            time: self.now.wall,
+            over: ttl.map_or(NEVER, |ttl| after(self.now.wall, ttl)),
+            key: attributes.key.as_deref().unwrap_or_default(),
+            tags,
+            headers: &send.headers,
+            payload: &send.payload,
+        }
     }
 
     /// Puts a message where nobody sees it before it is due.

@@ -32,9 +32,13 @@ pub struct Settings {
     pub key_bytes_maximum: usize,
     /// Bytes of a message's tags together. A message with more is refused. Default 1,024.
     pub tags_bytes_maximum: usize,
-    /// Groups a mailbox. At the limit a fetch or acknowledgement of a new one is refused. Default
-    /// 64.
+    /// Groups a mailbox. At the limit one that is idle is forgotten for a new one; where none is, its
+    /// fetch or acknowledgement is refused. Default 64.
     pub group_count_maximum: u64,
+    /// Seconds after which a group that neither fetches nor acknowledges is idle: it holds no room in
+    /// a full mailbox that another group uses, and its place is given to a new one at the limit; 0
+    /// for never. Default 259,200, three days, so that nobody is idle by a weekend.
+    pub group_idle_seconds: u64,
     /// Bytes of a group's name. A longer one is refused. Default 256.
     pub group_name_bytes_maximum: usize,
     /// Bytes that the positions of groups take in memory, and what was delivered to them. At the
@@ -99,6 +103,7 @@ impl Default for Settings {
             key_bytes_maximum: 256,
             tags_bytes_maximum: 1_024,
             group_count_maximum: 64,
+            group_idle_seconds: 259_200,
             group_name_bytes_maximum: 256,
             group_memory_bytes_maximum: 512 << 10,
             waiting_count_maximum: 1_000,
@@ -133,13 +138,15 @@ impl Settings {
         let keys = 2 * self.key_bytes_maximum;
         let pending = super::PENDING_BYTES + keys + group;
         let pending_count = self.pending_count_maximum.saturating_add(8);
-        let agent = super::AGENT_BYTES;
+        let agent = super::AGENT_BYTES_MAXIMUM;
         self.mailbox_count_maximum
             .saturating_mul(mailbox)
             .saturating_add(self.waiting_count_maximum.saturating_mul(waiting))
             .saturating_add(pending_count.saturating_mul(pending))
             .saturating_add(self.agent_count_maximum.saturating_mul(agent))
             .saturating_add(self.agent_bytes_maximum)
+            // Names stand in the index once more; what an agent says has its name in it.
+            .saturating_add(self.agent_bytes_maximum / 2)
             .saturating_add(self.group_memory_bytes_maximum)
             .saturating_add(self.search_bytes_maximum)
     }

@@ -13,7 +13,8 @@
 //! | `MailKeys` | number, key | version, priority, id |
 //! | `MailDelayed` | due (wall), number, place in the queue | priority (1 byte), message |
 //! | `MailExpiry` | over (wall), number, priority (1 byte), id | nothing |
-//! | `MailGroups` | number, name | version, the next id of each priority |
+//! | `MailGroups` | number, name | version 2, the next id of each priority, used (wall) |
+//! | `MailGroups` | the same, before | version 1, the next id of each priority |
 //! | `Agents` | `e`, name: of one that registered here | version, mailbox or null, body, seen (wall) |
 //! | `Agents` | `c`, name: of one that the cloud knows | the same |
 //! | `Agents` | `r`, name: the last report of one that registered here | version, body, seen (wall) |
@@ -354,13 +355,27 @@ impl StoredKey {
     }
 }
 
-/// The position of a group: of each priority the id below which it is done.
+/// The position of a group: of each priority the id below which it is done; and when it was used.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct StoredGroup(pub(super) u8, pub(super) [u64; 3]);
+pub(super) struct StoredGroup(pub(super) u8, pub(super) [u64; 3], pub(super) WallTime);
+
+/// The same as it was before groups could be idle.
+#[derive(Deserialize)]
+struct FormerGroup(#[expect(dead_code, reason = "is the version")] u8, [u64; 3]);
+
+const GROUP_VERSION: u8 = 2;
 
 impl StoredGroup {
-    pub(super) const fn new(position: [u64; 3]) -> Self {
-        Self(VERSION, position)
+    pub(super) const fn new(position: [u64; 3], used: WallTime) -> Self {
+        Self(GROUP_VERSION, position, used)
+    }
+
+    /// Reads the value; of one that does not say when it was used, that is 0.
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        decode_as(GROUP_VERSION, bytes).or_else(|| {
+            let FormerGroup(_, position) = decode(bytes)?;
+            Some(Self::new(position, WallTime(0)))
+        })
     }
 }
 
@@ -423,9 +438,13 @@ pub(super) fn encode(value: &impl Serialize) -> Vec<u8> {
 
 /// Reads one of the values above; `None` when it is damaged or of another version.
 pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    decode_as(VERSION, bytes)
+}
+
+fn decode_as<T: DeserializeOwned>(version: u8, bytes: &[u8]) -> Option<T> {
     // 0x80 to 0x97 begin an array of up to 23 fields; the version is its first.
     match bytes {
-        [0x81..=0x97, VERSION, ..] => ciborium::from_reader(bytes).ok(),
+        [0x81..=0x97, found, ..] if *found == version => ciborium::from_reader(bytes).ok(),
         _ => None,
     }
 }
@@ -485,7 +504,10 @@ mod tests {
             (value, "8701010219012c040506"),
             (encode(&StoredNumber::new(Number(8))), "820108"),
             (encode(&StoredKey::new(Priority::Normal, 9)), "83010209"),
-            (encode(&StoredGroup::new([1, 2, 3])), "820183010203"),
+            (
+                encode(&StoredGroup::new([1, 2, 3], WallTime(9))),
+                "83028301020309",
+            ),
             (encode(&agent), "8401616d627b7d09"),
             (encode(&report), "8301627b7d09"),
         ] {
@@ -537,9 +559,16 @@ mod tests {
         }
         bytes[0] = VERSION + 1;
         assert_eq!(Letter::decode(&bytes), None);
-        let mut group = encode(&StoredGroup::new([1, 2, 3]));
-        group[1] = VERSION + 1;
-        assert_eq!(decode::<StoredGroup>(&group), None);
-        assert_eq!(decode::<StoredGroup>(b""), None);
+        let mut group = encode(&StoredGroup::new([1, 2, 3], WallTime(9)));
+        group[1] = GROUP_VERSION + 1;
+        assert_eq!(StoredGroup::decode(&group), None);
+        assert_eq!(StoredGroup::decode(b""), None);
+    }
+
+    #[test]
+    fn a_group_that_was_stored_before_it_could_be_idle_is_read() {
+        let former = [0x82, 1, 0x83, 1, 2, 3];
+        let read = StoredGroup::decode(&former);
+        assert_eq!(read, Some(StoredGroup::new([1, 2, 3], WallTime(0))));
     }
 }

@@ -3,15 +3,18 @@
 //!
 //! Each is counted in the commit that removes it, and has a number of its own, so that whoever reads
 //! what the gateway dropped counts none twice. What somebody deletes, what a message with the same
-//! key replaces, and what gives way after all groups acknowledged it, is not unread.
+//! key replaces, and what gives way after all groups acknowledged it, is not unread; what gives way
+//! although an [idle](super::idle) group has not, is, and so is what comes from the cloud and is too
+//! large to be kept.
 
 use std::collections::BTreeMap;
 
 use sync::{Change, Table, WallTime};
+use wire::mq9::{Priority, Reply};
 
 use super::Office;
-use super::commit::Draft;
-use super::event::Unread;
+use super::commit::{Draft, Work};
+use super::event::{Ticket, Unread};
 use super::groups::Position;
 use super::shelf::{Shelf, Unreadable};
 use super::stored::{
@@ -36,6 +39,14 @@ impl Tally {
         self.to = self.to.max(time);
         self.count += 1;
         self.bytes += bytes;
+    }
+
+    pub(super) fn join(&mut self, other: &Self) {
+        if other.count > 0 {
+            self.add(other.bytes, other.from);
+            self.count += other.count - 1;
+            self.to = self.to.max(other.to);
+        }
     }
 }
 
@@ -80,6 +91,18 @@ impl Office {
             }
         }
         Ok(())
+    }
+
+    /// Notes durably that a message will never be kept.
+    pub(super) fn lose(
+        &mut self,
+        ticket: Ticket,
+        (priority, bytes): (Priority, u64),
+        changes: Vec<Change>,
+    ) {
+        let mut draft = Draft::with(changes);
+        draft.note_unread(priority, bytes, self.now.wall);
+        self.commit(draft, Work::answer(ticket, Reply::Sent { id: None }), true);
     }
 
     /// Gives numbers to what ends unread, and keeps them.

@@ -13,7 +13,7 @@ use super::connection::{Connection, Established};
 use super::ending::Ending;
 use super::inflight::{Answer, AnswerKind, Inbound, Mark, Outbound, Then};
 use crate::broker::{
-    self, DeliveryId, Echo, Input, NoteChange, RetainAs, SubscribeFilter, Token, WillFate,
+    self, DeliveryId, Echo, Input, NoteChange, RetainAs, SubscribeFilter, Token, Turns, WillFate,
 };
 
 /// A packet of an exchange, for [`Connection::send_step`].
@@ -351,6 +351,7 @@ impl Connection {
                     RetainHandling::SendIfNew => broker::RetainHandling::WhenNew,
                     RetainHandling::DoNotSend => broker::RetainHandling::Never,
                 },
+                turns: Turns::InFilter,
             });
         self.inputs.push_back(Input::Subscribe {
             connection: self.id,

@@ -63,7 +63,7 @@ impl Connection {
             // Of QoS 0, which nothing is said about.
             Event::NotPublished { .. } => {}
             // Only who asks the mail office is answered by it.
-            Event::Mail { .. } => {}
+            Event::Mail { .. } | Event::NoReply { .. } => {}
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use super::connection::{Connection, Established, Request, State};
 use super::error::PeerError;
 use super::properties::properties_of;
 use super::subscriptions::{Added, Subscriptions, topic_filter};
-use crate::broker::{Input, RetainAs, RetainHandling, SubscribeFilter, Token};
+use crate::broker::{Input, RetainAs, RetainHandling, SubscribeFilter, Token, Turns};
 
 /// Names the unsubscribe from nothing that a PING becomes: the broker's answer to it comes behind
 /// all that came of what the client said before.
@@ -154,6 +154,7 @@ impl Connection {
                     echo: established.options.echo,
                     retain_as: RetainAs::Stored,
                     retain_handling: RetainHandling::Never,
+                    turns: Turns::UnderName,
                 }],
             }),
         }

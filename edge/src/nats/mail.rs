@@ -2,7 +2,8 @@
 //!
 //! A message to a subject under [`PREFIX`] is a request of mq9 and heard by nobody. Its reply is a
 //! JSON document to the reply subject, for whoever listens there, on whichever connection; without a
-//! reply subject it is done in silence.
+//! reply subject it is done in silence. The gateway says it in its own name, so it goes only where the
+//! client might hear it or say it itself; a request for any other reply subject is not done.
 //!
 //! Replies may be large, so requests that read are asked for one at a time, and not while too much
 //! waits to be written. A fetch first looks for what is there, and waits only when that is nothing,
@@ -14,11 +15,12 @@ use std::collections::BTreeMap;
 use sync::{Now, Record, RecordParts};
 use wire::mq9::{Failure, PREFIX, PayloadEncoding, Reply, Request};
 use wire::nats::{Publish, ServerError};
+use wire::topic::TopicName;
 
 use super::Connection;
 use super::connection::{Established, State};
 use super::inbound::topic_of;
-use super::outbound::FRAME_BYTES;
+use super::outbound::{FRAME_BYTES, subject_of};
 use crate::broker::{Input, MailInput, Token};
 
 /// What a connection asked the office for and wants to hear of.
@@ -76,6 +78,10 @@ impl Connection {
         let mut reply_text = String::new();
         let reply_topic = match publish.reply_to.map(|it| topic_of(it, &mut reply_text)) {
             None => None,
+            Some(Some(topic)) if topic.as_str().starts_with('$') => {
+                let subject = publish.reply_to.unwrap_or_default();
+                return self.refuse(ServerError::PublishPermission { subject });
+            }
             Some(Some(topic)) => Some(topic.as_str()),
             Some(None) => return self.refuse(ServerError::InvalidPublishSubject),
         };
@@ -93,7 +99,8 @@ impl Connection {
         };
         if let (Some(failure), Some(topic)) = (failure, reply_topic) {
             let record = record_of(now, topic, &encode(&Reply::Failed(failure)));
-            self.tell(Input::Mail(MailInput::Reply { record }));
+            let connection = self.id;
+            self.tell(Input::Mail(MailInput::Reply { connection, record }));
         }
         self.confirm(established.options);
     }
@@ -130,8 +137,20 @@ impl Connection {
             connection: self.id,
             topic,
             request,
+            reply_topic: reply_topic.map(str::to_owned),
             token,
         }));
+    }
+
+    /// Says that an answer may not go where it is wanted.
+    pub(super) fn handle_no_reply(&mut self, established: &mut Established, token: Token) {
+        let errand = established.errands.take(token);
+        let topic = errand.as_ref().map(|errand| &*errand.reply_topic);
+        let mut text = String::new();
+        let topic = topic.and_then(|it| TopicName::new(it).ok());
+        if let Some(subject) = subject_of(topic, &mut text) {
+            self.refuse(ServerError::PublishPermission { subject });
+        }
     }
 
     /// Takes an answer of the office to where it is waited for.
@@ -155,8 +174,9 @@ impl Connection {
         let bytes = document.len() + FRAME_BYTES + errand.reply_topic.len();
         self.reply_bytes = self.reply_bytes.min(self.outbound.len()) + bytes;
         // Before all that the client said meanwhile: until then it is not known what is to be written.
+        let connection = self.id;
         self.inputs
-            .push_front(Input::Mail(MailInput::Reply { record }));
+            .push_front(Input::Mail(MailInput::Reply { connection, record }));
     }
 
     /// Lets a fetch wait that found nothing, and may. Gives any other errand back.
@@ -176,6 +196,7 @@ impl Connection {
             kind => return Some(Errand { reply_topic, kind }),
         };
         let kind = Kind::Waiting;
+        let topic = reply_topic.to_string();
         established
             .errands
             .put_back(token, Errand { reply_topic, kind });
@@ -183,6 +204,7 @@ impl Connection {
             connection: self.id,
             topic: wait.topic,
             request: wait.request,
+            reply_topic: Some(topic),
             token: Some(token),
         }));
         None

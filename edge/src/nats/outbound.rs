@@ -38,6 +38,7 @@ impl Connection {
         match event {
             Event::Deliver(delivery) => return self.deliver(established, &delivery),
             Event::Mail { token, reply } => self.handle_mail(now, established, token, reply),
+            Event::NoReply { token } => self.handle_no_reply(established, token),
             Event::Published { outcome, .. } => {
                 let Some(request) = established.requests.pop_front() else {
                     return Ok(());
@@ -164,7 +165,10 @@ impl Connection {
 const LOG_FULL: &str = "Storage Full";
 
 /// The subject of a topic, written over `text`; some topics exist for MQTT alone.
-fn subject_of<'a>(topic: Option<TopicName<'_>>, text: &'a mut String) -> Option<&'a str> {
+pub(super) fn subject_of<'a>(
+    topic: Option<TopicName<'_>>,
+    text: &'a mut String,
+) -> Option<&'a str> {
     let subject = Subject::from_topic(topic?, text).ok()?;
     Some(subject.as_str())
 }

@@ -19,7 +19,8 @@ pub fn inspect(data: &Path, out: &mut dyn Write) -> Result<Outcome, ToolError> {
         format!("epoch {}", log.epoch.0),
         format!("journal.groups {}", log.report.replayed_frames),
     ];
-    let wear = log.writer.meter().wear();
+    // Not what bringing it back wrote into memory.
+    let wear = log.wear;
     lines.push(format!("flash.written_bytes {}", wear.written_bytes));
     lines.push(format!("flash.open_seconds {}", wear.open_seconds));
     let bytes = log.writer.lane_bytes();

@@ -26,8 +26,9 @@ const POSITION_KEY: &str = "mq9-pull/";
 pub(super) struct Mail {
     /// The connection that carries it; `None` where there is no mail.
     connection: Option<ConnectionId>,
-    /// Those that the office has not answered for; `None` while it has them.
-    pulled: BTreeMap<Token, Option<PulledMessage>>,
+    /// Those that the office has not answered for: how many came together, and what they are unless
+    /// it has them.
+    pulled: BTreeMap<Token, (u64, Option<PulledMessage>)>,
     /// Those that the office has not been told of.
     agents: Option<Vec<Agent>>,
     counts: MailCounts,
@@ -66,17 +67,17 @@ impl Uplink {
 
     /// The office has a pulled message, or could not store it.
     pub(crate) fn mailed(&mut self, now: Instant, token: Token, is_stored: bool) {
-        let (Some(_), Some(connection)) = (self.mail.pulled.remove(&token), self.mail.connection)
-        else {
+        let pulled = self.mail.pulled.remove(&token);
+        let (Some((count, _)), Some(connection)) = (pulled, self.mail.connection) else {
             return;
         };
         let counts = &mut self.mail.counts;
         let (input, command) = if is_stored {
-            counts.stored += 1;
+            counts.stored += count;
             let confirm = Command::Confirm { connection, token };
             (Input::Stored { token }, confirm)
         } else {
-            counts.declined += 1;
+            counts.declined += count;
             let decline = Command::Decline { connection, token };
             (Input::StoreFailed { token }, decline)
         };
@@ -98,7 +99,8 @@ impl Uplink {
     ) -> Input {
         let headers = Headers::parse(&message.send.headers).ok();
         let place = Place::from_properties(headers.iter().flat_map(Headers::fields));
-        self.mail.pulled.insert(token, Some(message));
+        let count = 1 + message.more.len() as u64;
+        self.mail.pulled.insert(token, (count, Some(message)));
         Input::Received {
             connection,
             token,
@@ -118,8 +120,14 @@ impl Uplink {
 
     /// Gives a pulled message to the office, with where its mailbox is pulled on.
     pub(super) fn deliver_mail(&mut self, token: Token) -> Option<Wish> {
-        let message = self.mail.pulled.get_mut(&token)?.take();
-        let PulledMessage { send, position } = message?;
+        let (_, message) = self.mail.pulled.get_mut(&token)?;
+        let message = message.take();
+        let PulledMessage {
+            send,
+            more,
+            position,
+            too_large,
+        } = message?;
         let put = Change::Put {
             table: Table::Cursors,
             key: position_key(&send.address),
@@ -128,8 +136,10 @@ impl Uplink {
         let changes = vec![put];
         Some(Wish::Mail {
             send,
+            more,
             changes,
             token,
+            too_large,
         })
     }
 
@@ -189,14 +199,16 @@ mod tests {
         Event::Pulled {
             connection: MAIL,
             token: Token(token),
-            message: PulledMessage {
+            message: Box::new(PulledMessage {
                 send: Send {
                     address: "a.in".to_owned(),
                     headers: headers.as_bytes().to_vec(),
                     ..Send::default()
                 },
+                more: Vec::new(),
                 position: vec![1, 2, 3],
-            },
+                too_large: None,
+            }),
         }
     }
 

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use edge::log::directory::Directory;
 use edge::log::simulated::{Fault, Operation, SimulatedFolder};
 use edge::log::{
-    Batch, Budget, Event, Folder, Gap, LaneLimits, LogError, Opened, Reader, Reason, Settings,
-    Writer, open,
+    Batch, Budget, Event, Folder, Gap, LaneLimits, LogError, Opened, Parts, Reader, Reason,
+    Settings, Writer, open,
 };
 use sync::{Change, Lane, Offset, PerLane, Record, RecordParts, Table, WallTime};
 
@@ -318,6 +318,7 @@ fn damage(at: Offset) -> Gap {
         from: WALL,
         to: WALL,
         reason: Reason::Damage,
+        parts: Parts::default(),
     }
 }
 

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use edge::mail::{Settings, Unread};
-use sync::{Table, WallTime};
-use wire::mq9::{Attributes, Deliver, Priority};
+use edge::mail::{Input, Settings, Ticket, Unread};
+use sync::{Change, Table, WallTime};
+use wire::mq9::{Attributes, Deliver, Priority, Reply, Request};
 
-use crate::desk::{Desk, START, fetch, priority, sent};
+use crate::desk::{Desk, START, fetch, priority, refusal, send, sent};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -161,4 +161,96 @@ fn a_removal_that_fails_is_tried_again() {
     desk.pass(Duration::from_secs(20));
     assert_eq!(desk.shelf.count(Table::Mail), 0);
     assert_eq!(desk.office.counts().messages, 0);
+}
+
+/// It comes from the cloud, which is told that it is done with, so it must not be lost in silence.
+#[test]
+fn a_message_that_can_never_be_kept_is_told_of_when_that_is_durable() {
+    let mut desk = Desk::new(Settings::default());
+    desk.is_holding = true;
+    let position = Change::Put {
+        table: Table::Cursors,
+        key: b"p".to_vec(),
+        value: vec![1],
+    };
+    let lose = |ticket| Input::Lost {
+        ticket: Ticket(ticket),
+        priority: Priority::Critical,
+        bytes: 700_000,
+        changes: vec![position.clone()],
+    };
+    desk.give(lose(7));
+    desk.give(lose(8));
+    assert!(desk.answers.is_empty());
+    desk.settle(true);
+    desk.settle(false);
+    assert_eq!(desk.answers[&Ticket(7)], Reply::Sent { id: None });
+    assert_eq!(refusal(&desk.answers[&Ticket(8)]), "the disk is full");
+    assert_eq!(desk.shelf.row(Table::Cursors, b"p"), Some(&vec![1]));
+    let unread: Vec<_> = desk
+        .unread
+        .iter()
+        .map(|it| (it.priority, it.bytes))
+        .collect();
+    assert_eq!(unread, [(Priority::Critical, 700_000); 2]);
+    assert_ne!(desk.unread[0].first, desk.unread[1].first);
+}
+
+fn bundle(desk: &mut Desk, ticket: u64, payloads: &[(&str, Option<&str>)]) {
+    let sends = payloads.iter().map(|(payload, key)| {
+        let attributes = Attributes {
+            key: key.map(str::to_owned),
+            ..Attributes::default()
+        };
+        match send("m", payload, attributes) {
+            Request::Send(send) => send,
+            _ => unreachable!("it is one"),
+        }
+    });
+    let sends = sends.collect();
+    let changes = vec![Change::Put {
+        table: Table::Cursors,
+        key: b"p".to_vec(),
+        value: vec![u8::try_from(ticket).unwrap()],
+    }];
+    desk.give(Input::Bundle {
+        ticket: Ticket(ticket),
+        sends,
+        changes,
+    });
+}
+
+#[test]
+fn messages_that_come_together_are_kept_in_one_commit_or_not_at_all() {
+    let mut desk = Desk::new(Settings {
+        message_count_maximum: 4,
+        pulled: vec!["m".to_owned()],
+        ..Settings::default()
+    });
+    desk.is_holding = true;
+    bundle(
+        &mut desk,
+        7,
+        &[("a", Some("k")), ("b", None), ("c", Some("k"))],
+    );
+    assert_eq!(desk.held.len(), 1);
+    assert!(desk.answers.is_empty());
+    desk.settle(true);
+    assert_eq!(desk.answers[&Ticket(7)], Reply::Sent { id: None });
+    // The last with a key replaces the one before it.
+    assert_eq!(desk.query("m"), [1, 2]);
+    bundle(&mut desk, 8, &[("d", None), ("e", None)]);
+    desk.settle(false);
+    assert_eq!(refusal(&desk.answers[&Ticket(8)]), "the disk is full");
+    assert_eq!(desk.query("m"), [1, 2]);
+    bundle(&mut desk, 9, &[("d", None), ("e", None), ("f", None)]);
+    let full = "mailbox m is full: its messages would exceed the limit of 4";
+    assert_eq!(refusal(&desk.answers[&Ticket(9)]), full);
+    bundle(&mut desk, 10, &[("d", None), ("e", None)]);
+    desk.settle(true);
+    assert_eq!(desk.query("m"), [1, 2, 5, 6]);
+    assert_eq!(desk.shelf.row(Table::Cursors, b"p"), Some(&vec![10]));
+    desk.crash();
+    assert_eq!(desk.query("m"), [1, 2, 5, 6]);
+    assert_eq!(desk.office.counts().messages, 4);
 }

@@ -1,5 +1,7 @@
 //! Room in a full mailbox: what every group has acknowledged gives way, and nothing else.
 
+use std::time::Duration;
+
 use edge::mail::Settings;
 use sync::Table;
 use wire::mq9::{Attributes, Deliver, Fetch, Priority, Reply, Request};
@@ -170,4 +172,138 @@ fn a_large_message_finds_room_step_by_step_and_none_that_fits_nowhere() {
     desk.acknowledge("m", "g", 18);
     desk.ask(acknowledge("m", "h", 0));
     assert_eq!(refusal(&desk.send("m", &small)), full);
+}
+
+/// The time after which a group is idle, and more.
+const LONG: Duration = Duration::from_secs(7_300);
+
+fn desk_with_idle_groups(count: u64) -> Desk {
+    let mut desk = Desk::new(Settings {
+        message_count_maximum: count,
+        group_count_maximum: 2,
+        group_idle_seconds: 7_200,
+        ..Settings::default()
+    });
+    desk.create("m", 0);
+    desk
+}
+
+/// A group that nobody uses any more kept a full mailbox refusing until the end of its messages.
+#[test]
+fn a_group_that_nobody_uses_any_more_does_not_hold_the_room_of_a_full_mailbox() {
+    let mut desk = desk_with_idle_groups(4);
+    (0..4).for_each(|id| assert_eq!(desk.send("m", "text"), sent(id)));
+    read(&mut desk, "gone");
+    desk.acknowledge("m", "gone", 0);
+    read(&mut desk, "g");
+    desk.acknowledge("m", "g", 2);
+    assert_eq!(desk.send("m", "text"), sent(4));
+    assert_eq!(refusal(&desk.send("m", "text")), FULL);
+    desk.pass(LONG);
+    // Both are idle, so that nobody is left out.
+    assert_eq!(refusal(&desk.send("m", "text")), FULL);
+    assert_eq!(read(&mut desk, "g"), [3, 4]);
+    assert_eq!(desk.send("m", "text"), sent(5));
+    assert_eq!(desk.send("m", "text"), sent(6));
+    assert_eq!(refusal(&desk.send("m", "text")), FULL);
+    // What the idle one misses is told of, and its position is kept.
+    let counts: Vec<(u64, u64)> = desk.unread.iter().map(|it| (it.first, it.count)).collect();
+    assert_eq!(counts.len(), 2, "{counts:?}");
+    assert!(counts.iter().all(|(_, count)| *count == 1), "{counts:?}");
+    assert_eq!(read(&mut desk, "gone"), [3, 4, 5, 6]);
+    // It is back, and holds room again.
+    desk.acknowledge("m", "g", 6);
+    assert_eq!(refusal(&desk.send("m", "text")), FULL);
+}
+
+#[test]
+fn who_fetches_or_acknowledges_in_vain_is_in_use_and_that_outlives_a_restart() {
+    let mut desk = desk_with_idle_groups(4);
+    (0..4).for_each(|id| assert_eq!(desk.send("m", "text"), sent(id)));
+    read(&mut desk, "slow");
+    read(&mut desk, "g");
+    desk.acknowledge("m", "g", 3);
+    for turn in 0..8 {
+        desk.pass(Duration::from_secs(2_000));
+        match turn % 2 {
+            0 => drop(read(&mut desk, "slow")),
+            _ => drop(desk.acknowledge("m", "slow", 0)),
+        }
+        read(&mut desk, "g");
+    }
+    desk.acknowledge("m", "g", 3);
+    desk.send("m", "text");
+    assert_eq!(refusal(&desk.send("m", "text")), FULL);
+    desk.crash();
+    desk.pass(Duration::from_secs(5_000));
+    read(&mut desk, "g");
+    assert_eq!(refusal(&desk.send("m", "text")), FULL);
+    assert_eq!(desk.unread, []);
+}
+
+/// Time goes by while the gateway is off.
+#[test]
+fn after_a_start_nobody_is_idle_before_all_had_the_time_to_come_back() {
+    let mut desk = desk_with_idle_groups(4);
+    (0..4).for_each(|id| assert_eq!(desk.send("m", "text"), sent(id)));
+    read(&mut desk, "slow");
+    read(&mut desk, "g");
+    desk.acknowledge("m", "g", 3);
+    desk.now.wall.0 += 30_000_000;
+    desk.crash();
+    read(&mut desk, "g");
+    assert_eq!(refusal(&desk.send("m", "text")), FULL);
+    desk.pass(Duration::from_secs(3_500));
+    read(&mut desk, "g");
+    assert_eq!(refusal(&desk.send("m", "text")), FULL);
+    desk.pass(Duration::from_secs(200));
+    read(&mut desk, "g");
+    assert_eq!(desk.send("m", "text"), sent(4));
+}
+
+#[test]
+fn at_the_limit_of_groups_the_one_that_was_idle_longest_gives_its_place() {
+    let mut desk = desk_with_idle_groups(10);
+    desk.send("m", "text");
+    read(&mut desk, "first");
+    desk.pass(Duration::from_secs(60));
+    read(&mut desk, "second");
+    let none = "there are 2 groups of this mailbox already";
+    let third = || Request::Fetch(fetch("m", Some("third"), Deliver::Earliest));
+    assert_eq!(refusal(&desk.ask(third())), none);
+    desk.pass(LONG);
+    assert_eq!(
+        desk.fetch_ids(fetch("m", Some("third"), Deliver::Earliest)),
+        [0]
+    );
+    assert_eq!(desk.shelf.count(Table::MailGroups), 2);
+    // The second one is idle as well; the first one begins anew in its place.
+    desk.acknowledge("m", "third", 0);
+    assert_eq!(read(&mut desk, "first"), [0]);
+    assert_eq!(refusal(&desk.ask(acknowledge("m", "second", 0))), none);
+    desk.crash();
+    assert_eq!(refusal(&desk.ask(acknowledge("m", "second", 0))), none);
+    assert_eq!(read(&mut desk, "third"), Vec::<u64>::new());
+}
+
+#[test]
+fn a_group_that_could_not_be_forgotten_still_counts() {
+    let mut desk = desk_with_idle_groups(10);
+    desk.send("m", "text");
+    read(&mut desk, "first");
+    read(&mut desk, "second");
+    desk.pass(LONG);
+    desk.is_holding = true;
+    let ticket = desk.begin(Request::Fetch(fetch("m", Some("third"), Deliver::Earliest)));
+    desk.settle(false);
+    desk.settle(false);
+    assert_eq!(refusal(&desk.answers[&ticket]), "the disk is full");
+    desk.is_holding = false;
+    read(&mut desk, "first");
+    read(&mut desk, "second");
+    desk.pass(Duration::from_secs(60));
+    assert_eq!(
+        refusal(&desk.ask(Request::Fetch(fetch("m", Some("third"), Deliver::Earliest)))),
+        "there are 2 groups of this mailbox already"
+    );
 }

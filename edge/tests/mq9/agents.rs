@@ -318,3 +318,59 @@ fn only(world: &mut World, client: ClientId) -> Value {
     assert_eq!(agents.len(), 1);
     agents.into_iter().next().unwrap()
 }
+
+/// Discovery ranked by how many words a text contains, `pump` in `pumpkin` too, and knew no forms of
+/// a word and no Chinese.
+#[test]
+fn agents_are_found_by_the_words_they_say_the_rarest_first() {
+    let mut world = World::new();
+    let client = world.join();
+    for (name, says) in [
+        ("cook", "pumpkin soup, valve of nothing"),
+        (
+            "fitter",
+            "repairs a pump and a valve and whatever else is broken in the plant",
+        ),
+        ("pumps", "watches pumps"),
+        ("fanyi", "\u{4E2D}\u{6587}\u{7FFB}\u{8BD1}\u{52A9}\u{624B}"),
+    ] {
+        let body = serde_json::json!({"name": name, "payload": says}).to_string();
+        assert_eq!(world.ask(client, REGISTERS, &body), DONE);
+    }
+    let found = |world: &mut World, body: Value| -> Vec<String> {
+        let reply = world.ask(client, "AGENT.DISCOVER", &body.to_string());
+        let reply: Value = serde_json::from_str(&reply).unwrap();
+        let agents = reply["agents"].as_array().unwrap().iter();
+        agents
+            .map(|it| it["name"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    for (words, names) in [
+        ("pump", vec!["pumps", "fitter"]),
+        ("pump valve", vec!["fitter", "pumps", "cook"]),
+        ("soups", vec!["cook"]),
+        ("\u{7FFB}\u{8BD1}", vec!["fanyi"]),
+        ("\u{8BD1}\u{4E2D}", vec![]),
+    ] {
+        for field in ["text", "semantic"] {
+            let mut names = names.clone();
+            let mut found = found(&mut world, serde_json::json!({field: words}));
+            if words == "pump valve" {
+                // Which of the two comes first is a matter of their lengths.
+                names.sort_unstable();
+                found.sort_unstable();
+            }
+            assert_eq!(found, names, "{words}");
+        }
+    }
+    let paged = serde_json::json!({"text": "pump", "limit": 1, "page": 2});
+    assert_eq!(found(&mut world, paged), ["fitter"]);
+    // What is gone, or says something else, is not found by what it said.
+    world.ask(client, UNREGISTERS, "{\"name\":\"pumps\"}");
+    world.ask(
+        client,
+        REGISTERS,
+        "{\"name\":\"fitter\",\"payload\":\"away\"}",
+    );
+    assert!(found(&mut world, serde_json::json!({"text": "pump"})).is_empty());
+}

@@ -4,7 +4,10 @@
 
 mod acknowledge;
 mod agents;
+#[path = "../../fuzz/fuzz_targets/agents/books.rs"]
+mod books;
 mod cases;
+mod counts;
 mod create;
 mod delete;
 mod essentials;

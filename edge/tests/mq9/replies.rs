@@ -1,5 +1,8 @@
 //! Where replies go, and what a long wait costs others.
 
+use std::rc::Rc;
+
+use edge::broker::{AccessList, Policy};
 use edge::mail;
 use edge::nats;
 use wire::mq9::PayloadEncoding;
@@ -9,6 +12,7 @@ use super::cases::{DONE, NOTHING, error, fetched, five, ids, item, messages, sen
 use super::world::{World, publish};
 
 const FETCH: &str = "MSG.FETCH.t.inbox";
+const FETCH_SUBJECT: &str = "$mq9.AI.MSG.FETCH.t.inbox";
 const WAITS: &str = "{\"deliver\":\"from_id\",\"from_id\":99,\"config\":{\"max_wait_ms\":4000}}";
 
 fn in_text(change: impl FnOnce(&mut nats::Settings)) -> World {
@@ -40,6 +44,62 @@ fn a_reply_goes_to_every_subscription_of_its_subject_on_whichever_connection() {
         packets.len() == 1 && packets[0].contains("elsewhere/a"),
         "{packets:?}"
     );
+}
+
+/// The gateway speaks in its own name, so that without this rule any client could have JSON said
+/// where it may say nothing itself.
+#[test]
+fn a_reply_goes_only_where_its_client_may_hear_it_or_say_it_itself() {
+    let mut world = World::in_text();
+    let list = "topic write $mq9/#\ntopic read _INBOX/#\ntopic write said/#\n";
+    world.rule(Policy {
+        list: Some(Rc::new(AccessList::parse(list).unwrap())),
+        ..Policy::default()
+    });
+    let client = world.join();
+    world.mailbox(client, "t.inbox");
+    let refused =
+        |subject| format!("-ERR 'Permissions Violation for Publish to \"{subject}\"'\r\n");
+    let send = "$mq9.AI.MSG.SEND.t.inbox";
+    for (subject, body) in [
+        (send, "x"),
+        (FETCH_SUBJECT, WAITS),
+        ("$mq9.AI.MSG.QUERY.t.inbox", ""),
+        ("$mq9.AI.NO.SUCH", ""),
+    ] {
+        for reply_to in ["plant.valve", "$SYS.broker"] {
+            world.send(
+                client,
+                &publish(subject, Some(reply_to), &[], body.as_bytes()),
+            );
+            assert_eq!(world.take(client), refused(reply_to), "{subject}");
+        }
+    }
+    // Nothing of it was done, and none of it stands in the way of the next request.
+    assert_eq!(world.waiting_fetch_count(), 0);
+    assert_eq!(world.ask(client, "MSG.QUERY.t.inbox", "{}"), NOTHING);
+    // What it could say itself it may have said.
+    world.send(client, &publish(send, Some("said.so"), &[], b"x"));
+    assert_eq!(world.take(client), "");
+    assert_eq!(world.mail(client, "t.inbox", &[], "y"), 1);
+}
+
+#[test]
+fn a_fetch_that_waits_is_not_answered_where_that_is_forbidden_by_then() {
+    let mut world = World::in_text();
+    let client = world.join();
+    world.mailbox(client, "t.inbox");
+    world.say(client, "SUB other.* 1\r\n");
+    let fetch = publish(FETCH_SUBJECT, Some("other.a"), &[], WAITS.as_bytes());
+    world.send(client, &fetch);
+    let list = "topic write $mq9/#\ntopic read _INBOX/#\n";
+    world.rule(Policy {
+        list: Some(Rc::new(AccessList::parse(list).unwrap())),
+        ..Policy::default()
+    });
+    world.pass(4_500);
+    let refused = "-ERR 'Permissions Violation for Publish to \"other.a\"'\r\n";
+    assert_eq!(world.take(client), refused);
 }
 
 #[test]

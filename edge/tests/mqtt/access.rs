@@ -6,6 +6,7 @@ use std::rc::Rc;
 use edge::broker::{AccessList, Policy, Settings, Strangers};
 use edge::mqtt::{self, PeerError};
 use edge::password::Users;
+use sync::{Lane, Offset};
 use wire::mqtt::property::Properties;
 use wire::mqtt::{Acknowledgement, Connack, Packet, ReasonCode, Subscription};
 use wire::topic::TopicFilter;
@@ -290,6 +291,82 @@ fn reading_is_filtered_live_and_from_the_log() {
     }
 }
 
+/// A group passed over what only a member that was away may read, and it never had it.
+#[test]
+fn what_only_a_member_that_is_away_may_read_waits_for_it_and_stops_nobody() {
+    let settings = Settings {
+        group_inflight_maximum: 32,
+        ..Settings::default()
+    };
+    let mut world = World::with(settings, mqtt::Settings::default());
+    world.rule(list("topic write #\npattern read own/%c\n"));
+    let hello_a = hello(V5, "a").durable();
+    let [a, b] = [hello_a.clone(), hello(V5, "b").durable()].map(|hello| {
+        let client = world.join(&hello);
+        world.subscribe(client, "$share/g/own/+", 1);
+        client
+    });
+    let publisher = world.join(&hello(V5, "p"));
+    let publish = |world: &mut World, topic: &str, number: usize| {
+        let sent = message(topic, &number.to_string(), 1).id(7);
+        world.publish(publisher, &sent);
+        world.next_packet(publisher);
+    };
+    let take = |world: &mut World, client| {
+        let mut found = Vec::new();
+        while let Some(message) = world.next_message(client) {
+            world.puback(client, message.packet_identifier);
+            found.push(format!("{} {}", message.topic, message.payload));
+        }
+        found
+    };
+    // Nobody's: neither kept nor waited for.
+    publish(&mut world, "own/c", 0);
+    assert_eq!(
+        world.broker.release_floor(Lane::Normal),
+        Offset(world.log_len(Lane::Normal) as u64)
+    );
+    world.cut(a);
+    for number in 0..10 {
+        publish(&mut world, "own/a", number);
+        publish(&mut world, "own/b", number);
+    }
+    let of = |name: &str, numbers: std::ops::Range<usize>| {
+        let said = numbers.map(|number| format!("own/{name} {number}"));
+        said.collect::<Vec<_>>()
+    };
+    assert_eq!(take(&mut world, b), of("b", 0..10), "the others go on");
+    let a = world.rejoin(&hello_a);
+    assert_eq!(take(&mut world, a), of("a", 0..10));
+    assert_eq!(take(&mut world, b), Vec::<String>::new());
+
+    // No more than the window: then the group waits.
+    world.cut(a);
+    for number in 0..40 {
+        publish(&mut world, "own/a", number);
+    }
+    publish(&mut world, "own/b", 40);
+    assert_eq!(take(&mut world, b), Vec::<String>::new());
+    let a = world.rejoin(&hello_a);
+    let (mut of_a, mut of_b) = (Vec::new(), Vec::new());
+    for _ in 0..4 {
+        of_a.extend(take(&mut world, a));
+        of_b.extend(take(&mut world, b));
+    }
+    assert_eq!((of_a, of_b), (of("a", 0..40), of("b", 40..41)));
+
+    // Whose session ends wants nothing any more.
+    world.cut(a);
+    publish(&mut world, "own/a", 50);
+    let a = world.join(&hello(V5, "a"));
+    world.expect_nothing(a);
+    world.pass(2);
+    assert_eq!(
+        world.broker.release_floor(Lane::Normal),
+        Offset(world.log_len(Lane::Normal) as u64)
+    );
+}
+
 /// A session belongs to a client identifier, whoever the user is. What was on its way to one user
 /// was repeated to the next, who may not read it.
 #[test]
@@ -373,7 +450,7 @@ fn nobody_wanted_a_message_that_nobody_may_read() {
     let client = world.join(&hello(V5, "p"));
     world.publish(client, &message("a", "x", 1).id(1));
     world.next_packet(client);
-    assert_eq!(world.log_len(sync::Lane::Normal), 0);
+    assert_eq!(world.log_len(Lane::Normal), 0);
 }
 
 #[test]

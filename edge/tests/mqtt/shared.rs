@@ -435,6 +435,70 @@ fn a_group_of_sessions_that_do_not_last_costs_no_write() {
     }
 }
 
+/// What passes through memory was lost with the member that had it.
+#[test]
+fn what_a_member_has_that_does_not_last_goes_to_another_when_it_is_gone() {
+    for version in [V311, V5] {
+        let mut world = World::new();
+        let gone = member(&mut world, &hello(version, "a"));
+        let other = member(&mut world, &hello(version, "b").window(3));
+        let writer = world.join(&hello(V5, "w"));
+        let before = world.commit_count;
+        publish_numbers(&mut world, writer, 1, 0..6);
+        let first = world.next_message(gone).unwrap();
+        world.puback(gone, first.packet_identifier);
+        assert_eq!(world.next_message(other).unwrap().payload, "1");
+        // Of 0 to 5 each has three; one of those is acknowledged, and there is room for none.
+        world.cut(gone);
+        let mut found: Vec<String> = Vec::new();
+        while let Some(message) = world.next_message(other) {
+            found.push(message.payload);
+            world.puback(other, message.packet_identifier);
+        }
+        world.puback(other, 1);
+        found.extend(drain(&mut world, other));
+        found.sort();
+        assert_eq!(found, ["2", "3", "4", "5"], "{version:?}");
+        assert_eq!(world.commit_count, before);
+    }
+}
+
+/// Of QoS 2 nobody else may get what one has begun with. [MQTT-4.8.2-5]
+#[test]
+fn what_a_member_has_of_qos_2_goes_to_nobody_else() {
+    let mut world = World::new();
+    let gone = member(&mut world, &hello(V5, "a"));
+    let other = member(&mut world, &hello(V5, "b"));
+    let writer = world.join(&hello(V5, "w"));
+    publish_numbers(&mut world, writer, 2, 0..1);
+    assert_eq!(world.next_message(gone).unwrap().payload, "0");
+    world.cut(gone);
+    world.expect_nothing(other);
+}
+
+#[test]
+fn what_groups_lend_is_bounded_and_the_rest_goes_through_the_log() {
+    let settings = Settings {
+        session_bytes_maximum: 64 << 10,
+        ..Settings::default()
+    };
+    let mut world = World::with(settings, mqtt::Settings::default());
+    let members = ["a", "b"].map(|name| member(&mut world, &hello(V5, name)));
+    let writer = world.join(&hello(V5, "w"));
+    let payload = "x".repeat(3_000);
+    for _ in 0..20 {
+        world.publish(writer, &message("t", &payload, 1).id(9));
+        assert!(world.next_packet(writer).is_some());
+    }
+    let logged = world.log_len(Lane::Normal);
+    assert!((15..=18).contains(&logged), "{logged}");
+    // Whoever goes, all of it arrives; and what is acknowledged makes room again.
+    world.cut(members[0]);
+    assert_eq!(drain(&mut world, members[1]).len(), 20);
+    world.publish(writer, &message("t", &payload, 1).id(9));
+    assert_eq!(world.log_len(Lane::Normal), logged);
+}
+
 #[test]
 fn a_group_without_room_falls_back_to_the_log_and_loses_nothing() {
     let mut world = World::new();

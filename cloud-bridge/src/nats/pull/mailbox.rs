@@ -5,12 +5,14 @@
 //! position passes a hole only when two complete answers, a while apart, both have it. An answer
 //! is complete when it has fewer messages than were asked for; only then nothing was left out.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sync::Instant;
 use tracing::warn;
 use wire::mq9::Message;
 
+use super::super::incoming::{Cut, Lost};
 use super::super::position::Position;
 use crate::Pull;
 
@@ -30,6 +32,8 @@ pub(super) struct Mailbox {
     /// Whether `count` may not grow any more.
     is_shrunk: bool,
     holes: Vec<Hole>,
+    /// Messages that no answer has room for, and their bytes.
+    lost: BTreeMap<u64, u64>,
     /// What was complained of last.
     complaint: String,
 }
@@ -62,6 +66,8 @@ const COUNT_MOST: u32 = 4096;
 const HOLE_PAUSE: Duration = Duration::from_secs(1);
 /// Holes remembered; those beyond are looked at later.
 const HOLES: usize = 256;
+/// Messages remembered that no answer has room for.
+const LOST: usize = 64;
 /// Seconds by which clocks of the cloud's nodes may differ.
 const SKEW: u64 = 10;
 
@@ -84,6 +90,7 @@ impl Mailbox {
             was_made: false,
             is_shrunk: false,
             holes: Vec::new(),
+            lost: BTreeMap::new(),
             complaint: String::new(),
         }
     }
@@ -132,11 +139,57 @@ impl Mailbox {
         }
     }
 
+    /// The position when all these are.
+    pub(super) fn position_behind<'a>(
+        &self,
+        messages: impl Iterator<Item = &'a Message>,
+    ) -> Position {
+        messages.fold(self.position, |position, message| Position {
+            next: after(message),
+            newest: position.newest.max(message.time),
+            ..position
+        })
+    }
+
     /// An answer to a request for `count` was too large. False when no smaller one is possible.
     pub(super) fn ask_for_fewer(&mut self, count: u32) -> bool {
         self.is_shrunk = true;
         self.count = (count / 4).max(1);
         count > 1
+    }
+
+    /// Notes messages that no answer has room for. False when there are too many of them.
+    pub(super) fn note_lost(&mut self, lost: &[Lost]) -> bool {
+        for Lost { id, bytes } in lost {
+            let former = self.lost.insert(*id, *bytes);
+            if former.is_none() {
+                // Without what made it too large an answer may be as long as ever.
+                (self.is_shrunk, self.count) = (false, COUNT);
+            }
+        }
+        if self.lost.len() > LOST {
+            self.lost.clear();
+            return false;
+        }
+        true
+    }
+
+    /// What is to be left out of an answer that is too large.
+    pub(super) fn cut(&self) -> Cut {
+        match self.lost.is_empty() {
+            true => Cut::None,
+            false => Cut::Of(self.lost.keys().copied().collect()),
+        }
+    }
+
+    /// The bytes of a message that no answer has room for.
+    pub(super) fn lost_bytes(&self, id: u64) -> Option<u64> {
+        self.lost.get(&id).copied()
+    }
+
+    /// Forgets those that the position has passed.
+    pub(super) fn forget_lost(&mut self) {
+        self.lost = self.lost.split_off(&self.position.next);
     }
 
     /// Begins with the shortest pause again.

@@ -79,6 +79,13 @@ impl Questions {
         self.next += 1;
     }
 
+    /// What an answer is about, if it is about anything.
+    pub(super) fn find(&self, subject: &str) -> Option<&Question> {
+        let number = subject.strip_prefix(&self.prefix)?.parse().ok()?;
+        let waiting: &Waiting = self.waiting.get(&number)?;
+        Some(&waiting.question)
+    }
+
     /// Takes out what an answer is about; `None` for an answer to nothing.
     pub(super) fn take(&mut self, subject: &str) -> Option<(Question, Kind)> {
         let number = subject.strip_prefix(&self.prefix)?.parse().ok()?;

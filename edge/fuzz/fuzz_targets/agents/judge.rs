@@ -197,6 +197,7 @@ impl Judge {
         asked: Moment,
     ) -> Option<Vec<wire::mq9::Message>> {
         let now = self.step();
+        let may_forget = self.rules.may_forget;
         let is_failed = matches!(reply, Reply::Failed(_));
         match (request, reply) {
             (Request::Create(it), _) => {
@@ -218,7 +219,7 @@ impl Judge {
             (Request::Fetch(it), Reply::Messages { messages, .. }) => {
                 let mailbox = self.mailbox(&it.address);
                 mailbox.find(&messages, asked, now);
-                if let Some(group) = &it.group {
+                if let Some(group) = it.group.as_ref().filter(|_| !may_forget) {
                     mailbox.fetch(group, &messages, asked, now);
                 }
                 return Some(messages);

@@ -56,6 +56,8 @@ pub(crate) struct Rules {
     pub(crate) message_ttl: u64,
     /// Whether messages may give way.
     pub(crate) is_tight: bool,
+    /// Whether groups that are idle may be forgotten, so that they begin anew.
+    pub(crate) may_forget: bool,
 }
 
 impl Mailbox {

@@ -9,6 +9,7 @@ use wire::mq9::{
     Report, Request, Send as Letter,
 };
 
+use crate::books;
 use crate::judge::{Ear, Judge, LIMITS};
 use crate::mailbox::Rules;
 use crate::script::{Command, Script, Step};
@@ -46,6 +47,17 @@ pub(crate) struct Play {
     next_number: u32,
     /// The id of the message that was found last.
     found: u64,
+    counts: Counts,
+}
+
+/// What the counts on the disk are worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Counts {
+    Exact,
+    /// A commit may have failed: the clock sees to it.
+    Late,
+    /// It crashed before that.
+    Wrong,
 }
 
 impl Play {
@@ -57,6 +69,7 @@ impl Play {
             message_count_maximum: if has(0) { 6 } else { 60 },
             group_count_maximum: if has(0) { 2 } else { 64 },
             group_memory_bytes_maximum: if has(1) { 600 } else { 512 << 10 },
+            group_idle_seconds: if has(2) { 3 } else { 0 },
             message_ttl_seconds: if has(2) { 5 } else { 604_800 },
             pending_count_maximum: if has(3) { 3 } else { 1_024 },
             waiting_count_maximum: 3,
@@ -71,6 +84,7 @@ impl Play {
         let rules = Rules {
             message_ttl: mail.message_ttl_seconds * 1_000,
             is_tight: has(0),
+            may_forget: has(0) && has(2),
         };
         let nats = nats::Settings {
             control_line_bytes_maximum: LIMITS.control_line_bytes,
@@ -93,6 +107,7 @@ impl Play {
             clients: Vec::new(),
             next_number: 0,
             found: 0,
+            counts: Counts::Exact,
         }
     }
 
@@ -112,9 +127,10 @@ impl Play {
         }
         self.heal();
         self.audit();
-        self.world.crash_after(0);
-        self.clients.clear();
+        self.audit_books();
+        self.crash(0);
         self.audit();
+        self.audit_books();
         self.leave_nothing();
     }
 
@@ -163,17 +179,46 @@ impl Play {
             Step::Commits { mode } => {
                 self.world.commits =
                     [Commits::Succeed, Commits::Wait, Commits::Fail][usize::from(mode % 3)];
+                if self.world.commits == Commits::Fail && self.counts == Counts::Exact {
+                    self.counts = Counts::Late;
+                }
             }
             Step::Finish { count } => {
                 for _ in 0..*count {
                     self.world.finish_commit();
                 }
             }
-            Step::Crash { durable_count } => {
-                self.world.crash_after(usize::from(*durable_count));
-                self.clients.clear();
-            }
+            Step::Crash { durable_count } => self.crash(usize::from(*durable_count)),
         }
+    }
+
+    fn crash(&mut self, durable_count: usize) {
+        self.world.crash_after(durable_count);
+        self.clients.clear();
+        if self.counts == Counts::Late {
+            self.counts = Counts::Wrong;
+        }
+        match self.counts {
+            Counts::Exact => drop(books::audit_exactly(&self.world.disk)),
+            Counts::Late | Counts::Wrong => books::audit(&self.world.disk),
+        }
+    }
+
+    /// Compares what is counted in memory and on the disk with what is there.
+    fn audit_books(&mut self) {
+        if self.counts == Counts::Wrong {
+            return books::audit(&self.world.disk);
+        }
+        // Some counts are seen to at a time.
+        for _ in 0..60 {
+            self.world.pass(1_000);
+            self.judge.pass(self.world.now.wall.0);
+            self.listen();
+        }
+        self.counts = Counts::Exact;
+        let counts = self.world.office.counts();
+        let found = books::audit_exactly(&self.world.disk);
+        assert_eq!((counts.messages, counts.message_bytes), found, "in memory");
     }
 
     fn open(&mut self) {

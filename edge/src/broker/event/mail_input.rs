@@ -9,8 +9,9 @@ use crate::mail::Ticket;
 /// A fact about the mail office and who asks it.
 #[derive(Clone, Debug)]
 pub enum MailInput {
-    /// A client wants something of the office. Answered by [`Event::Mail`](super::Event::Mail) if it
-    /// has a token, and not at all once its connection is gone.
+    /// A client wants something of the office. Answered, if it has a token, by
+    /// [`Event::Mail`](super::Event::Mail), or by [`Event::NoReply`](super::Event::NoReply) and not
+    /// done; not at all once its connection is gone.
     Request {
         /// Whose.
         connection: ConnectionId,
@@ -18,6 +19,8 @@ pub enum MailInput {
         topic: String,
         /// What.
         request: Request,
+        /// Where the answer is to go; `None` when nobody wants to know.
+        reply_topic: Option<String>,
         /// Given back with the answer; `None` when nobody wants to know.
         token: Option<Token>,
     },
@@ -31,6 +34,8 @@ pub enum MailInput {
     /// A view has put a reply of the office into a message. Those who are connected hear it with
     /// QoS 0, whoever they are; it is never stored. No answer.
     Reply {
+        /// Whose view it is: one that may neither hear nor say what goes there is told so instead.
+        connection: ConnectionId,
         /// The message, with QoS 0.
         record: Record,
     },

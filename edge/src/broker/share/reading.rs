@@ -11,17 +11,21 @@ use super::super::inflight::Source;
 use super::super::publish::is_expired;
 use super::super::registry::Registry;
 use super::super::session::Match;
-use super::{Placed, is_ready};
+use super::{Audience, Placed, is_ready};
 
 impl Broker {
     /// Does one bounded piece of a group's reading.
     pub(in super::super) fn step_shared(&mut self, id: GroupId) {
         let maximum = self.settings.group_inflight_maximum;
-        let registry = &self.registry;
         let Some(group) = self.groups.get_mut(id) else {
             return;
         };
         group.is_runnable = false;
+        self.pass_returned(id);
+        let registry = &self.registry;
+        let Some(group) = self.groups.get_mut(id) else {
+            return;
+        };
         let Some(lane) = group.lane_to_read() else {
             return;
         };
@@ -110,7 +114,8 @@ impl Broker {
         let wall = self.now.wall;
         let (lane, offset, record) = (placed.lane, placed.offset, placed.record);
         let readers = self.groups.get(id);
-        let is_readable = readers.is_some_and(|it| self.is_readable_by(it, record.topic()));
+        let audience = readers.map(|it| self.audience(it, record.topic()));
+        let is_readable = audience.is_some_and(|it| it != Audience::Nobody);
         let Some(group) = self.groups.get_mut(id) else {
             return false;
         };
@@ -129,13 +134,19 @@ impl Broker {
         }
         match holder {
             // It stays with the one that has it, whatever became of its time.
-            Some(_) if !is_wanted || !is_takeable => {
+            Some(_) if !is_wanted || !is_takeable || audience == Some(Audience::Away) => {
                 cursor.deliver(offset);
                 return true;
             }
             None if !is_wanted => {
                 cursor.skip_to(offset.next());
                 return true;
+            }
+            None if audience == Some(Audience::Away) => {
+                if has_room {
+                    group.park(lane, offset);
+                }
+                return has_room;
             }
             _ => {}
         }

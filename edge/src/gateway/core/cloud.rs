@@ -57,23 +57,75 @@ impl Core {
             }
             Wish::Mail {
                 send,
+                more,
                 changes,
                 token,
-            } => self.post(now, send, changes, token),
+                too_large: None,
+            } => self.post(now, (send, more), changes, token),
+            Wish::Mail {
+                send,
+                changes,
+                token,
+                too_large: Some(bytes),
+                ..
+            } => self.pass_over(now, &send, changes, (token, bytes)),
             Wish::Agents(agents) => self.know_cloud_agents(now, agents),
             Wish::Bridge => self.wakes.bridge.raise(),
         }
     }
 
-    /// Gives a pulled message to the office, which makes it durable together with `changes`.
-    fn post(&mut self, now: Now, mut send: Send, changes: Vec<Change>, token: Token) {
+    /// Gives pulled messages to the office, which makes them durable together with `changes`.
+    fn post(
+        &mut self,
+        now: Now,
+        (mut send, mut more): (Send, Vec<Send>),
+        changes: Vec<Change>,
+        token: Token,
+    ) {
         let Some(office) = &self.office else {
             return self.posted(now, token, false);
         };
+        let ticket = Ticket(PULLED | token.0);
         office.trim_attributes(&mut send.attributes);
-        let input = mail::Input::Request {
+        for send in &mut more {
+            office.trim_attributes(&mut send.attributes);
+        }
+        let input = if more.is_empty() {
+            mail::Input::Request {
+                ticket,
+                request: Request::Send(send),
+                changes,
+            }
+        } else {
+            more.insert(0, send);
+            mail::Input::Bundle {
+                ticket,
+                sends: more,
+                changes,
+            }
+        };
+        self.ask_office(now, input);
+    }
+
+    /// Has the office note that a message of the cloud is too large to be pulled.
+    fn pass_over(
+        &mut self,
+        now: Now,
+        send: &Send,
+        changes: Vec<Change>,
+        (token, bytes): (Token, u64),
+    ) {
+        if let Some(times) = self.quiet.may_say(now.instant, "too large to pull") {
+            warn!(
+                "a message of mailbox {} stays in the cloud: its {bytes} bytes of JSON are over \
+                 cloud.mq9.reply_bytes{times}",
+                send.address
+            );
+        }
+        let input = mail::Input::Lost {
             ticket: Ticket(PULLED | token.0),
-            request: Request::Send(send),
+            priority: send.attributes.priority,
+            bytes,
             changes,
         };
         self.ask_office(now, input);

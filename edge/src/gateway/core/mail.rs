@@ -9,7 +9,7 @@ use super::super::committer::Owner;
 use super::super::peers::Peer;
 use super::Core;
 use crate::broker::{ConnectionId, Input, MailInput, Refusal, Urgency};
-use crate::log::{Budget, Gap, Reader, Reason};
+use crate::log::{Budget, Gap, Parts, Reader, Reason};
 use crate::mail::{self, CommitTicket, Found, Office, Page, Shelf, Unread, Unreadable};
 
 /// The log's reader, as the office sees it.
@@ -216,6 +216,7 @@ fn gap_of(unread: &Unread) -> Gap {
         from: unread.from,
         to: unread.to,
         reason: Reason::Unread,
+        parts: Parts::default(),
     }
 }
 
@@ -224,4 +225,65 @@ pub(super) fn lane_of(key: &[u8]) -> Lane {
     let priority = key.get(8).copied().map(usize::from);
     let lane = priority.and_then(|it| Lane::ALL.get(it).copied());
     lane.unwrap_or(Lane::Normal)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::super::start;
+    use super::super::Push;
+    use crate::broker::{ListenerId, Policy};
+    use crate::config::Config;
+    use crate::limits::Limits;
+    use crate::nats::Ends;
+
+    /// A client that asks for mail a thousand times at once kept the core until all was read and
+    /// written.
+    #[test]
+    fn one_request_that_reads_mail_is_served_a_turn_and_clients_take_turns() {
+        const REQUESTS: usize = 20;
+        let folder = tempfile::tempdir().unwrap();
+        let text = format!(
+            "[gateway]\ndata = \"{}\"\n[[listener]]\naddress = \"127.0.0.1:0\"\n\
+             protocol = \"nats\"\n",
+            folder.path().display()
+        );
+        let file = Path::new("edge.toml");
+        let limits = Limits::resolve(&Config::parse(&text, file).unwrap(), file).unwrap();
+        let mut started = start::start(&limits, vec![Policy::default()]).unwrap();
+        let (core, now) = (&mut started.core, started.clock.now());
+        let clients = ["a", "b", "c"].map(|name| {
+            let place = core.accept(now, ListenerId(0), None, Ends::default);
+            let id = place.unwrap().id;
+            let hello = format!("CONNECT {{}}\r\nSUB {name} 1\r\n");
+            core.received(now, id, hello.as_bytes());
+            core.go_on(now, id, Push::Hard);
+            (id, name)
+        });
+        let (mut turns, mut served) = (0, [0; 3]);
+        for (id, name) in clients {
+            let ask = format!("PUB $mq9.AI.AGENT.DISCOVER {name} 0\r\n\r\n");
+            core.received(now, id, ask.repeat(REQUESTS).as_bytes());
+            core.go_on(now, id, Push::Hard);
+            turns += 1;
+        }
+        while served.iter().sum::<usize>() < clients.len() * REQUESTS {
+            assert!(turns < 1_000, "{served:?}");
+            let before = served;
+            core.handle_timeout(now);
+            turns += 1;
+            for ((id, name), count) in clients.iter().zip(&mut served) {
+                let mut bytes = Vec::new();
+                core.take_outbound(now, *id, &mut bytes);
+                turns += 1;
+                let said = String::from_utf8_lossy(&bytes);
+                *count += said.matches(&format!("MSG {name} 1 ")).count();
+            }
+            assert!(served.iter().sum::<usize>() <= turns, "{served:?} {turns}");
+            for (before, after) in before.iter().zip(&served) {
+                assert!(after > before || *after == REQUESTS, "{served:?}");
+            }
+        }
+    }
 }

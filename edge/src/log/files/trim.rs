@@ -10,13 +10,13 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use sync::{Lane, Record};
+use sync::{Lane, Offset, Record};
 
 use super::super::lane::LaneFiles;
 use super::super::latest::Search;
 use super::super::retention::{self, Given, Ready, Trim};
 use super::super::rows::Puts;
-use super::super::{Event, Gap, LogError, Overflow, Reason, gap, segment};
+use super::super::{Event, Gap, LogError, Overflow, Parts, Reason, gap, segment};
 use super::Files;
 
 impl Files {
@@ -38,11 +38,6 @@ impl Files {
         }
         self.search()?;
         let mut trims = self.plan()?;
-        for trim in &mut trims {
-            // A cut came before the segment could go.
-            let is_replaced = trim.first <= self.facts.replaced[trim.lane];
-            trim.gap = trim.gap.take_if(|_| !is_replaced);
-        }
         if trims.iter().any(|trim| trim.gap.is_some()) {
             let known = self.known_gaps();
             for trim in &mut trims {
@@ -108,6 +103,7 @@ impl Files {
             let given = Given {
                 clock: &self.clock,
                 ready: self.ready(lane),
+                replaced: self.facts.replaced[lane],
                 excess,
             };
             let files = &mut self.lanes[lane];
@@ -164,7 +160,7 @@ impl Files {
     }
 
     /// The records that outlive a segment, which is none where they are in the journal already.
-    fn survivors(&mut self, trim: &Trim) -> Result<Vec<Record>, LogError> {
+    fn survivors(&mut self, trim: &Trim) -> Result<Vec<(Offset, Record)>, LogError> {
         let files = &mut self.lanes[trim.lane];
         let gap = trim.gap.as_ref();
         let is_dropped = gap.is_some_and(|gap| gap.reason == Reason::Limit);
@@ -209,7 +205,8 @@ impl Files {
 pub(in super::super) struct Anew {
     /// Its gap counts them as well.
     trim: Trim,
-    records: Vec<Record>,
+    /// With the offsets that they have in the segment.
+    records: Vec<(Offset, Record)>,
 }
 
 impl Anew {
@@ -228,13 +225,11 @@ impl Anew {
             mut records,
         } = self;
         let topics: BTreeSet<&str> = younger.iter().map(Record::topic).collect();
-        records.retain(|record| !topics.contains(record.topic()));
-        let bytes: u64 = records.iter().map(|it| it.as_bytes().len() as u64).sum();
-        if let Some(gap) = &mut trim.gap {
-            gap.count = gap.count.saturating_sub(records.len() as u64);
-            gap.bytes = gap.bytes.saturating_sub(bytes);
-        }
-        trim.gap = trim.gap.filter(|gap| gap.count > 0);
+        records.retain(|(_, record)| !topics.contains(record.topic()));
+        let (offsets, records): (Vec<Offset>, Vec<Record>) = records.into_iter().unzip();
+        let mut survivors = Parts::default();
+        survivors.extend(offsets.into_iter().map(|it| it.0));
+        trim.gap = trim.gap.take_if(|gap| gap.leave_out(&survivors));
         (trim, records)
     }
 }

@@ -45,12 +45,12 @@ impl Ledger {
     /// one with it. One that is there already, because a commit that failed reached the file all
     /// the same, is not added again.
     pub(in super::super) fn add(&mut self, gap: &Gap) {
-        let has_it = |row: &Gap| row == gap || row.is_whole() && row.surrounds(gap);
+        let has_it = |row: &Gap| row == gap || row.covers(gap);
         if self.rows.values().flatten().any(has_it) {
             return;
         }
         let mut fresh = self.rows.range(self.marks.handed_out..).rev();
-        let of_kind = |row: &&Gap| row.is_like(gap);
+        let of_kind = |row: &&Gap| row.is_mergeable_with(gap);
         let youngest =
             fresh.find_map(|(number, row)| Some((*number, row.as_ref().filter(of_kind)?)));
         let (number, gap) = match youngest {
@@ -64,7 +64,7 @@ impl Ledger {
     }
 
     /// Merges until at most `count` are left, as far as that is possible: of each lane there may be
-    /// one that was announced and one that is fresh, and those between are not touched.
+    /// one that was announced and one that is fresh, counted and not, and those between are not touched.
     pub(in super::super) fn shrink(&mut self, count: usize) {
         while self.rows.len() > count {
             let Marks {
@@ -85,6 +85,13 @@ impl Ledger {
             .map(move |number| (*number, gap(number)))
     }
 
+    /// All gaps, but those that can't be read.
+    pub(in super::super) fn readable(&self) -> Vec<(u64, Gap)> {
+        let rows = self.rows.iter();
+        rows.filter_map(|(number, gap)| Some((*number, gap.clone()?)))
+            .collect()
+    }
+
     fn next(&self) -> u64 {
         let behind = self.rows.last_key_value().map_or(0, |(last, _)| last + 1);
         behind.max(self.marks.handed_out).max(self.marks.announced)
@@ -98,7 +105,9 @@ impl Ledger {
             let Some(row) = row else {
                 return self.remove(*number);
             };
-            let of_kind = oldest.iter().find(|(_, other)| other.is_like(row));
+            let of_kind = oldest
+                .iter()
+                .find(|(_, other)| other.is_mergeable_with(row));
             if let Some((older, gap)) = of_kind {
                 let (older, younger, merged) = (*older, *number, gap.merged(row));
                 self.rows.insert(younger, Some(merged));
@@ -120,7 +129,7 @@ impl Ledger {
 mod tests {
     use sync::{Lane, Offset, WallTime};
 
-    use super::super::Reason;
+    use super::super::{Parts, Reason};
     use super::*;
 
     const NONE: Marks = Marks {
@@ -138,6 +147,7 @@ mod tests {
             from: WallTime(first),
             to: WallTime(first + 1),
             reason,
+            parts: Parts::default(),
         }
     }
 

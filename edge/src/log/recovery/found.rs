@@ -12,7 +12,7 @@ use super::super::frame::Frame;
 use super::super::lane::LaneFiles;
 use super::super::rows::Puts;
 use super::super::state::Facts;
-use super::super::{Gap, LogError, Reason, gap, latest, reserve};
+use super::super::{Gap, LogError, Parts, Reason, gap, latest, reserve};
 
 /// What a writer begins with, besides its files.
 pub(super) struct Found {
@@ -100,7 +100,7 @@ impl Found {
         for change in &frame.batch.changes {
             if let Some(announced) = gap::announced_by(change) {
                 if is_taken(Table::Meta) {
-                    self.facts.announced = announced;
+                    self.facts.announced = announced.max(self.facts.announced);
                 }
                 continue;
             }
@@ -153,6 +153,20 @@ impl Found {
         Ok(())
     }
 
+    /// Goes on behind all gaps of a log whose state is lost, so that no offset of them is given twice,
+    /// and takes them for known.
+    pub(super) fn pass_known(
+        &mut self,
+        rows: &[(u64, Gap)],
+        directory: &Arc<dyn Directory>,
+    ) -> Result<(), LogError> {
+        let of_records = rows.iter().filter(|(_, gap)| gap.is_of_records());
+        for (_, gap) in of_records {
+            self.skip(gap.lane, gap.last.next(), Reason::Damage, directory)?;
+        }
+        Ok(())
+    }
+
     pub(super) fn active_bytes(&self) -> PerLane<u64> {
         PerLane::from_fn(|lane| {
             let active = self.lanes[lane].active.as_ref();
@@ -200,5 +214,6 @@ pub(super) fn missing(lane: Lane, first: Offset, next: Offset, reason: Reason) -
         from: WallTime(0),
         to: WallTime(0),
         reason,
+        parts: Parts::default(),
     })
 }

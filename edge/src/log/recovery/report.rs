@@ -15,8 +15,8 @@ pub struct Report {
     pub damaged_segments: Vec<String>,
     /// Whether the journal's header or length was damaged. Nothing is lost by that.
     pub is_journal_mended: bool,
-    /// Whether the state is lost: sessions, cursors, retained messages and earlier gaps begin
-    /// empty, in a new epoch. Records are not lost with it.
+    /// Whether the state is lost: sessions, cursors and retained messages begin empty, in a new
+    /// epoch. Records are not lost with it, and gaps have another home.
     pub is_state_lost: bool,
     /// Rows of the state that are lost: sessions, subscriptions, cursors, retained messages. An
     /// estimate where a table can't be counted any more.
@@ -68,8 +68,7 @@ impl Report {
         }
         if self.is_state_lost {
             found.push(
-                "sessions, cursors, retained messages and earlier gaps are lost and begin empty, \
-                 in a new epoch"
+                "sessions, cursors and retained messages are lost and begin empty, in a new epoch"
                     .to_owned(),
             );
         }

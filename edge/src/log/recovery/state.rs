@@ -6,6 +6,7 @@ use super::super::rows::{Rows, are_whole};
 use super::super::state::{self, Facts, TABLES};
 use super::super::{LogError, mail, reserve};
 use super::Recovery;
+use sync::Table;
 
 /// What there is of a state.
 pub(super) enum StateFound {
@@ -19,6 +20,7 @@ pub(super) enum StateFound {
 
 impl Recovery {
     pub(super) fn open_state(&mut self) -> Result<StateFound, LogError> {
+        self.has_lost_gaps = true;
         if !self.has(state::NAME) {
             return Ok(StateFound::Nothing);
         }
@@ -42,12 +44,15 @@ impl Recovery {
             && is_sound
             && are_whole(&state, TABLES)?
         {
+            self.has_lost_gaps = false;
             return Ok(StateFound::Whole(state, facts.clone()));
         }
         let rows = Rows::of(&state, TABLES)?;
+        self.has_lost_gaps = !are_whole(&state, &[Table::Gaps])?;
         state.abandon();
         match facts {
-            Some(facts) => {
+            Some(mut facts) => {
+                self.count_on_copy(&mut facts)?;
                 let state = self.exchange_state(&facts, &rows)?;
                 Ok(StateFound::Whole(state, facts))
             }

@@ -33,11 +33,11 @@ impl Writer {
     /// All gaps that are written down or will be. What can't be read at the moment may be counted
     /// twice.
     fn known_gaps(&self) -> Vec<Gap> {
+        let stored = state::gaps(&self.state).unwrap_or_default();
+        let stored = stored.into_iter().map(|(_, gap)| gap);
         let handed_over = self.files.as_ref().map_or(&self.lent_gaps, |it| &it.gaps);
         let waiting = handed_over.iter().chain(&self.fresh.gaps);
-        stored(&self.state)
-            .chain(waiting.chain(&self.noted).cloned())
-            .collect()
+        stored.chain(waiting.chain(&self.noted).cloned()).collect()
     }
 
     pub(super) fn commit_noted(&mut self, wall: WallTime) -> Result<(), LogError> {
@@ -61,20 +61,6 @@ impl Writer {
         let since = files.unseen_since.or(self.fresh.unseen_since);
         since.is_some_and(|since| wall.0 < since.0 || wall.0 - since.0 >= GAP_MILLISECONDS)
     }
-}
-
-impl Files {
-    /// All gaps that are written down, or are handed over to be.
-    pub(in super::super) fn known_gaps(&self) -> Vec<Gap> {
-        stored(&self.state)
-            .chain(self.gaps.iter().cloned())
-            .collect()
-    }
-}
-
-fn stored(file: &super::SharedDatabase) -> impl Iterator<Item = Gap> + use<> {
-    let gaps = state::gaps(file).unwrap_or_default();
-    gaps.into_iter().map(|(_, gap)| gap)
 }
 
 /// After a gap was noted, before a flush makes it visible.

@@ -1,0 +1,155 @@
+//! The byte stream of the mail's connection: TCP, or TLS over it, and what has arrived.
+//!
+//! TLS begins when the server has said INFO, as NATS has it, or at once where the server says nothing,
+//! as a terminator in front of it has it. What came before it as plain text counts for nothing.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use embedded_io::ErrorKind;
+use rustls::{ClientConfig, ClientConnection};
+use rustls_pki_types::ServerName;
+use tokio::net::TcpStream;
+
+use super::incoming::Incoming;
+use crate::failure::Failure;
+
+/// Read at once.
+const CHUNK_BYTES: usize = 16 << 10;
+/// An empty buffer of up to this size is kept.
+const KEPT_BYTES: usize = 64 << 10;
+
+/// The connection, and what has arrived on it.
+pub(super) struct Link {
+    stream: TcpStream,
+    tls: Option<Box<ClientConnection>>,
+    reply_bytes: usize,
+    pub(super) incoming: Incoming,
+}
+
+impl Link {
+    pub(super) async fn connect(
+        addresses: impl Iterator<Item = SocketAddr>,
+        reply_bytes: usize,
+    ) -> Result<Self, Failure> {
+        let mut failure = Failure::new(ErrorKind::NotFound, "the name has no address");
+        for address in addresses {
+            match TcpStream::connect(address).await {
+                Ok(stream) => {
+                    stream.set_nodelay(true)?;
+                    return Ok(Self {
+                        stream,
+                        tls: None,
+                        reply_bytes,
+                        incoming: Incoming::new(reply_bytes),
+                    });
+                }
+                Err(error) => failure = error.into(),
+            }
+        }
+        Err(failure)
+    }
+
+    /// Begins TLS, and forgets what has arrived before.
+    pub(super) fn secure(&mut self, config: &Arc<ClientConfig>, host: &str) -> Result<(), Failure> {
+        let name = ServerName::try_from(host.to_owned()).map_err(|_| {
+            let text = format!("{host} is no name that a certificate can have");
+            Failure::new(ErrorKind::InvalidInput, text)
+        })?;
+        let connection = ClientConnection::new(Arc::clone(config), name);
+        let connection = connection.map_err(|error| Failure::from(&error))?;
+        self.tls = Some(Box::new(connection));
+        self.incoming = Incoming::new(self.reply_bytes);
+        Ok(())
+    }
+
+    /// Whether there is something to be written that [`Link::write`] has taken before.
+    pub(super) fn wants_write(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.wants_write())
+    }
+
+    pub(super) async fn readable(&self) -> io::Result<()> {
+        self.stream.readable().await
+    }
+
+    pub(super) async fn writable(&self) -> io::Result<()> {
+        self.stream.writable().await
+    }
+
+    /// Reads what is there.
+    pub(super) fn read(&mut self) -> Result<(), Failure> {
+        let mut chunk = [0; CHUNK_BYTES];
+        match self.stream.try_read(&mut chunk) {
+            Ok(0) => {
+                let text = "the server closed the connection";
+                Err(Failure::new(ErrorKind::ConnectionAborted, text))
+            }
+            Ok(length) => self.take(&chunk[..length]),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn take(&mut self, mut bytes: &[u8]) -> Result<(), Failure> {
+        let Some(tls) = &mut self.tls else {
+            self.incoming.push(bytes);
+            return Ok(());
+        };
+        while !bytes.is_empty() {
+            tls.read_tls(&mut bytes)?;
+            let state = tls.process_new_packets();
+            let state = state.map_err(|error| Failure::from(&error))?;
+            let mut plain = vec![0; state.plaintext_bytes_to_read()];
+            tls.reader().read_exact(&mut plain)?;
+            self.incoming.push(&plain);
+        }
+        Ok(())
+    }
+
+    /// Writes as much as the socket takes.
+    pub(super) fn write(&mut self, outbound: &mut Vec<u8>) -> Result<(), Failure> {
+        let mut socket = Socket(&self.stream);
+        let Some(tls) = &mut self.tls else {
+            let written = unless_blocked(socket.write(outbound))?;
+            drain(outbound, written);
+            return Ok(());
+        };
+        let taken = tls.writer().write(outbound)?;
+        drain(outbound, taken);
+        while tls.wants_write() {
+            if unless_blocked(tls.write_tls(&mut socket))? == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The socket as TLS writes to it.
+struct Socket<'a>(&'a TcpStream);
+
+impl io::Write for Socket<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.try_write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// How many bytes were written; none when the socket takes none.
+fn unless_blocked(written: io::Result<usize>) -> io::Result<usize> {
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+        written => written,
+    }
+}
+
+fn drain(outbound: &mut Vec<u8>, written: usize) {
+    outbound.drain(..written);
+    if outbound.is_empty() && outbound.capacity() > KEPT_BYTES {
+        *outbound = Vec::new();
+    }
+}

@@ -1,0 +1,136 @@
+//! Which offsets a gap is made of, where they are not all that lie between its ends.
+//!
+//! What is told of an offset is exact: one that is in the parts is in the gap's count. What the
+//! count has beyond the parts is somewhere in the gap, and nobody can say where: it is counted once
+//! more rather than never, should it be found missing again.
+
+use std::ops::RangeInclusive;
+
+use serde::{Deserialize, Serialize};
+
+/// Ranges of offsets, both ends inclusive, in growing order, with a hole between any two: at most
+/// 256. Beyond that the lowest are forgotten, which have most likely left the lane.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Parts(Vec<(u64, u64)>);
+
+impl Parts {
+    /// One range.
+    pub(in super::super) fn of(range: RangeInclusive<u64>) -> Self {
+        Self(vec![(*range.start(), *range.end())])
+    }
+
+    /// Whether nothing is in it.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether an offset is in it.
+    pub(super) fn contains(&self, offset: u64) -> bool {
+        let mut parts = self.0.iter();
+        parts.any(|(first, last)| (*first..=*last).contains(&offset))
+    }
+
+    /// How many offsets are in it.
+    pub(super) fn count(&self) -> u64 {
+        let sizes = self.0.iter().map(|(first, last)| last - first);
+        sizes.fold(0, |sum, size| sum.saturating_add(size).saturating_add(1))
+    }
+
+    /// From the lowest offset to the highest.
+    pub(super) fn bounds(&self) -> Option<(u64, u64)> {
+        Some((self.0.first()?.0, self.0.last()?.1))
+    }
+
+    /// Adds offsets one by one.
+    pub(in super::super) fn extend(&mut self, offsets: impl Iterator<Item = u64>) {
+        self.join(&Self(offsets.map(|it| (it, it)).collect()));
+    }
+
+    /// Adds what is in another one.
+    pub(in super::super) fn join(&mut self, other: &Self) {
+        self.0.extend_from_slice(&other.0);
+        self.0.sort_unstable();
+        let mut joined: Vec<(u64, u64)> = Vec::with_capacity(self.0.len());
+        for (first, last) in self.0.drain(..) {
+            match joined.last_mut() {
+                Some(before) if first <= before.1.saturating_add(1) => {
+                    before.1 = before.1.max(last);
+                }
+                _ => joined.push((first, last)),
+            }
+        }
+        self.0 = joined;
+    }
+
+    /// Takes out what is in another one.
+    pub(in super::super) fn leave_out(&mut self, other: &Self) {
+        for (from, to) in &other.0 {
+            let cut = |(first, last): (u64, u64)| {
+                let below = from.checked_sub(1).map(|end| (first, last.min(end)));
+                let above = to.checked_add(1).map(|start| (first.max(start), last));
+                let is_some = |(first, last): &(u64, u64)| first <= last;
+                [below.filter(is_some), above.filter(is_some)]
+            };
+            self.0 = self.0.drain(..).flat_map(cut).flatten().collect();
+        }
+    }
+
+    /// Forgets the lowest beyond the limit.
+    pub(super) fn shorten(&mut self) {
+        let excess = self.0.len().saturating_sub(PARTS);
+        self.0.drain(..excess);
+    }
+}
+
+/// About 5 KiB in the state; at most a few gaps of a lane have parts.
+const PARTS: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(ranges: &[(u64, u64)]) -> Parts {
+        Parts(ranges.to_vec())
+    }
+
+    #[test]
+    fn what_touches_is_one_part() {
+        for (one, other, expected) in [
+            (&[(1, 2)][..], &[(3, 4)][..], &[(1, 4)][..]),
+            (&[(1, 2)], &[(4, 4)], &[(1, 2), (4, 4)]),
+            (&[(5, 9)], &[(0, 0), (6, 7)], &[(0, 0), (5, 9)]),
+            (&[(0, u64::MAX)], &[(3, 4)], &[(0, u64::MAX)]),
+            (&[], &[(3, 4)], &[(3, 4)]),
+        ] {
+            let mut joined = parts(one);
+            joined.join(&parts(other));
+            assert_eq!(joined, parts(expected), "{one:?} and {other:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_leaves_the_rest_exactly() {
+        for (one, other, expected) in [
+            (&[(1, 9)][..], &[(3, 4)][..], &[(1, 2), (5, 9)][..]),
+            (&[(1, 9)], &[(0, 1), (9, 12)], &[(2, 8)]),
+            (&[(1, 2), (5, 6)], &[(2, 5)], &[(1, 1), (6, 6)]),
+            (&[(0, u64::MAX)], &[(0, 0)], &[(1, u64::MAX)]),
+            (&[(3, 4)], &[(0, u64::MAX)], &[]),
+            (&[(3, 4)], &[(5, 6)], &[(3, 4)]),
+        ] {
+            let mut left = parts(one);
+            left.leave_out(&parts(other));
+            assert_eq!(left, parts(expected), "{one:?} without {other:?}");
+        }
+        assert_eq!(parts(&[(1, 9), (11, 11)]).count(), 10);
+    }
+
+    #[test]
+    fn the_lowest_are_forgotten_first() {
+        let mut many = Parts((0..300).map(|at| (at * 2, at * 2)).collect());
+        many.shorten();
+        assert_eq!((many.count(), many.bounds()), (256, Some((88, 598))));
+    }
+}

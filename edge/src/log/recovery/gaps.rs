@@ -1,0 +1,93 @@
+//! The part of opening that looks at the gaps: those of the state, and their copy.
+
+use sync::PerLane;
+
+use super::super::database::SharedDatabase;
+use super::super::gap::copy::{self, Copy};
+use super::super::state::{self as tables, Facts};
+use super::super::{Gap, LogError, gap, reserve};
+use super::Recovery;
+use super::found::Found;
+
+impl Recovery {
+    /// Reads the copy of the gaps. A damaged one is set aside.
+    pub(super) fn read_copy(&mut self) -> Result<Option<Copy>, LogError> {
+        let copy = Copy::read(self.directory.as_ref())?;
+        if copy.is_none() && self.has(copy::NAME) {
+            self.set_aside(copy::NAME)?;
+        }
+        Ok(copy)
+    }
+
+    /// Takes gaps from their copy that the state has not, or not any more. Gives how often those of
+    /// the copy were changed.
+    pub(super) fn bring_gaps_back(
+        &mut self,
+        state: &SharedDatabase,
+        facts: &mut Facts,
+    ) -> Result<Option<u64>, LogError> {
+        let Some(copy) = self.read_copy()? else {
+            return Ok(None);
+        };
+        if copy.change > facts.gaps {
+            match tables::restore_gaps(state, facts, &copy) {
+                Err(error) if error.is_full() && self.has(reserve::NAME) => {
+                    reserve::give_back(self.directory.as_ref())?;
+                    self.names.retain(|known| known != reserve::NAME);
+                    tables::restore_gaps(state, facts, &copy)?;
+                }
+                restored => restored?,
+            }
+        }
+        Ok(Some(copy.change))
+    }
+
+    /// Has the gaps of a state that lost them taken from their copy, if that has them.
+    pub(super) fn count_on_copy(&mut self, facts: &mut Facts) -> Result<(), LogError> {
+        if self.has_lost_gaps {
+            let copy = Copy::read(self.directory.as_ref())?;
+            if copy.is_some_and(|copy| copy.change >= facts.gaps) {
+                facts.gaps = 0;
+                self.has_lost_gaps = false;
+            }
+        }
+        Ok(())
+    }
+
+    /// Has a log whose state is lost go on behind all its gaps; writes down where those are lost too.
+    pub(super) fn go_on_behind_gaps(
+        &self,
+        copy: Option<&Copy>,
+        found: &mut Found,
+    ) -> Result<(), LogError> {
+        match copy {
+            Some(copy) => found.pass_known(&copy.rows, &self.directory)?,
+            None if self.report.is_new || !self.has_lost_gaps => {}
+            None => {
+                let heads = PerLane::from_fn(|lane| found.lanes[lane].next());
+                found.gaps.extend(Gap::forgotten(heads));
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the gaps of the copy into a new state, and leaves out what they count already: also old
+    /// frames name gaps that are rows.
+    pub(super) fn settle_gaps(
+        &mut self,
+        copy: Option<&Copy>,
+        state: &SharedDatabase,
+        found: &mut Found,
+    ) -> Result<(), LogError> {
+        if let Some(copy) = copy {
+            tables::restore_gaps(state, &mut found.facts, copy)?;
+        }
+        let known = tables::gaps(state)?.into_iter();
+        let known: Vec<Gap> = known.map(|(_, gap)| gap).collect();
+        for gaps in [&mut found.gaps, &mut found.noted] {
+            gaps.retain_mut(|gap| gap::leave_out(gap, &known));
+        }
+        self.report.gaps.clone_from(&found.gaps);
+        Ok(())
+    }
+}

@@ -1,0 +1,242 @@
+//! Gaps have two homes, `state.redb` and `gaps`: with either of them damaged all are known, what was
+//! announced stays so, and only the loss of both is a loss, which is then written down itself.
+
+use edge::log::directory::Directory;
+use edge::log::simulated::SimulatedFolder;
+use edge::log::{
+    Batch, Event, Gap, Opened, Parts, Reason, Settings, announced, contains_panics, open,
+};
+use sync::{Change, Lane, Offset, Record, RecordParts, WallTime};
+
+/// They were rows of the state alone, and gone with it without a word.
+#[test]
+fn gaps_outlive_a_state_that_is_lost_and_are_not_announced_again() {
+    let damages: [fn(&SimulatedFolder); 4] = [
+        |folder| overwrite(folder, "state.redb"),
+        |folder| folder.remove("state.redb").expect("it is there"),
+        |folder| flip_gaps(folder),
+        |folder| {
+            overwrite(folder, "state.redb");
+            overwrite(folder, "journal");
+        },
+    ];
+    for (number, damage) in damages.into_iter().enumerate() {
+        let folder = SimulatedFolder::new();
+        let before = make(&folder);
+        damage(&folder);
+        let mut log = reopen(&folder);
+        let told = gaps(&log);
+        assert_eq!(told[..3], before[..3], "damage {number}");
+        assert_eq!(log.writer.announced_below(), 2, "damage {number}");
+        let handed_out = maintain(&mut log, 5);
+        assert_eq!(handed_out[0].1, before[2].1, "damage {number}");
+        // Twice.
+        drop(log);
+        overwrite(&folder, "state.redb");
+        assert_eq!(gaps(&reopen(&folder))[..3], before[..3], "damage {number}");
+    }
+}
+
+#[test]
+fn the_loss_of_both_homes_is_a_gap() {
+    let folder = SimulatedFolder::new();
+    make(&folder);
+    overwrite(&folder, "state.redb");
+    overwrite(&folder, "gaps");
+    let log = reopen(&folder);
+    let findings = log.report.findings();
+    let words = "lane normal: earlier gaps are lost, whatever they were";
+    assert!(findings.iter().any(|it| it == words), "{findings:?}");
+    let is_told = |gap: &Gap| (gap.reason, gap.count) == (Reason::Forgotten, 0);
+    let told = gaps(&log);
+    assert_eq!(told.iter().filter(|(_, gap)| is_told(gap)).count(), 1);
+    // Said once, and in the way of nothing that is lost later.
+    drop(log);
+    let mut log = reopen(&folder);
+    assert_eq!(gaps(&log), told);
+    assert!(log.writer.note_gap(rejected(7)));
+}
+
+#[test]
+fn a_copy_that_is_missing_or_damaged_is_made_anew_by_the_next_start() {
+    let damages: [fn(&SimulatedFolder); 3] = [
+        |folder| folder.remove("gaps").expect("it is there"),
+        |folder| overwrite(folder, "gaps"),
+        |folder| folder.flip("gaps", 9),
+    ];
+    for damage in damages {
+        let folder = SimulatedFolder::new();
+        let before = make(&folder);
+        damage(&folder);
+        let log = reopen(&folder);
+        assert_eq!(gaps(&log), before);
+        assert!(!log.report.is_state_lost && log.report.gaps.is_empty());
+        drop(log);
+        overwrite(&folder, "state.redb");
+        assert_eq!(gaps(&reopen(&folder))[..3], before[..3]);
+    }
+}
+
+/// The copy comes after the state: a cut between the two, and at every other point, changes nothing
+/// of what is known of gaps, and no gap is there twice.
+#[test]
+fn a_cut_at_any_point_leaves_the_homes_in_agreement() {
+    let mut cut = 0;
+    loop {
+        let folder = SimulatedFolder::new();
+        make(&folder);
+        let mut log = reopen(&folder);
+        log.writer.note_gap(rejected(8));
+        folder.reset_counts();
+        folder.stop_after(cut);
+        let is_stored = commit(&mut log, &append());
+        maintain(&mut log, 1);
+        let is_through = folder.counts().changes < cut;
+        drop(log);
+        folder.power_cut(cut);
+        let told = gaps(&reopen(&folder));
+        let count = told.iter().filter(|(_, gap)| *gap == rejected(8)).count();
+        assert!(
+            count == 1 || count == 0 && !is_stored,
+            "cut {cut}: {told:?}"
+        );
+        overwrite(&folder, "state.redb");
+        let again = gaps(&reopen(&folder));
+        assert_eq!(again[..told.len()], told, "cut {cut}");
+        if is_through {
+            break;
+        }
+        cut += 1;
+    }
+    assert!(cut > 5, "{cut}");
+}
+
+/// A log with three gaps that are apart, two of them announced.
+fn make(folder: &SimulatedFolder) -> Vec<(u64, Gap)> {
+    contain_panics_quietly();
+    let mut log = reopen(folder);
+    for _ in 0..10 {
+        assert!(commit(&mut log, &append()));
+    }
+    for at in [1, 3, 5] {
+        log.writer.note_gap(rejected(at));
+        assert!(commit(&mut log, &append()));
+        if at == 3 {
+            let handed_out = maintain(&mut log, 1);
+            assert_eq!(handed_out.len(), 2);
+            let changes = vec![announced(2)];
+            let batch = Batch { changes };
+            assert!(commit(&mut log, &batch));
+        }
+    }
+    maintain(&mut log, 3);
+    let gaps = gaps(&log);
+    assert_eq!(gaps.len(), 3);
+    gaps
+}
+
+fn commit(log: &mut Opened, batch: &Batch) -> bool {
+    let committed = log.writer.commit(batch, WALL);
+    if let Ok(committed) = &committed {
+        log.reader.committed(batch, committed);
+    }
+    committed.is_ok()
+}
+
+fn maintain(log: &mut Opened, seconds: u64) -> Vec<(u64, Gap)> {
+    let mut handed_out = Vec::new();
+    for second in 0..2 * seconds {
+        let events = log.writer.maintain(WallTime(WALL.0 + 1000 * second));
+        for event in events {
+            log.reader.apply(&event);
+            if let Event::Gaps { gaps } = event {
+                handed_out.extend(gaps);
+            }
+        }
+    }
+    handed_out
+}
+
+fn reopen(folder: &SimulatedFolder) -> Opened {
+    let settings = Settings {
+        journal_bytes: 128 << 10,
+        announces_gaps: true,
+        ..Settings::default()
+    };
+    open(folder.directory(), settings, WALL).expect("the log works")
+}
+
+fn gaps(log: &Opened) -> Vec<(u64, Gap)> {
+    log.reader.gaps(0).expect("the log works")
+}
+
+fn overwrite(folder: &SimulatedFolder, name: &str) {
+    let file = folder.open(name).expect("it is there");
+    let bytes = file.len().expect("the log works");
+    file.write_at(0, &vec![0x55; bytes as usize])
+        .expect("the log works");
+    file.sync_data().expect("the log works");
+}
+
+/// Damages every row of the table, wherever it is, and has the next start look.
+fn flip_gaps(folder: &SimulatedFolder) {
+    let file = folder.open("state.redb").expect("it is there");
+    let mut bytes = vec![0; file.len().expect("the log works") as usize];
+    file.read_at(0, &mut bytes).expect("the log works");
+    let word = b"rejected";
+    let places = bytes.windows(word.len()).enumerate();
+    let places: Vec<usize> = places.filter(|it| it.1 == word).map(|it| it.0).collect();
+    assert!(!places.is_empty());
+    for at in places {
+        folder.flip("state.redb", at as u64);
+    }
+}
+
+fn append() -> Batch {
+    let record = Record::new(&RecordParts {
+        qos: 1,
+        retain: false,
+        from_cloud: false,
+        time: WALL,
+        expiry_seconds: None,
+        publisher: 0,
+        topic: "a",
+        properties: &[],
+        payload: b"b",
+    });
+    Batch {
+        changes: vec![Change::Append {
+            lane: Lane::Normal,
+            record,
+        }],
+    }
+}
+
+fn rejected(offset: u64) -> Gap {
+    Gap {
+        lane: Lane::Normal,
+        first: Offset(offset),
+        last: Offset(offset),
+        count: 1,
+        bytes: 10,
+        from: WALL,
+        to: WALL,
+        reason: Reason::Rejected,
+        parts: Parts::default(),
+    }
+}
+
+/// As the program does: what redb makes of a damaged page is nobody's news.
+fn contain_panics_quietly() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let say = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if !contains_panics() {
+                say(panic);
+            }
+        }));
+    });
+}
+
+const WALL: WallTime = WallTime(1_000_000);
