@@ -12,6 +12,10 @@ cd "$(dirname "$0")/.."
 venv=${CROSS_VENV:-$HOME/.cache/cross-venv}
 base=${t%%.[0-9]*}          # aarch64-unknown-linux-gnu.2.28 names a glibc version
 
+fail() { echo "$t: $*; cross/setup.sh installs it" >&2; exit 1; }
+for program in zig cargo-zigbuild; do
+  [ -x "$venv/bin/$program" ] || fail "there is no $venv/bin/$program"
+done
 args=() flags=()
 has_std() { [ -d "$(rustc --print sysroot)/lib/rustlib/$base/lib" ]; }
 time64() { case $base in arm*-musl*) ;; *) return 1 ;; esac }
@@ -22,6 +26,7 @@ else
   # toolchain of another version cannot compile that library.
   PATH=/usr/bin:$venv/bin:$PATH
   unset RUSTUP_TOOLCHAIN RUSTC CARGO
+  [ -e "$(rustc --print sysroot)/lib/rustlib/src/rust/library/Cargo.lock" ] || fail "there is no source of std"
   export RUSTC_BOOTSTRAP=1
   args+=(-Z build-std=std,panic_abort -Z build-std-features=panic-unwind,optimize_for_size)
   # the source package has no crt1.o: let zig supply the C start files
@@ -29,10 +34,20 @@ else
 fi
 # not the default on riscv64 musl; changes nothing on the others
 case $base in *-musl*) flags+=(-C target-feature=+crt-static -C relocation-model=pie -C link-arg=-pie -C force-unwind-tables=no) ;; esac
+# Thumb instructions: a third less code, on all of ARMv7 and with its floating point
+case $base in armv7-*) flags+=(-C target-feature=+thumb-mode) ;; esac
 export PATH CARGO_ZIGBUILD_ZIG_PATH=$venv/bin/zig
 v=CARGO_TARGET_$(printf %s "$base" | tr a-z- A-Z_)_RUSTFLAGS
 export "$v=${flags[*]} ${!v-}"
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target/cross}
+# What it links with stands in scripts that cargo-zigbuild writes: not into a cache that others share.
+case $base in
+  *-musl*)
+    export CARGO_ZIGBUILD_ZIG_PATH=$PWD/cross/zig
+    CARGO_ZIGBUILD_CACHE_DIR=$(realpath -m "$CARGO_TARGET_DIR")
+    export CARGO_ZIGBUILD_CACHE_DIR
+    ;;
+esac
 # 64-bit time on 32-bit musl; only a std built here can have it. Checked below, since a later libc
 # will want it as --cfg=libc_unstable_musl_v1_2 in RUSTFLAGS. std itself is not ready for it.
 export RUST_LIBC_UNSTABLE_MUSL_V1_2_3=1

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# targets/build.sh FAMILY
+# targets/build.sh FAMILY [TARGET]
 # Makes the packages of a board family from what cross/build.sh made into target/packages, building
-# first what is missing.
+# first what is missing. TARGET is for industrial-gateway alone.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-family=${1:?family: generic-linux, raspberry-pi, riscv, openwrt, container}
+families="generic-linux, raspberry-pi, riscv, openwrt, container, industrial-gateway"
+family=${1:?family: $families}
 packages=target/packages
 
 binary() { # TARGET
@@ -28,5 +29,10 @@ case $family in
   riscv) debian riscv64 riscv64gc-unknown-linux-musl "$family" ;;
   openwrt) targets/openwrt/build.sh "$(binary armv7-unknown-linux-musleabihf)" arm_cortex-a7 "$packages" ;;
   container) targets/container/build.sh "$(binary x86_64-unknown-linux-musl)" amd64 "$packages" ;;
-  *) echo "no family $family: generic-linux, raspberry-pi, riscv, openwrt, container" >&2; exit 2 ;;
+  industrial-gateway)
+    target=${2:-aarch64-unknown-linux-musl}
+    path=$(binary "$target")
+    targets/industrial-gateway/build.sh "$path" "${target%%-*}" "$packages"
+    ;;
+  *) echo "no family $family: $families" >&2; exit 2 ;;
 esac

@@ -16,6 +16,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::session::Tokens;
 use crate::settings::Settings;
+use crate::tls::{Certificates, Trust};
 use crate::{BridgeError, Command, Config, Event, connection, nats};
 
 /// A running bridge. Dropping it, with every clone of its command sender, stops it too, without
@@ -26,6 +27,7 @@ pub struct Bridge {
     events: Receiver<Event>,
     thread: JoinHandle<()>,
     turns: Arc<AtomicU64>,
+    trust: Option<Trust>,
 }
 
 impl Bridge {
@@ -49,6 +51,7 @@ impl Bridge {
         let (event_sender, event_receiver) = async_channel::bounded(settings.capacity());
         let turns = Arc::new(AtomicU64::new(0));
         let counter = turns.clone();
+        let trust = settings.trust.clone();
         let thread = thread::Builder::new()
             .name("bridge".to_owned())
             .stack_size(STACK_BYTES)
@@ -59,6 +62,7 @@ impl Bridge {
             events: event_receiver,
             thread,
             turns,
+            trust,
         })
     }
 
@@ -79,6 +83,22 @@ impl Bridge {
     #[must_use]
     pub fn turns(&self) -> u64 {
         self.turns.load(Ordering::Relaxed)
+    }
+
+    /// Reads the certificates again, from where they were read at the start; `None` without TLS.
+    /// Nothing changes yet.
+    ///
+    /// # Errors
+    /// When a file is unusable now.
+    pub fn read_certificates(&self) -> Result<Option<Certificates>, BridgeError> {
+        self.trust.as_ref().map(Trust::read_again).transpose()
+    }
+
+    /// Lets new connections begin with these; those that exist keep what they began with.
+    pub fn replace_certificates(&self, certificates: Certificates) {
+        if let Some(trust) = &self.trust {
+            trust.replace(certificates);
+        }
     }
 
     /// Stops the bridge and waits for its thread: at most 1.5 s, whatever the cloud does. Blocks,

@@ -59,4 +59,4 @@ pub use endpoint::{Endpoint, Scheme};
 pub use error::{BridgeError, ConfigError, PemProblem};
 pub use mail::{MailConfig, Pull};
 pub use reason::{Verdict, verdict};
-pub use tls::{Identity, Tls};
+pub use tls::{Certificates, Identity, Tls};

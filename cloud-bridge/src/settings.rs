@@ -1,21 +1,20 @@
 //! What every connection of one bridge shares.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::ClientConfig;
 use sync::{Epoch, Origin};
 
 use crate::clock::Clock;
 use crate::publication::Stamp;
 use crate::session::OVERRUN;
+use crate::tls::Trust;
 use crate::{BridgeError, Config, ConfigError};
 
 /// Checked settings, with files read and names derived.
 pub(crate) struct Settings {
     pub(crate) config: Config,
     pub(crate) stamp: Stamp,
-    pub(crate) tls: Option<Arc<ClientConfig>>,
+    pub(crate) trust: Option<Trust>,
     pub(crate) clock: Clock,
 }
 
@@ -30,7 +29,7 @@ impl Settings {
                 allowed: "1 to 128 bytes without NUL",
             }));
         }
-        let tls = config.tls.as_ref().map(crate::Tls::client_config);
+        let trust = config.tls.as_ref().map(Trust::read);
         let stamp = Stamp {
             origin: Origin {
                 edge_id: edge_id.to_owned(),
@@ -40,7 +39,7 @@ impl Settings {
             expiry_seconds: whole_seconds(config.message_expiry),
         };
         Ok(Self {
-            tls: tls.transpose()?,
+            trust: trust.transpose()?,
             stamp,
             clock: Clock::start(config.steady_time),
             config,

@@ -1,11 +1,11 @@
 //! Certificates, keys and the server's name: what makes a connection trusted.
 //!
-//! Everything is read once, when the bridge starts. The system's own roots are never used: a
-//! gateway trusts the one authority that its operator names.
+//! Everything is read when the bridge starts, and when it is told to. The system's own roots are never
+//! used: a gateway trusts the one authority that its operator names.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -44,7 +44,7 @@ impl Tls {
     /// # Errors
     /// When a file cannot be read, does not hold what it should, or certificate and key do not
     /// belong together.
-    pub(crate) fn client_config(&self) -> Result<Arc<ClientConfig>, BridgeError> {
+    fn client_config(&self) -> Result<Arc<ClientConfig>, BridgeError> {
         let provider = Arc::new(ring::default_provider());
         let roots = Arc::new(read_roots(&self.certificate_authority)?);
         let verifier = ServerVerifier {
@@ -69,6 +69,41 @@ impl Tls {
                 })?,
         };
         Ok(Arc::new(config))
+    }
+}
+
+/// Certificates that were read and can be used. [`Bridge::replace_certificates`] takes them.
+///
+/// [`Bridge::replace_certificates`]: crate::Bridge::replace_certificates
+#[derive(Debug)]
+pub struct Certificates(Arc<ClientConfig>);
+
+/// What the next connection begins with; clones are the same.
+#[derive(Clone, Debug)]
+pub(crate) struct Trust {
+    files: Tls,
+    current: Arc<Mutex<Arc<ClientConfig>>>,
+}
+
+impl Trust {
+    pub(crate) fn read(files: &Tls) -> Result<Self, BridgeError> {
+        let current = Arc::new(Mutex::new(files.client_config()?));
+        let files = files.clone();
+        Ok(Self { files, current })
+    }
+
+    /// Reads the files again and changes nothing.
+    pub(crate) fn read_again(&self) -> Result<Certificates, BridgeError> {
+        self.files.client_config().map(Certificates)
+    }
+
+    pub(crate) fn replace(&self, certificates: Certificates) {
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = certificates.0;
+    }
+
+    pub(crate) fn current(&self) -> Arc<ClientConfig> {
+        let current = self.current.lock();
+        current.unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

@@ -4,6 +4,7 @@
 //! together, and whether they fit, is decided in [`crate::limits`].
 
 mod cloud;
+mod document;
 mod error;
 mod listener;
 mod mq9;
@@ -274,7 +275,7 @@ impl Config {
     /// # Errors
     /// As [`Config::read`].
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        toml::from_str(text).map_err(|error| ConfigError::from_toml(&error, text, path))
+        document::read(text).map_err(|fault| ConfigError::from_fault(&fault, text, path))
     }
 }
 

@@ -16,9 +16,11 @@ mod core;
 mod descriptors;
 mod disk;
 mod error;
+mod expiry;
 mod flash;
 mod listen;
 mod peers;
+mod porter;
 mod quiet;
 mod reload;
 mod rules;
@@ -51,7 +53,9 @@ pub(crate) use self::core::{Place, Progress, Push};
 use self::descriptors::Descriptors;
 use self::disk::{Answer, Disk, Request};
 pub use self::error::GatewayError;
+use self::expiry::Expiry;
 use self::listen::Serving;
+use self::porter::Porter;
 use self::reload::Reload;
 pub use self::rules::check_access;
 use self::service::{Service, Turns};
@@ -60,7 +64,8 @@ pub use self::start::check;
 use crate::admin;
 use crate::broker::{AccessInput, Input};
 use crate::limits::Limits;
-use crate::link::{ReadBuffer, Turnstile};
+use crate::link::Turnstile;
+use crate::link::sockets::Sockets;
 
 /// What all tasks of the core thread share.
 pub(crate) struct Shared {
@@ -71,8 +76,6 @@ pub(crate) struct Shared {
 
 /// Two end the gateway, one makes it read its configuration again.
 const SIGNALS: [OsSignal; 3] = [OsSignal::Term, OsSignal::Int, OsSignal::Hup];
-/// The most that one read of a link brings, in bytes.
-const READ_BYTES: usize = 64 << 10;
 /// Between two looks at all connections.
 const SWEEP: Duration = Duration::from_secs(1);
 /// How long clients have to take the goodbye, and the disk and the cloud to take theirs.
@@ -88,7 +91,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub fn run(limits: Limits, file: Option<&Path>) -> Result<(), GatewayError> {
     start::protect(&limits);
     let executor = LocalExecutor::new();
-    smol::block_on(executor.run(serve_until_told(&executor, limits, file)))
+    // Boxed, since each future that it is passed to would hold room for it twice.
+    let serving = Box::pin(serve_until_told(&executor, limits, file));
+    smol::block_on(executor.run(serving))
 }
 
 async fn serve_until_told(
@@ -101,6 +106,7 @@ async fn serve_until_told(
     let started = start::start(&limits, begun.policies)?;
     let control = admin::listen(&limits.data).map_err(|source| GatewayError::Control { source })?;
     let descriptors = Descriptors::claim(limits.section.connections);
+    let sockets = Sockets::new().map_err(GatewayError::Sockets)?;
     let listeners = listen::open(&limits.listeners)?;
     let shared = Rc::new(Shared::new(started.core, started.clock));
     let disk = Rc::new(started.disk);
@@ -120,10 +126,11 @@ async fn serve_until_told(
     }
     let mut service = Service::from_environment();
     let clients = Rc::new(LocalExecutor::new());
+    let porter = Porter::begin(shared.clone(), sockets, &clients);
     let serving = Serving {
         shared: shared.clone(),
         clients: clients.clone(),
-        buffer: ReadBuffer::new(READ_BYTES),
+        porter,
         turnstile: Rc::new(Turnstile::new(limits.section.handshake_percent)),
         certificates: begun.certificates,
         descriptors,
@@ -139,9 +146,8 @@ async fn serve_until_told(
         writer: disk.turns(),
         bridge: bridge.as_ref().map(|bridge| bridge.turns()),
     };
-    let sweeping = sweep(&shared, turns, &mut service);
-    let signal = sweeping.or(obey_signals(&shared, &mut signals, &mut reload));
-    let signal = signal.await;
+    let obeying = obey_signals(&shared, bridge.as_deref(), &mut signals, &mut reload);
+    let signal = sweep(&shared, turns, &mut service).or(obeying).await;
     service.stopping();
     info!("stopping: {signal:?}");
     for task in accepting {
@@ -162,6 +168,7 @@ async fn serve_until_told(
 /// Reloads at each SIGHUP; gives the signal that ends the gateway.
 async fn obey_signals(
     shared: &Shared,
+    bridge: Option<&Bridge>,
     signals: &mut OsSignals,
     reload: &mut Option<Reload>,
 ) -> Option<io::Result<OsSignal>> {
@@ -174,8 +181,9 @@ async fn obey_signals(
             info!("nothing to reload: there is no configuration file");
             continue;
         };
-        if let Some(policies) = reload.run() {
+        if let Some(policies) = reload.run(bridge) {
             let mut core = shared.core.borrow_mut();
+            core.expiry = Expiry::read(reload.limits());
             core.take_policies(shared.now(), policies);
         }
     }

@@ -111,25 +111,121 @@ impl fmt::Display for Protection {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::{self, File};
+    use std::os::unix::fs::symlink;
+    use std::process::Command;
+
+    use landlock::{CompatLevel, Compatible as _};
+
     use super::*;
 
-    /// In a thread of its own: the rest of the tests stay as they are.
+    /// Protects a thread of its own, so that the rest of the tests stay as they are, and gives what
+    /// holds in it and what `attempt` found there.
+    fn protected<T: Send + 'static>(
+        folder: &Path,
+        attempt: impl FnOnce() -> T + Send + 'static,
+    ) -> (Protection, T) {
+        let folders = [folder.to_owned(), PathBuf::from("/does/not/exist")];
+        let thread = std::thread::spawn(move || (protect(&folders, &[]), attempt()));
+        thread.join().unwrap()
+    }
+
+    /// Whether this kernel can do what is asked of it.
+    fn kernel_has_landlock() -> bool {
+        let ruleset = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
+        let ruleset = ruleset.handle_access(AccessFs::from_write(ABI::V1));
+        ruleset.and_then(Ruleset::create).is_ok()
+    }
+
     #[test]
-    fn a_protected_thread_writes_where_it_may_and_nowhere_else() {
-        let (inside, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let folders = [inside.path().to_owned(), PathBuf::from("/does/not/exist")];
-        let (kept, refused) = (inside.path().join("a"), outside.path().join("a"));
-        let protected = std::thread::spawn(move || {
-            let protection = protect(&folders, &[]);
-            let left = capabilities(None).unwrap();
-            let wrote = (std::fs::write(kept, "1"), std::fs::write(refused, "1"));
-            (protection, left, wrote)
-        });
-        let (protection, left, (kept, refused)) = protected.join().unwrap();
+    fn a_kernel_that_has_landlock_confines_writes() {
+        let folder = tempfile::tempdir().unwrap();
+        let (protection, ()) = protected(folder.path(), || ());
         assert!(protection.no_new_privileges && protection.capabilities);
-        assert!(KEPT.contains(left.permitted | left.effective));
-        assert!(kept.is_ok());
-        assert_eq!(refused.is_err(), protection.writes, "{protection}");
+        assert_eq!(protection.writes, kernel_has_landlock(), "{protection}");
+    }
+
+    #[test]
+    fn a_protected_thread_changes_what_it_may_and_nothing_else() {
+        let (inside, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (ours, theirs) = (inside.path().to_owned(), outside.path().to_owned());
+        fs::write(theirs.join("file"), "theirs").unwrap();
+        symlink(&theirs, ours.join("way-out")).unwrap();
+        let mine = ours.clone();
+        let (protection, (done, refused)) = protected(&ours, move || {
+            let done = [
+                ("make a file", fs::write(mine.join("a"), "1")),
+                ("rename", fs::rename(mine.join("a"), mine.join("b"))),
+                ("link", fs::hard_link(mine.join("b"), mine.join("c"))),
+                ("delete", fs::remove_file(mine.join("b"))),
+                ("make a folder", fs::create_dir(mine.join("d"))),
+                ("read", fs::read(theirs.join("file")).map(drop)),
+            ];
+            let refused = [
+                ("make a file", fs::write(theirs.join("a"), "1")),
+                (
+                    "make it behind a link",
+                    fs::write(mine.join("way-out/a"), "1"),
+                ),
+                ("write into one", fs::write(theirs.join("file"), "ours")),
+                (
+                    "empty one",
+                    File::options()
+                        .append(true)
+                        .open(theirs.join("file"))
+                        .map(drop),
+                ),
+                ("delete one", fs::remove_file(theirs.join("file"))),
+                (
+                    "move ours out",
+                    fs::rename(mine.join("c"), theirs.join("c")),
+                ),
+                (
+                    "move theirs in",
+                    fs::rename(theirs.join("file"), mine.join("e")),
+                ),
+                (
+                    "link theirs",
+                    fs::hard_link(theirs.join("file"), mine.join("f")),
+                ),
+                ("make a folder", fs::create_dir(theirs.join("d"))),
+                (
+                    "run a program",
+                    Command::new("/bin/true").status().map(drop),
+                ),
+            ];
+            (done, refused)
+        });
+        for (what, outcome) in done {
+            assert!(outcome.is_ok(), "{what}: {outcome:?}");
+        }
+        if protection.writes {
+            for (what, outcome) in refused {
+                assert!(outcome.is_err(), "{what}");
+            }
+            assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 1);
+            let theirs = fs::read_to_string(outside.path().join("file"));
+            assert_eq!(theirs.unwrap(), "theirs");
+        }
+    }
+
+    #[test]
+    fn what_was_given_up_does_not_come_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let (_, (left, regained, after)) = protected(folder.path(), || {
+            let left = capabilities(None).unwrap();
+            let wanted = CapabilitySets {
+                effective: left.effective | CapabilitySet::SYS_ADMIN,
+                permitted: left.permitted | CapabilitySet::SYS_ADMIN,
+                inheritable: left.inheritable,
+            };
+            let regained = set_capabilities(None, wanted);
+            let turned_back = rustix::thread::set_no_new_privs(false);
+            (left, (regained, turned_back), capabilities(None).unwrap())
+        });
+        assert!(KEPT.contains(left.permitted | left.effective | left.inheritable));
+        assert!(regained.0.is_err() && regained.1.is_err());
+        assert_eq!(after, left);
     }
 
     #[test]

@@ -27,4 +27,5 @@ mod rare;
 mod serve;
 mod sys;
 pub mod tools;
+mod underway;
 mod uplink;

@@ -8,11 +8,12 @@
 pub(crate) mod layered;
 pub(crate) mod serial;
 pub(crate) mod socket;
+pub(crate) mod sockets;
 pub(crate) mod tcp;
 pub(crate) mod tls;
 mod turnstile;
 pub(crate) mod unix;
-mod websocket;
+pub(crate) mod websocket;
 
 use std::cell::Cell;
 use std::rc::Rc;

@@ -3,8 +3,10 @@
 //! Exit codes: 0 done, 1 it did not work, 2 the command line or the configuration can't be used.
 
 use std::io::Write as _;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::thread;
 
 use clap::Parser as _;
 use edge::admin::{self, Request};
@@ -23,7 +25,7 @@ use sync::{Lane, Offset};
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
 fn main() -> ExitCode {
-    match Args::parse().command {
+    match aside(Args::parse).command {
         Command::Run(file) => with_limits(&file, |limits| run(limits, file.config.as_deref())),
         Command::Check(file) => with_limits(&file, |limits| check(limits, &named(&file))),
         Command::Status(file) => with_limits(&file, |limits| ask(&limits, Request::Status)),
@@ -37,8 +39,15 @@ fn main() -> ExitCode {
     }
 }
 
+/// Works on a thread that ends with it. What is read at the start takes 200 KB of stack, which would
+/// stay with the process for ever on its first thread.
+fn aside<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    let done = thread::scope(|scope| scope.spawn(work).join());
+    done.unwrap_or_else(|panic| resume_unwind(panic))
+}
+
 fn with_limits(file: &ConfigFile, command: impl FnOnce(Limits) -> ExitCode) -> ExitCode {
-    match limits(file) {
+    match aside(|| limits(file)) {
         Ok(limits) => command(limits),
         Err(error) => refuse(&error),
     }
@@ -84,13 +93,15 @@ fn end_at_panics() {
 }
 
 fn check(mut limits: Limits, file: &Path) -> ExitCode {
-    if let Err(error) = gateway::check(&limits) {
-        return refuse(&error);
-    }
+    let mut notes = match gateway::check(&limits) {
+        Err(error) => return refuse(&error),
+        Ok(notes) => notes,
+    };
     match gateway::check_access(&mut limits, file) {
         Err(error) => return refuse(&error),
-        Ok(notes) => notes.iter().for_each(|note| eprintln!("note: {note}")),
+        Ok(more) => notes.extend(more),
     }
+    notes.iter().for_each(|note| eprintln!("note: {note}"));
     exit(
         "check",
         std::io::stdout().write_all(limits.to_string().as_bytes()),

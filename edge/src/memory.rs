@@ -16,15 +16,24 @@ pub struct Memory {
     subscriptions: Cell<usize>,
 }
 
-/// What one connection was counted with.
+/// What one connection holds, by what it is.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Held {
+pub(crate) struct Holding {
     pub(crate) inbound: usize,
     pub(crate) outbound: usize,
     /// Of ours.
     pub(crate) aliases: usize,
     /// In the view itself; the broker counts its own.
     pub(crate) subscriptions: usize,
+}
+
+/// What one connection was counted with: far less than 4 GiB of anything, and there are many.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Held {
+    inbound: u32,
+    outbound: u32,
+    aliases: u32,
+    subscriptions: u32,
 }
 
 /// What a connection may hold although the shared limit is reached.
@@ -56,15 +65,38 @@ impl Memory {
     }
 
     /// Counts a connection with what it holds now instead of what it held before.
-    pub(crate) fn exchange(&self, before: &mut Held, now: Held) {
-        let change = |total: &Cell<usize>, before: usize, now: usize| {
-            total.set(total.get() + now - before);
+    pub(crate) fn exchange(&self, before: &mut Held, now: Holding) {
+        let now = Held::of(now);
+        let change = |total: &Cell<usize>, before: u32, now: u32| {
+            total.set(total.get() + now as usize - before as usize);
         };
         change(&self.inbound, before.inbound, now.inbound);
         change(&self.outbound, before.outbound, now.outbound);
         change(&self.aliases, before.aliases, now.aliases);
         change(&self.subscriptions, before.subscriptions, now.subscriptions);
         *before = now;
+    }
+}
+
+impl Held {
+    fn of(holding: Holding) -> Self {
+        let count = |bytes| u32::try_from(bytes).unwrap_or(u32::MAX);
+        Self {
+            inbound: count(holding.inbound),
+            outbound: count(holding.outbound),
+            aliases: count(holding.aliases),
+            subscriptions: count(holding.subscriptions),
+        }
+    }
+
+    /// Bytes of packets that have come in part, and of topics behind the client's aliases.
+    pub(crate) const fn inbound(&self) -> usize {
+        self.inbound as usize
+    }
+
+    /// Bytes of subscriptions in the view.
+    pub(crate) const fn subscriptions(&self) -> usize {
+        self.subscriptions as usize
     }
 }
 
@@ -76,7 +108,7 @@ mod tests {
     fn what_is_let_go_is_no_longer_counted() {
         let memory = Memory::default();
         let (mut first, mut second) = (Held::default(), Held::default());
-        let held = |inbound, outbound| Held {
+        let held = |inbound, outbound| Holding {
             inbound,
             outbound,
             aliases: 3,
@@ -87,8 +119,8 @@ mod tests {
         memory.exchange(&mut first, held(30, 7));
         assert_eq!((memory.inbound_bytes(), memory.outbound_bytes()), (40, 7));
         assert_eq!((memory.alias_bytes(), memory.subscription_bytes()), (6, 4));
-        memory.exchange(&mut first, Held::default());
-        memory.exchange(&mut second, Held::default());
+        memory.exchange(&mut first, Holding::default());
+        memory.exchange(&mut second, Holding::default());
         assert_eq!(memory, Memory::default());
     }
 }

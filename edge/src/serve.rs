@@ -39,25 +39,61 @@ where
     R::Error: Display,
 {
     async move {
-        let outcome = {
-            let read = read(&gateway, &place, &mut reader);
-            let write = write(&gateway, &place, &mut writer);
-            let abandon = async {
-                place.signals.wait(Cue::Abandon).await;
-                Ok(())
-            };
-            write.or(read).or(abandon).await
-        };
-        gateway
-            .core
-            .borrow_mut()
-            .lost(gateway.now(), place.id, &name);
-        if let Err(error) = outcome {
-            tracing::debug!("{name}: {error}");
-        }
+        let outcome = converse(&gateway, &place, &mut reader, &mut writer).await;
+        lost(&gateway, &place, &name, outcome);
         say_goodbye(&mut reader, &writer).await;
         drop((reader, writer));
         gateway.core.borrow_mut().left(&place);
+    }
+}
+
+/// How a link stands when nobody serves it any longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// One side has ended it.
+    Over,
+    /// There is nothing to do until the core has something to write, or the socket something to
+    /// read. Only a link whose socket gives [`Cue::Readable`] comes to rest.
+    Rest,
+}
+
+/// Carries bytes between a link and the core, until it ends or comes to rest.
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an async fn keeps its arguments twice, and each connection has one of these"
+)]
+pub(crate) fn converse<R: BufRead, W: Write<Error = R::Error>>(
+    gateway: &Shared,
+    place: &Place,
+    reader: &mut R,
+    writer: &mut W,
+) -> impl Future<Output = Result<End, R::Error>> {
+    async move {
+        let read = read(gateway, place, reader);
+        let write = write(gateway, place, writer);
+        let abandon = async {
+            place.signals.wait(Cue::Abandon).await;
+            Ok(End::Over)
+        };
+        let rest = async {
+            place.signals.rest().await;
+            Ok(End::Rest)
+        };
+        write.or(read).or(abandon).or(rest).await
+    }
+}
+
+/// Tells the core that a link has ended.
+pub(crate) fn lost<E: Display>(
+    gateway: &Shared,
+    place: &Place,
+    name: &impl Display,
+    outcome: Result<End, E>,
+) {
+    let mut core = gateway.core.borrow_mut();
+    core.lost(gateway.now(), place.id, name);
+    if let Err(error) = outcome {
+        tracing::debug!("{name}: {error}");
     }
 }
 
@@ -95,7 +131,7 @@ pub(crate) async fn open_and_serve(
 }
 
 /// Ends the writing half and waits for the peer to end its own, but not for long.
-async fn say_goodbye<R: BufRead>(reader: &mut R, writer: &impl Finish) {
+pub(crate) async fn say_goodbye<R: BufRead>(reader: &mut R, writer: &impl Finish) {
     writer.finish();
     drain(reader).or(linger()).await;
 }
@@ -126,7 +162,7 @@ fn read<R: BufRead>(
     gateway: &Shared,
     place: &Place,
     reader: &mut R,
-) -> impl Future<Output = Result<(), R::Error>> {
+) -> impl Future<Output = Result<End, R::Error>> {
     async move {
         loop {
             while !gateway.core.borrow_mut().may_read(place.id) {
@@ -135,7 +171,7 @@ fn read<R: BufRead>(
             let bytes = reader.fill_buf().await?;
             let count = bytes.len();
             if count == 0 {
-                return Ok(());
+                return Ok(End::Over);
             }
             let now = gateway.now();
             gateway.core.borrow_mut().received(now, place.id, bytes);
@@ -172,7 +208,7 @@ fn write<W: Write>(
     gateway: &Shared,
     place: &Place,
     writer: &mut W,
-) -> impl Future<Output = Result<(), W::Error>> {
+) -> impl Future<Output = Result<End, W::Error>> {
     async move {
         let mut bytes = Vec::new();
         while gateway
@@ -194,7 +230,7 @@ fn write<W: Write>(
                 bytes = Vec::new();
             }
         }
-        Ok(())
+        Ok(End::Over)
     }
 }
 

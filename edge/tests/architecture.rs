@@ -53,6 +53,12 @@ const LAYERS: &[Layer] = &[
         never: CLOCKS_AND_IO,
     },
     Layer {
+        module: "underway",
+        inside: &["underway", "broker", "rare"],
+        crates: &["std"],
+        never: CLOCKS_AND_IO,
+    },
+    Layer {
         module: "pace",
         inside: &["pace"],
         crates: &["sync", "std"],
@@ -60,13 +66,13 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         module: "mqtt",
-        inside: &["mqtt", "broker", "memory", "pace", "rare"],
+        inside: &["mqtt", "broker", "memory", "pace", "rare", "underway"],
         crates: &["sync", "wire", "std", "core", "bytes"],
         never: CLOCKS_AND_IO,
     },
     Layer {
         module: "nats",
-        inside: &["nats", "broker", "mail", "memory", "pace"],
+        inside: &["nats", "broker", "mail", "memory", "pace", "underway"],
         crates: &["sync", "wire", "std", "core", "bytes"],
         never: CLOCKS_AND_IO,
     },

@@ -21,8 +21,8 @@ use edge::mqtt::{self, Connection};
 use sync::{Change, Instant, Lane, Now, Offset, WallTime};
 use wire::mqtt::property::{Properties, Property, PropertySet, PropertyWriter};
 use wire::mqtt::{
-    Connect, Packet, Publish, QoS, ReasonCode, Subscribe, Subscription, Subscriptions, Version,
-    decode,
+    Acknowledgement, Connect, Packet, Publish, QoS, ReasonCode, Subscribe, Subscription,
+    Subscriptions, Version, decode,
 };
 use wire::topic::{TopicFilter, TopicName};
 
@@ -94,6 +94,36 @@ fn connections_are_at_most_what_is_counted() {
         &["connections", "sessions"],
         "1024 with a subscription each",
     );
+}
+
+/// What an idle client takes of broker and view: its connection, its session, a subscription of its
+/// own. The gateway's own part is held to its size where it is declared.
+const IDLE_BYTES: usize = 840;
+
+#[test]
+fn an_idle_client_takes_little_and_as_little_again_after_messages() {
+    const CLIENTS: usize = 1000;
+    let mut site = Site::new("[limits]\nsessions = 1025\nconnections = 1025\n");
+    for number in 0..CLIENTS {
+        let client = site.open();
+        assert_eq!(site.join(client, &format!("device-{number}"), 0), SUCCESS);
+        let filter = format!("plant/{number}");
+        assert_eq!(site.subscribe(client, &filter, QoS::AtLeastOnce), GRANTED);
+    }
+    let at_rest = site.idle_bytes() / CLIENTS;
+    let publisher = site.open();
+    assert_eq!(site.join(publisher, "publisher", 0), SUCCESS);
+    for number in 0..CLIENTS {
+        let topic = format!("plant/{number}");
+        let code = site.publish(publisher, &topic, &[b'x'; 100], QoS::AtLeastOnce, false);
+        assert_eq!(code, SUCCESS);
+        site.acknowledge(number);
+    }
+    site.leave(publisher);
+    let afterwards = site.idle_bytes() / CLIENTS;
+    println!("{at_rest} bytes each, {afterwards} after a message");
+    assert!(at_rest <= IDLE_BYTES, "{at_rest} bytes");
+    assert!(afterwards <= at_rest + 32, "{at_rest}, {afterwards} bytes");
 }
 
 #[test]
@@ -221,6 +251,28 @@ impl Site {
         );
         // Or the test would prove nothing.
         assert!(held * 20 > counted, "{what}: {held} of {counted} bytes");
+    }
+
+    /// What is allocated since the beginning, once a sweep has found everybody idle.
+    fn idle_bytes(&mut self) -> usize {
+        for client in 0..self.clients.len() {
+            self.run(client);
+        }
+        self.pass_seconds(2);
+        let mut open = 0;
+        for client in &mut self.clients {
+            if let Some(connection) = &mut client.connection {
+                connection.handle_timeout(self.now);
+                open += 1;
+            }
+        }
+        ALLOCATOR.allocated() - self.before + open * size_of::<Connection>()
+    }
+
+    fn acknowledge(&mut self, client: usize) {
+        let puback = Packet::Puback(Acknowledgement::with_reason(NonZeroU16::MIN, SUCCESS));
+        self.run(client);
+        self.send(client, &puback);
     }
 
     fn open(&mut self) -> usize {

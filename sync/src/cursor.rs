@@ -6,9 +6,11 @@
 //! delivered. The floor never lies above that position; only after a rewind, when records below
 //! are settled before they are handed over again, may it lie above the next one to look at.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::fmt;
+use core::ops::Deref;
 
 use crate::Offset;
 
@@ -22,8 +24,17 @@ pub struct Cursor {
     /// Looked at up to here at some time; less than this after a rewind is looked at again.
     high: Offset,
     /// Delivered below `high` and not acknowledged.
-    pending: BTreeSet<Offset>,
+    pending: Pending,
 }
+
+/// There are many readers, and most have nothing pending: in the room of a pointer, without memory
+/// until the first delivery.
+#[expect(
+    clippy::box_collection,
+    reason = "the set alone takes the room of three pointers"
+)]
+#[derive(Clone, Debug, Default)]
+struct Pending(Option<Box<BTreeSet<Offset>>>);
 
 impl Cursor {
     /// Starts a reader that wants everything from `at` on.
@@ -32,7 +43,7 @@ impl Cursor {
         Self {
             delivered: at,
             high: at,
-            pending: BTreeSet::new(),
+            pending: Pending(None),
         }
     }
 
@@ -54,7 +65,7 @@ impl Cursor {
         assert!(offset >= self.delivered, "a cursor only moves forward");
         debug_assert!(self.wants(offset), "what is settled is not delivered again");
         self.skip_to(offset);
-        self.pending.insert(offset);
+        self.pending.make().insert(offset);
         self.delivered = offset.next();
         self.high = self.high.max(self.delivered);
     }
@@ -66,10 +77,12 @@ impl Cursor {
             return;
         }
         // Only after a rewind does anything pending lie ahead.
-        if self.delivered < self.high {
-            let kept = self.pending.split_off(&offset);
-            self.pending.split_off(&self.delivered);
-            self.pending.extend(kept);
+        if self.delivered < self.high
+            && let Some(pending) = &mut self.pending.0
+        {
+            let kept = pending.split_off(&offset);
+            pending.split_off(&self.delivered);
+            pending.extend(kept);
         }
         self.delivered = offset;
         self.high = self.high.max(offset);
@@ -77,7 +90,14 @@ impl Cursor {
 
     /// Settles a delivered record. False when it was not pending: a repeat, or never delivered.
     pub fn acknowledge(&mut self, offset: Offset) -> bool {
-        self.pending.remove(&offset)
+        let pending = self.pending.0.as_mut();
+        pending.is_some_and(|pending| pending.remove(&offset))
+    }
+
+    /// Gives back memory that nothing pending needs. For readers that come to rest; one that is busy
+    /// takes it again with the next record.
+    pub fn let_go(&mut self) {
+        self.pending.0.take_if(|pending| pending.is_empty());
     }
 
     /// Goes back to the floor, so that what is pending is delivered again and nothing else is.
@@ -95,7 +115,7 @@ impl Cursor {
     /// again. Does nothing when the cursor is not yet past it.
     pub fn replay_from(&mut self, offset: Offset) {
         if offset < self.high {
-            self.pending.split_off(&offset);
+            self.pending.split_off(offset);
             self.delivered = self.delivered.min(offset);
             self.high = offset;
         }
@@ -104,9 +124,9 @@ impl Cursor {
     /// Passes a range that no longer exists: everything below `first` is settled. Returns how many
     /// offsets the reader had not settled; they are the reader's share of a gap.
     pub fn skip_gap(&mut self, first: Offset) -> u64 {
-        let kept = self.pending.split_off(&first);
+        let kept = self.pending.split_off(first);
         let unsettled = self.pending.len() as u64 + first.0.saturating_sub(self.high.0);
-        self.pending = kept;
+        self.pending = Pending::of(kept);
         self.skip_to(first);
         unsettled
     }
@@ -167,6 +187,40 @@ impl Cursor {
     }
 }
 
+impl Pending {
+    /// Holds what is pending, without memory for nothing.
+    fn of(offsets: BTreeSet<Offset>) -> Self {
+        Self((!offsets.is_empty()).then(|| Box::new(offsets)))
+    }
+
+    fn make(&mut self) -> &mut BTreeSet<Offset> {
+        self.0.get_or_insert_default()
+    }
+
+    /// Takes out everything from `offset` on.
+    fn split_off(&mut self, offset: Offset) -> BTreeSet<Offset> {
+        let pending = self.0.as_mut();
+        pending.map_or_else(BTreeSet::new, |pending| pending.split_off(&offset))
+    }
+}
+
+impl Deref for Pending {
+    type Target = BTreeSet<Offset>;
+
+    fn deref(&self) -> &BTreeSet<Offset> {
+        static NOTHING: BTreeSet<Offset> = BTreeSet::new();
+        self.0.as_deref().unwrap_or(&NOTHING)
+    }
+}
+
+impl PartialEq for Pending {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Pending {}
+
 /// Why bytes are not a cursor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -208,7 +262,7 @@ const VERSION: u8 = 1;
 
 impl From<Cursor> for Stored {
     fn from(cursor: Cursor) -> Self {
-        let pending = cursor.pending.into_iter().collect();
+        let pending = cursor.pending().collect();
         (VERSION, cursor.delivered, cursor.high, pending)
     }
 }
@@ -223,7 +277,7 @@ impl TryFrom<Stored> for Cursor {
         let cursor = Self {
             delivered,
             high,
-            pending: pending.into_iter().collect(),
+            pending: Pending::of(pending.into_iter().collect()),
         };
         let is_below_high = cursor.pending.last().is_none_or(|last| *last < high);
         if !is_below_high || delivered > high {
@@ -301,6 +355,21 @@ mod tests {
         assert_eq!(short.pending().collect::<Vec<_>>(), [0, 2].map(Offset));
         assert_eq!((short.delivered(), short.high), (Offset(4), Offset(4)));
         assert_eq!(cursor.shortened_to(7), cursor);
+    }
+
+    #[test]
+    fn a_cursor_at_rest_takes_no_memory_beside_itself() {
+        let mut cursor = Cursor::starting_at(Offset(5));
+        cursor.let_go();
+        assert!(cursor.pending.0.is_none() && size_of::<Cursor>() == 24);
+        cursor.deliver(Offset(5));
+        cursor.let_go();
+        assert_eq!(cursor.pending_count(), 1);
+        cursor.acknowledge(Offset(5));
+        let busy = cursor.clone();
+        cursor.let_go();
+        assert!(busy.pending.0.is_some() && cursor.pending.0.is_none());
+        assert_eq!(cursor, busy);
     }
 
     /// The slow truth: what became of each offset.

@@ -41,8 +41,8 @@ impl Life {
         let mut network = NetworkOptions::new();
         network.set_tcp_nodelay(true);
         options.set_network_options(network);
-        if let (Scheme::Mqtts, Some(tls)) = (self.endpoint.scheme, &self.settings.tls) {
-            let tls = TlsConfiguration::Rustls(tls.clone());
+        if let (Scheme::Mqtts, Some(trust)) = (self.endpoint.scheme, &self.settings.trust) {
+            let tls = TlsConfiguration::Rustls(trust.current());
             options.set_transport(Transport::tls_with_config(tls));
         }
         options

@@ -131,8 +131,8 @@ impl Life {
         greeting: &mut Greeting,
         outbound: &mut Vec<u8>,
     ) -> Result<(), Failure> {
-        let config = self.settings.tls.as_ref();
-        let config = config.expect("the settings were checked to have TLS where it is needed");
+        let trust = self.settings.trust.as_ref();
+        let trust = trust.expect("the settings were checked to have TLS where it is needed");
         while let Ok(ready) = timeout(SILENCE, link.readable()).await {
             ready?;
             link.read()?;
@@ -142,7 +142,7 @@ impl Life {
                 break;
             }
         }
-        link.secure(config, &self.endpoint.host)
+        link.secure(&trust.current(), &self.endpoint.host)
     }
 
     /// What the gateway wants of a session.

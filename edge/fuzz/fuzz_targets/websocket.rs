@@ -4,13 +4,14 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use wire::certificate::common_name;
+use wire::certificate::{common_name, validity};
 use wire::websocket::{Decoder, Upgrade};
 
 fuzz_target!(|input: (u8, Vec<u8>)| {
     let (cut, bytes) = input;
     let _ = Upgrade::parse(&bytes);
     let _ = common_name(&bytes);
+    let _ = validity(&bytes);
 
     let mut whole = bytes.clone();
     let expected = Decoder::new(1 << 16).decode(&mut whole);

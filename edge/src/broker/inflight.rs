@@ -11,6 +11,17 @@ use crate::rare::{Empty, Rare};
 /// Names of deliveries by their places.
 type Repeats = BTreeMap<(Lane, Offset), u16>;
 
+/// Deliveries by their names.
+type Entries = BTreeMap<u16, Sent>;
+
+impl Empty for Entries {
+    const EMPTY: &'static Self = &Self::new();
+
+    fn is_empty(&self) -> bool {
+        self.is_empty()
+    }
+}
+
 impl Empty for Repeats {
     const EMPTY: &'static Self = &Self::new();
 
@@ -23,7 +34,7 @@ impl Empty for Repeats {
 /// the cursors has an entry here.
 #[derive(Debug, Default)]
 pub(super) struct Inflight {
-    entries: BTreeMap<u16, Sent>,
+    entries: Rare<Entries>,
     /// The name given last.
     last: u16,
     /// How many were sent on the present connection.
@@ -94,7 +105,7 @@ impl Inflight {
     pub(super) fn send(&mut self, source: Source, qos: u8) -> DeliveryId {
         let id = self.unused();
         self.sent_count += 1;
-        self.entries.insert(
+        self.entries.make().insert(
             id,
             Sent {
                 source,
@@ -108,7 +119,7 @@ impl Inflight {
     /// Takes over a delivery of an earlier run.
     pub(super) fn restore(&mut self, id: Option<DeliveryId>, source: Source, qos: u8) {
         let id = id.map_or_else(|| self.unused(), |id| id.0);
-        self.entries.insert(
+        self.entries.make().insert(
             id,
             Sent {
                 source,
@@ -120,7 +131,7 @@ impl Inflight {
 
     /// Settles a delivery; `None` for a repeat.
     pub(super) fn settle(&mut self, id: DeliveryId) -> Option<Sent> {
-        let sent = self.entries.remove(&id.0)?;
+        let sent = self.entries.held()?.remove(&id.0)?;
         if sent.is_sent {
             self.sent_count -= 1;
         } else if let Source::Logged(lane, offset) = sent.source {
@@ -202,7 +213,11 @@ impl Inflight {
 
     /// Notes which QoS a delivery was given that a restart forgot.
     pub(super) fn set_qos(&mut self, id: DeliveryId, qos: u8) {
-        if let Some(sent) = self.entries.get_mut(&id.0) {
+        if let Some(sent) = self
+            .entries
+            .held()
+            .and_then(|entries| entries.get_mut(&id.0))
+        {
             sent.qos = qos;
         }
     }
@@ -268,14 +283,15 @@ impl Inflight {
         self.sent_count = 0;
         self.is_repeating = false;
         self.repeats = Rare::default();
-        self.entries
-            .values_mut()
+        let entries = self.entries.held().into_iter();
+        entries
+            .flat_map(Entries::values_mut)
             .for_each(|sent| sent.is_sent = false);
     }
 
     /// Finds the places of what is to be sent again on a new connection.
     pub(super) fn begin_repeats(&mut self) {
-        for (id, sent) in &self.entries {
+        for (id, sent) in &*self.entries {
             if let Source::Logged(lane, offset) = sent.source {
                 self.repeats.make().insert((lane, offset), *id);
             }
@@ -297,6 +313,11 @@ impl Inflight {
             .collect()
     }
 
+    /// Gives back memory that nothing unacknowledged needs.
+    pub(super) fn let_go(&mut self) {
+        self.entries.let_go();
+    }
+
     fn take_repeat(&mut self, lane: Lane, offset: Offset) -> Option<u16> {
         let id = self.repeats.held()?.remove(&(lane, offset));
         self.repeats.let_go();
@@ -304,10 +325,8 @@ impl Inflight {
     }
 
     fn mark_sent(&mut self, id: u16) -> u8 {
-        let sent = self
-            .entries
-            .get_mut(&id)
-            .expect("every repeat has an entry");
+        let sent = self.entries.held().and_then(|entries| entries.get_mut(&id));
+        let sent = sent.expect("every repeat has an entry");
         if !sent.is_sent {
             sent.is_sent = true;
             self.sent_count += 1;

@@ -68,7 +68,7 @@ pub(super) struct Session {
 }
 
 /// Each client has one, and most are idle.
-const _: () = assert!(size_of::<Session>() <= 336);
+const _: () = assert!(size_of::<Session>() <= 272);
 
 /// What a session has only now and then.
 #[derive(Debug, Default)]
@@ -207,6 +207,14 @@ impl Session {
             is_dirty: false,
             has_moved: false,
             is_value_unsaved: false,
+        }
+    }
+
+    /// Gives back memory that only deliveries need, if there are none.
+    pub(super) fn let_go(&mut self) {
+        self.inflight.let_go();
+        for reader in &mut self.lanes {
+            reader.cursor.let_go();
         }
     }
 

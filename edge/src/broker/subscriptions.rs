@@ -4,6 +4,7 @@
 //! caller's buffer has grown. A node without subscribers and children is freed at once, so the
 //! tree is never larger than the filters in it.
 
+mod label;
 mod node;
 
 use wire::topic::TopicFilter;

@@ -160,6 +160,7 @@ impl Broker {
             return;
         };
         session.is_dirty = false;
+        session.let_go();
         let has_moved = session.has_moved;
         if std::mem::take(&mut session.is_value_unsaved) {
             changes.push(Self::put_session(session));

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use super::document::Fault;
+
 /// A configuration that can't be used. The program ends with exit code 2.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
@@ -20,12 +22,16 @@ pub struct ConfigError {
 
 impl ConfigError {
     pub(crate) fn from_toml(error: &toml::de::Error, text: &str, path: &Path) -> Self {
-        let message = error.message().lines().next().unwrap_or_default();
+        Self::from_fault(&Fault::from_parser(error), text, path)
+    }
+
+    pub(super) fn from_fault(fault: &Fault, text: &str, path: &Path) -> Self {
+        let message = fault.message.lines().next().unwrap_or_default();
         let (found, allowed) = message
             .split_once(", expected ")
             .unwrap_or_else(|| (message, or_else(message)));
         let (found, allowed) = (as_written(found), as_allowed(allowed));
-        let place = error.span().map(|span| Place::of(text, span.start));
+        let place = fault.at.map(|at| Place::of(text, at));
         Self {
             file: path.to_owned(),
             line: place.as_ref().map(|place| place.line),

@@ -35,6 +35,9 @@ pub struct Listener {
     pub connections: Option<usize>,
     /// The largest packet of this listener's clients; absent means the limit of all.
     pub packet_bytes: Option<u32>,
+    /// Whose pages may connect over WebSocket, such as `https://panel.example.com`; absent means
+    /// everybody's, and an empty list nobody's. What is no browser says no origin, and may.
+    pub allowed_origins: Option<Vec<String>>,
     /// How payloads of mail are written for NATS clients; absent means as `[mq9]` says.
     pub mq9_payload: Option<PayloadEncoding>,
 }

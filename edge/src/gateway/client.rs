@@ -49,6 +49,11 @@ impl Client {
         either!(self, it => it.handle_timeout(now));
     }
 
+    /// Gives back the memory of what is empty.
+    pub(crate) fn let_go(&mut self) {
+        either!(self, it => it.let_go());
+    }
+
     pub(crate) fn handle_held_back(&mut self, now: Now) {
         either!(self, it => it.handle_held_back(now));
     }

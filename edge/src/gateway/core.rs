@@ -20,17 +20,18 @@ use sync::{Instant, Lane, Now, Offset, PerLane, TimeStamp};
 use tracing::warn;
 
 pub(super) use self::doors::Doors;
-pub(crate) use self::doors::Place;
+pub(crate) use self::doors::{Place, RestingPlace};
 pub(crate) use self::gaps::{GapNews, topic as gap_topic};
 pub(super) use self::mail::Pigeonholes;
 use super::announce::{Announcer, LinkCounts};
 use super::checker::Check;
 use super::committer::{Committer, Owner};
 use super::disk::Request;
+use super::expiry::Expiry;
 use super::flash::Flash;
 use super::peers::{DEAF, Peers};
 use super::quiet::Quiet;
-use super::signal::{Cue, Signal};
+use super::signal::Signal;
 use super::terms::Terms;
 use crate::broker::{Broker, ConnectionId, Event, Input, Output, ReaderId};
 use crate::link::serial;
@@ -48,6 +49,8 @@ pub(crate) struct Wakes {
     pub(crate) fetch: Signal,
     /// The bridge has something to do.
     pub(crate) bridge: Signal,
+    /// A connection without a task needs one.
+    pub(crate) links: Signal,
     /// A password is to be checked.
     pub(crate) check: Signal,
     /// A time-out may have come nearer.
@@ -75,6 +78,8 @@ pub(crate) struct Core {
     doors: Doors,
     fetches: VecDeque<Fetch>,
     touched: Vec<ConnectionId>,
+    /// Connections without a task that need one.
+    called: Vec<ConnectionId>,
     held_back: Vec<ConnectionId>,
     /// Whose requests wait until the mail office is less busy.
     asking: BTreeSet<ConnectionId>,
@@ -99,6 +104,8 @@ pub(crate) struct Core {
     /// How often the writer had come round, and when that was seen first.
     pub(super) writer_turned: (u64, Instant),
     pub(super) flash: Flash,
+    /// Of the certificates in use.
+    pub(super) expiry: Expiry,
     /// Both times of day at the last sweep.
     pub(super) time: TimeStamp,
     quiet: Quiet,
@@ -163,6 +170,7 @@ impl Core {
             doors,
             fetches: VecDeque::new(),
             touched: Vec::new(),
+            called: Vec::new(),
             held_back: Vec::new(),
             asking: BTreeSet::new(),
             has_read_mail: false,
@@ -179,6 +187,7 @@ impl Core {
             intake: PerLane::from_fn(|_| log::Intake::Open),
             gap_news,
             flash,
+            expiry: Expiry::default(),
             time: TimeStamp::default(),
             writer_turned: (0, Instant::from_micros(0)),
             quiet: Quiet::default(),
@@ -224,7 +233,7 @@ impl Core {
         };
         *bytes = peer.connection.take_outbound(std::mem::take(bytes));
         self.links.bytes_sent += bytes.len() as u64;
-        peer.deaf_since = None;
+        peer.note_heard();
         let is_over = bytes.is_empty() && peer.connection.is_closed();
         self.hear(now, id);
         self.pump(now);
@@ -293,6 +302,7 @@ impl Core {
             let Some(peer) = self.peers.find(id) else {
                 continue;
             };
+            peer.relax();
             peer.connection.handle_timeout(now);
             if peer.abandon_if_deaf(now.instant)
                 && let Some(times) = self.quiet.may_say(now.instant, "deaf")
@@ -301,6 +311,7 @@ impl Core {
             }
             self.hear(now, id);
         }
+        self.remind_of_certificates(now.instant);
         self.tell_of_damage(now);
         self.note_damaged_mail(now);
         self.tell_next_gap(now);
@@ -310,13 +321,20 @@ impl Core {
         self.pump(now);
     }
 
+    /// Says which certificates end soon, if it is time to.
+    pub(super) fn remind_of_certificates(&mut self, now: Instant) {
+        for line in self.expiry.remind(now, self.time.device) {
+            warn!("{line}");
+        }
+    }
+
     /// Says goodbye to every client; their sessions and wills stay as they are.
     pub(crate) fn shut_down(&mut self, now: Now) {
         for id in self.peers.ids() {
             if let Some(peer) = self.peers.find(id) {
                 peer.connection.handle_shutdown();
-                peer.signals.raise(Cue::Write);
             }
+            self.touch(id);
         }
         if let Some(uplink) = &mut self.uplink {
             uplink.stop(now.instant);
@@ -343,8 +361,13 @@ impl Core {
         for id in self.touched.drain(..) {
             if let Some(peer) = self.peers.find(id) {
                 peer.is_touched = false;
-                peer.tell();
+                if peer.tell() {
+                    self.called.push(id);
+                }
             }
+        }
+        if !self.called.is_empty() {
+            self.wakes.links.raise();
         }
         if self.committer.poll_timeout().is_some() {
             self.wakes.commit.raise();

@@ -46,6 +46,8 @@ pub enum GatewayError {
     Random,
     /// Signals can't be caught.
     Signals(io::Error),
+    /// Sockets can't be watched.
+    Sockets(io::Error),
     /// A file with a password of the cloud can't be read.
     Password {
         /// That names the file.
@@ -77,6 +79,7 @@ impl fmt::Display for GatewayError {
             Self::Thread(source) => write!(f, "can't start a thread: {source}"),
             Self::Random => f.write_str("the system gives no random numbers"),
             Self::Signals(source) => write!(f, "can't catch signals: {source}"),
+            Self::Sockets(source) => write!(f, "can't watch sockets: {source}"),
             Self::Password { key, path, source } => write!(f, "{key} {path}: {source}"),
             Self::Bridge(source) => write!(f, "cloud: {source}"),
             Self::Uplink(source) => write!(f, "cloud: {source}"),
@@ -95,7 +98,8 @@ impl std::error::Error for GatewayError {
             | Self::Control { source }
             | Self::Password { source, .. }
             | Self::Thread(source)
-            | Self::Signals(source) => Some(source),
+            | Self::Signals(source)
+            | Self::Sockets(source) => Some(source),
             Self::Config(source) => Some(source),
             Self::Certificate { source, .. } => Some(source.as_ref()),
             Self::Bridge(source) => Some(source),

@@ -4,23 +4,24 @@
 //! A link has its place in the core before its first byte is looked at, and whatever it has to do
 //! before its CONNECT happens in a task of its own: nobody holds up the next one.
 
-use std::fmt::Display;
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, TcpStream};
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
-use embedded_io_async::{BufRead, Write};
 use smol::{Async, LocalExecutor, Task, Timer};
 use tracing::info;
 
 use super::certificates::Certificates;
 use super::descriptors::{Descriptors, Guest};
 use super::error::GatewayError;
+use super::porter::{Link, Name, Porter};
 use super::{ACCEPT_PAUSE, Shared, shown};
 use crate::broker::ListenerId;
 use crate::config::{IdentityAsUser, Protocol};
 use crate::limits::{self, Address};
-use crate::link::{Finish, ReadBuffer, Turnstile, layered, serial, socket, tcp, unix};
+use crate::link::websocket::Origins;
+use crate::link::{Turnstile, layered, serial, tcp, unix};
 use crate::nats::Ends;
 use crate::serve::{open_and_serve, serve};
 
@@ -28,7 +29,7 @@ use crate::serve::{open_and_serve, serve};
 pub(super) struct Listener {
     id: ListenerId,
     place: Place,
-    has_websocket: bool,
+    websocket: Option<Origins>,
     names_clients: bool,
     /// Its own end of each link.
     host: String,
@@ -46,7 +47,7 @@ enum Place {
 pub(super) struct Serving {
     pub(super) shared: Rc<Shared>,
     pub(super) clients: Rc<LocalExecutor<'static>>,
-    pub(super) buffer: ReadBuffer,
+    pub(super) porter: Rc<Porter>,
     pub(super) turnstile: Rc<Turnstile>,
     pub(super) certificates: Rc<Certificates>,
     pub(super) descriptors: Descriptors,
@@ -102,7 +103,8 @@ pub(super) fn open(listeners: &[limits::Listener]) -> Result<Vec<Listener>, Gate
             source,
         };
         let (place, address) = place(listener).map_err(failed)?;
-        let has_websocket = listener.protocol == Protocol::Websocket;
+        let origins = || listener.allowed_origins.as_deref().map(Rc::from);
+        let websocket = (listener.protocol == Protocol::Websocket).then(origins);
         let layers = match (&listener.tls, listener.protocol) {
             (None, Protocol::Mqtt) => "",
             (Some(_), Protocol::Mqtt) => ", TLS",
@@ -120,7 +122,7 @@ pub(super) fn open(listeners: &[limits::Listener]) -> Result<Vec<Listener>, Gate
         Ok(Listener {
             id: ListenerId(u16::try_from(index).expect("listeners are checked to be few")),
             place,
-            has_websocket,
+            websocket,
             names_clients: names == Some(IdentityAsUser::CommonName),
             host,
             port,
@@ -171,43 +173,33 @@ async fn accept_one(serving: &Serving, listener: &Listener) -> io::Result<()> {
     match &listener.place {
         Place::Tcp(socket) => {
             let (stream, peer) = socket.accept().await?;
-            if let Some(guest) = serving.guest(peer) {
-                welcome_in_layers(serving, listener, stream, guest);
+            if let Some(guest) = serving.guest(Name::Tcp(peer)) {
+                welcome_in_layers(serving, listener, stream, guest)?;
             }
         }
         Place::Unix(socket) => {
             let (stream, peer) = socket.accept().await?;
-            if let Some(guest) = serving.guest(peer) {
-                welcome(serving, listener, guest, None, || {
-                    socket::link(stream, &serving.buffer)
-                });
+            if let Some(guest) = serving.guest(Name::Unix(peer)) {
+                let socket = OwnedFd::from(stream);
+                welcome(serving, listener, Link { socket, guest });
             }
         }
         Place::Serial(line) => {
             let link = line.accept().await?;
             let name = line.counters().name().to_owned();
-            welcome(serving, listener, name, None, || link);
+            if let Some(place) = listener.admit(&serving.shared, None) {
+                let task = serve(serving.shared.clone(), place, link, name);
+                serving.clients.spawn(task).detach();
+            }
         }
     }
     Ok(())
 }
 
-/// Gives a connection a place and a task; without a place it is dropped.
-fn welcome<R, W>(
-    serving: &Serving,
-    listener: &Listener,
-    name: impl Display + 'static,
-    address: Option<IpAddr>,
-    link: impl FnOnce() -> (R, W),
-) where
-    R: BufRead<Error = io::Error> + 'static,
-    W: Write<Error = io::Error> + Finish + 'static,
-{
-    let shared = serving.shared.clone();
-    let accepted = listener.admit(&shared, address);
-    if let Some(place) = accepted {
-        let task = serve(shared, place, link(), name);
-        serving.clients.spawn(task).detach();
+/// Gives a link on a plain socket a place; without one it is dropped.
+fn welcome(serving: &Serving, listener: &Listener, link: Link) {
+    if let Some(place) = listener.admit(&serving.shared, link.guest.peer().ip()) {
+        serving.porter.take_in(&serving.clients, place, link);
     }
 }
 
@@ -215,30 +207,32 @@ fn welcome<R, W>(
 fn welcome_in_layers(
     serving: &Serving,
     listener: &Listener,
-    stream: Async<TcpStream>,
-    guest: Guest<SocketAddr>,
-) {
-    let address = Some(guest.peer().ip());
+    stream: TcpStream,
+    guest: Guest<Name>,
+) -> io::Result<()> {
     let mut layers = layered::Layers {
         tls: serving.certificates.of(listener.id),
-        has_websocket: listener.has_websocket,
+        websocket: listener.websocket.clone(),
         names_clients: listener.names_clients,
         words: Vec::new(),
     };
     if layers.are_none() {
-        let link = || socket::link(stream, &serving.buffer);
-        return welcome(serving, listener, guest, address, link);
+        let socket = OwnedFd::from(stream);
+        welcome(serving, listener, Link { socket, guest });
+        return Ok(());
     }
+    let stream = Async::new_nonblocking(stream)?;
     let shared = serving.shared.clone();
-    let Some(place) = listener.admit(&shared, address) else {
-        return;
+    let Some(place) = listener.admit(&shared, guest.peer().ip()) else {
+        return Ok(());
     };
     shared
         .core
         .borrow_mut()
         .take_outbound(shared.now(), place.id, &mut layers.words);
-    let link = layered::link(stream, &serving.buffer, layers);
+    let link = layered::link(stream, serving.porter.buffer(), layers);
     let turnstile = serving.turnstile.clone();
     let task = open_and_serve(shared, place, link, turnstile, guest);
     serving.clients.spawn(task).detach();
+    Ok(())
 }

@@ -1,4 +1,7 @@
 //! The connections of the gateway: a slab of protocol states with the signals of their tasks.
+//!
+//! A connection on which nothing happens may have no task. One that concerns it then is called for;
+//! a task that is called for too often in a second stays until the next.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -13,16 +16,25 @@ use crate::broker::ConnectionId;
 pub(crate) struct Peer {
     /// Its protocol state.
     pub(crate) connection: Client,
-    /// What its task waits for.
-    pub(crate) signals: Rc<Signals>,
+    /// What its task waits for; `None` while it has none.
+    signals: Option<Rc<Signals>>,
+    /// How often a task was called for in this second.
+    calls: u8,
     /// Whether its task was told of something new in this turn.
     pub(crate) is_touched: bool,
     /// Whether its link is not read because the disk has to catch up.
     pub(crate) is_held_back: bool,
-    /// When we decided to close it.
-    pub(crate) closing_since: Option<Instant>,
-    /// When its client began to take nothing although something waits for it.
-    pub(crate) deaf_since: Option<Instant>,
+    pub(crate) ear: Ear,
+}
+
+/// Whether a client takes what is there for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ear {
+    Open,
+    /// Something waits, and since then it has taken nothing.
+    Deaf(Instant),
+    /// We ended the connection; since then it may take the last bytes.
+    Closing(Instant),
 }
 
 /// All connections, by place. A place that is used again has a new generation.
@@ -38,20 +50,62 @@ struct Place {
     peer: Option<Peer>,
 }
 
+/// Each connection has one, and most are idle.
+const _: () = assert!(size_of::<Place>() <= 160);
+
 /// A client whose connection we ended has this long to take the last bytes.
 const CLOSING: Duration = Duration::from_secs(2);
 /// A client for which something waits has this long to take anything; what it holds is memory that
 /// others need.
 pub(crate) const DEAF: Duration = Duration::from_secs(30);
 
+/// So often in a second a task comes and goes; it costs less to keep one that is needed more often.
+const CALLS: u8 = 8;
+
 impl Peer {
-    /// Wakes the connection's task for what concerns it.
-    pub(crate) fn tell(&self) {
-        if self.connection.outbound_bytes() > 0 || self.connection.is_closed() {
-            self.signals.raise(Cue::Write);
-        }
+    /// Wakes the connection's task for what concerns it. True when one is to be called for.
+    pub(crate) fn tell(&self) -> bool {
+        let has_to_write = self.connection.outbound_bytes() > 0 || self.connection.is_closed();
         if self.connection.wants_more() {
-            self.signals.raise(Cue::Read);
+            self.raise(Cue::Read);
+        }
+        has_to_write && !self.raise(Cue::Write)
+    }
+
+    /// Gives its task a cue; false when it has none.
+    pub(crate) fn raise(&self, cue: Cue) -> bool {
+        let signals = self.signals.as_ref();
+        signals.inspect(|signals| signals.raise(cue)).is_some()
+    }
+
+    /// Lets the task go.
+    pub(crate) fn rest(&mut self) {
+        self.connection.let_go();
+        self.signals = None;
+    }
+
+    /// Makes the signals of a task that was called for; `None` when there is one already.
+    pub(crate) fn attend(&mut self) -> Option<Rc<Signals>> {
+        if self.signals.is_some() {
+            return None;
+        }
+        self.calls = self.calls.saturating_add(1);
+        let signals = Rc::new(Signals::new(self.calls > CALLS));
+        Some(self.signals.insert(signals).clone())
+    }
+
+    /// Notes that a second has passed.
+    pub(crate) fn relax(&mut self) {
+        self.calls = 0;
+        if let Some(signals) = &self.signals {
+            signals.relax();
+        }
+    }
+
+    /// Notes that the client took something.
+    pub(crate) fn note_heard(&mut self) {
+        if let Ear::Deaf(_) = self.ear {
+            self.ear = Ear::Open;
         }
     }
 
@@ -59,18 +113,21 @@ impl Peer {
     /// True when it was the latter.
     pub(crate) fn abandon_if_deaf(&mut self, now: Instant) -> bool {
         let is_closing = self.connection.is_closed();
-        if is_closing && now - *self.closing_since.get_or_insert(now) >= CLOSING {
-            self.signals.raise(Cue::Abandon);
+        self.ear = match self.ear {
+            Ear::Open | Ear::Deaf(_) if is_closing => Ear::Closing(now),
+            Ear::Open | Ear::Deaf(_) if self.connection.outbound_bytes() == 0 => Ear::Open,
+            Ear::Open => Ear::Deaf(now),
+            since => since,
+        };
+        let is_over = match self.ear {
+            Ear::Open => false,
+            Ear::Deaf(since) => now - since >= DEAF,
+            Ear::Closing(since) => now - since >= CLOSING,
+        };
+        if is_over {
+            self.raise(Cue::Abandon);
         }
-        if self.connection.outbound_bytes() == 0 {
-            self.deaf_since = None;
-            return false;
-        }
-        let is_deaf = now - *self.deaf_since.get_or_insert(now) >= DEAF;
-        if is_deaf {
-            self.signals.raise(Cue::Abandon);
-        }
-        is_deaf && !is_closing
+        is_over && !is_closing
     }
 }
 
@@ -95,11 +152,11 @@ impl Peers {
         let signals = Rc::new(Signals::default());
         place.peer = Some(Peer {
             connection: make(id),
-            signals: signals.clone(),
+            signals: Some(signals.clone()),
+            calls: 0,
             is_touched: false,
             is_held_back: false,
-            closing_since: None,
-            deaf_since: None,
+            ear: Ear::Open,
         });
         self.count += 1;
         (id, signals)
@@ -142,5 +199,65 @@ impl Peers {
     /// How many connections exist.
     pub(crate) const fn count(&self) -> usize {
         self.count
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use smol::block_on;
+    use smol::future::poll_once;
+    use sync::{Now, WallTime};
+
+    use super::*;
+    use crate::broker::ListenerId;
+    use crate::mqtt;
+
+    const NOW: Now = Now {
+        instant: Instant::from_micros(1),
+        wall: WallTime(1),
+    };
+
+    /// Does as a task that has nothing to do.
+    fn rests(signals: &Signals) -> bool {
+        let is_given = |cue| block_on(poll_once(signals.wait(cue))).is_some();
+        assert!(!is_given(Cue::Write) && !is_given(Cue::Readable));
+        block_on(poll_once(signals.rest())).is_some()
+    }
+
+    #[test]
+    fn a_task_that_is_called_for_too_often_stays_until_the_second_is_over() {
+        let mut peers = Peers::default();
+        let begin = |id| mqtt::Connection::new(id, Rc::default(), ListenerId::default(), NOW);
+        let (id, _) = peers.insert(|id| Client::Mqtt(begin(id)));
+        let peer = peers.find(id).expect("it was inserted");
+        assert!(peer.attend().is_none(), "it has a task from the beginning");
+        for call in 1..=CALLS {
+            peer.rest();
+            let signals = peer.attend().expect("it has none");
+            assert!(rests(&signals), "{call}");
+        }
+        peer.rest();
+        let signals = peer.attend().expect("it has none");
+        assert!(!rests(&signals));
+        peer.relax();
+        assert!(rests(&signals));
+        peer.rest();
+        assert!(peer.attend().is_some_and(|signals| rests(&signals)));
+    }
+
+    #[test]
+    fn a_connection_without_a_task_calls_for_one_only_when_there_is_something_to_write() {
+        let mut peers = Peers::default();
+        let begin = |id| mqtt::Connection::new(id, Rc::default(), ListenerId::default(), NOW);
+        let (id, signals) = peers.insert(|id| Client::Mqtt(begin(id)));
+        let peer = peers.find(id).expect("it was inserted");
+        peer.rest();
+        assert!(!peer.tell());
+        // Which is no CONNECT.
+        peer.connection.handle_bytes(NOW, &[0xc0, 0]);
+        assert!(peer.tell() && rests(&signals));
+        let signals = peer.attend().expect("it has none");
+        assert!(!peer.tell());
+        assert!(block_on(poll_once(signals.wait(Cue::Write))).is_some());
     }
 }

@@ -1,13 +1,15 @@
 //! SIGHUP: the configuration and every file that it names is read and checked again, and only then
 //! taken over, all at once. What is wrong changes nothing and is said.
 //!
-//! Taken over are users, access lists, who is let in without a name, and certificates. Other keys
-//! need a restart, and are named when they differ from what was started with.
+//! Taken over are users, access lists, who is let in without a name, and certificates, also those for
+//! the cloud from where they are. Other keys need a restart, and are named when they differ from what
+//! was started with.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use cloud_bridge::Bridge;
 use toml::{Table, Value};
 use tracing::{error, info, warn};
 
@@ -40,6 +42,7 @@ pub(super) struct Begun {
 struct Prepared {
     policies: Vec<Policy>,
     certificates: certificates::Prepared,
+    for_cloud: Option<cloud_bridge::Certificates>,
     limits: Limits,
     user_count: usize,
     notes: Vec<String>,
@@ -96,18 +99,19 @@ impl Reload {
 
     /// Reads everything again. Gives the policies that hold from now on, beside the certificates, or
     /// says why everything stays as it is.
-    pub(super) fn run(&mut self) -> Option<Vec<Policy>> {
-        let prepared = match self.prepare() {
+    pub(super) fn run(&mut self, bridge: Option<&Bridge>) -> Option<Vec<Policy>> {
+        let prepared = match self.prepare(bridge) {
             Ok(prepared) => prepared,
             Err(error) => {
                 error!("reload refused, nothing changed: {error}");
                 return None;
             }
         };
+        let for_cloud = usize::from(prepared.for_cloud.is_some());
         info!(
             "reloaded: {} users, {} certificates",
             prepared.user_count,
-            prepared.certificates.count()
+            prepared.certificates.count() + for_cloud
         );
         for note in &prepared.notes {
             warn!("{note}");
@@ -117,12 +121,20 @@ impl Reload {
             warn!("changed keys that need a restart: {keys}");
         }
         self.certificates.replace(prepared.certificates);
+        if let (Some(bridge), Some(certificates)) = (bridge, prepared.for_cloud) {
+            bridge.replace_certificates(certificates);
+        }
         self.limits = prepared.limits;
         self.policies.clone_from(&prepared.policies);
         Some(prepared.policies)
     }
 
-    fn prepare(&self) -> Result<Prepared, GatewayError> {
+    /// What is in use now.
+    pub(super) const fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    fn prepare(&self, bridge: Option<&Bridge>) -> Result<Prepared, GatewayError> {
         let (written, new, rules) = self.read().map_err(GatewayError::Config)?;
         let mut limits = self.limits.clone();
         limits
@@ -144,8 +156,10 @@ impl Reload {
         }
         let mut needs_restart = BTreeSet::new();
         differing(&self.written, &written, "", &mut needs_restart);
+        let for_cloud = bridge.map(Bridge::read_certificates).transpose();
         Ok(Prepared {
             policies,
+            for_cloud: for_cloud.map_err(GatewayError::Bridge)?.flatten(),
             certificates: certificates::Prepared::read(&limits.listeners)?,
             limits,
             user_count: rules.user_count(),

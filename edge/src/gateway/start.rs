@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use cloud_bridge::Bridge;
 use ring::rand::{SecureRandom as _, SystemRandom};
-use sync::{Epoch, Lane, Now, PerLane, Table};
+use sync::{Epoch, Instant, Lane, Now, PerLane, Table};
 use tracing::{error, info, warn};
 use wire::mq9::PayloadEncoding;
 
@@ -21,6 +21,7 @@ use super::committer::{self, Committer};
 use super::core::{Core, Doors, GapNews, Pigeonholes, gap_topic};
 use super::disk::Disk;
 use super::error::GatewayError;
+use super::expiry::Expiry;
 use super::flash::Flash;
 use super::terms::{self, Protocol, Terms};
 use super::{shown, wall_time};
@@ -134,6 +135,9 @@ pub(super) fn start(limits: &Limits, policies: Vec<Policy>) -> Result<Started, G
     core.office = office;
     core.found = report;
     core.announcer = limits.sys_interval.map(announcer);
+    core.time = clock.stamp();
+    core.expiry = Expiry::read(limits);
+    core.remind_of_certificates(now.instant);
     // The first client is to find it.
     core.announce(now);
     Ok(Started {
@@ -160,17 +164,19 @@ fn open_office(limits: &Limits, reader: &mut Reader, seed: u64, now: Now) -> Opt
     }
 }
 
-/// Looks at every file that a configuration names: certificates, keys and passwords.
+/// Looks at every file that a configuration names: certificates, keys and passwords. Gives what is to
+/// be said of certificates that can be used, but not for long.
 ///
 /// # Errors
 /// When `run` would not start because of one.
-pub fn check(limits: &Limits) -> Result<(), GatewayError> {
+pub fn check(limits: &Limits) -> Result<Vec<String>, GatewayError> {
     Prepared::read(&limits.listeners)?;
-    let Some(cloud) = &limits.cloud else {
-        return Ok(());
-    };
-    let config = bridge_config(limits, cloud)?;
-    Bridge::check(config, &limits.edge_id).map_err(GatewayError::Bridge)
+    if let Some(cloud) = &limits.cloud {
+        let config = bridge_config(limits, cloud)?;
+        Bridge::check(config, &limits.edge_id).map_err(GatewayError::Bridge)?;
+    }
+    let start = Instant::from_micros(0);
+    Ok(Expiry::read(limits).remind(start, wall_time()))
 }
 
 fn say(report: &Report, epoch: Epoch, folder: &str) {

@@ -64,6 +64,9 @@ impl Core {
         for (name, value) in self.flash.facts() {
             lines.say(name, value);
         }
+        for (name, value) in self.expiry.facts(self.time.device) {
+            lines.say(&name, value);
+        }
         self.say_of_gaps(&mut lines);
         self.say_of_cloud(&mut lines);
         lines.text

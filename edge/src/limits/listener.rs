@@ -7,6 +7,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use wire::websocket::Origin;
+
 use super::check::{Check, MILLION};
 use crate::config::{
     self, ClientCertificate, ConfigError, IdentityAsUser, LimitsSection, ListenerTls,
@@ -34,6 +36,8 @@ pub struct Listener {
     pub connections: usize,
     /// The largest packet of this listener's clients.
     pub packet_bytes: u32,
+    /// Whose pages may connect over WebSocket; `None` for everybody's.
+    pub allowed_origins: Option<Vec<String>>,
     /// How payloads of mail are written for its clients, as written.
     pub mq9_payload: Option<PayloadEncoding>,
 }
@@ -159,6 +163,7 @@ impl Check<'_> {
                 acl_file: None,
                 connections: limits.connections,
                 packet_bytes: limits.packet_bytes,
+                allowed_origins: None,
                 mq9_payload: None,
             }]);
         }
@@ -210,6 +215,7 @@ impl Check<'_> {
             acl_file: written.acl_file.clone(),
             connections: limits.connections,
             packet_bytes: written.packet_bytes.unwrap_or(packet_bytes),
+            allowed_origins: written.allowed_origins.clone(),
             mq9_payload: written.mq9_payload,
         };
         listener.connections = written.connections.unwrap_or_else(|| match is_line {
@@ -297,6 +303,7 @@ impl Check<'_> {
             let allowed = "nothing but for protocol = \"nats\"";
             return self.refuse("listener.mq9_payload", found, allowed);
         }
+        self.origins(listener)?;
         let Some(tls) = &listener.tls else {
             return Ok(());
         };
@@ -324,6 +331,25 @@ impl Check<'_> {
             return self.refuse("listener.tls.identity_as_user", found, needs);
         }
         Ok(())
+    }
+
+    fn origins(&self, listener: &Listener) -> Result<(), ConfigError> {
+        let key = "listener.allowed_origins";
+        let Some(origins) = &listener.allowed_origins else {
+            return Ok(());
+        };
+        if listener.protocol != Protocol::Websocket {
+            let found = format!("a list for {}", listener.address);
+            return self.refuse(key, found, "nothing but for protocol = \"websocket\"");
+        }
+        self.within(key, origins.len() as u64, 0, ORIGINS)?;
+        match origins.iter().find(|text| Origin::parse(text).is_none()) {
+            Some(text) => {
+                let allowed = "http:// or https://, a host, and a port unless it is the usual one";
+                self.refuse(key, format!("\"{text}\""), allowed)
+            }
+            None => Ok(()),
+        }
     }
 
     /// Nobody unknown gets in from outside without the operator's word.
@@ -374,6 +400,8 @@ pub(super) fn worst_layers(listeners: &[Listener], connections: usize) -> u64 {
 
 /// Sections `[[listener]]` in one file.
 const LISTENERS: u64 = 64;
+/// Origins whose pages may connect to one listener.
+const ORIGINS: u64 = 64;
 /// Of a serial line whose configuration does not say.
 const BAUD: u32 = 115_200;
 /// The largest packet of a serial line whose configuration does not say, unless all are smaller. A
@@ -579,6 +607,23 @@ mod tests {
             (
                 "address = \"127.0.0.1:1\"\nmq9_payload = \"utf8\"\n".to_owned(),
                 "listener.mq9_payload: found a value for 127.0.0.1:1, allowed is nothing but for",
+            ),
+            (
+                "address = \"127.0.0.1:1\"\nallowed_origins = []\n".to_owned(),
+                "listener.allowed_origins: found a list for 127.0.0.1:1, allowed is nothing but",
+            ),
+            (
+                "address = \"127.0.0.1:1\"\nprotocol = \"websocket\"\n\
+                 allowed_origins = [\"https://a.example\", \"a.example\"]\n"
+                    .to_owned(),
+                "listener.allowed_origins: found \"a.example\", allowed is http:// or https://",
+            ),
+            (
+                format!(
+                    "address = \"127.0.0.1:1\"\nprotocol = \"websocket\"\nallowed_origins = [{}]\n",
+                    "\"http://a\",".repeat(65)
+                ),
+                "listener.allowed_origins: found 65, allowed is 0 to 64",
             ),
             (
                 "address = \"127.0.0.1:1\"\nconnections = 1025\n".to_owned(),

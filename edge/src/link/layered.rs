@@ -21,15 +21,15 @@ use rustls::{ServerConfig, ServerConnection};
 use smol::Async;
 use smol::future::FutureExt as _;
 
-use super::websocket::{self, WebSocket};
+use super::websocket::{self, Origins, WebSocket};
 use super::{Finish, Held, ReadBuffer, Turnstile, tls};
 
 /// What a listener puts on its links.
 pub(crate) struct Layers {
     /// Certificates as they are now.
     pub(crate) tls: Option<Arc<ServerConfig>>,
-    /// Whether there is a WebSocket on top.
-    pub(crate) has_websocket: bool,
+    /// Whose pages may open the WebSocket on top, if there is one.
+    pub(crate) websocket: Option<Origins>,
     /// Whether the client's certificate says who it is.
     pub(crate) names_clients: bool,
     /// What is said before TLS begins.
@@ -39,7 +39,7 @@ pub(crate) struct Layers {
 impl Layers {
     /// Whether the bytes of the socket are those of the link.
     pub(crate) const fn are_none(&self) -> bool {
-        self.tls.is_none() && !self.has_websocket
+        self.tls.is_none() && self.websocket.is_none()
     }
 }
 
@@ -99,7 +99,7 @@ pub(crate) fn link(
         stream,
         layers: RefCell::new(State {
             tls: layers.tls.map(session),
-            websocket: layers.has_websocket.then(WebSocket::new),
+            websocket: layers.websocket.map(WebSocket::new),
             ..State::default()
         }),
         names_clients: layers.names_clients,
@@ -471,7 +471,7 @@ mod tests {
         let (server, config) = configs();
         let layers = Layers {
             tls: Some(server),
-            has_websocket: false,
+            websocket: None,
             names_clients: false,
             words: Vec::new(),
         };
@@ -596,7 +596,7 @@ mod tests {
     fn a_websocket_that_breaks_off_is_an_error() {
         let layers = Layers {
             tls: None,
-            has_websocket: true,
+            websocket: Some(None),
             names_clients: false,
             words: Vec::new(),
         };

@@ -28,15 +28,16 @@ impl Listener {
         self.socket.get_ref().local_addr()
     }
 
-    /// Waits for the next connection.
+    /// Waits for the next connection, whose socket does not block.
     ///
     /// # Errors
     /// When the system has no more file descriptors or memory, or the peer has gone already; the
     /// listener stays usable.
-    pub(crate) async fn accept(&self) -> std::io::Result<(Async<TcpStream>, SocketAddr)> {
-        let (stream, peer) = self.socket.accept().await?;
+    pub(crate) async fn accept(&self) -> std::io::Result<(TcpStream, SocketAddr)> {
+        let (stream, peer) = self.socket.read_with(TcpListener::accept).await?;
+        stream.set_nonblocking(true)?;
         // Acknowledgements are small and waited for.
-        stream.get_ref().set_nodelay(true)?;
+        stream.set_nodelay(true)?;
         Ok((stream, peer))
     }
 }

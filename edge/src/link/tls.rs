@@ -16,6 +16,7 @@ use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKey
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
+use wire::certificate::{self, Validity};
 
 /// The files of one listener.
 #[derive(Clone, Debug)]
@@ -200,10 +201,22 @@ fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
     fs::read(path).map_err(failed)
 }
 
+/// From when to when all certificates of a file hold; `None` when it can't be read, or says nothing of
+/// the kind.
+pub(crate) fn validity(path: &Path) -> Option<Validity> {
+    let chain: Vec<CertificateDer<'_>> = read_all(path, "certificate").ok()?;
+    let mut all = chain.iter().filter_map(|it| certificate::validity(it));
+    let first = all.next()?;
+    Some(all.fold(first, |all, it| Validity {
+        begins: all.begins.max(it.begins),
+        ends: all.ends.min(it.ends),
+    }))
+}
+
 /// Names the owner of the first certificate, if it has a name. Only for one that was verified.
 pub(super) fn common_name(chain: &[CertificateDer<'_>]) -> Option<Box<str>> {
-    let certificate = chain.first()?;
-    wire::certificate::common_name(certificate).map(Into::into)
+    let first = chain.first()?;
+    certificate::common_name(first).map(Into::into)
 }
 
 impl fmt::Display for TlsError {

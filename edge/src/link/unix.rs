@@ -58,12 +58,13 @@ impl Listener {
         })
     }
 
-    /// Waits for the next connection.
+    /// Waits for the next connection, whose socket does not block.
     ///
     /// # Errors
     /// When the system has no more file descriptors or memory; the listener stays usable.
-    pub(crate) async fn accept(&self) -> io::Result<(Async<UnixStream>, Peer)> {
-        let (stream, _) = self.socket.accept().await?;
+    pub(crate) async fn accept(&self) -> io::Result<(UnixStream, Peer)> {
+        let (stream, _) = self.socket.read_with(UnixListener::accept).await?;
+        stream.set_nonblocking(true)?;
         let peer = Peer {
             path: self.file.path.clone(),
             process: sockopt::socket_peercred(&stream)

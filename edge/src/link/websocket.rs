@@ -2,11 +2,13 @@
 //!
 //! ```text
 //! opening -> open     the head of a request that can be granted; 101
-//! opening -> closed   any other; 400, 426 or 431
+//! opening -> closed   any other; 400, 403, 426 or 431
 //! open    -> closed   a close frame, a violation; a close frame with the code
 //! ```
 //!
 //! It takes bytes and says what is to be sent; it never touches the socket.
+
+use std::rc::Rc;
 
 use ring::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY};
 use wire::websocket::{
@@ -23,9 +25,12 @@ pub(super) struct WebSocket {
     stage: Stage,
 }
 
+/// Whose pages may open one; `None` for everybody's.
+pub(crate) type Origins = Option<Rc<[String]>>;
+
 enum Stage {
     /// The head of the request, as far as it has come.
-    Opening(Vec<u8>),
+    Opening(Vec<u8>, Origins),
     Open(Box<Decoder>),
     Closed,
 }
@@ -49,9 +54,9 @@ pub(super) enum Failure {
 }
 
 impl WebSocket {
-    pub(super) const fn new() -> Self {
+    pub(super) const fn new(origins: Origins) -> Self {
         Self {
-            stage: Stage::Opening(Vec::new()),
+            stage: Stage::Opening(Vec::new(), origins),
         }
     }
 
@@ -68,11 +73,11 @@ impl WebSocket {
     /// Takes `bytes[..count]` as they came. All of `bytes` may be written to.
     pub(super) fn take(&mut self, bytes: &mut [u8], count: usize) -> Taken {
         match &mut self.stage {
-            Stage::Opening(head) => {
+            Stage::Opening(head, origins) => {
                 let behind = head.len();
                 head.extend_from_slice(&bytes[..count]);
-                let head = std::mem::take(head);
-                self.upgrade(head, behind, bytes)
+                let (head, origins) = (std::mem::take(head), origins.take());
+                self.upgrade(head, origins, behind, bytes)
             }
             Stage::Open(decoder) => match decoder.decode(&mut bytes[..count]) {
                 Ok(payload_bytes) => Taken {
@@ -97,18 +102,24 @@ impl WebSocket {
     pub(super) fn close(&mut self) -> Vec<u8> {
         match std::mem::replace(&mut self.stage, Stage::Closed) {
             Stage::Open(decoder) => close(decoder.close_code().unwrap_or(NORMAL)),
-            Stage::Opening(_) | Stage::Closed => Vec::new(),
+            Stage::Opening(..) | Stage::Closed => Vec::new(),
         }
     }
 
     /// Looks at the head of the request, of which `behind` bytes had come before. What stands
     /// behind the head in the last bytes is frames already.
-    fn upgrade(&mut self, head: Vec<u8>, behind: usize, bytes: &mut [u8]) -> Taken {
+    fn upgrade(
+        &mut self,
+        head: Vec<u8>,
+        origins: Origins,
+        behind: usize,
+        bytes: &mut [u8],
+    ) -> Taken {
         let mut taken = Taken::default();
-        match Upgrade::parse(&head) {
+        match read(&head, origins.as_deref()) {
             Ok(None) => {
                 debug_assert!(head.len() < HEAD_BYTES, "a longer head is refused");
-                self.stage = Stage::Opening(head);
+                self.stage = Stage::Opening(head, origins);
             }
             Ok(Some((upgrade, head_bytes))) => {
                 let granted = upgrade.grant(&digest(upgrade.key), &mut taken.answer);
@@ -131,6 +142,18 @@ impl WebSocket {
         }
         taken
     }
+}
+
+/// Reads the head of a request from a page that may send one.
+fn read<'a>(
+    head: &'a [u8],
+    origins: Option<&[String]>,
+) -> Result<Option<(Upgrade<'a>, usize)>, Refusal> {
+    let found = Upgrade::parse(head)?;
+    if let (Some((upgrade, _)), Some(origins)) = (&found, origins) {
+        upgrade.comes_from(origins)?;
+    }
+    Ok(found)
 }
 
 /// Makes a frame of what follows, one whole message.
@@ -188,7 +211,7 @@ mod tests {
 
     #[test]
     fn the_answer_has_the_digest_of_the_key() {
-        let mut websocket = WebSocket::new();
+        let mut websocket = WebSocket::new(None);
         let taken = websocket.take(&mut REQUEST.to_vec(), REQUEST.len());
         let text = String::from_utf8(taken.answer).expect("text");
         assert!(text.contains("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"));
@@ -199,7 +222,7 @@ mod tests {
     fn frames_right_behind_the_request_are_taken_wherever_it_is_cut() {
         let all = [REQUEST, FRAMES].concat();
         for cut in 0..all.len() {
-            let mut websocket = WebSocket::new();
+            let mut websocket = WebSocket::new(None);
             let (mut payload, mut answer) = (Vec::new(), Vec::new());
             for piece in [&all[..cut], &all[cut..]] {
                 let mut bytes = piece.to_vec();
@@ -215,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_violation_is_answered_with_its_code_and_nothing_follows() {
-        let mut websocket = WebSocket::new();
+        let mut websocket = WebSocket::new(None);
         websocket.take(&mut REQUEST.to_vec(), REQUEST.len());
         let taken = websocket.take(&mut [0x81], 1);
         assert_eq!(taken.answer, [0x88, 2, 0x03, 0xeb]);
@@ -228,7 +251,7 @@ mod tests {
 
     #[test]
     fn a_refusal_is_a_whole_answer() {
-        let mut websocket = WebSocket::new();
+        let mut websocket = WebSocket::new(None);
         let taken = websocket.take(&mut [0x10, 0x0d, 0x00, 0x04], 4);
         assert!(taken.answer.starts_with(b"HTTP/1.1 400 "));
         assert!(matches!(
@@ -240,7 +263,7 @@ mod tests {
 
     #[test]
     fn the_end_is_answered_with_the_code_of_the_client() {
-        let mut websocket = WebSocket::new();
+        let mut websocket = WebSocket::new(None);
         websocket.take(&mut REQUEST.to_vec(), REQUEST.len());
         websocket.take(&mut [0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe9], 8);
         assert!(websocket.has_ended());

@@ -31,7 +31,7 @@ pub(super) fn give_back(directory: &dyn Directory) -> Result<(), LogError> {
 
 fn write(directory: &dyn Directory) -> io::Result<()> {
     let file = directory.create(TEMPORARY)?;
-    let page = [0; 1 << 16];
+    let page = vec![0; 1 << 16];
     for at in (0..BYTES).step_by(page.len()) {
         file.write_at(at, &page)?;
     }

@@ -144,12 +144,11 @@ impl Connection {
     }
 
     fn authenticate(&mut self, step: AuthenticationStep, message: Vec<u8>) {
-        self.inputs
-            .push_back(Input::Access(AccessInput::Authenticate {
-                connection: self.id,
-                step,
-                message,
-            }));
+        self.underway.tell(Input::Access(AccessInput::Authenticate {
+            connection: self.id,
+            step,
+            message,
+        }));
     }
 }
 

@@ -9,7 +9,6 @@
 //! connected        -> closing     DISCONNECT, a peer's mistake, silence, taken over
 //! ```
 
-use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -30,6 +29,7 @@ use crate::broker::{CloseReason, ConnectionId, Entrance, Event, Input, ListenerI
 use crate::memory::Held;
 use crate::pace::Allowance;
 use crate::rare::Rare;
+use crate::underway::Underway;
 
 /// The MQTT state of one connected byte stream.
 #[derive(Debug)]
@@ -38,21 +38,19 @@ pub struct Connection {
     pub(super) settings: Rc<Settings>,
     pub(super) entrance: Entrance,
     pub(super) state: State,
-    /// The beginning of a packet whose end has not come, or packets that are held back.
-    pub(super) tail: Vec<u8>,
+    pub(super) underway: Underway,
     /// Whether whole packets in the tail wait: for answers to earlier ones, or for their time.
     is_holding_back: bool,
-    pub(super) outbound: Vec<u8>,
-    pub(super) inputs: VecDeque<Input>,
     pub(super) is_congested: bool,
     /// When the last whole packet came.
     pub(super) last_received: Instant,
     pub(super) peer_error: Option<Box<PeerError>>,
     pub(super) dropped_count: u64,
-    /// Bytes that the driver is writing.
-    pub(super) taken_bytes: usize,
     pub(super) held: Held,
 }
+
+/// Each client has one, and most are idle.
+const _: () = assert!(size_of::<Connection>() <= 128);
 
 #[derive(Debug)]
 pub(super) enum State {
@@ -95,10 +93,6 @@ pub(super) struct Established {
 /// Each client that is connected has one.
 const _: () = assert!(size_of::<Established>() <= 88);
 
-/// A buffer larger than this gives its memory back when it is used up.
-const BYTES_KEPT: usize = 1024;
-/// A queue of inputs with more room than this belongs to a busy client, which keeps it for a second.
-const INPUTS_KEPT: usize = 16;
 /// How long a client for which there is no place may take to its CONNECT.
 const TURNED_AWAY_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -117,15 +111,12 @@ impl Connection {
                 is_turned_away: false,
             },
             settings,
-            tail: Vec::new(),
+            underway: Underway::default(),
             is_holding_back: false,
-            outbound: Vec::new(),
-            inputs: VecDeque::new(),
             is_congested: false,
             last_received: now.instant,
             peer_error: None,
             dropped_count: 0,
-            taken_bytes: 0,
             held: Held::default(),
         }
     }
@@ -146,19 +137,19 @@ impl Connection {
 
     /// Takes bytes as they came. Drain [`Connection::poll`] afterwards.
     pub fn handle_bytes(&mut self, now: Now, bytes: &[u8]) {
-        if self.tail.is_empty() {
+        if self.underway.tail_bytes() == 0 {
             let consumed = self.consume(now, bytes);
             if !self.is_closed() {
-                self.tail.extend_from_slice(&bytes[consumed..]);
+                self.underway.keep(&bytes[consumed..]);
             }
         } else {
-            self.tail.extend_from_slice(bytes);
+            self.underway.keep(bytes);
             self.consume_tail(now);
         }
         self.check_tail();
         self.count();
         if self.holds_too_much() {
-            self.tail = Vec::new();
+            drop(self.underway.take_tail());
             self.fail(PeerError::Memory);
             self.count();
         }
@@ -246,7 +237,7 @@ impl Connection {
 
     /// Gives the next input for the broker.
     pub fn poll(&mut self) -> Option<Input> {
-        self.inputs.pop_front()
+        self.underway.poll()
     }
 
     /// When [`Connection::handle_timeout`] is due; stale after any other call.
@@ -270,22 +261,7 @@ impl Connection {
     /// and letting go of both buffers. Call it
     /// when the bytes of the former call are written, and drain [`Connection::poll`] afterwards.
     pub fn take_outbound(&mut self, empty: Vec<u8>) -> Vec<u8> {
-        debug_assert!(
-            empty.is_empty(),
-            "what is left in place of the bytes holds none"
-        );
-        // Who has nothing to write holds no buffer.
-        let rest = if self.outbound.is_empty() {
-            Vec::new()
-        } else {
-            empty
-        };
-        let taken = std::mem::replace(&mut self.outbound, rest);
-        let taken = if taken.is_empty() { Vec::new() } else { taken };
-        if taken.is_empty() && self.inputs.is_empty() && self.inputs.capacity() <= INPUTS_KEPT {
-            self.inputs = VecDeque::new();
-        }
-        self.taken_bytes = taken.capacity();
+        let taken = self.underway.take_outbound(empty);
         self.count();
         self.note_congestion();
         taken
@@ -293,8 +269,8 @@ impl Connection {
 
     /// Bytes waiting to be taken.
     #[must_use]
-    pub const fn outbound_bytes(&self) -> usize {
-        self.outbound.len()
+    pub fn outbound_bytes(&self) -> usize {
+        self.underway.outbound_bytes()
     }
 
     /// Whether the link should be read: false while the broker looks for the session, while too
@@ -334,7 +310,7 @@ impl Connection {
             .encoded_len(version)
             .is_ok_and(|bytes| bytes <= established.packet_bytes_maximum as usize);
         if fits {
-            let sent = packet.encode(version, &mut self.outbound);
+            let sent = packet.encode(version, self.underway.outbound());
             debug_assert!(sent.is_ok(), "a packet that has a length can be encoded");
             self.settings.traffic.note_sent();
         }
@@ -343,7 +319,7 @@ impl Connection {
     /// Sends an encoded packet, if there is one.
     pub(super) fn send_encoded(&mut self, packet: &[u8]) {
         if !packet.is_empty() {
-            self.outbound.extend_from_slice(packet);
+            self.underway.outbound().extend_from_slice(packet);
             self.settings.traffic.note_sent();
         }
     }
@@ -405,9 +381,9 @@ impl Connection {
     /// Holds a client that goes on talking before its CONNACK to one packet.
     fn check_tail(&mut self) {
         let limit = self.settings.packet_bytes_maximum;
-        let bytes = u32::try_from(self.tail.len()).unwrap_or(u32::MAX);
+        let bytes = u32::try_from(self.underway.tail_bytes()).unwrap_or(u32::MAX);
         if matches!(self.state, State::Connecting(_)) && bytes > limit {
-            self.tail = Vec::new();
+            drop(self.underway.take_tail());
             self.fail(DecodeError::PacketTooLarge { bytes, limit }.into());
         }
     }
@@ -445,13 +421,11 @@ impl Connection {
     }
 
     pub(super) fn consume_tail(&mut self, now: Now) {
-        let mut tail = std::mem::take(&mut self.tail);
+        let tail = self.underway.take_tail();
         let consumed = self.consume(now, &tail);
-        tail.drain(..consumed);
-        if self.is_closed() || (tail.is_empty() && tail.capacity() > BYTES_KEPT) {
-            tail = Vec::new();
+        if !self.is_closed() {
+            self.underway.keep_rest(tail, consumed);
         }
-        self.tail = tail;
     }
 
     /// Takes an event for a connected client.

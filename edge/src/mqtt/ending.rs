@@ -87,7 +87,7 @@ impl Connection {
             State::Connecting(_) | State::Authenticating(_) | State::Connected(_)
         );
         if is_known {
-            self.inputs.push_back(Input::Lost {
+            self.underway.tell(Input::Lost {
                 connection: self.id,
             });
         }

@@ -161,7 +161,7 @@ impl Connection {
                 (Some(token), Some(Mark::Received.note(packet_identifier)))
             }
         };
-        self.inputs.push_back(Input::Publish {
+        self.underway.tell(Input::Publish {
             connection: self.id,
             record,
             token,
@@ -306,7 +306,7 @@ impl Connection {
         match inflight.and_then(|it| it.inbound.get_mut(&packet_identifier)) {
             Some(step @ Inbound::Received) => {
                 *step = Inbound::Completing;
-                self.inputs.push_back(Input::ChangeNote {
+                self.underway.tell(Input::ChangeNote {
                     connection: self.id,
                     token: Then::Complete.token(packet_identifier),
                     change: NoteChange::Delete {
@@ -353,7 +353,7 @@ impl Connection {
                 },
                 turns: Turns::InFilter,
             });
-        self.inputs.push_back(Input::Subscribe {
+        self.underway.tell(Input::Subscribe {
             connection: self.id,
             token: Token(subscribe.packet_identifier.get().into()),
             filters: filters.collect(),
@@ -364,7 +364,7 @@ impl Connection {
     fn handle_unsubscribe(&mut self, unsubscribe: &Unsubscribe<'_>) -> Result<(), PeerError> {
         self.admit_filters(unsubscribe.topic_filters.iter().count())?;
         let filters = unsubscribe.topic_filters.iter().map(TopicFilter::as_str);
-        self.inputs.push_back(Input::Unsubscribe {
+        self.underway.tell(Input::Unsubscribe {
             connection: self.id,
             token: Token(unsubscribe.packet_identifier.get().into()),
             filters: filters.map(str::to_owned).collect(),
@@ -395,7 +395,7 @@ impl Connection {
             ReasonCode::Success => WillFate::Discard,
             _ => WillFate::Publish,
         };
-        self.inputs.push_back(Input::Disconnect {
+        self.underway.tell(Input::Disconnect {
             connection: self.id,
             will,
             session_expiry,
@@ -405,7 +405,7 @@ impl Connection {
 
     pub(super) fn acknowledge(&mut self, packet_identifier: u16) {
         let delivery = DeliveryId(packet_identifier);
-        self.inputs.push_back(Input::Acknowledge {
+        self.underway.tell(Input::Acknowledge {
             connection: self.id,
             delivery,
         });
@@ -413,7 +413,7 @@ impl Connection {
 
     /// Keeps a note about one of our deliveries.
     pub(super) fn keep(&mut self, mark: Mark, packet_identifier: u16, then: Then) {
-        self.inputs.push_back(Input::ChangeNote {
+        self.underway.tell(Input::ChangeNote {
             connection: self.id,
             token: then.token(packet_identifier),
             change: NoteChange::Put {
@@ -428,7 +428,7 @@ impl Connection {
         if let Some(inflight) = established.inflight.held() {
             inflight.outbound.remove(&packet_identifier);
         }
-        self.inputs.push_back(Input::ChangeNote {
+        self.underway.tell(Input::ChangeNote {
             connection: self.id,
             token: Then::Nothing.token(packet_identifier),
             change: NoteChange::Delete {

@@ -48,7 +48,7 @@ impl Connection {
             self.send_encoded(&connack);
         })?;
         let asked = greeting.ask(now, (self.id, self.entrance.clone()), &connect);
-        self.inputs.push_back(Input::Connect(Box::new(asked)));
+        self.underway.tell(Input::Connect(Box::new(asked)));
         self.state = State::Connecting(Box::new(greeting));
         Ok(taken)
     }
@@ -115,7 +115,7 @@ impl Connection {
 
     /// Leaves without having been connected, as far as the client knows.
     fn withdraw(&mut self) {
-        self.inputs.push_back(Input::Disconnect {
+        self.underway.tell(Input::Disconnect {
             connection: self.id,
             will: WillFate::Discard,
             session_expiry: None,

@@ -1,17 +1,15 @@
 //! How much a connection may hold, of its own and beside all others.
 
-use std::collections::VecDeque;
-
 use super::Connection;
 use super::connection::State;
 use crate::broker::{Input, Room};
-use crate::memory::{FAIR_BYTES, Held};
+use crate::memory::{FAIR_BYTES, Holding};
 
 impl Connection {
     /// Whether no more should be added to the outbound buffer: by its own limit or, beyond the
     /// fair part, by the one that all connections share.
     pub(super) fn is_full(&self) -> bool {
-        self.is_over() || self.is_crowded() && self.outbound.len() > FAIR_BYTES
+        self.is_over() || self.is_crowded() && self.underway.outbound_bytes() > FAIR_BYTES
     }
 
     /// Whether a message that nobody promised can't be added.
@@ -21,7 +19,7 @@ impl Connection {
 
     /// Whether the outbound buffer is over its own limit.
     pub(super) fn is_over(&self) -> bool {
-        self.outbound.len() > self.settings.outbound_bytes_maximum
+        self.underway.outbound_bytes() > self.settings.outbound_bytes_maximum
     }
 
     /// Whether all connections together are at their limit.
@@ -31,14 +29,15 @@ impl Connection {
 
     /// Counts the buffers as they are now.
     pub(super) fn count(&mut self) {
-        let (mut inbound, mut aliases) = (self.tail.capacity(), 0);
+        let (mut inbound, outbound) = self.underway.held_bytes();
+        let mut aliases = 0;
         if let State::Connected(established) = &self.state {
             inbound += established.aliases.held_bytes();
             aliases = established.given.as_ref().map_or(0, |it| it.held_bytes());
         }
-        let now = Held {
+        let now = Holding {
             inbound,
-            outbound: self.outbound.capacity() + self.taken_bytes,
+            outbound,
             aliases,
             subscriptions: 0,
         };
@@ -49,7 +48,7 @@ impl Connection {
     /// connection has more than its fair part of them.
     pub(super) fn holds_too_much(&self) -> bool {
         let limit = self.settings.inbound_total_bytes_maximum;
-        self.held.inbound > FAIR_BYTES && self.settings.memory.inbound_bytes() > limit
+        self.held.inbound() > FAIR_BYTES && self.settings.memory.inbound_bytes() > limit
     }
 
     /// What a topic may take that is to get an alias of ours.
@@ -58,16 +57,10 @@ impl Connection {
         limit.saturating_sub(self.settings.memory.alias_bytes())
     }
 
-    /// Gives back the memory of queues and buffers that are empty now: most connections are idle
-    /// most of the time.
-    pub(super) fn let_go(&mut self) {
-        if self.inputs.is_empty() {
-            self.inputs = VecDeque::new();
-        }
-        if self.tail.is_empty() && self.tail.capacity() > 0 {
-            self.tail = Vec::new();
-            self.count();
-        }
+    /// Gives back the memory of what is empty: most connections are idle most of the time.
+    pub(crate) fn let_go(&mut self) {
+        self.underway.let_go();
+        self.count();
         if let State::Connected(established) = &mut self.state {
             established.inflight.let_go();
             established.answers.let_go();
@@ -80,7 +73,7 @@ impl Connection {
         if is_full != self.is_congested && matches!(self.state, State::Connected(_)) {
             self.is_congested = is_full;
             let room = if is_full { Room::Congested } else { Room::Free };
-            self.inputs.push_back(Input::Room {
+            self.underway.tell(Input::Room {
                 connection: self.id,
                 room,
             });
@@ -92,6 +85,6 @@ impl Drop for Connection {
     fn drop(&mut self) {
         self.settings
             .memory
-            .exchange(&mut self.held, Held::default());
+            .exchange(&mut self.held, Holding::default());
     }
 }

@@ -22,6 +22,7 @@ use super::subscriptions::Subscriptions;
 use crate::broker::{ConnectionId, Entrance, Event, Input, ListenerId, Refusal};
 use crate::memory::Held;
 use crate::pace::Allowance;
+use crate::underway::Underway;
 
 /// The NATS state of one connected byte stream.
 #[derive(Debug)]
@@ -30,13 +31,9 @@ pub struct Connection {
     pub(super) settings: Rc<Settings>,
     pub(super) entrance: Entrance,
     pub(super) state: State,
-    /// The beginning of an operation whose end has not come, or operations that wait for the
-    /// session.
-    pub(super) tail: Vec<u8>,
+    pub(super) underway: Underway,
     /// Whether whole operations in the tail wait, since the client publishes too fast.
     is_holding_back: bool,
-    pub(super) outbound: Vec<u8>,
-    pub(super) inputs: VecDeque<Input>,
     /// When the last whole operation came.
     last_received: Instant,
     /// Pings since then.
@@ -45,8 +42,6 @@ pub struct Connection {
     pub(super) dropped_count: u64,
     /// Bytes waiting to be written of replies that were asked for, however slow the client is.
     pub(super) reply_bytes: usize,
-    /// Bytes that the driver is writing.
-    pub(super) taken_bytes: usize,
     pub(super) held: Held,
 }
 
@@ -80,11 +75,6 @@ pub(super) struct Request {
     pub(super) reply: Box<str>,
 }
 
-/// A tail larger than this gives its memory back when it is used up.
-const TAIL_BYTES_KEPT: usize = 1024;
-/// A queue of inputs with more room than this belongs to a busy client, which keeps it for a second.
-const INPUTS_KEPT: usize = 16;
-
 impl Connection {
     /// Starts with an accepted link, to which it says who we are.
     #[must_use]
@@ -105,16 +95,13 @@ impl Connection {
                 deadline: now.instant + settings.connect_timeout,
             },
             settings,
-            tail: Vec::new(),
+            underway: Underway::default(),
             is_holding_back: false,
-            outbound: Vec::new(),
-            inputs: VecDeque::new(),
             last_received: now.instant,
             unanswered_pings: 0,
             peer_error: None,
             dropped_count: 0,
             reply_bytes: 0,
-            taken_bytes: 0,
             held: Held::default(),
         };
         connection.introduce(ends);
@@ -136,13 +123,13 @@ impl Connection {
 
     /// Takes bytes as they came. Drain [`Connection::poll`] afterwards.
     pub fn handle_bytes(&mut self, now: Now, bytes: &[u8]) {
-        if self.tail.is_empty() {
+        if self.underway.tail_bytes() == 0 {
             let consumed = self.consume(now, bytes);
             if !self.is_closed() {
-                self.tail.extend_from_slice(&bytes[consumed..]);
+                self.underway.keep(&bytes[consumed..]);
             }
         } else {
-            self.tail.extend_from_slice(bytes);
+            self.underway.keep(bytes);
             self.consume_tail(now);
         }
         self.check_tail();
@@ -173,7 +160,7 @@ impl Connection {
     /// Does what is due: the deadline of CONNECT and of the login, pings, what was held back. One sweep a second over all connections is
     /// precise enough.
     pub fn handle_timeout(&mut self, now: Now) {
-        self.shrink();
+        self.let_go();
         if self.poll_timeout().is_none_or(|due| due > now.instant) {
             return;
         }
@@ -220,7 +207,7 @@ impl Connection {
     pub fn poll(&mut self) -> Option<Input> {
         match self.is_asking() {
             true => None,
-            false => self.inputs.pop_front(),
+            false => self.underway.poll(),
         }
     }
 
@@ -246,36 +233,23 @@ impl Connection {
     /// Takes what is to be written, leaving `empty` (a buffer to use again) in its place. Call it
     /// when the bytes of the former call are written.
     pub fn take_outbound(&mut self, empty: Vec<u8>) -> Vec<u8> {
-        debug_assert!(
-            empty.is_empty(),
-            "what is left in place of the bytes holds none"
-        );
-        // Who has nothing to write holds no buffer.
-        let rest = match self.outbound.is_empty() {
-            true => Vec::new(),
-            false => empty,
-        };
-        let taken = std::mem::replace(&mut self.outbound, rest);
+        let taken = self.underway.take_outbound(empty);
         self.reply_bytes = 0;
-        if taken.is_empty() && self.inputs.capacity() <= INPUTS_KEPT {
-            self.shrink();
-        }
-        self.taken_bytes = taken.capacity();
         self.count();
         taken
     }
 
     /// Bytes waiting to be taken.
     #[must_use]
-    pub const fn outbound_bytes(&self) -> usize {
-        self.outbound.len()
+    pub fn outbound_bytes(&self) -> usize {
+        self.underway.outbound_bytes()
     }
 
     /// Whether the link should be read: false while the broker makes the session, while requests or
     /// too much that is to be written wait, and when closed.
     #[must_use]
     pub fn wants_more(&self) -> bool {
-        let has_none_waiting = self.inputs.is_empty();
+        let has_none_waiting = self.underway.next().is_none();
         self.takes_operations() && has_none_waiting && !self.is_holding_back && !self.is_over()
     }
 
@@ -299,23 +273,21 @@ impl Connection {
 
     /// Tells the broker something.
     pub(super) fn tell(&mut self, input: Input) {
-        self.inputs.push_back(input);
+        self.underway.tell(input);
     }
 
     /// Sends an operation.
     pub(super) fn say(&mut self, operation: &ServerOperation<'_>) {
-        let said = operation.encode(&mut self.outbound);
+        let said = operation.encode(self.underway.outbound());
         debug_assert!(said.is_ok(), "what we say ourselves can be encoded");
     }
 
     pub(super) fn consume_tail(&mut self, now: Now) {
-        let mut tail = std::mem::take(&mut self.tail);
+        let tail = self.underway.take_tail();
         let consumed = self.consume(now, &tail);
-        tail.drain(..consumed);
-        if self.is_closed() || (tail.is_empty() && tail.capacity() > TAIL_BYTES_KEPT) {
-            tail = Vec::new();
+        if !self.is_closed() {
+            self.underway.keep_rest(tail, consumed);
         }
-        self.tail = tail;
     }
 
     pub(super) const fn note_heard(&mut self, now: Instant) {
@@ -350,11 +322,10 @@ impl Connection {
         consumed
     }
 
-    /// Gives back the room of queues that are empty.
-    fn shrink(&mut self) {
-        if self.inputs.is_empty() {
-            self.inputs = VecDeque::new();
-        }
+    /// Gives back the memory of what is empty: most connections are idle most of the time.
+    pub(crate) fn let_go(&mut self) {
+        self.underway.let_go();
+        self.count();
         if let State::Connected(established) = &mut self.state
             && established.requests.is_empty()
         {
@@ -375,7 +346,7 @@ impl Connection {
     /// Holds a client that goes on talking before it has its session to one message.
     fn check_tail(&mut self) {
         let limit = self.settings.message_bytes_maximum + self.settings.control_line_bytes_maximum;
-        let bytes = self.tail.len();
+        let bytes = self.underway.tail_bytes();
         if matches!(self.state, State::Connecting { .. }) && bytes > limit {
             self.fail(DecodeError::MessageTooLarge { bytes, limit }.into());
         }

@@ -12,7 +12,7 @@ impl Connection {
         self.peer_error = Some(error);
         self.say(&ServerOperation::Err(error.answer()));
         self.leave_broker();
-        self.tail = Vec::new();
+        drop(self.underway.take_tail());
         self.state = State::Closing;
     }
 

@@ -172,11 +172,11 @@ impl Connection {
         let record = record_of(now, &errand.reply_topic, &document);
         // With its frame. It may be delivered elsewhere: what waits here bounds what is let pass.
         let bytes = document.len() + FRAME_BYTES + errand.reply_topic.len();
-        self.reply_bytes = self.reply_bytes.min(self.outbound.len()) + bytes;
+        self.reply_bytes = self.reply_bytes.min(self.underway.outbound_bytes()) + bytes;
         // Before all that the client said meanwhile: until then it is not known what is to be written.
         let connection = self.id;
-        self.inputs
-            .push_front(Input::Mail(MailInput::Reply { connection, record }));
+        let input = Input::Mail(MailInput::Reply { connection, record });
+        self.underway.tell_first(input);
     }
 
     /// Lets a fetch wait that found nothing, and may. Gives any other errand back.
@@ -239,14 +239,14 @@ impl Connection {
     /// Whether the next input is a request for the office.
     #[must_use]
     pub fn is_asking(&self) -> bool {
-        self.inputs.front().is_some_and(is_request)
+        self.underway.next().is_some_and(is_request)
     }
 
     /// Whether it is one that reads mail.
     #[must_use]
     pub fn is_asking_to_read(&self) -> bool {
         matches!(
-            self.inputs.front(),
+            self.underway.next(),
             Some(Input::Mail(MailInput::Request { request, .. })) if may_be_large(request)
         )
     }
@@ -256,11 +256,15 @@ impl Connection {
     /// again after an event, or when bytes were taken.
     pub fn poll_request(&mut self) -> Option<Input> {
         let limit = self.settings.outbound_bytes_maximum;
-        let is_over = self.outbound.len().max(self.taken_bytes) > limit;
+        let is_over = self
+            .underway
+            .outbound_bytes()
+            .max(self.underway.taken_bytes())
+            > limit;
         let State::Connected(established) = &mut self.state else {
             return None;
         };
-        let Some(Input::Mail(MailInput::Request { request, token, .. })) = self.inputs.front()
+        let Some(Input::Mail(MailInput::Request { request, token, .. })) = self.underway.next()
         else {
             return None;
         };
@@ -271,12 +275,12 @@ impl Connection {
         if let (true, Some(token)) = (reads, token) {
             errands.reading = Some(token.0);
         }
-        self.inputs.pop_front()
+        self.underway.poll()
     }
 
     /// Forgets requests that nobody waits for any more.
     pub(super) fn forget_requests(&mut self) {
-        self.inputs.retain(|input| !is_request(input));
+        self.underway.retain(|input| !is_request(input));
     }
 }
 

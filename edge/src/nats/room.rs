@@ -3,13 +3,16 @@
 use super::Connection;
 use super::connection::State;
 use super::subscriptions::Subscriptions;
-use crate::memory::{FAIR_BYTES, Held};
+use crate::memory::{FAIR_BYTES, Holding};
 
 impl Connection {
     /// Whether one more message can be added to the outbound buffer: not above its own limit nor,
     /// beyond the fair part, above the one that all connections share.
     pub(super) fn has_room_for(&self, bytes: usize) -> bool {
-        let own = self.outbound.len().saturating_sub(self.reply_bytes);
+        let own = self
+            .underway
+            .outbound_bytes()
+            .saturating_sub(self.reply_bytes);
         let is_greedy = own.max(bytes.saturating_sub(self.reply_bytes)) > FAIR_BYTES;
         let is_slow = own > self.settings.outbound_bytes_maximum;
         !(is_slow || self.is_crowded() && is_greedy)
@@ -25,12 +28,12 @@ impl Connection {
 
     /// Whether the outbound buffer is over its own limit.
     pub(super) fn is_over(&self) -> bool {
-        self.outbound.len() > self.settings.outbound_bytes_maximum
+        self.underway.outbound_bytes() > self.settings.outbound_bytes_maximum
     }
 
     /// Whether so many more bytes of subscriptions fit beside those of all connections.
     pub(super) fn has_room_to_subscribe(&self, own: &Subscriptions, added_bytes: usize) -> bool {
-        let all = self.settings.memory.subscription_bytes() - self.held.subscriptions;
+        let all = self.settings.memory.subscription_bytes() - self.held.subscriptions();
         let limit = self.settings.subscription_bytes_maximum;
         own.len() < self.settings.subscription_count_maximum
             && all + own.held_bytes() + added_bytes <= limit
@@ -42,9 +45,10 @@ impl Connection {
             State::Connected(established) => established.subscriptions.held_bytes(),
             State::AwaitingConnect { .. } | State::Connecting { .. } | State::Closing => 0,
         };
-        let now = Held {
-            inbound: self.tail.capacity(),
-            outbound: self.outbound.capacity() + self.taken_bytes,
+        let (inbound, outbound) = self.underway.held_bytes();
+        let now = Holding {
+            inbound,
+            outbound,
             aliases: 0,
             subscriptions,
         };
@@ -55,7 +59,7 @@ impl Connection {
     /// than its fair part of it.
     pub(super) fn holds_too_much(&self) -> bool {
         let limit = self.settings.inbound_total_bytes_maximum;
-        self.held.inbound > FAIR_BYTES && self.settings.memory.inbound_bytes() > limit
+        self.held.inbound() > FAIR_BYTES && self.settings.memory.inbound_bytes() > limit
     }
 
     /// Whether all connections together are at their limit.
@@ -68,6 +72,6 @@ impl Drop for Connection {
     fn drop(&mut self) {
         self.settings
             .memory
-            .exchange(&mut self.held, Held::default());
+            .exchange(&mut self.held, Holding::default());
     }
 }

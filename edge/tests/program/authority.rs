@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
@@ -50,6 +51,17 @@ impl Authority {
         let names = ["127.0.0.1".to_owned(), "localhost".to_owned()];
         let params = CertificateParams::new(names).expect("names");
         self.sign("server", params)
+    }
+
+    /// A certificate for a server on loopback that holds for so long from now on.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the gateway reads the same clock"
+    )]
+    pub(crate) fn server_for(&self, rest: Duration) -> Identity {
+        let mut params = CertificateParams::new(["127.0.0.1".to_owned()]).expect("a name");
+        params.not_after = (SystemTime::now() + rest).into();
+        self.sign("ending", params)
     }
 
     /// A certificate for a client, with a serial number of its own.

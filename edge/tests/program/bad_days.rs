@@ -1,6 +1,6 @@
 //! Bad days: each gives one clear line, loses nothing and hurts nobody else.
 
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
@@ -178,7 +178,11 @@ fn is_closed(stream: &mut TcpStream) -> bool {
         match stream.read(&mut rest) {
             Ok(0) => return true,
             Ok(_) => {}
-            Err(error) => return error.kind() == std::io::ErrorKind::ConnectionReset,
+            Err(error) => match error.kind() {
+                ErrorKind::ConnectionReset => return true,
+                ErrorKind::Interrupted => {}
+                _ => panic!("{error}"),
+            },
         }
     }
 }

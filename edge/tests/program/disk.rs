@@ -9,6 +9,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::devices::Device;
+use super::flood::join;
+use super::service::Manager;
 use super::support::{Gateway, PATIENCE, now, run, stderr, wait_until};
 
 /// Journal and reserve take 5 MiB of the 24, the ballast half.
@@ -123,6 +125,37 @@ fn a_full_device_still_takes_alarms_is_freed_by_draining_and_the_service_resumes
     }
 }
 
+/// A card that is busy with itself for half a minute: nothing is acknowledged, everything that needs
+/// no disk goes on, and the service manager hears nothing until it is over.
+#[test]
+fn a_disk_that_hangs_holds_up_acknowledgements_alone_and_starves_the_watchdog() {
+    let manager = Manager::new();
+    let mut gateway = manager.start("");
+    manager.expect_ready();
+    gateway.kill();
+    let Some(device) = Disk::mount_device(&gateway.data(), 64 << 20) else {
+        return;
+    };
+    gateway.restart();
+    manager.expect_ready();
+    let mut watcher = join(gateway.address, "watcher");
+    watcher.subscribe_at_most_once("live/#");
+    let mut display = Device::connect(gateway.address, "display");
+    display.subscribe("plant/#");
+    let mut sensor = Device::connect(gateway.address, "sensor");
+    let frozen = device.freeze();
+    sensor.publish("plant/temp", 1, "21");
+    manager.expect_silence();
+    assert!(gateway.fact("log.silent_seconds") >= 2);
+    let mut live = join(gateway.address, "live");
+    live.publish_at_most_once("live/temp", "22");
+    assert_eq!(watcher.take().as_deref(), Some("22"));
+    drop(frozen);
+    assert!(sensor.is_acknowledged());
+    assert_eq!(display.take().as_deref(), Some("21"));
+    assert_eq!(manager.notice(), "WATCHDOG=1");
+}
+
 /// A gateway whose data folder was deleted went on acknowledging into files that nobody would ever
 /// find again. Now it refuses until the folder is back, and says so.
 #[test]
@@ -233,6 +266,13 @@ impl Disk {
         })
     }
 
+    /// Lets every write wait until what it gives is dropped.
+    fn freeze(&self) -> FrozenDisk<'_> {
+        let frozen = Command::new("fsfreeze").arg("-f").arg(&self.path).status();
+        assert!(frozen.is_ok_and(|status| status.success()));
+        FrozenDisk(self)
+    }
+
     fn fill(&self, bytes: usize) {
         std::fs::write(self.path.join(BALLAST), vec![1; bytes]).expect("there is room");
     }
@@ -247,6 +287,17 @@ impl Disk {
             .arg(&self.path)
             .status();
         assert!(remounted.is_ok_and(|status| status.success()));
+    }
+}
+
+/// A file system whose writes wait.
+struct FrozenDisk<'a>(&'a Disk);
+
+impl Drop for FrozenDisk<'_> {
+    fn drop(&mut self) {
+        let path = &self.0.path;
+        let thawed = Command::new("fsfreeze").arg("-u").arg(path).status();
+        assert!(thawed.is_ok_and(|status| status.success()) || std::thread::panicking());
     }
 }
 

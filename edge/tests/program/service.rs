@@ -1,38 +1,140 @@
 //! The gateway as a service: what its manager hears, and what it gives up at its start.
 
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::net::UnixDatagram;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
-use super::support::{Gateway, PATIENCE};
+use super::support::{Gateway, PATIENCE, skip};
 
-/// The next notice to the service manager.
-fn notice(manager: &UnixDatagram) -> String {
-    let mut buffer = [0; 256];
-    let length = manager.recv(&mut buffer).expect("a notice in time");
-    String::from_utf8_lossy(&buffer[..length]).into_owned()
+const CLOUD: &str = "[cloud]\nendpoints = [\"mqtt://127.0.0.1:1\"]\nuplink = [\"#\"]\n";
+/// A gateway says once a second that it lives.
+const SILENCE: Duration = Duration::from_millis(2500);
+
+/// The service manager's end.
+pub(super) struct Manager {
+    socket: UnixDatagram,
+    folder: tempfile::TempDir,
+}
+
+impl Manager {
+    pub(super) fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let socket = UnixDatagram::bind(folder.path().join("notify")).expect("a socket");
+        Self { socket, folder }
+    }
+
+    /// Starts a gateway under this manager, now and after a kill.
+    pub(super) fn start(&self, more: &str) -> Gateway {
+        let socket = self.folder.path().join("notify").display().to_string();
+        let environment = format!("export NOTIFY_SOCKET='{socket}' WATCHDOG_USEC=60000000");
+        Gateway::start_behind(&environment, "127.0.0.1:0", more)
+    }
+
+    /// The next notice.
+    pub(super) fn notice(&self) -> String {
+        self.next(PATIENCE).expect("a notice in time")
+    }
+
+    /// Waits until a gateway is ready.
+    pub(super) fn expect_ready(&self) {
+        while !self.notice().starts_with("READY=1") {}
+    }
+
+    /// Waits until no more notices come.
+    pub(super) fn expect_silence(&self) {
+        let mut came = 0;
+        while let Some(notice) = self.next(SILENCE) {
+            assert_eq!(notice, "WATCHDOG=1");
+            came += 1;
+            assert!(came < 60, "it goes on as if nothing were the matter");
+        }
+    }
+
+    fn next(&self, patience: Duration) -> Option<String> {
+        let wait = self.socket.set_read_timeout(Some(patience));
+        wait.expect("a time-out");
+        let mut buffer = [0; 256];
+        let length = self.socket.recv(&mut buffer).ok()?;
+        Some(String::from_utf8_lossy(&buffer[..length]).into_owned())
+    }
+}
+
+/// A thread that stands still until this is dropped.
+struct Frozen(Child);
+
+impl Frozen {
+    /// Stops one thread as a debugger does; `None`, with a word about it, where that can't be done.
+    fn thread(number: u32) -> Option<Self> {
+        const FREEZE: &str = "
+import ctypes, os, sys
+SEIZE, INTERRUPT, ALL_THREADS = 0x4206, 0x4207, 0x40000000
+thread = int(sys.argv[1])
+ptrace = ctypes.CDLL(None).ptrace
+ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+if ptrace(SEIZE, thread, None, None) or ptrace(INTERRUPT, thread, None, None):
+    sys.exit(1)
+os.waitpid(thread, ALL_THREADS)
+print('frozen', flush=True)
+sys.stdin.read()
+";
+        let mut python = Command::new("python3");
+        python.args(["-c", FREEZE, &number.to_string()]);
+        python.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let Ok(mut child) = python.spawn() else {
+            skip("python3 is not installed");
+            return None;
+        };
+        let mut said = String::new();
+        let stdout = child.stdout.take().expect("it was asked for");
+        let read = BufReader::new(stdout).read_line(&mut said);
+        let frozen = Self(child);
+        if read.is_err() || said.is_empty() {
+            skip("threads can't be stopped by a debugger");
+            return None;
+        }
+        Some(frozen)
+    }
+}
+
+impl Drop for Frozen {
+    /// The system lets go of what a debugger held when that ends.
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 #[test]
 fn the_manager_hears_of_readiness_life_and_the_end() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let socket = folder.path().join("notify");
-    let manager = UnixDatagram::bind(&socket).expect("a socket");
-    manager
-        .set_read_timeout(Some(PATIENCE))
-        .expect("a time-out");
-    let socket = socket
-        .to_str()
-        .expect("a temporary folder has a plain name");
-    let cloud = "[cloud]\nendpoints = [\"mqtt://127.0.0.1:1\"]\nuplink = [\"#\"]\n";
-    let environment = [("NOTIFY_SOCKET", socket), ("WATCHDOG_USEC", "60000000")];
-    let mut gateway = Gateway::start_with(cloud, &environment);
-    assert!(notice(&manager).starts_with("READY=1"));
+    let manager = Manager::new();
+    let mut gateway = manager.start(CLOUD);
+    manager.expect_ready();
     for _ in 0..2 {
-        assert_eq!(notice(&manager), "WATCHDOG=1");
+        assert_eq!(manager.notice(), "WATCHDOG=1");
     }
     gateway.terminate();
-    let mut rest = std::iter::repeat_with(|| notice(&manager));
+    let mut rest = std::iter::repeat_with(|| manager.notice());
     let last = rest.find(|notice| notice != "WATCHDOG=1");
     assert_eq!(last.as_deref(), Some("STOPPING=1"));
+}
+
+/// Each of them, whatever the others do; a service manager restarts the gateway then.
+#[test]
+fn the_watchdog_starves_when_the_core_the_writer_or_the_bridge_stands_still() {
+    let manager = Manager::new();
+    let gateway = manager.start(CLOUD);
+    manager.expect_ready();
+    let threads = gateway.threads();
+    for name in ["robustmq-edge", "log-writer", "bridge"] {
+        assert_eq!(manager.notice(), "WATCHDOG=1");
+        let Some(frozen) = Frozen::thread(threads[name]) else {
+            return;
+        };
+        manager.expect_silence();
+        drop(frozen);
+        assert_eq!(manager.notice(), "WATCHDOG=1", "{name} goes on");
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! A gateway in a process of its own, and the clients and peers that tests put around it.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -36,23 +37,12 @@ pub(crate) struct Gateway {
 impl Gateway {
     /// Starts a gateway on a free port with `more` in its configuration.
     pub(crate) fn start(more: &str) -> Self {
-        Self::start_with(more, &[])
+        Self::start_at("127.0.0.1:0", more)
     }
 
     /// Starts a gateway on an address of its listener, whose table `more` begins with.
     pub(crate) fn start_at(listener: &str, more: &str) -> Self {
-        Self::begin(listener, more, &[])
-    }
-
-    /// Starts a gateway on a free port with more in its environment.
-    pub(crate) fn start_with(more: &str, environment: &[(&str, &str)]) -> Self {
-        Self::begin("127.0.0.1:0", more, environment)
-    }
-
-    fn begin(listener: &str, more: &str, environment: &[(&str, &str)]) -> Self {
-        let mut program = program(None);
-        program.envs(environment.iter().copied());
-        Self::begin_by(program, None, listener, more)
+        Self::begin(None, listener, more)
     }
 
     /// The same, where the system lets a process open only so many files.
@@ -62,25 +52,20 @@ impl Gateway {
 
     /// Starts a gateway, now and after a kill, in a shell that does something before.
     pub(crate) fn start_behind(before: &str, listener: &str, more: &str) -> Self {
-        Self::begin_by(
-            program(Some(before)),
-            Some(before.to_owned()),
-            listener,
-            more,
-        )
+        Self::begin(Some(before), listener, more)
     }
 
-    fn begin_by(program: Command, before: Option<String>, listener: &str, more: &str) -> Self {
+    fn begin(before: Option<&str>, listener: &str, more: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         write_config(folder.path(), listener, more);
-        let (child, lines, address) = spawn(program, folder.path());
+        let (child, lines, address) = spawn(program(before), folder.path());
         // The same port after a restart.
         write_config(folder.path(), &address.to_string(), more);
         Self {
             child,
             lines,
             folder,
-            before,
+            before: before.map(str::to_owned),
             address,
         }
     }
@@ -190,6 +175,19 @@ impl Gateway {
     /// Waits until a fact is as it should be.
     pub(crate) fn expect_fact(&self, name: &str, is_right: impl Fn(u64) -> bool) {
         wait_until(name, || is_right(self.fact(name)));
+    }
+
+    /// The threads' numbers, by name.
+    pub(crate) fn threads(&self) -> BTreeMap<String, u32> {
+        let all = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("Linux");
+        let named = all.map(|thread| {
+            let thread = thread.expect("Linux").path();
+            let name = std::fs::read_to_string(thread.join("comm")).expect("it runs");
+            let number = thread.file_name().and_then(|number| number.to_str());
+            let number = number.and_then(|number| number.parse().ok());
+            (name.trim_end().to_owned(), number.expect("a number"))
+        });
+        named.collect()
     }
 
     /// Processor time used so far, in ticks of 10 ms.

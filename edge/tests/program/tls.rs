@@ -15,7 +15,7 @@ use super::scripted::Cloud;
 use super::support::{Gateway, run, stderr};
 
 /// A server certificate for `name`, and whether clients have to show one too.
-fn server(authority: &Authority, name: &str, asks: bool) -> Arc<ServerConfig> {
+pub(super) fn server(authority: &Authority, name: &str, asks: bool) -> Arc<ServerConfig> {
     let key = KeyPair::generate().expect("ring makes keys");
     let params = CertificateParams::new([name.to_owned()]).expect("a name");
     let certificate = params.signed_by(&key, &authority.issuer).expect("signed");
@@ -38,7 +38,7 @@ fn server(authority: &Authority, name: &str, asks: bool) -> Arc<ServerConfig> {
     Arc::new(config.expect("its own key"))
 }
 
-fn section(cloud: &Cloud, more: &str) -> String {
+pub(super) fn section(cloud: &Cloud, more: &str) -> String {
     format!(
         "[cloud]\nendpoints = [\"mqtts://{}\"]\nuplink = [\"#\"]\n{more}\
          [sync]\nbackoff_max_seconds = 1\n",
@@ -46,12 +46,12 @@ fn section(cloud: &Cloud, more: &str) -> String {
     )
 }
 
-fn path(key: &str, path: &Path) -> String {
+pub(super) fn path(key: &str, path: &Path) -> String {
     format!("{key} = '{}'\n", path.display())
 }
 
 /// A message goes up.
-fn expect_traffic(gateway: &Gateway, cloud: &Cloud) {
+pub(super) fn expect_traffic(gateway: &Gateway, cloud: &Cloud) {
     gateway.expect_line("is up: mqtts://");
     let mut device = Device::connect(gateway.address, "device");
     device.publish("plant/temp", 1, "secret");

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use super::authority::{Authority, tls_stream};
 use super::devices::Device;
 use super::support::{Gateway, PATIENCE, now};
-use super::web::{REQUEST, Web};
+use super::web::{GRANTED, REQUEST, Web};
 
 const WEBSOCKET: &str = "protocol = \"websocket\"\n";
 
@@ -148,6 +148,34 @@ fn requests_that_are_not_granted_get_the_right_status() {
         );
     }
     gateway.expect_line("was turned away: the request is not a GET of HTTP/1.1");
+}
+
+#[test]
+fn only_pages_of_listed_origins_come_in_and_programs_without_one() {
+    let gateway = Gateway::start(&format!(
+        "{WEBSOCKET}allowed_origins = [\"https://panel.example.com\"]\n"
+    ));
+    let from = |origin: &str| {
+        let line = format!("Host: gateway\r\nOrigin: {origin}\r\n");
+        REQUEST.replace("Host: gateway\r\n", &line)
+    };
+    for origin in [
+        "http://panel.example.com",
+        "https://evil.example.com",
+        "null",
+    ] {
+        let answer = answer(&gateway, from(origin).as_bytes());
+        assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+    }
+    gateway.expect_line("was turned away: the request comes from a page of an origin");
+    let mut page = tcp_stream(gateway.address);
+    let request = from("https://panel.example.com");
+    page.write_all(request.as_bytes()).expect("it reads");
+    let mut granted = [0; GRANTED.len()];
+    page.read_exact(&mut granted).expect("it answers");
+    assert_eq!(granted, GRANTED.as_bytes());
+    let program = Web::open(tcp_stream(gateway.address));
+    assert!(Device::over(program, "program").is_some());
 }
 
 #[test]

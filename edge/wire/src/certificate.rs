@@ -1,7 +1,20 @@
-//! Who an X.509 certificate says its owner is: the common name of its subject.
+//! Who an X.509 certificate says its owner is, the common name of its subject, and from when to when
+//! it holds.
 //!
-//! Only the way to that name is read, in DER, and nothing is verified: ask it of a certificate whose
-//! signatures were. It promises never to panic, whatever the bytes are.
+//! Only the way to these is read, in DER, and nothing is verified: ask who its owner is of a
+//! certificate whose signatures were. It promises never to panic, whatever the bytes are.
+
+use crate::date::Date;
+
+/// The time in which a certificate holds, in seconds since 1970, both ends included; before 1970 is
+/// 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Validity {
+    /// The first second.
+    pub begins: u64,
+    /// The last second.
+    pub ends: u64,
+}
 
 /// Finds the first common name of the subject, as Mosquitto does.
 ///
@@ -10,16 +23,8 @@
 /// a shorter one.
 #[must_use]
 pub fn common_name(certificate: &[u8]) -> Option<&str> {
-    let mut certificate = Reader(certificate).inside(SEQUENCE)?;
-    let mut fields = certificate.inside(SEQUENCE)?;
-    if fields.peek() == Some(VERSION) {
-        fields.inside(VERSION)?;
-    }
-    fields.inside(INTEGER)?;
-    // The algorithm of the signature, the issuer, and the time of validity.
-    for _ in 0..3 {
-        fields.inside(SEQUENCE)?;
-    }
+    let mut fields = from_validity(certificate)?;
+    fields.inside(SEQUENCE)?;
     let mut subject = fields.inside(SEQUENCE)?;
     while !subject.is_empty() {
         let mut attributes = subject.inside(SET)?;
@@ -31,6 +36,71 @@ pub fn common_name(certificate: &[u8]) -> Option<&str> {
         }
     }
     None
+}
+
+/// Reads from when to when a certificate holds.
+///
+/// `None` when the bytes are not a certificate, or its times are none. [RFC5280-4.1.2.5]
+#[must_use]
+pub fn validity(certificate: &[u8]) -> Option<Validity> {
+    let mut times = from_validity(certificate)?.inside(SEQUENCE)?;
+    let begins = seconds(&mut times)?;
+    let ends = seconds(&mut times)?;
+    Some(Validity { begins, ends })
+}
+
+/// The fields of a certificate from the time of validity on.
+fn from_validity(certificate: &[u8]) -> Option<Reader<'_>> {
+    let mut certificate = Reader(certificate).inside(SEQUENCE)?;
+    let mut fields = certificate.inside(SEQUENCE)?;
+    if fields.peek() == Some(VERSION) {
+        fields.inside(VERSION)?;
+    }
+    fields.inside(INTEGER)?;
+    // The algorithm of the signature, and the issuer.
+    fields.inside(SEQUENCE)?;
+    fields.inside(SEQUENCE)?;
+    Some(fields)
+}
+
+/// Reads `YYMMDDHHMMSSZ`, of the years from 1950 on, or `YYYYMMDDHHMMSSZ`.
+fn seconds(times: &mut Reader<'_>) -> Option<u64> {
+    let kind = times.peek()?;
+    let digits = times.inside(kind)?.0.strip_suffix(b"Z")?;
+    let (year, rest) = match kind {
+        UTC_TIME => {
+            let (year, rest) = pair(digits)?;
+            let century = if year < 50 { 2000 } else { 1900 };
+            (century + u16::from(year), rest)
+        }
+        GENERALIZED_TIME => {
+            let (century, rest) = pair(digits)?;
+            let (year, rest) = pair(rest)?;
+            (u16::from(century) * 100 + u16::from(year), rest)
+        }
+        _ => return None,
+    };
+    let (month, rest) = pair(rest)?;
+    let (day, rest) = pair(rest)?;
+    let (hour, rest) = pair(rest)?;
+    let (minute, rest) = pair(rest)?;
+    let (second, rest) = pair(rest)?;
+    if !rest.is_empty() || hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    if year < 1970 {
+        return Some(0);
+    }
+    let days = Date::new(year, month, day)?.days();
+    let of_day = (u64::from(hour) * 60 + u64::from(minute)) * 60 + u64::from(second);
+    Some(days * 86_400 + of_day)
+}
+
+/// A number of two digits, and what follows.
+fn pair(digits: &[u8]) -> Option<(u8, &[u8])> {
+    let ([tens, ones], rest) = digits.split_first_chunk()?;
+    let are_digits = tens.is_ascii_digit() && ones.is_ascii_digit();
+    are_digits.then(|| ((tens - b'0') * 10 + ones - b'0', rest))
 }
 
 fn text(mut attribute: Reader<'_>) -> Option<&str> {
@@ -88,6 +158,8 @@ const OBJECT_IDENTIFIER: u8 = 0x06;
 const UTF8_STRING: u8 = 0x0c;
 const PRINTABLE_STRING: u8 = 0x13;
 const IA5_STRING: u8 = 0x16;
+const UTC_TIME: u8 = 0x17;
+const GENERALIZED_TIME: u8 = 0x18;
 const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
 /// `[0]`, constructed.
@@ -124,6 +196,12 @@ mod tests {
     }
 
     fn certificate(subject: &[u8]) -> Vec<u8> {
+        let begins = element(UTC_TIME, &[b"260101000000Z"]);
+        let ends = element(GENERALIZED_TIME, &[b"20500101000000Z"]);
+        certificate_of(subject, &[begins, ends].concat())
+    }
+
+    fn certificate_of(subject: &[u8], times: &[u8]) -> Vec<u8> {
         let issuer = attribute(COMMON_NAME, UTF8_STRING, b"issuer");
         let fields = element(
             SEQUENCE,
@@ -132,7 +210,7 @@ mod tests {
                 &element(INTEGER, &[&[7]]),
                 &element(SEQUENCE, &[]),
                 &element(SEQUENCE, &[&issuer]),
-                &element(SEQUENCE, &[]),
+                &element(SEQUENCE, &[times]),
                 &element(SEQUENCE, &[subject]),
                 &element(SEQUENCE, &[&[0; 300]]),
             ],
@@ -173,6 +251,55 @@ mod tests {
         let bytes = certificate(&attribute(COMMON_NAME, UTF8_STRING, b"sensor"));
         for end in 0..bytes.len() {
             assert_eq!(common_name(&bytes[..end]), None, "{end}");
+            assert_eq!(validity(&bytes[..end]), None, "{end}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_with_any_byte_changed_is_read_without_harm() {
+        const LATEST: u64 = 253_402_300_799;
+        let whole = certificate(&attribute(COMMON_NAME, UTF8_STRING, b"sensor"));
+        for at in 0..whole.len() {
+            let mut bytes = whole.clone();
+            for value in 0..=255 {
+                bytes[at] = value;
+                let _ = common_name(&bytes);
+                let times = validity(&bytes);
+                assert!(times.is_none_or(|times| times.begins.max(times.ends) <= LATEST));
+            }
+        }
+    }
+
+    #[test]
+    fn times_are_read_in_both_forms() {
+        let bytes = certificate(&[]);
+        let (begins, ends) = (1_767_225_600, 2_524_608_000);
+        assert_eq!(validity(&bytes), Some(Validity { begins, ends }));
+        let end = |kind, text: &[u8]| {
+            let times = [
+                element(UTC_TIME, &[b"491231235959Z"]),
+                element(kind, &[text]),
+            ];
+            let read = validity(&certificate_of(&[], &times.concat()));
+            assert!(read.is_none_or(|read| read.begins == 2_524_607_999));
+            read.map(|read| read.ends)
+        };
+        let latest = Some(253_402_300_799);
+        assert_eq!(end(GENERALIZED_TIME, b"99991231235959Z"), latest);
+        assert_eq!(end(UTC_TIME, b"700101000001Z"), Some(1));
+        assert_eq!(end(UTC_TIME, b"500101000000Z"), Some(0), "1950");
+        let refused: [(u8, &[u8]); 8] = [
+            (UTC_TIME, b""),
+            (UTC_TIME, b"2601010000Z"),
+            (UTC_TIME, b"260101000000"),
+            (UTC_TIME, b"20260101000000Z"),
+            (UTC_TIME, b"260229000000Z"),
+            (UTC_TIME, b"260101240000Z"),
+            (GENERALIZED_TIME, b"2026010100000:Z"),
+            (UTF8_STRING, b"260101000000Z"),
+        ];
+        for (kind, text) in refused {
+            assert_eq!(end(kind, text), None, "{kind} {}", text.escape_ascii());
         }
     }
 }

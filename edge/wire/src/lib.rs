@@ -1,6 +1,6 @@
 //! Formats only: bytes in, values out. MQTT 3.1, 3.1.1 and 5.0 packets, NATS operations, the names
 //! of both and how they become each other, WebSocket frames, the frames of serial lines, and the
-//! name in a certificate.
+//! name and the time in a certificate.
 //!
 //! Decoding borrows from the bytes it is given and, but for the fields of CONNECT and INFO in NATS,
 //! allocates nothing; what it accepts obeys every rule of the specification that one packet alone
@@ -13,6 +13,7 @@
 extern crate alloc;
 
 pub mod certificate;
+pub mod date;
 mod error;
 pub mod mq9;
 pub mod mqtt;

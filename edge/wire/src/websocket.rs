@@ -5,10 +5,12 @@
 //! binary messages ever gets through. It never waits and never answers; pings and the end are
 //! remembered until they are asked for.
 
+mod origin;
 mod upgrade;
 
 use core::fmt;
 
+pub use origin::Origin;
 pub use upgrade::{DIGEST_SUFFIX, HEAD_BYTES, Refusal, Subprotocol, Upgrade};
 
 /// Takes a client's frames apart.

@@ -5,8 +5,8 @@
 ################################################################################
 
 ROBUSTMQ_EDGE_VERSION = 0.1.0
-# A folder with the binary of cross/build.sh, robustmq-edge.service, gateway.toml and LICENSE.
-ROBUSTMQ_EDGE_SITE = $(BR2_EXTERNAL_ROBUSTMQ_EDGE_PATH)/package/robustmq-edge/files
+# What targets/build.sh industrial-gateway gathered.
+ROBUSTMQ_EDGE_SITE = $(ROBUSTMQ_EDGE_PKGDIR)/files
 ROBUSTMQ_EDGE_SITE_METHOD = local
 ROBUSTMQ_EDGE_LICENSE = Apache-2.0
 ROBUSTMQ_EDGE_LICENSE_FILES = LICENSE
@@ -18,6 +18,11 @@ endef
 
 define ROBUSTMQ_EDGE_INSTALL_INIT_SYSTEMD
 	$(INSTALL) -D -m 0644 $(@D)/robustmq-edge.service $(TARGET_DIR)/usr/lib/systemd/system/robustmq-edge.service
+	$(INSTALL) -D -m 0644 $(@D)/data-partition.conf $(TARGET_DIR)/usr/lib/systemd/system/robustmq-edge.service.d/data-partition.conf
+endef
+
+define ROBUSTMQ_EDGE_INSTALL_INIT_SYSV
+	$(INSTALL) -D -m 0755 $(@D)/S90robustmq-edge $(TARGET_DIR)/etc/init.d/S90robustmq-edge
 endef
 
 define ROBUSTMQ_EDGE_USERS
@@ -25,6 +30,7 @@ define ROBUSTMQ_EDGE_USERS
 endef
 
 define ROBUSTMQ_EDGE_PERMISSIONS
+	/etc/robustmq-edge d 750 root robustmq-edge - - - - -
 	/etc/robustmq-edge/gateway.toml f 640 root robustmq-edge - - - - -
 endef
 

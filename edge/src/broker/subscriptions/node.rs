@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::Entry;
+use super::label::Label;
 
 /// A topic level; its name is the key in its parent.
 #[derive(Debug, Default)]
@@ -18,26 +19,31 @@ pub(super) struct Node {
 }
 
 /// A node is all that a level takes beside its name and its place in its parent.
-const _: () = assert!(size_of::<Node>() <= 88);
+const _: () = assert!(size_of::<Node>() <= 64);
 
 /// Places of nodes, by their names.
+#[expect(clippy::box_collection, reason = "a map would make every node larger")]
 #[derive(Debug, Default)]
 pub(super) enum Children {
     #[default]
     None,
-    One(Box<str>, u32),
-    /// Two or more.
-    Many(BTreeMap<Box<str>, u32>),
+    One(Label, u32),
+    /// Two or more, boxed since few nodes have them.
+    Many(Box<BTreeMap<Label, u32>>),
 }
 
 /// Subscriptions, by session.
+#[expect(
+    clippy::box_collection,
+    reason = "a vector would make every node larger"
+)]
 #[derive(Debug, Default)]
 pub(super) enum Entries {
     #[default]
     None,
     One(Entry),
-    /// Two or more, sorted.
-    Many(Vec<Entry>),
+    /// Two or more, sorted; boxed since few nodes have them.
+    Many(Box<Vec<Entry>>),
 }
 
 impl Node {
@@ -52,8 +58,8 @@ impl Node {
 impl Children {
     pub(super) fn get(&self, level: &str) -> Option<u32> {
         match self {
-            Self::One(name, child) if **name == *level => Some(*child),
-            Self::Many(all) => all.get(level).copied(),
+            Self::One(name, child) if name.as_bytes() == level.as_bytes() => Some(*child),
+            Self::Many(all) => all.get(level.as_bytes()).copied(),
             Self::None | Self::One(..) => None,
         }
     }
@@ -61,12 +67,13 @@ impl Children {
     /// Adds a child that is not there yet.
     pub(super) fn insert(&mut self, level: &str, child: u32) {
         *self = match std::mem::take(self) {
-            Self::None => Self::One(level.into(), child),
+            Self::None => Self::One(Label::new(level), child),
             Self::One(name, only) => {
-                Self::Many(BTreeMap::from([(name, only), (level.into(), child)]))
+                let both = BTreeMap::from([(name, only), (Label::new(level), child)]);
+                Self::Many(Box::new(both))
             }
             Self::Many(mut all) => {
-                all.insert(level.into(), child);
+                all.insert(Label::new(level), child);
                 Self::Many(all)
             }
         };
@@ -74,9 +81,9 @@ impl Children {
 
     pub(super) fn remove(&mut self, level: &str) {
         *self = match std::mem::take(self) {
-            Self::One(name, _) if *name == *level => Self::None,
+            Self::One(name, _) if name.as_bytes() == level.as_bytes() => Self::None,
             Self::Many(mut all) => {
-                all.remove(level);
+                all.remove(level.as_bytes());
                 match all.len() {
                     1 => all.pop_first().map_or(Self::None, |(k, v)| Self::One(k, v)),
                     _ => Self::Many(all),
@@ -105,7 +112,7 @@ impl Entries {
             Self::One(held) => {
                 let mut both = vec![*held, entry];
                 both.sort_unstable_by_key(|entry| entry.session);
-                *self = Self::Many(both);
+                *self = Self::Many(Box::new(both));
             }
             Self::Many(all) => match find(all, entry.session) {
                 Ok(at) => all[at] = entry,
@@ -151,7 +158,7 @@ mod tests {
         children.remove("d");
         children.remove("a");
         children.remove("c");
-        assert!(matches!(&children, Children::One(name, 1) if **name == *"b"));
+        assert!(matches!(&children, Children::One(name, 1) if name.as_bytes() == b"b"));
         children.remove("a");
         children.remove("b");
         assert!(matches!(children, Children::None));

@@ -111,7 +111,7 @@ impl Core {
             for id in std::mem::take(&mut self.held_back) {
                 if let Some(peer) = self.peers.find(id) {
                     peer.is_held_back = false;
-                    peer.signals.raise(Cue::Read);
+                    peer.raise(Cue::Read);
                 }
             }
         }

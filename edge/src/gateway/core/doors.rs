@@ -11,7 +11,8 @@ use sync::Now;
 use tracing::warn;
 
 use super::super::addresses::{Address, Addresses};
-use super::super::signal::Signals;
+use super::super::peers::Peer;
+use super::super::signal::{Cue, Signals};
 use super::super::terms::Terms;
 use super::Core;
 use crate::broker::{AccessInput, ConnectionId, Input, ListenerId, Policy};
@@ -27,10 +28,16 @@ pub(crate) struct Doors {
     turned_away_count: usize,
 }
 
-/// What a link was given, for as long as it is open.
+/// What a link was given, for as long as it is open, with what its task waits for.
 pub(crate) struct Place {
     pub(crate) id: ConnectionId,
     pub(crate) signals: Rc<Signals>,
+    door: Door,
+}
+
+/// The same without a task.
+pub(crate) struct RestingPlace {
+    id: ConnectionId,
     door: Door,
 }
 
@@ -141,6 +148,39 @@ impl Core {
     pub(crate) fn take_policies(&mut self, now: Now, policies: Vec<Policy>) {
         self.terms.ask_for_credentials(&policies);
         self.tell_broker(now, Input::Access(AccessInput::Policies(policies)));
+    }
+
+    /// A link has nothing to do, and its task goes.
+    pub(crate) fn rest(&mut self, place: Place) -> RestingPlace {
+        let Place { id, door, .. } = place;
+        if let Some(peer) = self.peers.find(id) {
+            peer.rest();
+        }
+        RestingPlace { id, door }
+    }
+
+    /// A task attends to a link again. Its place is given back by that task alone.
+    pub(crate) fn attend(&mut self, place: RestingPlace) -> Place {
+        let RestingPlace { id, door } = place;
+        let signals = self.peers.find(id).and_then(Peer::attend);
+        let signals = signals.expect("a link that rests has a place, and no task");
+        Place { id, signals, door }
+    }
+
+    /// Passes on what happened on a link's socket; true when the link has no task and needs one.
+    pub(crate) fn stir(&mut self, id: ConnectionId, is_readable: bool, is_writable: bool) -> bool {
+        let Some(peer) = self.peers.find(id) else {
+            return false;
+        };
+        if is_writable {
+            peer.raise(Cue::Writable);
+        }
+        is_readable && !peer.raise(Cue::Readable)
+    }
+
+    /// Gives the next link that rests and has something to write.
+    pub(crate) fn next_called(&mut self) -> Option<ConnectionId> {
+        self.called.pop()
     }
 
     /// A link is closed and its place free.

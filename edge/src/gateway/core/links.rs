@@ -30,6 +30,11 @@ impl Core {
         }
     }
 
+    /// What all links have carried, both ways.
+    pub(crate) const fn carried_bytes(&self) -> u64 {
+        self.links.bytes_received + self.links.bytes_sent
+    }
+
     /// Whether a connection goes on.
     pub(crate) fn is_open(&mut self, id: ConnectionId) -> bool {
         self.peers

@@ -7,6 +7,8 @@ use core::fmt;
 
 use embedded_io::Write;
 
+use super::Origin;
+
 /// The longest head of a request that is taken.
 pub const HEAD_BYTES: usize = 8 << 10;
 /// Goes behind the key before the digest is made.
@@ -19,6 +21,8 @@ pub struct Upgrade<'a> {
     pub key: &'a str,
     /// What the client wants to speak.
     pub subprotocol: Subprotocol,
+    /// Whose page asks, as its browser says; programs that are no browsers say nothing.
+    pub origin: Option<&'a [u8]>,
 }
 
 /// What is spoken in the frames.
@@ -50,6 +54,8 @@ pub enum Refusal {
     Key,
     /// None of the subprotocols is MQTT. [MQTT-6.0.0-3]
     Subprotocol,
+    /// The page comes from where it must not.
+    Origin,
 }
 
 impl<'a> Upgrade<'a> {
@@ -80,6 +86,22 @@ impl<'a> Upgrade<'a> {
             asked.hear(line)?;
         }
         Ok(Some((asked.upgrade()?, end + END.len())))
+    }
+
+    /// Holds the page that asks to a list of origins. Who names none is no browser, and passes.
+    ///
+    /// # Errors
+    /// [`Refusal::Origin`] when the page's is not in the list.
+    pub fn comes_from(&self, allowed: &[impl AsRef<str>]) -> Result<(), Refusal> {
+        let Some(origin) = self.origin else {
+            return Ok(());
+        };
+        let origin = core::str::from_utf8(origin).ok().and_then(Origin::parse);
+        let mut allowed = allowed.iter().map(|text| Origin::parse(text.as_ref()));
+        match origin.is_some() && allowed.any(|allowed| allowed == origin) {
+            true => Ok(()),
+            false => Err(Refusal::Origin),
+        }
     }
 
     /// Writes the answer that grants the request, with the digest of its key.
@@ -120,6 +142,9 @@ impl Refusal {
                 b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\n\
                   Content-Length: 0\r\n\r\n"
             }
+            Self::Origin => {
+                b"HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+            }
             _ => b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
         }
     }
@@ -141,6 +166,7 @@ impl fmt::Display for Refusal {
             Self::Version => "the request asks for a version of WebSocket other than 13",
             Self::Key => "the request's key is not 16 bytes in base64",
             Self::Subprotocol => "none of the request's subprotocols is mqtt",
+            Self::Origin => "the request comes from a page of an origin that is not allowed",
         })
     }
 }
@@ -157,6 +183,7 @@ struct Asked<'a> {
     key: Option<&'a [u8]>,
     key_count: usize,
     subprotocol: Option<Subprotocol>,
+    origin: Option<&'a [u8]>,
 }
 
 impl<'a> Asked<'a> {
@@ -181,6 +208,10 @@ impl<'a> Asked<'a> {
             self.version = Some(value);
         } else if is("sec-websocket-key") {
             (self.key, self.key_count) = (Some(value), self.key_count + 1);
+        } else if is("origin") {
+            if self.origin.replace(value).is_some() {
+                return Err(Refusal::Header);
+            }
         } else if is("sec-websocket-protocol") {
             // The standard's own name, wherever it stands; the older one for those who have no other.
             for token in tokens {
@@ -209,6 +240,7 @@ impl<'a> Asked<'a> {
         Ok(Upgrade {
             key: key.ok_or(Refusal::Key)?,
             subprotocol: self.subprotocol.ok_or(Refusal::Subprotocol)?,
+            origin: self.origin,
         })
     }
 }
@@ -365,12 +397,43 @@ mod tests {
                 Refusal::Key,
             ),
             ("chat, mqttv3.1, mqtt", "chat, MQTT", Refusal::Subprotocol),
+            (
+                "Cookie: a=b\r\n",
+                "Origin: http://a\r\nOrigin: http://a\r\n",
+                Refusal::Header,
+            ),
         ];
         for (old, new, expected) in table {
             assert_eq!(parse_with(old, new), Err(expected), "{new}");
             assert!(expected.answer().ends_with(b"\r\n\r\n"));
         }
         assert!(parse_with("/mqtt", "/any/path?x").is_ok_and(|parsed| parsed.is_some()));
+    }
+
+    #[test]
+    fn a_page_has_to_come_from_a_listed_origin_and_a_program_from_none() {
+        let outcome = |line: &str, allowed: &[&str]| {
+            let request = REQUEST.replace("Cookie: a=b\r\n", line);
+            let (upgrade, _) = Upgrade::parse(request.as_bytes())
+                .expect("valid")
+                .expect("whole");
+            upgrade.comes_from(allowed)
+        };
+        let allowed = ["http://b.example", "https://panel.example"];
+        let from_panel = "Origin: https://panel.example\r\n";
+        assert_eq!(outcome(from_panel, &allowed), Ok(()));
+        assert_eq!(outcome("", &allowed), Ok(()));
+        assert_eq!(outcome("", &[]), Ok(()));
+        for (line, allowed) in [
+            (from_panel, &allowed[..1]),
+            (from_panel, &[]),
+            ("Origin: null\r\n", &["null"]),
+            ("Origin: https://panel.example.evil\r\n", &allowed),
+            ("Origin: \r\n", &allowed),
+        ] {
+            assert_eq!(outcome(line, allowed), Err(Refusal::Origin), "{line}");
+        }
+        assert!(Refusal::Origin.answer().starts_with(b"HTTP/1.1 403 "));
     }
 
     #[test]

@@ -1,0 +1,213 @@
+//! What is underway at one connection, whatever it speaks: bytes of the client's that are not yet
+//! whole, inputs that the broker has not taken, and bytes that the client has not taken.
+//!
+//! Nearly all connections have nothing of it nearly all the time, and then it takes a pointer. It
+//! knows no limits; who holds it counts it against those of [`crate::memory`].
+
+use std::collections::VecDeque;
+
+use crate::broker::Input;
+use crate::rare::{Empty, Rare};
+
+/// Bytes and inputs on their way.
+#[derive(Debug, Default)]
+pub(crate) struct Underway(Rare<Parts>);
+
+#[derive(Debug, Default)]
+struct Parts {
+    /// The beginning of a packet whose end has not come, or packets that are held back.
+    tail: Vec<u8>,
+    inputs: VecDeque<Input>,
+    outbound: Vec<u8>,
+    /// Bytes that the driver is writing.
+    taken_bytes: usize,
+}
+
+/// A tail larger than this gives its memory back when it is used up.
+const TAIL_BYTES_KEPT: usize = 1024;
+
+impl Underway {
+    /// Adds an input for the broker.
+    pub(crate) fn tell(&mut self, input: Input) {
+        self.0.make().inputs.push_back(input);
+    }
+
+    /// Adds an input before all that are there.
+    pub(crate) fn tell_first(&mut self, input: Input) {
+        self.0.make().inputs.push_front(input);
+    }
+
+    /// Takes the next input for the broker.
+    pub(crate) fn poll(&mut self) -> Option<Input> {
+        self.0.held()?.inputs.pop_front()
+    }
+
+    /// Keeps only some of the inputs.
+    pub(crate) fn retain(&mut self, is_kept: impl Fn(&Input) -> bool) {
+        if let Some(parts) = self.0.held() {
+            parts.inputs.retain(is_kept);
+        }
+    }
+
+    /// Keeps bytes until more have come.
+    pub(crate) fn keep(&mut self, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.0.make().tail.extend_from_slice(bytes);
+        }
+    }
+
+    /// Takes what is kept, to be given back by [`Underway::keep_rest`].
+    pub(crate) fn take_tail(&mut self) -> Vec<u8> {
+        let parts = self.0.held();
+        parts.map_or_else(Vec::new, |parts| std::mem::take(&mut parts.tail))
+    }
+
+    /// Keeps what is left of a tail, of which so many bytes were used up.
+    pub(crate) fn keep_rest(&mut self, mut tail: Vec<u8>, consumed: usize) {
+        tail.drain(..consumed);
+        let is_worth_it = !tail.is_empty() || tail.capacity() <= TAIL_BYTES_KEPT;
+        if is_worth_it && tail.capacity() > 0 {
+            self.0.make().tail = tail;
+        }
+    }
+
+    /// The buffer of what is to be written, to add to it.
+    pub(crate) fn outbound(&mut self) -> &mut Vec<u8> {
+        &mut self.0.make().outbound
+    }
+
+    /// Takes what is to be written, leaving `empty` (a buffer to use again) in its place, or takes
+    /// nothing and lets go of both buffers. What was taken before has been written.
+    pub(crate) fn take_outbound(&mut self, empty: Vec<u8>) -> Vec<u8> {
+        debug_assert!(
+            empty.is_empty(),
+            "what is left in place of the bytes holds none"
+        );
+        let Some(parts) = self.0.held() else {
+            return Vec::new();
+        };
+        // Who has nothing to write holds no buffer.
+        let taken = match parts.outbound.is_empty() {
+            true => {
+                parts.outbound = Vec::new();
+                Vec::new()
+            }
+            false => std::mem::replace(&mut parts.outbound, empty),
+        };
+        parts.taken_bytes = taken.capacity();
+        taken
+    }
+
+    /// Gives back the memory of what is empty.
+    pub(crate) fn let_go(&mut self) {
+        self.0.let_go();
+        if let Some(parts) = self.0.held() {
+            if parts.inputs.is_empty() {
+                parts.inputs = VecDeque::new();
+            }
+            if parts.tail.is_empty() {
+                parts.tail = Vec::new();
+            }
+        }
+    }
+
+    /// The next input for the broker.
+    pub(crate) fn next(&self) -> Option<&Input> {
+        self.0.inputs.front()
+    }
+
+    /// Bytes that are kept until more have come.
+    pub(crate) fn tail_bytes(&self) -> usize {
+        self.0.tail.len()
+    }
+
+    /// Bytes that wait to be taken.
+    pub(crate) fn outbound_bytes(&self) -> usize {
+        self.0.outbound.len()
+    }
+
+    /// Bytes that are being written.
+    pub(crate) fn taken_bytes(&self) -> usize {
+        self.0.taken_bytes
+    }
+
+    /// What the kept bytes take, and what all that has to leave does.
+    pub(crate) fn held_bytes(&self) -> (usize, usize) {
+        let parts = &*self.0;
+        let outbound = parts.outbound.capacity() + parts.taken_bytes;
+        (parts.tail.capacity(), outbound)
+    }
+}
+
+impl Empty for Parts {
+    const EMPTY: &'static Self = &Self {
+        tail: Vec::new(),
+        inputs: VecDeque::new(),
+        outbound: Vec::new(),
+        taken_bytes: 0,
+    };
+
+    fn is_empty(&self) -> bool {
+        self.tail.is_empty()
+            && self.inputs.is_empty()
+            && self.outbound.is_empty()
+            && self.taken_bytes == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::ConnectionId;
+
+    const LOST: Input = Input::Lost {
+        connection: ConnectionId {
+            index: 1,
+            generation: 2,
+        },
+    };
+
+    #[test]
+    fn a_connection_with_nothing_underway_holds_a_pointer() {
+        let mut underway = Underway::default();
+        assert_eq!(size_of_val(&underway), size_of::<usize>());
+        underway.keep(&[]);
+        assert!(underway.take_tail().is_empty());
+        underway.keep_rest(Vec::new(), 0);
+        assert_eq!(underway.take_outbound(Vec::with_capacity(9)).capacity(), 0);
+        assert!(underway.poll().is_none() && underway.0.held().is_none());
+
+        underway.tell(LOST);
+        underway.keep(b"abc");
+        underway.outbound().extend_from_slice(b"def");
+        underway.let_go();
+        assert!(underway.poll().is_some());
+        let tail = underway.take_tail();
+        underway.keep_rest(tail, 2);
+        underway.let_go();
+        assert_eq!((underway.tail_bytes(), underway.outbound_bytes()), (1, 3));
+        let tail = underway.take_tail();
+        underway.keep_rest(tail, 1);
+        let taken = underway.take_outbound(Vec::new());
+        underway.let_go();
+        assert_eq!(
+            underway.held_bytes(),
+            (0, taken.capacity()),
+            "being written"
+        );
+        underway.take_outbound(taken.into_iter().take(0).collect());
+        underway.let_go();
+        assert!(underway.0.held().is_none());
+    }
+
+    #[test]
+    fn a_large_tail_is_not_kept_when_it_is_used_up() {
+        let mut underway = Underway::default();
+        for (bytes, kept) in [(10, true), (2000, false)] {
+            underway.keep(&vec![0; bytes]);
+            let tail = underway.take_tail();
+            underway.keep_rest(tail, bytes);
+            assert_eq!(underway.held_bytes().0 > 0, kept);
+        }
+    }
+}

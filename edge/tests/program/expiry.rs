@@ -1,0 +1,63 @@
+//! Certificates whose time comes to its end: who hears of it, and how they are renewed while the
+//! gateway runs.
+
+use std::fs;
+use std::time::Duration;
+
+use super::authority::{Authority, Identity};
+use super::scripted::Cloud;
+use super::support::{Gateway, run, stderr};
+use super::tls::{expect_traffic, path, section, server};
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+#[test]
+fn a_certificate_that_ends_soon_is_told_and_one_that_does_not_is_not() {
+    let ours = Authority::new("ours");
+    let soon = ours.server_for(10 * DAY + DAY / 2);
+    let gateway = Gateway::start(&soon.section(""));
+    let line = gateway.expect_line("listener.0: certificate ");
+    assert!(line.contains("ending.pem ends on "), "{line}");
+    assert!(line.contains(", in 10 days, if it is "), "{line}");
+    assert_eq!(gateway.fact("listener.0.certificate_days"), 10);
+    let config = gateway.config();
+    let check = run(&["check", "--config", config.to_str().expect("a plain name")]);
+    assert!(check.status.success());
+    let note = stderr(&check);
+    assert!(note.contains("note: listener.0: certificate "), "{note}");
+
+    // Renewed, it is nobody's worry.
+    let renewed = ours.server_for(400 * DAY + DAY / 2);
+    assert_eq!(renewed.certificate, soon.certificate);
+    gateway.hang_up();
+    gateway.expect_line("reloaded: 0 users, 1 certificates");
+    gateway.expect_fact("listener.0.certificate_days", |days| days == 400);
+    assert_eq!(gateway.lines_with(" ends on ").len(), 1);
+}
+
+#[test]
+fn a_certificate_for_the_cloud_is_renewed_without_a_restart() {
+    let ours = Authority::new("ours");
+    let cloud = Cloud::start_secured(server(&ours, "127.0.0.1", true));
+    let over = ours.expired_client();
+    let more = [
+        path("ca_file", &ours.ca),
+        path("certificate_file", &over.certificate),
+        path("key_file", &over.key),
+    ];
+    let gateway = Gateway::start(&section(&cloud, &more.concat()));
+    gateway.expect_line("expired.pem ended on 2001-01-01, if it is 20");
+    gateway.expect_line("the server refuses the TLS connection: CertificateExpired");
+    assert_eq!(gateway.fact("cloud.certificate_days"), 0);
+
+    // Half of it is not taken: the key is still the old one.
+    let Identity { certificate, key } = ours.client("test", 1);
+    fs::copy(certificate, &over.certificate).expect("a writable folder");
+    gateway.hang_up();
+    gateway.expect_line("reload refused, nothing changed: ");
+    fs::copy(key, &over.key).expect("a writable folder");
+    gateway.hang_up();
+    gateway.expect_line("reloaded: 0 users, 1 certificates");
+    expect_traffic(&gateway, &cloud);
+    gateway.expect_fact("cloud.certificate_days", |days| days > 365);
+}
