@@ -148,7 +148,7 @@ impl Writer {
         let bytes = frame::padded_bytes(batch);
         let is_enough = self.fresh.bytes >= AMID * self.settings.flush_bytes;
         let is_possible = bytes <= self.journal.capacity();
-        self.is_lent() && (is_enough || is_possible && !self.has_room_for(bytes))
+        self.is_lent() && (is_enough || is_possible && !self.has_room_behind_noted(bytes))
     }
 
     /// Lends the files to a job if there is something to do: the journal to be emptied, segments to

@@ -187,6 +187,47 @@ fn a_commit_waits_for_the_job_when_there_is_enough_for_the_next_or_no_room() {
     assert!(!log.writer.waits_for_job(&large));
 }
 
+/// A gap that was noted has a frame of its own before that of the next batch: a batch that has room
+/// alone was refused for want of it.
+#[test]
+fn a_commit_waits_for_the_job_when_there_is_no_room_for_it_and_for_the_gaps_noted_before() {
+    for alone in 0..3 {
+        let folder = SimulatedFolder::new();
+        let mut settings = settings();
+        settings.flush_bytes = 1 << 20;
+        let opened = open(folder.directory(), settings, WALL).expect("the log works");
+        let mut writer = opened.writer;
+        writer.maintain(WALL);
+        let mut number = 0;
+        let job = loop {
+            number += 1;
+            writer
+                .commit(&batch(number, BYTES), WALL)
+                .expect("there is room");
+            if let Some(job) = writer.begin(WALL) {
+                break job;
+            }
+        };
+        let before = number;
+        loop {
+            number += 1;
+            if number > before + alone {
+                assert!(writer.note_gap(damage(Offset(number))));
+            }
+            let batch = batch(number, BYTES);
+            if writer.waits_for_job(&batch) {
+                break;
+            }
+            writer.commit(&batch, WALL).expect("it has room");
+        }
+        assert!(number > before + 5, "{number} {before}");
+        writer.finish(job.run(), WALL);
+        writer
+            .commit(&batch(number, BYTES), WALL)
+            .expect("there is room again");
+    }
+}
+
 /// A write to the journal that fails while a job is under way gives up a place that the job does
 /// not know of: the next one does.
 #[test]
