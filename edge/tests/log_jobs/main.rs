@@ -349,6 +349,73 @@ fn damage_that_is_found_in_what_a_job_gives_up_counts_once() {
     assert_eq!(counted, first.0 + found, "{gaps:?}");
 }
 
+/// The same where the latest of their topics outlive the segment: what the others count is settled
+/// with the frame that appends those anew, and not when the job looked.
+#[test]
+fn damage_that_is_found_in_what_the_latest_of_a_topic_outlive_counts_once() {
+    let folder = SimulatedFolder::new();
+    let mut settings = settings();
+    settings.keeps_latest = true;
+    settings.lanes[Lane::Normal].max_bytes = 256 << 10;
+    let opened = open(folder.directory(), settings, WALL).expect("the log works");
+    let (mut writer, mut reader) = (opened.writer, opened.reader);
+    let lane = Lane::Normal;
+    // By offset, whether a later one of its topic is sure to come, and no damage was found there.
+    let mut is_busy = Vec::new();
+    let (mut news, mut stored_anew, mut serial) = (0, 0, 0);
+    for number in 0..1500 {
+        let mut append = |writer: &mut Writer, reader: &mut Reader, is_busy: &mut Vec<bool>| {
+            serial += 1;
+            let topic = match serial % 20 {
+                0 => format!("rare/{serial}"),
+                _ => "busy".to_owned(),
+            };
+            let record = record(&topic, serial, 600).keeping_latest();
+            let batch = Batch {
+                changes: vec![Change::Append { lane, record }],
+            };
+            let committed = writer.commit(&batch, WALL).expect("there is room");
+            reader.committed(&batch, &committed);
+            is_busy.push(topic == "busy");
+        };
+        append(&mut writer, &mut reader, &mut is_busy);
+        let Some(job) = writer.begin(WALL) else {
+            continue;
+        };
+        let oldest = reader.segments(lane).next();
+        let first = reader.first(lane);
+        let stored = oldest.map_or(first, |(_, next)| next);
+        // Another one in every job, and durable before it is done.
+        let found = (first.0..stored.0).find(|at| std::mem::take(&mut is_busy[*at as usize]));
+        news += found.map_or(0, |at| u64::from(writer.note_gap(damage(Offset(at)))));
+        if number % 3 > 0 {
+            append(&mut writer, &mut reader, &mut is_busy);
+        }
+        writer.finish(job.run(), WALL);
+        for event in writer.events() {
+            reader.apply(&event);
+            if let Event::StoredAnew { records, .. } = event {
+                stored_anew += records.len() as u64;
+                is_busy.extend(records.iter().map(|_| false));
+            }
+        }
+    }
+    assert!(news > 3 && stored_anew > 3, "{news} {stored_anew}");
+    let first = reader.first(lane);
+    drop(reader);
+    writer.close().expect("the log works");
+    let reader = open(folder.directory(), self::settings(), WALL)
+        .expect("the log works")
+        .reader;
+    assert_eq!(reader.first(lane), first);
+    let gaps = reader.gaps(0).expect("the log works");
+    let counted: u64 = gaps.iter().map(|(_, gap)| gap.count).sum();
+    // Damage that was found in what stays.
+    let stays = gaps.iter().filter(|(_, gap)| gap.first >= first);
+    let stays: u64 = stays.map(|(_, gap)| gap.count).sum();
+    assert_eq!(counted - stays + stored_anew, first.0, "{gaps:?}");
+}
+
 fn damage(at: Offset) -> Gap {
     Gap {
         lane: Lane::Normal,

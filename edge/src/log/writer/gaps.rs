@@ -32,7 +32,7 @@ impl Writer {
 
     /// All gaps that are written down or will be. What can't be read at the moment may be counted
     /// twice.
-    fn known_gaps(&self) -> Vec<Gap> {
+    pub(super) fn known_gaps(&self) -> Vec<Gap> {
         let stored = state::gaps(&self.state).unwrap_or_default();
         let stored = stored.into_iter().map(|(_, gap)| gap);
         let handed_over = self.files.as_ref().map_or(&self.lent_gaps, |it| &it.gaps);
