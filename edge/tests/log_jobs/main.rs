@@ -303,6 +303,100 @@ fn the_latest_of_a_topic_is_never_overtaken_by_an_older_one_that_outlives_its_se
     assert_eq!(found, latest);
 }
 
+/// Cuts the power anywhere in jobs that give segments up, with commits amid them. Whatever was
+/// acknowledged is there or counted, once, and the latest of every topic is there and is the latest.
+#[test]
+fn the_latest_of_every_topic_outlives_cuts_amid_jobs() {
+    let mut settings = settings();
+    settings.keeps_latest = true;
+    settings.lanes[Lane::Normal].max_bytes = 256 << 10;
+    let mut stored_anew = 0;
+    for seed in 0..6_u64 {
+        let folder = SimulatedFolder::new();
+        let (mut acknowledged, mut refused) = (BTreeMap::new(), BTreeMap::new());
+        let mut serial = 0;
+        for life in 0..8 {
+            let opened = open(folder.directory(), settings.clone(), WALL).expect("the log works");
+            let (mut writer, mut reader) = (opened.writer, opened.reader);
+            folder.stop_after(150 + (seed * 7919 + life * 104_729) % 700);
+            let mut append = |writer: &mut Writer, reader: &mut Reader| {
+                serial += 1;
+                let topic = match serial % 7 {
+                    0 => format!("rare/{}", serial % 60),
+                    busy => format!("busy/{}", busy % 2),
+                };
+                let record = record(&topic, serial, 600).keeping_latest();
+                let lane = Lane::Normal;
+                let batch = Batch {
+                    changes: vec![Change::Append { lane, record }],
+                };
+                match writer.commit(&batch, WALL) {
+                    Ok(committed) => {
+                        reader.committed(&batch, &committed);
+                        acknowledged.insert(serial, topic);
+                        true
+                    }
+                    Err(_) => {
+                        refused.insert(serial, topic);
+                        false
+                    }
+                }
+            };
+            while append(&mut writer, &mut reader) {
+                let Some(job) = writer.begin(WALL) else {
+                    continue;
+                };
+                let nth = 1 + (seed + life) % 5;
+                let mut left = 12;
+                let done = in_turns(job, &folder, nth, || {
+                    if left > 0 && append(&mut writer, &mut reader) {
+                        left -= 1;
+                    }
+                });
+                writer.finish(done, WALL);
+                for event in writer.events() {
+                    reader.apply(&event);
+                    stored_anew += u64::from(matches!(event, Event::StoredAnew { .. }));
+                }
+            }
+            drop(writer);
+            folder.power_cut(seed * 31 + life);
+            let opened = open(folder.directory(), settings.clone(), WALL).expect("the log works");
+            let (mut writer, mut reader) = (opened.writer, opened.reader);
+            for second in 1..4 {
+                let events = writer.maintain(WallTime(WALL.0 + second * 2000));
+                events.iter().for_each(|event| reader.apply(event));
+            }
+            let mut found = BTreeMap::new();
+            let mut readable = 0;
+            for (_, record) in read_all(&mut reader, Lane::Normal) {
+                readable += 1;
+                found.insert(record.topic().to_owned(), serial_of(&record));
+                let serial = serial_of(&record);
+                // One that was refused and came back.
+                if let Some(topic) = refused.remove(&serial) {
+                    acknowledged.insert(serial, topic);
+                }
+            }
+            let mut latest = BTreeMap::new();
+            for (serial, topic) in &acknowledged {
+                latest.insert(topic.clone(), *serial);
+            }
+            assert_eq!(found, latest, "seed {seed}, life {life}");
+            let gaps = reader.gaps(0).expect("the log works");
+            let is_torn = |gap: &Gap| gap.reason == Reason::Torn;
+            let counted = gaps.iter().filter(|(_, gap)| !is_torn(gap));
+            let counted: u64 = counted.map(|(_, gap)| gap.count).sum();
+            assert_eq!(
+                counted + readable,
+                acknowledged.len() as u64,
+                "seed {seed}, life {life}: {gaps:?}"
+            );
+        }
+    }
+    assert!(stored_anew > 3, "{stored_anew}");
+}
+
 /// A reader that finds damage in a segment while a job gives that segment up counted what was lost
 /// once more.
 #[test]
