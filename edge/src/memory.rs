@@ -39,6 +39,9 @@ pub(crate) struct Held {
 /// What a connection may hold although the shared limit is reached.
 pub(crate) const FAIR_BYTES: usize = 4 << 10;
 
+/// How much of a message that others hold as well is copied at a time, to be written.
+pub(crate) const PIECE_BYTES: usize = 64 << 10;
+
 impl Memory {
     /// Bytes of packets that have come in part, and of topics behind the aliases of clients.
     #[must_use]
