@@ -496,7 +496,11 @@ impl World {
                 return Err(format!("{lane}: head {head}, not {}", model.next(lane)));
             }
             let mut covered = self.floors[lane];
-            for (_, gap) in gaps.iter().filter(|(_, gap)| gap.lane == lane) {
+            // By offset: one that is torn has its number long before what is trimmed below it.
+            let mut of_lane: Vec<&Gap> = gaps.iter().map(|(_, gap)| gap).collect();
+            of_lane.retain(|gap| gap.lane == lane);
+            of_lane.sort_by_key(|gap| gap.first);
+            for gap in of_lane {
                 if gap.first <= covered {
                     covered = covered.max(gap.last.next());
                 }

@@ -57,7 +57,8 @@ pub(super) struct Files {
     pub(super) puts: Puts,
     /// In the journal, or found again by every start, and not yet in `state.redb`.
     pub(super) gaps: Vec<Gap>,
-    /// Gaps that went into `state.redb` and that the writer has not heard of.
+    /// Gaps that were found here, durable in `state.redb` or `mail.redb`, and that the writer has not
+    /// heard of.
     pub(super) made: Vec<Gap>,
     /// Which of the gaps in `state.redb` were announced, or are about to be.
     pub(super) marks: Marks,

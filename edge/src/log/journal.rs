@@ -290,6 +290,16 @@ impl Journal {
         bytes <= self.capacity() && (self.used_bytes == 0 || cost <= self.free_bytes())
     }
 
+    /// Whether there is room for a frame and another behind it, either of which may be none.
+    pub(super) fn has_room_for_both(&self, bytes: u64, behind: u64) -> bool {
+        if bytes == 0 || behind == 0 || !self.has_room_for(bytes) {
+            return self.has_room_for(bytes + behind);
+        }
+        let (at, cost) = self.place(bytes);
+        let (_, cost_behind) = self.place_at(at + bytes, behind);
+        behind <= self.capacity() && cost + cost_behind <= self.free_bytes()
+    }
+
     /// Bytes that frames can have together.
     pub(super) const fn capacity(&self) -> u64 {
         self.file_bytes - PAGE_BYTES
@@ -341,9 +351,13 @@ impl Journal {
 
     /// Where a frame goes, and how much of the circle it takes.
     fn place(&self, bytes: u64) -> (u64, u64) {
-        let rest = self.file_bytes - self.head.at;
+        self.place_at(self.head.at, bytes)
+    }
+
+    const fn place_at(&self, at: u64, bytes: u64) -> (u64, u64) {
+        let rest = self.file_bytes - at;
         if bytes <= rest {
-            (self.head.at, bytes)
+            (at, bytes)
         } else {
             (PAGE_BYTES, rest + bytes)
         }

@@ -198,6 +198,7 @@ impl Recovery {
         self.open_mail(&mut found)?;
         let is_changed = is_changed || !found.gaps.is_empty() || self.report.is_mail_lost;
         self.bring_back(&mut found, &replayed)?;
+        found.leave_out_noted();
         for frame in &replayed.frames {
             found.take_puts(frame, |_| true);
         }

@@ -141,14 +141,15 @@ impl Writer {
     }
 
     /// Whether a batch has to wait for the job under way, because the journal has no room for it,
-    /// or twice as much has come since as makes a job due: so what waits in memory is three times
-    /// that at most. Then a driver waits for the job and calls [`Writer::finish`] before it commits.
+    /// or twice as much has come since as makes a job due: so what waits in memory is four times
+    /// that and two batches at most, and where jobs fail what the journal has room for. Then a
+    /// driver waits for the job and calls [`Writer::finish`] before it commits.
     #[must_use]
     pub fn waits_for_job(&self, batch: &Batch) -> bool {
         let bytes = frame::padded_bytes(batch);
         let is_enough = self.fresh.bytes >= AMID * self.settings.flush_bytes;
         let is_possible = bytes <= self.journal.capacity();
-        self.is_lent() && (is_enough || is_possible && !self.has_room_for(bytes))
+        self.is_lent() && (is_enough || is_possible && !self.has_room_behind_noted(bytes))
     }
 
     /// Lends the files to a job if there is something to do: the journal to be emptied, segments to

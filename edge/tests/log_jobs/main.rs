@@ -187,6 +187,47 @@ fn a_commit_waits_for_the_job_when_there_is_enough_for_the_next_or_no_room() {
     assert!(!log.writer.waits_for_job(&large));
 }
 
+/// A gap that was noted has a frame of its own before that of the next batch: a batch that has room
+/// alone was refused for want of it.
+#[test]
+fn a_commit_waits_for_the_job_when_there_is_no_room_for_it_and_for_the_gaps_noted_before() {
+    for alone in 0..3 {
+        let folder = SimulatedFolder::new();
+        let mut settings = settings();
+        settings.flush_bytes = 1 << 20;
+        let opened = open(folder.directory(), settings, WALL).expect("the log works");
+        let mut writer = opened.writer;
+        writer.maintain(WALL);
+        let mut number = 0;
+        let job = loop {
+            number += 1;
+            writer
+                .commit(&batch(number, BYTES), WALL)
+                .expect("there is room");
+            if let Some(job) = writer.begin(WALL) {
+                break job;
+            }
+        };
+        let before = number;
+        loop {
+            number += 1;
+            if number > before + alone {
+                assert!(writer.note_gap(damage(Offset(number))));
+            }
+            let batch = batch(number, BYTES);
+            if writer.waits_for_job(&batch) {
+                break;
+            }
+            writer.commit(&batch, WALL).expect("it has room");
+        }
+        assert!(number > before + 5, "{number} {before}");
+        writer.finish(job.run(), WALL);
+        writer
+            .commit(&batch(number, BYTES), WALL)
+            .expect("there is room again");
+    }
+}
+
 /// A write to the journal that fails while a job is under way gives up a place that the job does
 /// not know of: the next one does.
 #[test]
@@ -262,6 +303,100 @@ fn the_latest_of_a_topic_is_never_overtaken_by_an_older_one_that_outlives_its_se
     assert_eq!(found, latest);
 }
 
+/// Cuts the power anywhere in jobs that give segments up, with commits amid them. Whatever was
+/// acknowledged is there or counted, once, and the latest of every topic is there and is the latest.
+#[test]
+fn the_latest_of_every_topic_outlives_cuts_amid_jobs() {
+    let mut settings = settings();
+    settings.keeps_latest = true;
+    settings.lanes[Lane::Normal].max_bytes = 256 << 10;
+    let mut stored_anew = 0;
+    for seed in 0..6_u64 {
+        let folder = SimulatedFolder::new();
+        let (mut acknowledged, mut refused) = (BTreeMap::new(), BTreeMap::new());
+        let mut serial = 0;
+        for life in 0..8 {
+            let opened = open(folder.directory(), settings.clone(), WALL).expect("the log works");
+            let (mut writer, mut reader) = (opened.writer, opened.reader);
+            folder.stop_after(150 + (seed * 7919 + life * 104_729) % 700);
+            let mut append = |writer: &mut Writer, reader: &mut Reader| {
+                serial += 1;
+                let topic = match serial % 7 {
+                    0 => format!("rare/{}", serial % 60),
+                    busy => format!("busy/{}", busy % 2),
+                };
+                let record = record(&topic, serial, 600).keeping_latest();
+                let lane = Lane::Normal;
+                let batch = Batch {
+                    changes: vec![Change::Append { lane, record }],
+                };
+                match writer.commit(&batch, WALL) {
+                    Ok(committed) => {
+                        reader.committed(&batch, &committed);
+                        acknowledged.insert(serial, topic);
+                        true
+                    }
+                    Err(_) => {
+                        refused.insert(serial, topic);
+                        false
+                    }
+                }
+            };
+            while append(&mut writer, &mut reader) {
+                let Some(job) = writer.begin(WALL) else {
+                    continue;
+                };
+                let nth = 1 + (seed + life) % 5;
+                let mut left = 12;
+                let done = in_turns(job, &folder, nth, || {
+                    if left > 0 && append(&mut writer, &mut reader) {
+                        left -= 1;
+                    }
+                });
+                writer.finish(done, WALL);
+                for event in writer.events() {
+                    reader.apply(&event);
+                    stored_anew += u64::from(matches!(event, Event::StoredAnew { .. }));
+                }
+            }
+            drop(writer);
+            folder.power_cut(seed * 31 + life);
+            let opened = open(folder.directory(), settings.clone(), WALL).expect("the log works");
+            let (mut writer, mut reader) = (opened.writer, opened.reader);
+            for second in 1..4 {
+                let events = writer.maintain(WallTime(WALL.0 + second * 2000));
+                events.iter().for_each(|event| reader.apply(event));
+            }
+            let mut found = BTreeMap::new();
+            let mut readable = 0;
+            for (_, record) in read_all(&mut reader, Lane::Normal) {
+                readable += 1;
+                found.insert(record.topic().to_owned(), serial_of(&record));
+                let serial = serial_of(&record);
+                // One that was refused and came back.
+                if let Some(topic) = refused.remove(&serial) {
+                    acknowledged.insert(serial, topic);
+                }
+            }
+            let mut latest = BTreeMap::new();
+            for (serial, topic) in &acknowledged {
+                latest.insert(topic.clone(), *serial);
+            }
+            assert_eq!(found, latest, "seed {seed}, life {life}");
+            let gaps = reader.gaps(0).expect("the log works");
+            let is_torn = |gap: &Gap| gap.reason == Reason::Torn;
+            let counted = gaps.iter().filter(|(_, gap)| !is_torn(gap));
+            let counted: u64 = counted.map(|(_, gap)| gap.count).sum();
+            assert_eq!(
+                counted + readable,
+                acknowledged.len() as u64,
+                "seed {seed}, life {life}: {gaps:?}"
+            );
+        }
+    }
+    assert!(stored_anew > 3, "{stored_anew}");
+}
+
 /// A reader that finds damage in a segment while a job gives that segment up counted what was lost
 /// once more.
 #[test]
@@ -306,6 +441,73 @@ fn damage_that_is_found_in_what_a_job_gives_up_counts_once() {
     let is_there = |gap: &Gap| gap.first <= first && first <= gap.last;
     let found = u64::from(gaps.iter().any(|(_, gap)| is_there(gap)));
     assert_eq!(counted, first.0 + found, "{gaps:?}");
+}
+
+/// The same where the latest of their topics outlive the segment: what the others count is settled
+/// with the frame that appends those anew, and not when the job looked.
+#[test]
+fn damage_that_is_found_in_what_the_latest_of_a_topic_outlive_counts_once() {
+    let folder = SimulatedFolder::new();
+    let mut settings = settings();
+    settings.keeps_latest = true;
+    settings.lanes[Lane::Normal].max_bytes = 256 << 10;
+    let opened = open(folder.directory(), settings, WALL).expect("the log works");
+    let (mut writer, mut reader) = (opened.writer, opened.reader);
+    let lane = Lane::Normal;
+    // By offset, whether a later one of its topic is sure to come, and no damage was found there.
+    let mut is_busy = Vec::new();
+    let (mut news, mut stored_anew, mut serial) = (0, 0, 0);
+    for number in 0..1500 {
+        let mut append = |writer: &mut Writer, reader: &mut Reader, is_busy: &mut Vec<bool>| {
+            serial += 1;
+            let topic = match serial % 20 {
+                0 => format!("rare/{serial}"),
+                _ => "busy".to_owned(),
+            };
+            let record = record(&topic, serial, 600).keeping_latest();
+            let batch = Batch {
+                changes: vec![Change::Append { lane, record }],
+            };
+            let committed = writer.commit(&batch, WALL).expect("there is room");
+            reader.committed(&batch, &committed);
+            is_busy.push(topic == "busy");
+        };
+        append(&mut writer, &mut reader, &mut is_busy);
+        let Some(job) = writer.begin(WALL) else {
+            continue;
+        };
+        let oldest = reader.segments(lane).next();
+        let first = reader.first(lane);
+        let stored = oldest.map_or(first, |(_, next)| next);
+        // Another one in every job, and durable before it is done.
+        let found = (first.0..stored.0).find(|at| std::mem::take(&mut is_busy[*at as usize]));
+        news += found.map_or(0, |at| u64::from(writer.note_gap(damage(Offset(at)))));
+        if number % 3 > 0 {
+            append(&mut writer, &mut reader, &mut is_busy);
+        }
+        writer.finish(job.run(), WALL);
+        for event in writer.events() {
+            reader.apply(&event);
+            if let Event::StoredAnew { records, .. } = event {
+                stored_anew += records.len() as u64;
+                is_busy.extend(records.iter().map(|_| false));
+            }
+        }
+    }
+    assert!(news > 3 && stored_anew > 3, "{news} {stored_anew}");
+    let first = reader.first(lane);
+    drop(reader);
+    writer.close().expect("the log works");
+    let reader = open(folder.directory(), self::settings(), WALL)
+        .expect("the log works")
+        .reader;
+    assert_eq!(reader.first(lane), first);
+    let gaps = reader.gaps(0).expect("the log works");
+    let counted: u64 = gaps.iter().map(|(_, gap)| gap.count).sum();
+    // Damage that was found in what stays.
+    let stays = gaps.iter().filter(|(_, gap)| gap.first >= first);
+    let stays: u64 = stays.map(|(_, gap)| gap.count).sum();
+    assert_eq!(counted - stays + stored_anew, first.0, "{gaps:?}");
 }
 
 fn damage(at: Offset) -> Gap {

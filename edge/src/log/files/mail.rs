@@ -70,7 +70,9 @@ impl Files {
             let known = self.known_gaps();
             let news = exchanged.gaps.into_iter();
             let news = news.filter_map(|mut gap| gap::leave_out(&mut gap, &known).then_some(gap));
+            let before = self.gaps.len();
             self.gaps.extend(news);
+            self.made.extend_from_slice(&self.gaps[before..]);
         }
         self.events.push(Event::MailExchanged {
             aside: exchanged.aside,

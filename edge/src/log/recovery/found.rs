@@ -95,6 +95,12 @@ impl Found {
         self.gaps.extend(gaps);
     }
 
+    /// Leaves out of what was noted what a job has counted as well before the end came.
+    pub(super) fn leave_out_noted(&mut self) {
+        let counted = [self.known.as_slice(), &self.gaps].concat();
+        self.noted.retain_mut(|gap| gap::leave_out(gap, &counted));
+    }
+
     /// Takes the changes of a frame to those tables that `is_taken` names.
     pub(super) fn take_puts(&mut self, frame: &Frame, is_taken: impl Fn(Table) -> bool) {
         for change in &frame.batch.changes {

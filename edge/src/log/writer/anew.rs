@@ -3,7 +3,7 @@
 use sync::{Change, Record, WallTime};
 
 use super::super::files::Anew;
-use super::super::{Batch, Committed, Event, Gap, frame, latest};
+use super::super::{Batch, Committed, Event, Gap, frame, gap, latest};
 use super::Writer;
 
 impl Writer {
@@ -12,7 +12,10 @@ impl Writer {
     /// behind it goes with the others. Without room it is left for another time.
     pub(super) fn store_anew(&mut self, anew: Anew, wall: WallTime) {
         let lane = anew.lane();
-        let (trim, records) = anew.without_topics_of(&self.fresh.records[lane]);
+        let (mut trim, records) = anew.without_topics_of(&self.fresh.records[lane]);
+        // A reader may have found damage meanwhile in what the job has looked at.
+        let known = self.known_gaps();
+        trim.gap = trim.gap.take_if(|gap| gap::leave_out(gap, &known));
         let append = |record: &Record| Change::Append {
             lane,
             record: record.clone(),

@@ -32,7 +32,7 @@ impl Writer {
 
     /// All gaps that are written down or will be. What can't be read at the moment may be counted
     /// twice.
-    fn known_gaps(&self) -> Vec<Gap> {
+    pub(super) fn known_gaps(&self) -> Vec<Gap> {
         let stored = state::gaps(&self.state).unwrap_or_default();
         let stored = stored.into_iter().map(|(_, gap)| gap);
         let handed_over = self.files.as_ref().map_or(&self.lent_gaps, |it| &it.gaps);
@@ -44,15 +44,28 @@ impl Writer {
         if self.noted.is_empty() {
             return Ok(());
         }
-        let batch = Batch {
-            changes: self.noted.iter().map(Gap::to_change).collect(),
-        };
+        let batch = self.noted_batch();
         self.make_room(frame::padded_bytes(&batch), wall)?;
         self.journal.write(&batch, wall, self.next)?;
         self.fresh.bytes += self.noted.len() * GAP_BYTES;
         self.fresh.gaps.append(&mut self.noted);
         self.fresh.unseen_since.get_or_insert(wall);
         Ok(())
+    }
+
+    /// Whether a batch has room behind the frame of the gaps that goes first.
+    pub(super) fn has_room_behind_noted(&self, bytes: u64) -> bool {
+        let noted = match self.noted.is_empty() {
+            true => 0,
+            false => frame::padded_bytes(&self.noted_batch()),
+        };
+        !self.journal.is_failed() && self.journal.has_room_for_both(noted, bytes)
+    }
+
+    fn noted_batch(&self) -> Batch {
+        Batch {
+            changes: self.noted.iter().map(Gap::to_change).collect(),
+        }
     }
 
     /// Whether a gap has waited so long to be seen that it is worth a flush: one a second at most,
