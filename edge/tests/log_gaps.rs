@@ -2,7 +2,7 @@
 //! announced stays so, and only the loss of both is a loss, which is then written down itself.
 
 use edge::log::directory::Directory;
-use edge::log::simulated::SimulatedFolder;
+use edge::log::simulated::{Fault, Operation, SimulatedFolder};
 use edge::log::{
     Batch, Event, Gap, Opened, Parts, Reason, Settings, announced, contains_panics, open,
 };
@@ -111,6 +111,21 @@ fn a_cut_at_any_point_leaves_the_homes_in_agreement() {
     assert!(cut > 5, "{cut}");
 }
 
+/// A bad place of the medium under the copy kept the gateway from starting for good.
+#[test]
+fn a_copy_on_a_bad_medium_is_as_good_as_none() {
+    let folder = SimulatedFolder::new();
+    let before = make(&folder);
+    folder.inject(Fault {
+        operation: Operation::Read,
+        name: "gaps".to_owned(),
+        times: u32::MAX,
+    });
+    let log = reopen(&folder);
+    assert_eq!(gaps(&log), before);
+    assert_eq!(log.report.damaged_files, ["gaps.damaged-1"]);
+}
+
 /// A log with three gaps that are apart, two of them announced.
 fn make(folder: &SimulatedFolder) -> Vec<(u64, Gap)> {
     contain_panics_quietly();
@@ -180,19 +195,26 @@ fn overwrite(folder: &SimulatedFolder, name: &str) {
 
 /// Damages every row of the table, wherever it is, and has the next start look.
 fn flip_gaps(folder: &SimulatedFolder) {
-    let file = folder.open("state.redb").expect("it is there");
+    flip_all(folder, "state.redb", b"rejected");
+}
+
+fn flip_all(folder: &SimulatedFolder, name: &str, word: &[u8]) {
+    let file = folder.open(name).expect("it is there");
     let mut bytes = vec![0; file.len().expect("the log works") as usize];
     file.read_at(0, &mut bytes).expect("the log works");
-    let word = b"rejected";
     let places = bytes.windows(word.len()).enumerate();
     let places: Vec<usize> = places.filter(|it| it.1 == word).map(|it| it.0).collect();
     assert!(!places.is_empty());
     for at in places {
-        folder.flip("state.redb", at as u64);
+        folder.flip(name, at as u64);
     }
 }
 
 fn append() -> Batch {
+    append_of(b"b")
+}
+
+fn append_of(payload: &[u8]) -> Batch {
     let record = Record::new(&RecordParts {
         qos: 1,
         retain: false,
@@ -202,7 +224,7 @@ fn append() -> Batch {
         publisher: 0,
         topic: "a",
         properties: &[],
-        payload: b"b",
+        payload,
     });
     Batch {
         changes: vec![Change::Append {

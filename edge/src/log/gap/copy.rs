@@ -48,11 +48,18 @@ impl Copy {
         self.rows.iter().map(|(_, gap)| gap.clone())
     }
 
-    /// Reads the file; `None` when it is missing, damaged, or another version's.
+    /// Reads the file; `None` when it is missing, damaged, on a bad medium, or another version's.
     ///
     /// # Errors
     /// When the disk fails.
     pub(in super::super) fn read(directory: &dyn Directory) -> Result<Option<Self>, LogError> {
+        match Self::try_read(directory) {
+            Err(error) if error.is_unreadable() => Ok(None),
+            read => read,
+        }
+    }
+
+    fn try_read(directory: &dyn Directory) -> Result<Option<Self>, LogError> {
         let file = match directory.open(NAME) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             file => file.map_err(LogError::file("open", NAME))?,
