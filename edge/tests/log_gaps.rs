@@ -126,6 +126,31 @@ fn a_copy_on_a_bad_medium_is_as_good_as_none() {
     assert_eq!(log.report.damaged_files, ["gaps.damaged-1"]);
 }
 
+/// The journal brought the word back that they were announced, and no flush told the copy.
+#[test]
+fn what_was_announced_just_before_a_cut_is_so_in_both_homes() {
+    for is_replayed_first in [true, false] {
+        let folder = SimulatedFolder::new();
+        let before = make(&folder);
+        let mut log = reopen(&folder);
+        let changes = vec![announced(3)];
+        assert!(commit(&mut log, &Batch { changes }));
+        drop(log);
+        folder.power_cut(1);
+        if is_replayed_first {
+            assert_eq!(reopen(&folder).writer.announced_below(), 3);
+        }
+        for _ in 0..2 {
+            overwrite(&folder, "state.redb");
+            let mut log = reopen(&folder);
+            assert_eq!(gaps(&log)[..3], before[..3]);
+            assert_eq!(log.writer.announced_below(), 3, "{is_replayed_first}");
+            let handed_out = maintain(&mut log, 5);
+            assert!(handed_out.iter().all(|(number, _)| *number >= 3));
+        }
+    }
+}
+
 /// A log with three gaps that are apart, two of them announced.
 fn make(folder: &SimulatedFolder) -> Vec<(u64, Gap)> {
     contain_panics_quietly();

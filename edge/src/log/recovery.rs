@@ -322,7 +322,8 @@ impl Recovery {
         };
         self.settle_gaps(copy.as_ref(), &state, &mut found)?;
         let mut writer = self.writer(journal, state, found);
-        if !writer.gaps.is_empty() || copy.is_none() {
+        let is_news = writer.facts.announced < writer.marks.announced;
+        if !writer.gaps.is_empty() || is_news || copy.is_none() {
             writer.flush()?;
         }
         self.opened(writer)
@@ -369,7 +370,7 @@ impl Recovery {
 
     fn writer(&mut self, journal: Journal, state: SharedDatabase, found: Found) -> Writer {
         let has_reserve = self.has(reserve::NAME) || reserve::take(self.directory.as_ref());
-        let announced = found.facts.announced;
+        let announced = found.announced.max(found.facts.announced);
         self.wear = found.facts.wear;
         // The state does not know of it.
         self.wear.written_bytes += journal.used_bytes();

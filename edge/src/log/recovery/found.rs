@@ -20,6 +20,8 @@ pub(super) struct Found {
     pub(super) lanes: PerLane<LaneFiles>,
     pub(super) mail: Option<SharedDatabase>,
     pub(super) puts: Puts,
+    /// All gaps below were announced, says the journal: news for the state and the copy.
+    pub(super) announced: u64,
     /// Gaps that are rows of the state.
     pub(super) known: Vec<Gap>,
     /// Found missing by this start.
@@ -35,6 +37,7 @@ impl Found {
             facts,
             lanes,
             mail: None,
+            announced: 0,
             known: Vec::new(),
             puts: Puts::new(),
             gaps,
@@ -66,7 +69,10 @@ impl Found {
                 Change::Put { table, value, .. } if *table == Table::Gaps => {
                     self.noted.extend(Gap::decode(value));
                 }
-                Change::Put { .. } | Change::Delete { .. } => {}
+                Change::Put { .. } | Change::Delete { .. } => {
+                    let announced = gap::announced_by(change).unwrap_or(0);
+                    self.announced = announced.max(self.announced);
+                }
             }
         }
         Ok(())
@@ -98,10 +104,7 @@ impl Found {
     /// Takes the changes of a frame to those tables that `is_taken` names.
     pub(super) fn take_puts(&mut self, frame: &Frame, is_taken: impl Fn(Table) -> bool) {
         for change in &frame.batch.changes {
-            if let Some(announced) = gap::announced_by(change) {
-                if is_taken(Table::Meta) {
-                    self.facts.announced = announced.max(self.facts.announced);
-                }
+            if gap::announced_by(change).is_some() {
                 continue;
             }
             if let Some((lane, next)) = latest::replaced_by(change) {
@@ -174,17 +177,18 @@ impl Found {
         })
     }
 
-    /// Writes down as missing what is between the end of a lane and `to`, and goes on there.
+    /// Writes down as missing what is between the end of a lane and `to`, and goes on there. Gives
+    /// what was written down.
     fn skip(
         &mut self,
         lane: Lane,
         to: Offset,
         reason: Reason,
         directory: &Arc<dyn Directory>,
-    ) -> Result<(), LogError> {
+    ) -> Result<Option<&mut Gap>, LogError> {
         let files = &mut self.lanes[lane];
         let Some(gap) = missing(lane, files.next(), to, reason) else {
-            return Ok(());
+            return Ok(None);
         };
         match files.flush(directory, &mut Vec::new()) {
             Err(error) if error.is_full() => {
@@ -193,13 +197,15 @@ impl Found {
             }
             flushed => flushed?,
         }
-        if files.is_unheard_of {
+        let is_unheard_of = files.is_unheard_of;
+        files.skip_to(to)?;
+        if is_unheard_of {
             // What came before was released, for all that anybody knows.
             files.first = to;
-        } else {
-            self.gaps.push(gap);
+            return Ok(None);
         }
-        files.skip_to(to)
+        self.gaps.push(gap);
+        Ok(self.gaps.last_mut())
     }
 }
 
