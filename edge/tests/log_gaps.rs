@@ -151,6 +151,32 @@ fn what_was_announced_just_before_a_cut_is_so_in_both_homes() {
     }
 }
 
+/// What nobody can count of one lane took the count of another one's gap along.
+#[test]
+fn a_gap_is_counted_although_state_and_journal_are_lost_with_it() {
+    contain_panics_quietly();
+    let folder = SimulatedFolder::new();
+    for payload in [[b'1'; 400], [b'2'; 400], [b'3'; 400]] {
+        let mut log = reopen(&folder);
+        for _ in 0..5 {
+            assert!(commit(&mut log, &append_of(&payload)));
+        }
+        log.writer.close().expect("the log works");
+    }
+    let segment = "normal-00000000000000000000.redb";
+    flip_all(&folder, segment, &[b'2'; 400]);
+    overwrite(&folder, "state.redb");
+    overwrite(&folder, "journal");
+    let log = reopen(&folder);
+    let of_block = |gap: &&Gap| (gap.first, gap.last) == (Offset(5), Offset(9));
+    let told = log.report.gaps;
+    assert_eq!(
+        told.iter().find(of_block).map(|gap| gap.count),
+        Some(5),
+        "{told:?}"
+    );
+}
+
 /// A log with three gaps that are apart, two of them announced.
 fn make(folder: &SimulatedFolder) -> Vec<(u64, Gap)> {
     contain_panics_quietly();

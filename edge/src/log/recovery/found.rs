@@ -148,8 +148,7 @@ impl Found {
     ) -> Result<(), LogError> {
         for lane in Lane::ALL {
             let to = Offset(self.lanes[lane].next().0.saturating_add(most));
-            self.skip(lane, to, Reason::Damage, directory)?;
-            if let Some(gap) = self.gaps.last_mut() {
+            if let Some(gap) = self.skip(lane, to, Reason::Damage, directory)? {
                 gap.count = 0;
             }
         }
