@@ -4,7 +4,7 @@
 use edge::log::directory::Directory;
 use edge::log::simulated::{Fault, Operation, SimulatedFolder};
 use edge::log::{
-    Batch, Event, Gap, Opened, Parts, Reason, Settings, announced, contains_panics, open,
+    Batch, Budget, Event, Gap, Opened, Parts, Reason, Settings, announced, contains_panics, open,
 };
 use sync::{Change, Lane, Offset, Record, RecordParts, WallTime};
 
@@ -175,6 +175,35 @@ fn a_gap_is_counted_although_state_and_journal_are_lost_with_it() {
         Some(5),
         "{told:?}"
     );
+}
+
+/// Nothing was in a segment yet: what the journal held before a bad frame was taken for released,
+/// and what the frame held was in no gap.
+#[test]
+fn a_bad_frame_is_a_gap_although_state_and_segments_are_missing() {
+    contain_panics_quietly();
+    for bad in [3, 1] {
+        let folder = SimulatedFolder::new();
+        let mut log = reopen(&folder);
+        for number in 0..6 {
+            assert!(commit(&mut log, &append_of(&[b'0' + number; 400])));
+        }
+        drop(log);
+        flip_all(&folder, "journal", &[b'0' + bad; 400]);
+        overwrite(&folder, "state.redb");
+        let mut log = reopen(&folder);
+        let told: Vec<Gap> = gaps(&log).into_iter().map(|(_, gap)| gap).collect();
+        assert_eq!(told.iter().map(|gap| gap.count).sum::<u64>(), 1, "{told:?}");
+        assert!(told[0].has(Offset(bad.into())), "{told:?}");
+        assert_eq!(log.reader.first(Lane::Normal), Offset(0));
+        let budget = Budget {
+            records: 10,
+            bytes: 1 << 20,
+        };
+        let chunk = log.reader.read(Lane::Normal, Offset(0), budget);
+        let records = chunk.expect("the log works").records;
+        assert_eq!(records.len() as u8, bad, "up to the gap");
+    }
 }
 
 /// A log with three gaps that are apart, two of them announced.

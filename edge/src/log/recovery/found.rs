@@ -56,6 +56,7 @@ impl Found {
     ) -> Result<(), LogError> {
         for (lane, first) in frame.first.iter() {
             self.skip(lane, *first, Reason::Damage, directory)?;
+            self.lanes[lane].is_unheard_of = false;
         }
         self.pass_to(frame.wall);
         let mut offsets = frame.first;
