@@ -206,6 +206,31 @@ fn a_bad_frame_is_a_gap_although_state_and_segments_are_missing() {
     }
 }
 
+/// What lies between gaps that are known was delivered and removed, for all that anybody knows.
+#[test]
+fn only_known_gaps_are_counted_where_nothing_else_is_left() {
+    contain_panics_quietly();
+    let folder = SimulatedFolder::new();
+    let mut log = reopen(&folder);
+    for at in [5000, 5010] {
+        assert!(log.writer.note_gap(rejected(at)));
+    }
+    assert!(commit(&mut log, &append()));
+    maintain(&mut log, 3);
+    let before = gaps(&log);
+    drop(log);
+    for name in folder.names().expect("the log works") {
+        if name != "gaps" {
+            folder.remove(&name).expect("it is there");
+        }
+    }
+    let log = reopen(&folder);
+    let told = gaps(&log);
+    assert_eq!(told[..2], before[..2]);
+    assert!(told[2..].iter().all(|(_, gap)| gap.count == 0), "{told:?}");
+    assert!(log.reader.head(Lane::Normal) > Offset(5010));
+}
+
 /// A log with three gaps that are apart, two of them announced.
 fn make(folder: &SimulatedFolder) -> Vec<(u64, Gap)> {
     contain_panics_quietly();

@@ -254,6 +254,7 @@ impl Recovery {
         if let Some(Torn::Offsets { first, next }) = &replayed.torn {
             found.skip_torn(first, next, &self.directory)?;
         }
+        found.pass_copied(&self.directory)?;
         let is_end_unknown = matches!(replayed.torn, Some(Torn::Unreadable));
         if self.report.is_journal_lost || is_end_unknown {
             let most = self.settings.journal_bytes / LEAST_APPEND_BYTES;
@@ -288,8 +289,9 @@ impl Recovery {
         self.report.is_state_lost = !self.report.is_new && !is_continued;
         self.report.is_journal_lost = !self.report.is_new && journal.is_none();
         let mut found = Found::new(Facts::new(epoch), lanes, gaps);
+        found.copied = known;
         self.bring_back(&mut found, &replayed)?;
-        self.go_on_behind_gaps(copy.as_ref(), &mut found)?;
+        self.tell_of_lost_gaps(copy.as_ref(), &mut found);
         self.rescue_mail(&mut found, journal.as_ref(), &replayed)?;
         // The old journal may go, so what it held must be in segments before.
         for files in &mut found.lanes.0 {

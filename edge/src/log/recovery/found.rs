@@ -24,6 +24,8 @@ pub(super) struct Found {
     pub(super) announced: u64,
     /// Gaps that are rows of the state.
     pub(super) known: Vec<Gap>,
+    /// Gaps of their copy, where the state is lost.
+    pub(super) copied: Vec<Gap>,
     /// Found missing by this start.
     pub(super) gaps: Vec<Gap>,
     /// Noted before the last end, and not yet in the state.
@@ -39,6 +41,7 @@ impl Found {
             mail: None,
             announced: 0,
             known: Vec::new(),
+            copied: Vec::new(),
             puts: Puts::new(),
             gaps,
             noted: Vec::new(),
@@ -156,16 +159,15 @@ impl Found {
         Ok(())
     }
 
-    /// Goes on behind all gaps of a log whose state is lost, so that no offset of them is given twice,
-    /// and takes them for known.
-    pub(super) fn pass_known(
-        &mut self,
-        rows: &[(u64, Gap)],
-        directory: &Arc<dyn Directory>,
-    ) -> Result<(), LogError> {
-        let of_records = rows.iter().filter(|(_, gap)| gap.is_of_records());
-        for (_, gap) in of_records {
-            self.skip(gap.lane, gap.last.next(), Reason::Damage, directory)?;
+    /// Goes on behind all gaps of a log whose state is lost, so that no offset of them is given twice.
+    pub(super) fn pass_copied(&mut self, directory: &Arc<dyn Directory>) -> Result<(), LogError> {
+        for lane in Lane::ALL {
+            let of_lane = self.copied.iter().filter(|gap| gap.lane == lane);
+            let ends = of_lane.filter(|gap| gap.is_of_records());
+            if let Some(last) = ends.map(|gap| gap.last).max() {
+                let to = Offset(last.0.saturating_add(1));
+                self.skip(lane, to, Reason::Damage, directory)?;
+            }
         }
         Ok(())
     }

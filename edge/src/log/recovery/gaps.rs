@@ -54,21 +54,12 @@ impl Recovery {
         Ok(())
     }
 
-    /// Has a log whose state is lost go on behind all its gaps; writes down where those are lost too.
-    pub(super) fn go_on_behind_gaps(
-        &self,
-        copy: Option<&Copy>,
-        found: &mut Found,
-    ) -> Result<(), LogError> {
-        match copy {
-            Some(copy) => found.pass_known(&copy.rows, &self.directory)?,
-            None if self.report.is_new || !self.has_lost_gaps => {}
-            None => {
-                let heads = PerLane::from_fn(|lane| found.lanes[lane].next());
-                found.gaps.extend(Gap::forgotten(heads));
-            }
+    /// Writes down that the gaps of a log are lost whose state and copy are.
+    pub(super) fn tell_of_lost_gaps(&self, copy: Option<&Copy>, found: &mut Found) {
+        if copy.is_none() && self.has_lost_gaps && !self.report.is_new {
+            let heads = PerLane::from_fn(|lane| found.lanes[lane].next());
+            found.gaps.extend(Gap::forgotten(heads));
         }
-        Ok(())
     }
 
     /// Puts the gaps of the copy into a new state, and leaves out what they count already: also old
