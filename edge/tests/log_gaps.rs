@@ -231,6 +231,43 @@ fn only_known_gaps_are_counted_where_nothing_else_is_left() {
     assert!(log.reader.head(Lane::Normal) > Offset(5010));
 }
 
+/// What only the old journal said of gaps went with it, when a start that lost the state was cut.
+#[test]
+fn a_start_without_a_state_that_is_cut_at_any_point_loses_no_gap() {
+    contain_panics_quietly();
+    for has_copy in [true, false] {
+        let before = SimulatedFolder::new();
+        if has_copy {
+            make(&before);
+        }
+        let mut log = reopen(&before);
+        for _ in 0..10 {
+            assert!(commit(&mut log, &append()));
+        }
+        log.writer.note_gap(rejected(8));
+        assert!(commit(&mut log, &append()));
+        drop(log);
+        overwrite(&before, "state.redb");
+        let mut cut = 0;
+        loop {
+            let folder = duplicate(&before);
+            folder.stop_after(cut);
+            drop(open(folder.directory(), settings(), WALL));
+            let is_through = folder.counts().changes < cut;
+            folder.power_cut(cut);
+            let told = gaps(&reopen(&folder));
+            let count = told.iter().filter(|(_, gap)| *gap == rejected(8)).count();
+            assert_eq!(count, 1, "copy {has_copy}, cut {cut}: {told:?}");
+            if is_through {
+                break;
+            }
+            // The same steps, but for one.
+            cut += if has_copy { 1 } else { 5 };
+        }
+        assert!(cut > 5, "{cut}");
+    }
+}
+
 /// A log with three gaps that are apart, two of them announced.
 fn make(folder: &SimulatedFolder) -> Vec<(u64, Gap)> {
     contain_panics_quietly();
@@ -278,16 +315,34 @@ fn maintain(log: &mut Opened, seconds: u64) -> Vec<(u64, Gap)> {
 }
 
 fn reopen(folder: &SimulatedFolder) -> Opened {
-    let settings = Settings {
+    open(folder.directory(), settings(), WALL).expect("the log works")
+}
+
+fn settings() -> Settings {
+    Settings {
         journal_bytes: 128 << 10,
         announces_gaps: true,
         ..Settings::default()
-    };
-    open(folder.directory(), settings, WALL).expect("the log works")
+    }
 }
 
 fn gaps(log: &Opened) -> Vec<(u64, Gap)> {
     log.reader.gaps(0).expect("the log works")
+}
+
+fn duplicate(folder: &SimulatedFolder) -> SimulatedFolder {
+    let other = SimulatedFolder::new();
+    for name in folder.names().expect("the log works") {
+        let file = folder.open(&name).expect("it is there");
+        let mut bytes = vec![0; file.len().expect("the log works") as usize];
+        file.read_at(0, &mut bytes).expect("the log works");
+        let copy = other.create(&name).expect("the log works");
+        copy.write_at(0, &bytes).expect("the log works");
+        copy.sync_data().expect("the log works");
+    }
+    other.sync().expect("the log works");
+    other.reset_counts();
+    other
 }
 
 fn overwrite(folder: &SimulatedFolder, name: &str) {

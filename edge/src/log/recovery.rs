@@ -306,6 +306,9 @@ impl Recovery {
         found.facts.first = PerLane::from_fn(|lane| found.lanes[lane].first);
         found.facts.next = PerLane::from_fn(|lane| found.lanes[lane].flushed);
         found.facts.active_bytes = found.active_bytes();
+        // What it says of gaps as well, and the state is not there yet.
+        let copy = self.settle_gaps(copy, &rows, &mut found);
+        let is_copied = !self.report.is_new && copy.try_write(self.directory.as_ref()).is_ok();
         let mut journal = match journal.filter(|_| is_continued) {
             Some(journal) => journal,
             None => {
@@ -322,12 +325,11 @@ impl Recovery {
             let (name, cache_bytes) = (tables::NAME, self.settings.cache_bytes);
             tables::create(&self.directory, name, cache_bytes, &found.facts, &rows)?
         };
-        self.settle_gaps(copy.as_ref(), &state, &mut found)?;
-        let mut writer = self.writer(journal, state, found);
-        let is_news = writer.facts.announced < writer.marks.announced;
-        if !writer.gaps.is_empty() || is_news || copy.is_none() {
-            writer.flush()?;
+        tables::restore_gaps(&state, &mut found.facts, &copy)?;
+        if !is_copied {
+            copy.write(self.directory.as_ref())?;
         }
+        let writer = self.writer(journal, state, found);
         self.opened(writer)
     }
 

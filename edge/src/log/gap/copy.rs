@@ -93,7 +93,11 @@ impl Copy {
         directory.sync().map_err(LogError::file("sync", NAME))
     }
 
-    fn try_write(&self, directory: &dyn Directory) -> std::io::Result<()> {
+    /// Writes the file in the place of the one before, which stays where there is no room for both.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub(in super::super) fn try_write(&self, directory: &dyn Directory) -> std::io::Result<()> {
         let file = directory.create(TEMPORARY)?;
         file.write_at(0, &self.encode())?;
         file.sync_data()?;

@@ -1,9 +1,11 @@
 //! The part of opening that looks at the gaps: those of the state, and their copy.
 
-use sync::PerLane;
+use sync::{PerLane, Table};
 
 use super::super::database::SharedDatabase;
 use super::super::gap::copy::{self, Copy};
+use super::super::gap::ledger::{Ledger, Marks};
+use super::super::rows::Rows;
 use super::super::state::{self as tables, Facts};
 use super::super::{Gap, LogError, gap, reserve};
 use super::Recovery;
@@ -62,23 +64,40 @@ impl Recovery {
         }
     }
 
-    /// Puts the gaps of the copy into a new state, and leaves out what they count already: also old
-    /// frames name gaps that are rows.
+    /// Gives all gaps of a log whose state is lost: those of the copy, or rows that were saved, and
+    /// what of the others these do not count already. Also old frames name gaps that are rows.
     pub(super) fn settle_gaps(
         &mut self,
-        copy: Option<&Copy>,
-        state: &SharedDatabase,
+        copy: Option<Copy>,
+        rows: &Rows,
         found: &mut Found,
-    ) -> Result<(), LogError> {
-        if let Some(copy) = copy {
-            tables::restore_gaps(state, &mut found.facts, copy)?;
-        }
-        let known = tables::gaps(state)?.into_iter();
-        let known: Vec<Gap> = known.map(|(_, gap)| gap).collect();
+    ) -> Copy {
+        let saved = || Copy::new(0, 0, saved_gaps(rows).collect());
+        let copy = copy.unwrap_or_else(saved);
+        let announced = found.announced.max(copy.announced);
+        let known: Vec<Gap> = copy.gaps().collect();
         for gaps in [&mut found.gaps, &mut found.noted] {
             gaps.retain_mut(|gap| gap::leave_out(gap, &known));
         }
         self.report.gaps.clone_from(&found.gaps);
-        Ok(())
+        let rows = copy.rows.into_iter();
+        let rows = rows.map(|(number, gap)| (number, Some(gap))).collect();
+        let marks = Marks {
+            announced,
+            handed_out: announced,
+        };
+        let mut ledger = Ledger::new(rows, marks);
+        let news = found.gaps.drain(..).chain(found.noted.drain(..));
+        news.for_each(|gap| ledger.add(&gap));
+        ledger.shrink(self.settings.gap_count);
+        Copy::new(copy.change + 1, announced, ledger.readable())
     }
+}
+
+fn saved_gaps(rows: &Rows) -> impl Iterator<Item = (u64, Gap)> {
+    let gaps = rows
+        .rows
+        .iter()
+        .filter(|((table, _), _)| *table == Table::Gaps);
+    gaps.filter_map(|((_, key), value)| gap::number(key).zip(Gap::decode(value.as_ref()?)))
 }
