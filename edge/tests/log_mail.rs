@@ -216,7 +216,7 @@ fn read_all(log: &mut Opened, seen: &mut Seen, is_told: &mut bool) -> Model {
             *is_told = true;
             if damage == Damage::File {
                 seen.mended += 1;
-                log.writer.mend_mail(WALL);
+                log.writer.mend_mail();
                 maintain(log);
                 walked = log.reader.walk(table, b"", &[0xff; 16], budget);
             } else {

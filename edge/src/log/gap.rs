@@ -501,7 +501,7 @@ mod tests {
         assert!(!leave_out(&mut all, &[known[0].clone(), news]));
     }
 
-    /// It took the square of their number: half a minute of the thread that acknowledges.
+    /// It took the square of their number: minutes, which this test does not have.
     #[test]
     fn as_many_gaps_as_are_kept_are_left_out_of_one_at_once() {
         let rejected = |at: u64| Gap {
@@ -516,10 +516,8 @@ mod tests {
         let known: Vec<Gap> = (0..1024).map(row).collect();
         let mut all = gap(Lane::Normal, 0, Reason::Limit);
         (all.last, all.count) = (Offset(1024 * 1000 - 1), 1024 * 1000);
-        let begun = std::time::Instant::now();
         assert!(leave_out(&mut all, &known));
         assert_eq!(all.count, 1024 * (1000 - 64));
-        assert!(begun.elapsed().as_secs() < 5, "{:?}", begun.elapsed());
     }
 
     #[test]

@@ -24,11 +24,12 @@
 //! when they are whole.
 //!
 //! redb may panic on a damaged file, and where that can't be contained the process ends. So a file
-//! `starting` stands in the folder from the opening to the first [`Writer::maintain`], when the
+//! `starting` stands in the folder from the opening to the first [`Writer::begin`], when the
 //! driver has read its state, and from the moment on at which a file can't be written because it
 //! is damaged: who finds it has every file that is opened checked from end to end before it is
 //! trusted.
 
+mod files;
 mod found;
 mod gaps;
 mod lanes;
@@ -48,14 +49,12 @@ use super::directory::Directory;
 use super::exchange::{self, name_aside};
 use super::frame::PAGE_BYTES;
 use super::gap::copy::{self, Copy};
-use super::gap::ledger::Marks;
 use super::journal::{self, Journal, Ownership, Replayed, Torn};
 use super::mail as post;
-use super::retention::AgeClock;
 use super::rows::Rows;
 use super::state::{self as tables, Facts};
 use super::wear::{Metered, Wear};
-use super::{Event, Gap, Intake, LogError, Meter, Reader, Settings, Writer, gap, reserve, segment};
+use super::{Event, Gap, LogError, Meter, Reader, Settings, Writer, gap, reserve, segment};
 
 /// An open log.
 #[derive(Debug)]
@@ -206,16 +205,17 @@ impl Recovery {
         let is_resized = journal.file_bytes() != self.settings.journal_bytes;
         self.report.is_journal_mended = journal.is_damaged();
         let mut writer = self.writer(journal, state, found);
-        if copied.is_some_and(|change| change < writer.facts.gaps) {
+        if let (Some(change), Some(files)) = (copied, &writer.files)
+            && change < files.facts.gaps
+        {
             // A cut came between the two; a missing one is made by the next flush.
-            let ledger = tables::ledger(&writer.state, writer.marks)?;
-            writer.copy_gaps(&ledger, &writer.facts)?;
+            let ledger = tables::ledger(&files.state, files.marks)?;
+            files.copy_gaps(&ledger, &files.facts)?;
         }
         if is_changed {
-            let flushed = writer.flush_with_reserve();
-            writer.note_outcome(flushed, wall);
+            writer.try_flush(wall);
         }
-        if writer.failed_at.is_none() {
+        if !writer.holding.is_failing {
             // Neither is worth not starting: the old size, or a header that the state knows, do.
             let done = if is_resized {
                 self.resize_journal(&mut writer, salt)
@@ -318,7 +318,7 @@ impl Recovery {
         };
         found.facts.position = journal.position_when_emptied();
         found.facts.salt = journal.ownership().salt;
-        journal.emptied();
+        journal.emptied(journal.cut());
         let state = if self.has(tables::NAME) {
             self.exchange_state(&found.facts, &rows)?
         } else {
@@ -337,7 +337,9 @@ impl Recovery {
         // The state must not miss frames in a journal that has none yet.
         writer.journal.forget_youngest();
         writer.flush()?;
-        writer.journal = self.create_journal(&writer.facts, salt)?;
+        if let Some(files) = &writer.files {
+            writer.journal = self.create_journal(&files.facts, salt)?;
+        }
         Ok(())
     }
 
@@ -372,55 +374,18 @@ impl Recovery {
         )
     }
 
-    fn writer(&mut self, journal: Journal, state: SharedDatabase, found: Found) -> Writer {
-        let has_reserve = self.has(reserve::NAME) || reserve::take(self.directory.as_ref());
-        let announced = found.announced.max(found.facts.announced);
-        self.wear = found.facts.wear;
-        // The state does not know of it.
-        self.wear.written_bytes += journal.used_bytes();
-        self.meter.add(self.wear);
-        Writer {
-            directory: Arc::clone(&self.directory),
-            settings: self.settings.clone(),
-            journal,
-            state,
-            facts: found.facts,
-            lanes: found.lanes,
-            mail: found.mail,
-            mail_changes: post::changes(&found.puts).count() as u64,
-            puts: found.puts,
-            gaps: [found.gaps, found.noted].concat(),
-            noted: Vec::new(),
-            marks: Marks {
-                announced,
-                handed_out: announced,
-            },
-            has_fresh_gaps: true,
-            unseen_since: None,
-            waiting_bytes: found.waiting_bytes,
-            events: Vec::new(),
-            doomed: Vec::new(),
-            failed_at: None,
-            has_reserve,
-            is_starting: true,
-            no_reserve_at: None,
-            has_freed: false,
-            clock: AgeClock::default(),
-            meter: self.meter.clone(),
-            metered_at: WallTime::default(),
-            intake: PerLane::from_fn(|_| Intake::Open),
-        }
-    }
-
     fn opened(self, mut writer: Writer) -> Result<Opened, LogError> {
-        let reader = Reader::new(&writer);
+        let files = writer.files.as_deref();
+        let files = files.expect("nobody is lent the files of a log that is being opened");
+        let reader = Reader::new(files);
+        let (epoch, time) = (files.facts.epoch, files.facts.time);
         // The reader has seen everything that happened so far; only failures are news.
         writer
             .events
             .retain(|event| matches!(event, Event::Failed { .. }));
         Ok(Opened {
-            epoch: writer.facts.epoch,
-            time: writer.facts.time,
+            epoch,
+            time,
             wear: self.wear,
             writer,
             reader,

@@ -18,6 +18,7 @@ pub(super) struct Disk {
     pub(super) changes_left: Option<u64>,
     pub(super) faults: Vec<Fault>,
     pub(super) lies: bool,
+    pub(super) before_changes: Option<fn()>,
     pub(super) is_read_only: bool,
     pub(super) counts: Counts,
 }
