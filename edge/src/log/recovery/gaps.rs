@@ -28,10 +28,15 @@ impl Recovery {
         state: &SharedDatabase,
         facts: &mut Facts,
     ) -> Result<Option<u64>, LogError> {
-        let Some(copy) = self.read_copy()? else {
+        let Some(mut copy) = self.read_copy()? else {
             return Ok(None);
         };
-        if copy.change > facts.gaps {
+        let change = copy.change;
+        if change > facts.gaps {
+            if facts.gaps == 0 {
+                // A program that counts no changes may have gone on without the copy.
+                add_rows(&mut copy, tables::gaps(state)?);
+            }
             match tables::restore_gaps(state, facts, &copy) {
                 Err(error) if error.is_full() && self.has(reserve::NAME) => {
                     reserve::give_back(self.directory.as_ref())?;
@@ -41,7 +46,7 @@ impl Recovery {
                 restored => restored?,
             }
         }
-        Ok(Some(copy.change))
+        Ok(Some(change))
     }
 
     /// Has the gaps of a state that lost them taken from their copy, if that has them.
@@ -94,10 +99,63 @@ impl Recovery {
     }
 }
 
+/// Adds rows of a state that the copy does not count, and says that it has changed.
+fn add_rows(copy: &mut Copy, rows: Vec<(u64, Gap)>) {
+    let known: Vec<Gap> = copy.gaps().collect();
+    for (number, mut gap) in rows {
+        if gap::leave_out(&mut gap, &known) {
+            let last = copy.rows.last().map_or(0, |(last, _)| last + 1);
+            copy.rows.push((number.max(last), gap));
+        }
+    }
+    copy.change += u64::from(copy.rows.len() > known.len());
+}
+
 fn saved_gaps(rows: &Rows) -> impl Iterator<Item = (u64, Gap)> {
     let gaps = rows
         .rows
         .iter()
         .filter(|((table, _), _)| *table == Table::Gaps);
     gaps.filter_map(|((_, key), value)| gap::number(key).zip(Gap::decode(value.as_ref()?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use sync::{Lane, WallTime};
+
+    use super::super::super::rows::Puts;
+    use super::super::super::simulated::SimulatedFolder;
+    use super::super::super::{Opened, Settings, open};
+    use super::*;
+
+    fn reopen(folder: &SimulatedFolder) -> Opened {
+        open(folder.directory(), Settings::default(), WallTime(1_000_000)).unwrap()
+    }
+
+    /// An older program went on without the copy, and what it wrote down was gone with the next start
+    /// of this one.
+    #[test]
+    fn gaps_that_a_program_without_the_copy_has_written_down_are_kept() {
+        let folder = SimulatedFolder::new();
+        let directory = folder.directory();
+        let gaps = [2, 3].map(|count| Gap::of_mail(Lane::Normal, &[count], count.into()));
+        let mut log = reopen(&folder);
+        assert!(log.writer.note_gap(gaps[0].clone()));
+        log.writer.close().unwrap();
+        let copy = Copy::read(directory.as_ref()).unwrap().unwrap();
+        let mut log = reopen(&folder);
+        assert!(log.writer.note_gap(gaps[1].clone()));
+        log.writer.close().unwrap();
+        let state = SharedDatabase::open(&directory, tables::NAME, 1 << 20).unwrap();
+        let mut facts = tables::facts(&state).unwrap();
+        facts.gaps = 0;
+        tables::commit(&state, &Puts::new(), None, &facts).unwrap();
+        state.close().unwrap();
+        copy.write(directory.as_ref()).unwrap();
+        for _ in 0..2 {
+            let rows = reopen(&folder).reader.gaps(0).unwrap();
+            assert_eq!(rows, [(0, gaps[0].clone()), (1, gaps[1].clone())]);
+            directory.remove(tables::NAME).unwrap();
+        }
+    }
 }
