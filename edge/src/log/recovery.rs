@@ -255,6 +255,7 @@ impl Recovery {
         if let Some(Torn::Offsets { first, next }) = &replayed.torn {
             found.skip_torn(first, next, &self.directory)?;
         }
+        found.pass_copied(&self.directory)?;
         let is_end_unknown = matches!(replayed.torn, Some(Torn::Unreadable));
         if self.report.is_journal_lost || is_end_unknown {
             let most = self.settings.journal_bytes / LEAST_APPEND_BYTES;
@@ -289,8 +290,9 @@ impl Recovery {
         self.report.is_state_lost = !self.report.is_new && !is_continued;
         self.report.is_journal_lost = !self.report.is_new && journal.is_none();
         let mut found = Found::new(Facts::new(epoch), lanes, gaps);
+        found.copied = known;
         self.bring_back(&mut found, &replayed)?;
-        self.go_on_behind_gaps(copy.as_ref(), &mut found)?;
+        self.tell_of_lost_gaps(copy.as_ref(), &mut found);
         self.rescue_mail(&mut found, journal.as_ref(), &replayed)?;
         // The old journal may go, so what it held must be in segments before.
         for files in &mut found.lanes.0 {
@@ -305,6 +307,9 @@ impl Recovery {
         found.facts.first = PerLane::from_fn(|lane| found.lanes[lane].first);
         found.facts.next = PerLane::from_fn(|lane| found.lanes[lane].flushed);
         found.facts.active_bytes = found.active_bytes();
+        // What it says of gaps as well, and the state is not there yet.
+        let copy = self.settle_gaps(copy, &rows, &mut found);
+        let is_copied = !self.report.is_new && copy.try_write(self.directory.as_ref()).is_ok();
         let mut journal = match journal.filter(|_| is_continued) {
             Some(journal) => journal,
             None => {
@@ -321,12 +326,11 @@ impl Recovery {
             let (name, cache_bytes) = (tables::NAME, self.settings.cache_bytes);
             tables::create(&self.directory, name, cache_bytes, &found.facts, &rows)?
         };
-        self.settle_gaps(copy.as_ref(), &state, &mut found)?;
-        let has_gaps = !(found.gaps.is_empty() && found.noted.is_empty());
-        let mut writer = self.writer(journal, state, found);
-        if has_gaps || copy.is_none() {
-            writer.flush()?;
+        tables::restore_gaps(&state, &mut found.facts, &copy)?;
+        if !is_copied {
+            copy.write(self.directory.as_ref())?;
         }
+        let writer = self.writer(journal, state, found);
         self.opened(writer)
     }
 

@@ -59,6 +59,8 @@ pub enum Operation {
     Sync,
     /// `remove`.
     Remove,
+    /// `read_at`: the medium is bad there.
+    Read,
 }
 
 impl SimulatedFolder {
@@ -273,6 +275,8 @@ impl File for SimulatedFile {
     fn read_at(&self, at: u64, bytes: &mut [u8]) -> io::Result<()> {
         self.with(|disk| {
             disk.counts.reads += 1;
+            let name = disk.inode(self.number).name.clone();
+            disk.fail(Operation::Read, &name)?;
             let current = &disk.inode(self.number).current;
             let found = current.get(at as usize..at as usize + bytes.len());
             bytes.copy_from_slice(found.ok_or(ErrorKind::UnexpectedEof)?);

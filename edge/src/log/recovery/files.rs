@@ -20,7 +20,7 @@ impl Recovery {
         found: Found,
     ) -> Writer {
         let has_reserve = self.has(reserve::NAME) || reserve::take(self.directory.as_ref());
-        let announced = found.facts.announced;
+        let announced = found.announced.max(found.facts.announced);
         self.wear = found.facts.wear;
         // The state does not know of it.
         self.wear.written_bytes += journal.used_bytes();

@@ -53,7 +53,10 @@ impl Disk {
         match fault {
             Some(fault) => {
                 fault.times -= 1;
-                Err(io::Error::other("input/output error"))
+                Err(match operation {
+                    Operation::Read => io::Error::from_raw_os_error(EIO),
+                    _ => io::Error::other("input/output error"),
+                })
             }
             None => Ok(()),
         }
@@ -229,3 +232,5 @@ impl Dice {
 
 pub(super) const PAGE: u64 = 4096;
 pub(super) const SECTOR: usize = 512;
+/// Linux's number for a medium that can't be read.
+const EIO: i32 = 5;
