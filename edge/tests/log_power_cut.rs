@@ -107,6 +107,16 @@ impl Seen {
     }
 }
 
+/// The segment before a batch that was torn could not be closed for want of room, and the log not
+/// opened: the reserve was not given back for that.
+#[test]
+fn a_torn_batch_on_a_full_disk_does_not_keep_the_log_closed() {
+    let mut world = World::new(25_000_114, false);
+    for _ in 0..LIVES_A_WORLD {
+        world.live_and_cut().expect("the log opens");
+    }
+}
+
 #[test]
 fn a_disk_that_lies_about_syncs_is_found_out() {
     let noticed = (0..20).any(|seed| {

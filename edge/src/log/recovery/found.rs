@@ -198,15 +198,19 @@ impl Found {
         let Some(gap) = missing(lane, files.next(), to, reason) else {
             return Ok(None);
         };
-        match files.flush(directory, &mut Vec::new()) {
+        let is_unheard_of = files.is_unheard_of;
+        let go_on = |files: &mut LaneFiles| {
+            files.flush(directory, &mut Vec::new())?;
+            // Closing a segment may take room as well.
+            files.skip_to(to)
+        };
+        match go_on(files) {
             Err(error) if error.is_full() => {
                 reserve::give_back(directory.as_ref())?;
-                files.flush(directory, &mut Vec::new())?;
+                go_on(files)?;
             }
-            flushed => flushed?,
+            done => done?,
         }
-        let is_unheard_of = files.is_unheard_of;
-        files.skip_to(to)?;
         if is_unheard_of {
             // What came before was released, for all that anybody knows.
             files.first = to;
