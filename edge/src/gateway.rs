@@ -1,7 +1,8 @@
 //! The gateway: opens the log, starts the threads and tasks, and stops them again.
 //!
-//! Three threads work: this one (links, broker, engine, on one executor, without locks), the log
-//! writer, and the bridge. They talk through bounded channels. The gateway promises to be gone two
+//! Four threads work: this one (links, broker, engine, on one executor, without locks), the log
+//! writer, its worker on the files behind the journal, and the bridge. They talk through bounded
+//! channels. The gateway promises to be gone two
 //! seconds after SIGTERM, whatever the disk and the cloud do.
 
 mod addresses;

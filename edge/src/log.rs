@@ -1,10 +1,10 @@
-//! The durable log: three lanes of records and a few state tables, written by one thread and read
-//! by another.
+//! The durable log: three lanes of records and a few state tables, written by one thread, brought
+//! into order by a second, and read by a third.
 //!
 //! It promises that what [`Writer::commit`] answered is on stable storage: a group of changes is
 //! one write and one sync into a prewritten circular journal, and survives a power cut at any
-//! point, recovery included. Later, by size and never by the clock, [`Writer::maintain`] empties
-//! the journal into redb: lanes into chains of segment files, state into `state.redb`. A record is
+//! point, recovery included. Later, by size and never by the clock, a [`Job`] empties the journal
+//! into redb: lanes into chains of segment files, state into `state.redb`. Commits go on meanwhile. A record is
 //! read back with its offset until retention removes it, and what retention removes while somebody
 //! still wants it is written down as a [`Gap`] before it goes.
 //!
@@ -13,7 +13,7 @@
 //!
 //! ```text
 //!  driver --- Batch ---> Writer --- one frame, one sync ---> journal
-//!    ^                     | maintain                          | flush, by size
+//!    ^                     | Job                               | by size
 //!    |  Committed, Events  v                                   v
 //!  Reader <-------- shared handles ------ {lane}-{first}.redb, mail.redb, state.redb
 //! ```
@@ -45,6 +45,7 @@ mod database;
 mod error;
 mod event;
 mod exchange;
+mod files;
 mod folder;
 mod frame;
 mod gap;
@@ -80,7 +81,7 @@ pub use recovery::{Opened, Report, distrust, is_of_a_log, open};
 pub use segment::SharedSegment;
 pub use settings::{LaneLimits, Overflow, Settings};
 pub use wear::{Meter, Wear};
-pub use writer::Writer;
+pub use writer::{Done, Job, Writer};
 
 use bytes::Bytes;
 use sync::{Change, Offset, PerLane, Table};

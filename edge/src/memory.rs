@@ -42,6 +42,9 @@ pub(crate) struct Held {
 /// all of them together would then hold more than the limit.
 const FAIR_BYTES: usize = 4 << 10;
 
+/// How much of a message that others hold as well is copied at a time, to be written.
+pub(crate) const PIECE_BYTES: usize = 64 << 10;
+
 impl Memory {
     /// Starts with nothing held, for so many connections.
     #[must_use]
@@ -54,7 +57,8 @@ impl Memory {
 
     /// A connection's fair part of a limit that all share. All fair parts together are not above it.
     pub(crate) fn fair_part_of(&self, limit: usize) -> usize {
-        FAIR_BYTES.min(limit / self.places.max(1))
+        let part = limit.checked_div(self.places);
+        part.map_or(FAIR_BYTES, |part| part.clamp(1, FAIR_BYTES))
     }
 
     /// Bytes of packets that have come in part, and of topics behind the aliases of clients.

@@ -6,6 +6,8 @@
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
+
 use crate::broker::Input;
 use crate::rare::{Empty, Rare};
 
@@ -19,8 +21,19 @@ struct Parts {
     tail: Vec<u8>,
     inputs: VecDeque<Input>,
     outbound: Vec<u8>,
+    /// What leaves between bytes of `outbound`, and is not copied before its turn: a large message
+    /// for many is in memory once.
+    shared: VecDeque<Shared>,
+    shared_bytes: usize,
     /// Bytes that the driver is writing.
     taken_bytes: usize,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// So many bytes of `outbound` leave before it.
+    at: usize,
+    bytes: Bytes,
 }
 
 /// A tail larger than this gives its memory back when it is used up.
@@ -76,9 +89,18 @@ impl Underway {
         &mut self.0.make().outbound
     }
 
+    /// Adds bytes that others hold as well to what is to be written.
+    pub(crate) fn share_outbound(&mut self, bytes: Bytes) {
+        let parts = self.0.make();
+        parts.shared_bytes += bytes.len();
+        let at = parts.outbound.len();
+        parts.shared.push_back(Shared { at, bytes });
+    }
+
     /// Takes what is to be written, leaving `empty` (a buffer to use again) in its place, or takes
-    /// nothing and lets go of both buffers. What was taken before has been written.
-    pub(crate) fn take_outbound(&mut self, empty: Vec<u8>) -> Vec<u8> {
+    /// nothing and lets go of both buffers. Of what is shared no more is copied than fits `most`
+    /// bytes; the rest is for the next call. What was taken before has been written.
+    pub(crate) fn take_outbound(&mut self, empty: Vec<u8>, most: usize) -> Vec<u8> {
         debug_assert!(
             empty.is_empty(),
             "what is left in place of the bytes holds none"
@@ -87,12 +109,14 @@ impl Underway {
             return Vec::new();
         };
         // Who has nothing to write holds no buffer.
-        let taken = match parts.outbound.is_empty() {
-            true => {
+        let taken = match (parts.outbound.is_empty(), parts.shared.is_empty()) {
+            (true, true) => {
                 parts.outbound = Vec::new();
+                parts.shared = VecDeque::new();
                 Vec::new()
             }
-            false => std::mem::replace(&mut parts.outbound, empty),
+            (false, true) => std::mem::replace(&mut parts.outbound, empty),
+            (_, false) => parts.take_shared(empty, most),
         };
         parts.taken_bytes = taken.capacity();
         taken
@@ -123,7 +147,7 @@ impl Underway {
 
     /// Bytes that wait to be taken.
     pub(crate) fn outbound_bytes(&self) -> usize {
-        self.0.outbound.len()
+        self.0.outbound.len() + self.0.shared_bytes
     }
 
     /// Bytes that are being written.
@@ -131,11 +155,36 @@ impl Underway {
         self.0.taken_bytes
     }
 
-    /// What the kept bytes take, and what all that has to leave does.
+    /// What the kept bytes take, and what all that has to leave does: what is shared as if it were
+    /// not, since the others may let go of it.
     pub(crate) fn held_bytes(&self) -> (usize, usize) {
         let parts = &*self.0;
+        let shared = parts.shared_bytes + parts.shared.capacity() * size_of::<Shared>();
         let outbound = parts.outbound.capacity() + parts.taken_bytes;
-        (parts.tail.capacity(), outbound)
+        (parts.tail.capacity(), outbound + shared)
+    }
+}
+
+impl Parts {
+    /// Takes bytes in their order, until there are `most` or all that is shared is taken.
+    fn take_shared(&mut self, mut taken: Vec<u8>, most: usize) -> Vec<u8> {
+        let mut at = 0;
+        while let Some(next) = self.shared.front_mut() {
+            taken.extend_from_slice(&self.outbound[at..next.at]);
+            at = next.at;
+            let room = most.saturating_sub(taken.len()).min(next.bytes.len());
+            taken.extend_from_slice(&next.bytes.split_to(room));
+            self.shared_bytes -= room;
+            if !next.bytes.is_empty() {
+                break;
+            }
+            self.shared.pop_front();
+        }
+        self.outbound.drain(..at);
+        for later in &mut self.shared {
+            later.at -= at;
+        }
+        taken
     }
 }
 
@@ -144,6 +193,8 @@ impl Empty for Parts {
         tail: Vec::new(),
         inputs: VecDeque::new(),
         outbound: Vec::new(),
+        shared: VecDeque::new(),
+        shared_bytes: 0,
         taken_bytes: 0,
     };
 
@@ -151,6 +202,7 @@ impl Empty for Parts {
         self.tail.is_empty()
             && self.inputs.is_empty()
             && self.outbound.is_empty()
+            && self.shared.is_empty()
             && self.taken_bytes == 0
     }
 }
@@ -160,6 +212,7 @@ mod tests {
     use super::*;
     use crate::broker::ConnectionId;
 
+    const MOST: usize = 100;
     const LOST: Input = Input::Lost {
         connection: ConnectionId {
             index: 1,
@@ -174,7 +227,12 @@ mod tests {
         underway.keep(&[]);
         assert!(underway.take_tail().is_empty());
         underway.keep_rest(Vec::new(), 0);
-        assert_eq!(underway.take_outbound(Vec::with_capacity(9)).capacity(), 0);
+        assert_eq!(
+            underway
+                .take_outbound(Vec::with_capacity(9), MOST)
+                .capacity(),
+            0
+        );
         assert!(underway.poll().is_none() && underway.0.held().is_none());
 
         underway.tell(LOST);
@@ -188,14 +246,14 @@ mod tests {
         assert_eq!((underway.tail_bytes(), underway.outbound_bytes()), (1, 3));
         let tail = underway.take_tail();
         underway.keep_rest(tail, 1);
-        let taken = underway.take_outbound(Vec::new());
+        let taken = underway.take_outbound(Vec::new(), MOST);
         underway.let_go();
         assert_eq!(
             underway.held_bytes(),
             (0, taken.capacity()),
             "being written"
         );
-        underway.take_outbound(taken.into_iter().take(0).collect());
+        underway.take_outbound(taken.into_iter().take(0).collect(), MOST);
         underway.let_go();
         assert!(underway.0.held().is_none());
     }
@@ -208,6 +266,35 @@ mod tests {
             let tail = underway.take_tail();
             underway.keep_rest(tail, bytes);
             assert_eq!(underway.held_bytes().0 > 0, kept);
+        }
+    }
+
+    #[test]
+    fn what_is_shared_leaves_in_its_place_and_in_pieces() {
+        let message = Bytes::from(vec![b'm'; 25]);
+        for most in [1, 7, 10, 36, 1000] {
+            let mut underway = Underway::default();
+            underway.outbound().extend_from_slice(b"head");
+            underway.share_outbound(message.clone());
+            underway.outbound().extend_from_slice(b"between");
+            underway.share_outbound(message.clone());
+            underway.outbound().extend_from_slice(b"end");
+            assert_eq!(underway.outbound_bytes(), 64);
+            let (mut all, mut buffer) = (Vec::new(), Vec::new());
+            loop {
+                let left = underway.outbound_bytes();
+                buffer = underway.take_outbound(buffer, most);
+                if buffer.is_empty() {
+                    break;
+                }
+                assert!(buffer.len() <= most + b"between".len());
+                assert_eq!(underway.outbound_bytes() + buffer.len(), left);
+                all.append(&mut buffer);
+            }
+            let expected = [b"head", &message[..], b"between", &message, b"end"].concat();
+            assert_eq!(all, expected, "{most}");
+            underway.let_go();
+            assert_eq!(underway.held_bytes(), (0, 0));
         }
     }
 }

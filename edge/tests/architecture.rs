@@ -55,7 +55,7 @@ const LAYERS: &[Layer] = &[
     Layer {
         module: "underway",
         inside: &["underway", "broker", "rare"],
-        crates: &["std"],
+        crates: &["std", "bytes"],
         never: CLOCKS_AND_IO,
     },
     Layer {

@@ -380,7 +380,7 @@ impl Base {
                     if log.reader.poll_damage() != Some(Damage::File) {
                         return Err(format!("{error} is no damage"));
                     }
-                    log.writer.mend_mail(WALL);
+                    log.writer.mend_mail();
                     for event in log.writer.maintain(WALL) {
                         log.reader.apply(&event);
                         may_be_old |= matches!(event, Event::MailExchanged { .. });

@@ -2,9 +2,9 @@
 //! announced stays so, and only the loss of both is a loss, which is then written down itself.
 
 use edge::log::directory::Directory;
-use edge::log::simulated::SimulatedFolder;
+use edge::log::simulated::{Fault, Operation, SimulatedFolder};
 use edge::log::{
-    Batch, Event, Gap, Opened, Parts, Reason, Settings, announced, contains_panics, open,
+    Batch, Budget, Event, Gap, Opened, Parts, Reason, Settings, announced, contains_panics, open,
 };
 use sync::{Change, Lane, Offset, Record, RecordParts, WallTime};
 
@@ -111,6 +111,163 @@ fn a_cut_at_any_point_leaves_the_homes_in_agreement() {
     assert!(cut > 5, "{cut}");
 }
 
+/// A bad place of the medium under the copy kept the gateway from starting for good.
+#[test]
+fn a_copy_on_a_bad_medium_is_as_good_as_none() {
+    let folder = SimulatedFolder::new();
+    let before = make(&folder);
+    folder.inject(Fault {
+        operation: Operation::Read,
+        name: "gaps".to_owned(),
+        times: u32::MAX,
+    });
+    let log = reopen(&folder);
+    assert_eq!(gaps(&log), before);
+    assert_eq!(log.report.damaged_files, ["gaps.damaged-1"]);
+}
+
+/// The journal brought the word back that they were announced, and no flush told the copy.
+#[test]
+fn what_was_announced_just_before_a_cut_is_so_in_both_homes() {
+    for is_replayed_first in [true, false] {
+        let folder = SimulatedFolder::new();
+        let before = make(&folder);
+        let mut log = reopen(&folder);
+        let changes = vec![announced(3)];
+        assert!(commit(&mut log, &Batch { changes }));
+        drop(log);
+        folder.power_cut(1);
+        if is_replayed_first {
+            assert_eq!(reopen(&folder).writer.announced_below(), 3);
+        }
+        for _ in 0..2 {
+            overwrite(&folder, "state.redb");
+            let mut log = reopen(&folder);
+            assert_eq!(gaps(&log)[..3], before[..3]);
+            assert_eq!(log.writer.announced_below(), 3, "{is_replayed_first}");
+            let handed_out = maintain(&mut log, 5);
+            assert!(handed_out.iter().all(|(number, _)| *number >= 3));
+        }
+    }
+}
+
+/// What nobody can count of one lane took the count of another one's gap along.
+#[test]
+fn a_gap_is_counted_although_state_and_journal_are_lost_with_it() {
+    contain_panics_quietly();
+    let folder = SimulatedFolder::new();
+    for payload in [[b'1'; 400], [b'2'; 400], [b'3'; 400]] {
+        let mut log = reopen(&folder);
+        for _ in 0..5 {
+            assert!(commit(&mut log, &append_of(&payload)));
+        }
+        log.writer.close().expect("the log works");
+    }
+    let segment = "normal-00000000000000000000.redb";
+    flip_all(&folder, segment, &[b'2'; 400]);
+    overwrite(&folder, "state.redb");
+    overwrite(&folder, "journal");
+    let log = reopen(&folder);
+    let of_block = |gap: &&Gap| (gap.first, gap.last) == (Offset(5), Offset(9));
+    let told = log.report.gaps;
+    assert_eq!(
+        told.iter().find(of_block).map(|gap| gap.count),
+        Some(5),
+        "{told:?}"
+    );
+}
+
+/// Nothing was in a segment yet: what the journal held before a bad frame was taken for released,
+/// and what the frame held was in no gap.
+#[test]
+fn a_bad_frame_is_a_gap_although_state_and_segments_are_missing() {
+    contain_panics_quietly();
+    for bad in [3, 1] {
+        let folder = SimulatedFolder::new();
+        let mut log = reopen(&folder);
+        for number in 0..6 {
+            assert!(commit(&mut log, &append_of(&[b'0' + number; 400])));
+        }
+        drop(log);
+        flip_all(&folder, "journal", &[b'0' + bad; 400]);
+        overwrite(&folder, "state.redb");
+        let mut log = reopen(&folder);
+        let told: Vec<Gap> = gaps(&log).into_iter().map(|(_, gap)| gap).collect();
+        assert_eq!(told.iter().map(|gap| gap.count).sum::<u64>(), 1, "{told:?}");
+        assert!(told[0].has(Offset(bad.into())), "{told:?}");
+        assert_eq!(log.reader.first(Lane::Normal), Offset(0));
+        let budget = Budget {
+            records: 10,
+            bytes: 1 << 20,
+        };
+        let chunk = log.reader.read(Lane::Normal, Offset(0), budget);
+        let records = chunk.expect("the log works").records;
+        assert_eq!(records.len() as u8, bad, "up to the gap");
+    }
+}
+
+/// What lies between gaps that are known was delivered and removed, for all that anybody knows.
+#[test]
+fn only_known_gaps_are_counted_where_nothing_else_is_left() {
+    contain_panics_quietly();
+    let folder = SimulatedFolder::new();
+    let mut log = reopen(&folder);
+    for at in [5000, 5010] {
+        assert!(log.writer.note_gap(rejected(at)));
+    }
+    assert!(commit(&mut log, &append()));
+    maintain(&mut log, 3);
+    let before = gaps(&log);
+    drop(log);
+    for name in folder.names().expect("the log works") {
+        if name != "gaps" {
+            folder.remove(&name).expect("it is there");
+        }
+    }
+    let log = reopen(&folder);
+    let told = gaps(&log);
+    assert_eq!(told[..2], before[..2]);
+    assert!(told[2..].iter().all(|(_, gap)| gap.count == 0), "{told:?}");
+    assert!(log.reader.head(Lane::Normal) > Offset(5010));
+}
+
+/// What only the old journal said of gaps went with it, when a start that lost the state was cut.
+#[test]
+fn a_start_without_a_state_that_is_cut_at_any_point_loses_no_gap() {
+    contain_panics_quietly();
+    for has_copy in [true, false] {
+        let before = SimulatedFolder::new();
+        if has_copy {
+            make(&before);
+        }
+        let mut log = reopen(&before);
+        for _ in 0..10 {
+            assert!(commit(&mut log, &append()));
+        }
+        log.writer.note_gap(rejected(8));
+        assert!(commit(&mut log, &append()));
+        drop(log);
+        overwrite(&before, "state.redb");
+        let mut cut = 0;
+        loop {
+            let folder = duplicate(&before);
+            folder.stop_after(cut);
+            drop(open(folder.directory(), settings(), WALL));
+            let is_through = folder.counts().changes < cut;
+            folder.power_cut(cut);
+            let told = gaps(&reopen(&folder));
+            let count = told.iter().filter(|(_, gap)| *gap == rejected(8)).count();
+            assert_eq!(count, 1, "copy {has_copy}, cut {cut}: {told:?}");
+            if is_through {
+                break;
+            }
+            // The same steps, but for one.
+            cut += if has_copy { 1 } else { 5 };
+        }
+        assert!(cut > 5, "{cut}");
+    }
+}
+
 /// A log with three gaps that are apart, two of them announced.
 fn make(folder: &SimulatedFolder) -> Vec<(u64, Gap)> {
     contain_panics_quietly();
@@ -158,16 +315,34 @@ fn maintain(log: &mut Opened, seconds: u64) -> Vec<(u64, Gap)> {
 }
 
 fn reopen(folder: &SimulatedFolder) -> Opened {
-    let settings = Settings {
+    open(folder.directory(), settings(), WALL).expect("the log works")
+}
+
+fn settings() -> Settings {
+    Settings {
         journal_bytes: 128 << 10,
         announces_gaps: true,
         ..Settings::default()
-    };
-    open(folder.directory(), settings, WALL).expect("the log works")
+    }
 }
 
 fn gaps(log: &Opened) -> Vec<(u64, Gap)> {
     log.reader.gaps(0).expect("the log works")
+}
+
+fn duplicate(folder: &SimulatedFolder) -> SimulatedFolder {
+    let other = SimulatedFolder::new();
+    for name in folder.names().expect("the log works") {
+        let file = folder.open(&name).expect("it is there");
+        let mut bytes = vec![0; file.len().expect("the log works") as usize];
+        file.read_at(0, &mut bytes).expect("the log works");
+        let copy = other.create(&name).expect("the log works");
+        copy.write_at(0, &bytes).expect("the log works");
+        copy.sync_data().expect("the log works");
+    }
+    other.sync().expect("the log works");
+    other.reset_counts();
+    other
 }
 
 fn overwrite(folder: &SimulatedFolder, name: &str) {
@@ -180,19 +355,26 @@ fn overwrite(folder: &SimulatedFolder, name: &str) {
 
 /// Damages every row of the table, wherever it is, and has the next start look.
 fn flip_gaps(folder: &SimulatedFolder) {
-    let file = folder.open("state.redb").expect("it is there");
+    flip_all(folder, "state.redb", b"rejected");
+}
+
+fn flip_all(folder: &SimulatedFolder, name: &str, word: &[u8]) {
+    let file = folder.open(name).expect("it is there");
     let mut bytes = vec![0; file.len().expect("the log works") as usize];
     file.read_at(0, &mut bytes).expect("the log works");
-    let word = b"rejected";
     let places = bytes.windows(word.len()).enumerate();
     let places: Vec<usize> = places.filter(|it| it.1 == word).map(|it| it.0).collect();
     assert!(!places.is_empty());
     for at in places {
-        folder.flip("state.redb", at as u64);
+        folder.flip(name, at as u64);
     }
 }
 
 fn append() -> Batch {
+    append_of(b"b")
+}
+
+fn append_of(payload: &[u8]) -> Batch {
     let record = Record::new(&RecordParts {
         qos: 1,
         retain: false,
@@ -202,7 +384,7 @@ fn append() -> Batch {
         publisher: 0,
         topic: "a",
         properties: &[],
-        payload: b"b",
+        payload,
     });
     Batch {
         changes: vec![Change::Append {

@@ -216,7 +216,7 @@ fn read_all(log: &mut Opened, seen: &mut Seen, is_told: &mut bool) -> Model {
             *is_told = true;
             if damage == Damage::File {
                 seen.mended += 1;
-                log.writer.mend_mail(WALL);
+                log.writer.mend_mail();
                 maintain(log);
                 walked = log.reader.walk(table, b"", &[0xff; 16], budget);
             } else {
@@ -230,6 +230,48 @@ fn read_all(log: &mut Opened, seen: &mut Seen, is_told: &mut bool) -> Model {
         found.extend(rows.map(|(key, value)| ((table, key), value)));
     }
     found
+}
+
+/// A reader finds a message damaged before or while a job makes the file anew, which finds it too.
+#[test]
+fn a_message_that_a_reader_and_a_job_find_damaged_counts_once() {
+    for is_cut in [false, true] {
+        for (is_before, is_committed) in [(true, true), (true, false), (false, true)] {
+            let (folder, _) = filled(MESSAGES);
+            let mut bytes = contents(&folder, "mail.redb");
+            let value = 77_u64.to_le_bytes().repeat(20);
+            let at = bytes.windows(value.len()).rposition(|it| it == value);
+            bytes[at.expect("it is stored") + 30] ^= 1;
+            let folder = copy(&folder, "mail.redb", &bytes);
+            let mut log = reopen(&folder);
+            let key = 77_u64.to_be_bytes();
+            assert_eq!(log.reader.find(Table::Mail, &key).ok().flatten(), None);
+            let damage = log.reader.poll_damage().expect("it is damaged");
+            let gap = damage.gap(Lane::Urgent).expect("it is a message");
+            log.writer.mend_mail();
+            if is_before {
+                assert!(log.writer.note_gap(gap.clone()));
+            }
+            let job = log.writer.begin(WALL).expect("it was asked for");
+            if !is_before {
+                assert!(log.writer.note_gap(gap));
+            }
+            if is_committed {
+                settle(&mut log);
+            }
+            let done = job.run();
+            if is_cut {
+                drop((done, log));
+                log = reopen(&folder);
+            } else {
+                log.writer.finish(done, WALL);
+            }
+            settle(&mut log);
+            let gaps = log.reader.gaps(0).expect("the log works");
+            let counted: u64 = gaps.iter().map(|(_, gap)| gap.count).sum();
+            assert_eq!(counted, 1, "{is_cut} {is_before} {is_committed}: {gaps:?}");
+        }
+    }
 }
 
 /// Makes what was noted durable and seen.

@@ -5,9 +5,15 @@
 //! last acknowledged batch left it; and of a batch that was not acknowledged all, or nothing, or
 //! nothing but a gap that says that it was torn.
 //!
+//! Half of the jobs run while commits go on, before them, after them, and between any two of their
+//! writes and syncs.
+//!
 //! Some hundred cuts by default. The long run:
 //! `POWER_CUTS=10000 cargo test --release -p robustmq-edge --test log_power_cut`, with another
 //! seed in `POWER_SEED`.
+
+#[path = "log_jobs/turns.rs"]
+mod turns;
 
 use std::collections::BTreeMap;
 
@@ -18,6 +24,8 @@ use edge::log::{
     Writer, announced, open,
 };
 use sync::{Change, Lane, Offset, PerLane, Record, RecordParts, Table, WallTime};
+
+use self::turns::in_turns;
 
 #[test]
 fn everything_acknowledged_survives_power_cuts() {
@@ -65,6 +73,9 @@ struct Seen {
     announced: u64,
     mail_flushes: u64,
     mail_reads: u64,
+    /// Commits while a job was under way, and failures of such jobs.
+    amid: u64,
+    failures_amid: u64,
 }
 
 impl Seen {
@@ -86,6 +97,8 @@ impl Seen {
             self.announced,
             self.mail_flushes,
             self.mail_reads,
+            self.amid,
+            self.failures_amid,
         ];
         rare.iter()
             .chain(&common)
@@ -289,58 +302,88 @@ impl World {
     }
 
     fn commit(&mut self, writer: &mut Writer, reader: &mut Reader) -> Result<bool, String> {
+        let is_stored = self.commit_one(writer, reader)?;
+        if is_stored && self.dice.below(2) == 0 {
+            self.maintain(writer, reader);
+        }
+        Ok(is_stored || self.refused.len() < 10)
+    }
+
+    /// Commits a batch; false when it was refused.
+    fn commit_one(&mut self, writer: &mut Writer, reader: &mut Reader) -> Result<bool, String> {
         let batch = self.batch();
-        match writer.commit(&batch, self.wall) {
-            Ok(committed) => {
-                for lane in Lane::ALL {
-                    let expected = self.model.next(lane);
-                    if committed.first[lane] != expected {
-                        let found = committed.first[lane];
-                        return Err(format!("{lane}: offset {found}, not {expected}"));
-                    }
-                }
-                reader.committed(&batch, &committed);
-                self.seen.commits += 1;
-                self.durable_notes = self.notes;
-                self.model.apply(&batch);
-                let announced = self.model.announced.0;
-                self.handed_out.retain(|(number, _)| *number >= announced);
-                self.refused.clear();
-                if self.dice.below(2) == 0 {
-                    self.maintain(writer, reader);
-                }
-                Ok(true)
+        let Ok(committed) = writer.commit(&batch, self.wall) else {
+            self.seen.refusals += 1;
+            self.refused.push(batch);
+            let wait = 1 + self.dice.below(1500);
+            self.wall.0 += wait;
+            return Ok(false);
+        };
+        for lane in Lane::ALL {
+            let expected = self.model.next(lane);
+            if committed.first[lane] != expected {
+                let found = committed.first[lane];
+                return Err(format!("{lane}: offset {found}, not {expected}"));
             }
-            Err(_) => {
-                self.seen.refusals += 1;
-                self.refused.push(batch);
-                let wait = 1 + self.dice.below(1500);
-                self.wall.0 += wait;
-                Ok(self.refused.len() < 10)
+        }
+        reader.committed(&batch, &committed);
+        self.seen.commits += 1;
+        self.durable_notes = self.notes;
+        self.model.apply(&batch);
+        let announced = self.model.announced.0;
+        self.handed_out.retain(|(number, _)| *number >= announced);
+        self.refused.clear();
+        Ok(true)
+    }
+
+    fn maintain(&mut self, writer: &mut Writer, reader: &mut Reader) {
+        if self.dice.below(2) == 0 {
+            for event in writer.maintain(self.wall) {
+                self.follow(&event, reader);
+            }
+        } else if let Some(job) = writer.begin(self.wall) {
+            self.commit_amid(writer, reader, 2);
+            let folder = self.folder.clone();
+            let nth = 1 + self.dice.below(16);
+            let done = in_turns(job, &folder, nth, || self.commit_amid(writer, reader, 2));
+            self.commit_amid(writer, reader, 2);
+            writer.finish(done, self.wall);
+            let before = self.seen.failures;
+            for event in writer.events() {
+                self.follow(&event, reader);
+            }
+            self.seen.failures_amid += self.seen.failures - before;
+        }
+    }
+
+    /// Commits while a job is under way, once in a while.
+    fn commit_amid(&mut self, writer: &mut Writer, reader: &mut Reader, seldom: u64) {
+        if self.refused.len() < 10 && self.dice.below(seldom) == 0 {
+            match self.commit_one(writer, reader) {
+                Ok(is_stored) => self.seen.amid += u64::from(is_stored),
+                Err(wrong) => panic!("{wrong}"),
             }
         }
     }
 
-    fn maintain(&mut self, writer: &mut Writer, reader: &mut Reader) {
-        for event in writer.maintain(self.wall) {
-            reader.apply(&event);
-            match event {
-                Event::Trimmed { lane, first, gap } => {
-                    assert_eq!(reader.first(lane), first);
-                    self.seen.trims += 1;
-                    self.seen.gaps += u64::from(gap.is_some());
-                }
-                Event::Gaps { gaps } => {
-                    assert_eq!(self.handed_out, [], "a few at a time");
-                    self.handed_out = gaps;
-                }
-                Event::Flushed { .. } => self.seen.flushes += 1,
-                Event::SegmentSealed { .. } => self.seen.seals += 1,
-                Event::MailFlushed { .. } => self.seen.mail_flushes += 1,
-                Event::Failed { .. } => self.seen.failures += 1,
-                Event::Recovered => self.seen.recoveries += 1,
-                _ => {}
+    fn follow(&mut self, event: &Event, reader: &mut Reader) {
+        reader.apply(event);
+        match event {
+            Event::Trimmed { lane, first, gap } => {
+                assert_eq!(reader.first(*lane), *first);
+                self.seen.trims += 1;
+                self.seen.gaps += u64::from(gap.is_some());
             }
+            Event::Gaps { gaps } => {
+                assert_eq!(self.handed_out, [], "a few at a time");
+                self.handed_out.clone_from(gaps);
+            }
+            Event::Flushed { .. } => self.seen.flushes += 1,
+            Event::SegmentSealed { .. } => self.seen.seals += 1,
+            Event::MailFlushed { .. } => self.seen.mail_flushes += 1,
+            Event::Failed { .. } => self.seen.failures += 1,
+            Event::Recovered => self.seen.recoveries += 1,
+            _ => {}
         }
     }
 
@@ -453,7 +496,11 @@ impl World {
                 return Err(format!("{lane}: head {head}, not {}", model.next(lane)));
             }
             let mut covered = self.floors[lane];
-            for (_, gap) in gaps.iter().filter(|(_, gap)| gap.lane == lane) {
+            // By offset: one that is torn has its number long before what is trimmed below it.
+            let mut of_lane: Vec<&Gap> = gaps.iter().map(|(_, gap)| gap).collect();
+            of_lane.retain(|gap| gap.lane == lane);
+            of_lane.sort_by_key(|gap| gap.first);
+            for gap in of_lane {
                 if gap.first <= covered {
                     covered = covered.max(gap.last.next());
                 }

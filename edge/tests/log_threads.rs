@@ -1,10 +1,10 @@
-//! Writer and reader on two threads, as the gateway runs them, over a real folder.
+//! Writer, jobs and reader on three threads, as the gateway runs them, over a real folder.
 
 use std::sync::mpsc;
 use std::thread;
 
 use edge::log::{
-    Batch, Budget, Committed, Event, Folder, LaneLimits, LogError, Reader, Settings, open,
+    Batch, Budget, Committed, Event, Folder, Job, LaneLimits, LogError, Reader, Settings, open,
 };
 use sync::{Change, Lane, Offset, PerLane, Record, RecordParts, WallTime};
 
@@ -33,18 +33,43 @@ fn a_reader_follows_a_writer_on_another_thread() {
     let (mut writer, mut reader) = (opened.writer, opened.reader);
     let (sender, reports) = mpsc::channel();
     let committing = thread::spawn(move || {
-        let mut sealed = 0;
+        let (jobs, inbox) = mpsc::channel::<Job>();
+        let (outbox, done) = mpsc::channel();
+        let working = thread::spawn(move || {
+            inbox
+                .iter()
+                .for_each(|job| outbox.send(job.run()).expect("the writer waits"));
+        });
+        let (mut sealed, mut amid) = (0, 0);
         for number in 0..BATCHES {
+            let wall = WallTime(number);
             let batch = batch(number);
-            let committed = writer.commit(&batch, WallTime(number)).unwrap();
-            sender.send(Report::Committed(batch, committed)).unwrap();
-            let events = writer.maintain(WallTime(number));
+            let is_done = if writer.waits_for_job(&batch) {
+                done.recv().ok()
+            } else {
+                done.try_recv().ok()
+            };
+            if let Some(done) = is_done {
+                writer.finish(done, wall);
+            }
+            let events = writer.events();
             let is_seal = |event: &&Event| matches!(event, Event::SegmentSealed { .. });
             sealed += events.iter().filter(is_seal).count();
             sender.send(Report::Events(events)).unwrap();
+            amid += u64::from(writer.is_lent());
+            let committed = writer.commit(&batch, wall).unwrap();
+            sender.send(Report::Committed(batch, committed)).unwrap();
+            if let Some(job) = writer.begin(wall) {
+                jobs.send(job).unwrap();
+            }
         }
-        drop(sender);
-        (writer, sealed)
+        if writer.is_lent() {
+            writer.finish(done.recv().unwrap(), WallTime(BATCHES));
+            sender.send(Report::Events(writer.events())).unwrap();
+        }
+        drop((sender, jobs));
+        working.join().unwrap();
+        (writer, sealed, amid)
     });
     let mut follower = Follower::default();
     loop {
@@ -57,8 +82,9 @@ fn a_reader_follows_a_writer_on_another_thread() {
         }
         follower.read(&mut reader);
     }
-    let (writer, sealed) = committing.join().unwrap();
+    let (writer, sealed, amid) = committing.join().unwrap();
     assert!(sealed > 20, "{sealed} rotations");
+    assert!(amid > 20, "{amid} commits while a job was under way");
     while follower.at < reader.head(Lane::Normal) {
         follower.read(&mut reader);
     }

@@ -81,10 +81,7 @@ impl Link {
     pub(super) fn read(&mut self) -> Result<(), Failure> {
         let mut chunk = [0; CHUNK_BYTES];
         match self.stream.try_read(&mut chunk) {
-            Ok(0) => {
-                let text = "the server closed the connection";
-                Err(Failure::new(ErrorKind::ConnectionAborted, text))
-            }
+            Ok(0) => Err(closed()),
             Ok(length) => self.take(&chunk[..length]),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
             Err(error) => Err(error.into()),
@@ -97,7 +94,10 @@ impl Link {
             return Ok(());
         };
         while !bytes.is_empty() {
-            tls.read_tls(&mut bytes)?;
+            // Behind the end of TLS nothing is taken any more, however often it is tried.
+            if tls.read_tls(&mut bytes)? == 0 {
+                return Err(closed());
+            }
             let state = tls.process_new_packets();
             let state = state.map_err(|error| Failure::from(&error))?;
             let mut plain = vec![0; state.plaintext_bytes_to_read()];
@@ -124,6 +124,11 @@ impl Link {
         }
         Ok(())
     }
+}
+
+fn closed() -> Failure {
+    let text = "the server closed the connection";
+    Failure::new(ErrorKind::ConnectionAborted, text)
 }
 
 /// The socket as TLS writes to it.

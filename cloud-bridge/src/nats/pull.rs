@@ -7,13 +7,16 @@
 //! Handing  stored, more left           -> Handing
 //! Handing  stored, none left           -> Idle
 //! Handing  several not stored, at once -> Handing, the first of them alone
-//! Handing  one not stored, a pause     -> Handing
+//! Handing  one not stored, no others   -> Handing, after a pause
+//! Handing  one not stored, others      -> Idle
 //! ```
 //!
 //! One mailbox at a time is asked, and what it gave is handed over in bundles, one at a time and each
 //! to be made durable as one, so that what is held is one answer however many mailboxes there are,
 //! and a position never passes what is not durable. A bundle that could not be stored comes again
-//! message by message: some of them may be. Down changes nothing in Handing: the message is with the gateway, not on the wire.
+//! message by message: some of them may be. Where even one could not be, its mailbox leaves its turn
+//! to the others, and is tried with one message until that is stored. Down changes nothing in Handing:
+//! the message is with the gateway, not on the wire.
 
 mod mailbox;
 
@@ -105,7 +108,10 @@ impl Puller {
         if mailbox.due > now {
             return None;
         }
-        let count = mailbox.count;
+        let count = match mailbox.is_full_here {
+            true => 1,
+            false => mailbox.count,
+        };
         self.turn = Turn::Asked { at, count };
         Some(match std::mem::take(&mut mailbox.is_to_be_made) {
             true => Request::Create(Create {
@@ -141,13 +147,13 @@ impl Puller {
         let Some((mailbox, at, count)) = self.asked() else {
             return;
         };
+        mailbox.is_full_here = false;
         if !mailbox.note_lost(lost) {
             mailbox.complain("too many of its next messages are over reply_bytes");
             return self.pause(now, at);
         }
         match mailbox.take(now, count, messages) {
             Next::Messages(messages) => {
-                mailbox.reset_pause();
                 self.turn = Turn::Handing {
                     at,
                     messages: messages.into(),
@@ -242,6 +248,7 @@ impl Puller {
             mailbox.position = mailbox.position_behind(messages.iter().take(count));
             messages.drain(..count);
             mailbox.forget_lost();
+            mailbox.reset_pause();
             *hand = Hand::Waiting(now);
             if messages.is_empty() {
                 // There may be more, but others come first if they have waited for longer.
@@ -253,16 +260,20 @@ impl Puller {
 
     /// What was handed over could not be stored.
     pub(super) fn decline(&mut self, now: Instant, token: Token) {
-        if let Turn::Handing { hand, .. } = &mut self.turn
+        if let Turn::Handing { at, hand, .. } = &mut self.turn
             && let Some(count) = hand.count_of(token)
         {
             self.is_single = true;
-            // Perhaps some of several have room, at once.
-            let pause = match count {
-                1 => DECLINE_PAUSE,
-                _ => Duration::ZERO,
-            };
-            *hand = Hand::Waiting(now + pause);
+            match (count, *at) {
+                (1, at) if self.mailboxes.len() > 1 => {
+                    self.mailboxes[at].is_full_here = true;
+                    self.turn = Turn::Idle;
+                    self.pause(now, at);
+                }
+                (1, _) => *hand = Hand::Waiting(now + DECLINE_PAUSE),
+                // Perhaps some of several have room, at once.
+                _ => *hand = Hand::Waiting(now),
+            }
         }
     }
 
@@ -452,6 +463,41 @@ mod tests {
             assert_eq!(puller.poll_timeout(), Some(at(now + pause)));
             now += pause;
         }
+    }
+
+    /// The gateway has no room for the next message of one of them, perhaps for days.
+    #[test]
+    fn a_mailbox_that_is_full_here_holds_up_no_other_and_is_tried_with_one_message() {
+        let mut puller = puller(&["a", "b"]);
+        let mut counts = Vec::new();
+        for now in [0, 1000, 3000] {
+            let Some(Request::Fetch(fetch)) = puller.next_request(at(now)) else {
+                panic!("a is due");
+            };
+            assert_eq!((&*fetch.address, fetch.deliver), ("a", Deliver::FromId(0)));
+            counts.push(fetch.count);
+            let ids = 0..u64::from(fetch.count.min(3));
+            puller.answered(at(now), ids.map(|id| message(id, "")).collect(), &[]);
+            while let Some((token, _)) = given(&mut puller, now) {
+                puller.decline(at(now), token);
+            }
+            let other = asked(&mut puller, now);
+            assert_eq!(other.as_deref(), Some("$mq9.AI.MSG.FETCH.b 0"));
+            puller.answered(at(now), Vec::new(), &[]);
+        }
+        assert_eq!(counts, [64, 1, 1]);
+        // More important ones hide it: as many are asked for as before, at once.
+        asked(&mut puller, 7000);
+        puller.answered(at(7000), vec![message(9, "")], &[]);
+        asked(&mut puller, 7000);
+        puller.answered(at(7000), Vec::new(), &[]);
+        let request = puller.next_request(at(7000));
+        assert!(matches!(request, Some(Request::Fetch(fetch)) if fetch.count == 64));
+        puller.answered(at(7000), vec![message(0, "")], &[]);
+        let (token, _) = given(&mut puller, 7000).unwrap();
+        puller.confirm(at(7000), token);
+        let request = puller.next_request(at(7000));
+        assert!(matches!(request, Some(Request::Fetch(fetch)) if fetch.count == 64));
     }
 
     #[test]

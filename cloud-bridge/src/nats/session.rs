@@ -53,6 +53,8 @@ pub(super) struct Session {
     /// Agents that could not be removed before they were registered anew, by record: there the
     /// former registration still counts.
     unremoved: BTreeMap<(Lane, Offset), Verdict>,
+    /// What became of registrations whose agent is not known to be removed yet.
+    registered: BTreeMap<(Lane, Offset), (Place, Verdict)>,
     /// Mailboxes that were made, and when: to be made again, if at all, after a while.
     made: BTreeMap<String, Instant>,
     /// Since when a PONG is owed.
@@ -80,6 +82,7 @@ impl Session {
             questions: Questions::new(&terms.inbox),
             order: Order::default(),
             unremoved: BTreeMap::new(),
+            registered: BTreeMap::new(),
             made: BTreeMap::new(),
             pinged: None,
             next_ping: now + terms.keep_alive,
@@ -292,6 +295,9 @@ impl Session {
                 if !matches!(verdict, Verdict::Done { .. }) {
                     self.unremoved.insert((lane, offset), verdict);
                 }
+                if let Some((place, verdict)) = self.registered.remove(&(lane, offset)) {
+                    self.settle(place, verdict);
+                }
             }
             question => self.conclude(now, question, verdict),
         }
@@ -323,16 +329,27 @@ impl Session {
                 let Some(place) = question.into_place() else {
                     return;
                 };
-                let unremoved = self.unremoved.remove(&(place.lane, place.offset));
-                match unremoved.unwrap_or(verdict) {
-                    Verdict::Done { id } => self.accept(place, id),
-                    Verdict::Refused(text) => self.refuse(place, UNSPECIFIED, Some(text)),
-                    Verdict::Rejected(text) => self.reject(place, Rejection::Mail { text }),
-                    Verdict::Missing => {
-                        let text = "the mailbox does not exist there".to_owned();
-                        self.refuse(place, UNSPECIFIED, Some(text));
+                match self.questions.is_removing(place.lane, place.offset) {
+                    true => {
+                        let at = (place.lane, place.offset);
+                        self.registered.insert(at, (place, verdict));
                     }
+                    false => self.settle(place, verdict),
                 }
+            }
+        }
+    }
+
+    /// Answers a record: as done only if nothing that had to go before it is left.
+    fn settle(&mut self, place: Place, verdict: Verdict) {
+        let unremoved = self.unremoved.remove(&(place.lane, place.offset));
+        match unremoved.unwrap_or(verdict) {
+            Verdict::Done { id } => self.accept(place, id),
+            Verdict::Refused(text) => self.refuse(place, UNSPECIFIED, Some(text)),
+            Verdict::Rejected(text) => self.reject(place, Rejection::Mail { text }),
+            Verdict::Missing => {
+                let text = "the mailbox does not exist there".to_owned();
+                self.refuse(place, UNSPECIFIED, Some(text));
             }
         }
     }

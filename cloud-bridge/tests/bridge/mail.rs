@@ -381,6 +381,31 @@ fn an_agent_takes_the_place_of_what_it_registered_before() {
     rig.stop();
 }
 
+/// Its registration counts for nothing where the former one still stands, and that is not known yet.
+#[test]
+fn an_agent_is_registered_when_both_answers_are_there_in_any_order() {
+    let (_server, rig, mut peer) = start(|_| {});
+    let done = r#"{"error":""}"#;
+    let register = record("$mq9/AI/AGENT/REGISTER", br#"{"name":"alpha"}"#);
+    for (offset, removed) in [(0, r#"{"error":"no leader"}"#), (1, done)] {
+        rig.send(MAIL, offset, &register);
+        let requests = [peer.request(), peer.request()];
+        peer.answer(&requests[1], done);
+        // What is behind it is answered, so it was read.
+        let topic = "$mq9/AI/MSG/SEND/cloud/alarm";
+        rig.send(MAIL, offset + 10, &record(topic, b""));
+        let request = peer.request();
+        peer.answer(&request, SENT);
+        rig.expect_accepted(offset + 10);
+        peer.answer(&requests[0], removed);
+        match removed == done {
+            true => rig.expect_accepted(offset),
+            false => assert_eq!(expect_refused(&rig, offset), "no leader"),
+        }
+    }
+    rig.stop();
+}
+
 #[test]
 fn the_clouds_agents_are_told_from_time_to_time() {
     let (_server, rig, mut peer) =

@@ -279,6 +279,26 @@ fn mail_goes_by_tls_to_a_terminator_that_waits_for_it() {
     rig.stop();
 }
 
+/// Nothing of it is read: that was tried without end, and held up the whole bridge.
+#[test]
+fn what_comes_behind_the_end_of_tls_ends_the_connection() {
+    let (folder, authority, server) = (TempDir::new().unwrap(), authority(), Server::bind());
+    let rig = start_mail(&server, write(&folder, "ca.pem", &authority.pem()));
+    let tls = server_config(&authority, "127.0.0.1", false);
+    let mut raw = server.accept_stream();
+    let mut tls = ServerConnection::new(tls).expect("a valid configuration");
+    while tls.is_handshaking() {
+        tls.complete_io(&mut raw).expect("it goes on");
+    }
+    tls.send_close_notify();
+    let mut last = Vec::new();
+    tls.write_tls(&mut last).expect("a buffer takes all");
+    last.extend([0; 32 << 10]);
+    raw.write_all(&last).expect("it reads");
+    rig.expect_down(ErrorKind::ConnectionAborted);
+    rig.stop();
+}
+
 #[test]
 fn mail_goes_to_nobody_of_another_authority_nor_without_tls() {
     let (folder, ours, server) = (TempDir::new().unwrap(), authority(), Server::bind());

@@ -70,6 +70,8 @@ pub(super) struct Member {
     pub(super) qos: u8,
     pub(super) identifier: Option<u32>,
     pub(super) is_retain_as_published: bool,
+    /// Whether its session's own messages are for the others.
+    pub(super) is_no_local: bool,
     /// Whether it takes turns with the members of other groups of the same name.
     pub(super) is_in_queue: bool,
 }
@@ -234,6 +236,7 @@ impl Group {
             qos: subscription.qos,
             identifier: subscription.identifier,
             is_retain_as_published: subscription.is_retain_as_published,
+            is_no_local: subscription.is_no_local,
             is_in_queue: false,
         };
         match self.members.iter_mut().find(|it| it.session == session) {

@@ -22,6 +22,8 @@ pub(super) struct Fault {
     pub(super) message: String,
     /// The byte where the value or key begins.
     pub(super) at: Option<usize>,
+    /// The keys that lead there, with dots between; empty where the text is not TOML.
+    pub(super) key: String,
 }
 
 /// Reads a whole document.
@@ -40,12 +42,22 @@ impl Fault {
         Self {
             message: error.message().to_owned(),
             at: error.span().map(|span| span.start),
+            key: String::new(),
         }
     }
 
     /// The innermost place counts.
     fn or_at(mut self, at: usize) -> Self {
         self.at.get_or_insert(at);
+        self
+    }
+
+    /// It is in the value of a key.
+    fn in_key(mut self, key: &str) -> Self {
+        self.key = match self.key.is_empty() {
+            true => key.to_owned(),
+            false => format!("{key}.{}", self.key),
+        };
         self
     }
 }
@@ -63,6 +75,7 @@ impl serde::de::Error for Fault {
         Self {
             message: message.to_string(),
             at: None,
+            key: String::new(),
         }
     }
 }
@@ -179,7 +192,7 @@ impl<'de> SeqAccess<'de> for Values<'de> {
 /// The entries of a table that were not read yet, and the value of the key that was read last.
 struct Entries<'de> {
     rest: map::Iter<'de, Spanned<DeString<'de>>, Spanned<DeValue<'de>>>,
-    value: Option<Node<'de>>,
+    value: Option<(&'de str, Node<'de>)>,
 }
 
 impl<'de> Entries<'de> {
@@ -201,16 +214,17 @@ impl<'de> MapAccess<'de> for Entries<'de> {
         let Some((key, value)) = self.rest.next() else {
             return Ok(None);
         };
-        self.value = Some(Node::new(value));
-        let read = seed.deserialize(BorrowedStrDeserializer::new(key.get_ref()));
+        let name: &str = key.get_ref();
+        self.value = Some((name, Node::new(value)));
+        let read = seed.deserialize(BorrowedStrDeserializer::new(name));
         read.map(Some)
-            .map_err(|fault: Fault| fault.or_at(key.span().start))
+            .map_err(|fault: Fault| fault.or_at(key.span().start).in_key(name))
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Fault> {
-        let value = self.value.take();
-        let value = value.expect("serde asks for a value after its key");
-        value.read(seed)
+        let entry = self.value.take();
+        let (key, value) = entry.expect("serde asks for a value after its key");
+        value.read(seed).map_err(|fault| fault.in_key(key))
     }
 }
 

@@ -26,16 +26,20 @@ impl ConfigError {
     }
 
     pub(super) fn from_fault(fault: &Fault, text: &str, path: &Path) -> Self {
-        let message = fault.message.lines().next().unwrap_or_default();
+        let message = fault.message.replace('\n', " ");
+        let message = message.as_str();
         let (found, allowed) = message
-            .split_once(", expected ")
+            .rsplit_once(", expected ")
             .unwrap_or_else(|| (message, or_else(message)));
         let (found, allowed) = (as_written(found), as_allowed(allowed));
         let place = fault.at.map(|at| Place::of(text, at));
         Self {
             file: path.to_owned(),
             line: place.as_ref().map(|place| place.line),
-            key: place.map_or_else(String::new, |place| place.key),
+            key: match place {
+                Some(place) if fault.key.is_empty() => place.key,
+                _ => fault.key.clone(),
+            },
             found,
             allowed,
         }
@@ -97,6 +101,7 @@ fn as_allowed(expected: &str) -> String {
         "a sequence" => "a list in brackets".to_owned(),
         "a map" => "a section".to_owned(),
         section if section.starts_with("struct ") => "a section".to_owned(),
+        words if words.starts_with("enum ") => "one of its words in quotes".to_owned(),
         other => other.to_owned(),
     }
 }
@@ -104,7 +109,7 @@ fn as_allowed(expected: &str) -> String {
 /// What keys take whose numbers have no limit of their own here.
 const WHOLE_NUMBER: &str = "a whole number, 0 or more";
 
-/// Where in the file a value stands.
+/// Where in the file a value stands, by its lines alone.
 struct Place {
     line: usize,
     key: String,
@@ -315,6 +320,52 @@ mod tests {
         ] {
             let error = Config::parse(text, Path::new("edge.toml")).expect_err(text);
             let line = text.lines().count();
+            assert_eq!(error.to_string(), format!("edge.toml:{line}: {expected}"));
+        }
+    }
+
+    /// The key was read off the line: an entry of a list on a line of its own was one, and the
+    /// comment behind a section's name belonged to it.
+    #[test]
+    fn the_key_is_named_however_it_is_written() {
+        for (text, line, expected) in [
+            (
+                "[lanes]\ncritical = [\n  \"[a]\",\n  7,\n]\n",
+                4,
+                "lanes.critical: found 7, allowed is text in quotes",
+            ),
+            (
+                "[sync] # [x]\nwatch_offsets = 1\n",
+                2,
+                "sync.watch_offsets: found 1, allowed is true or false",
+            ),
+            (
+                "sync = { watch_offsets = 1 }\n",
+                1,
+                "sync.watch_offsets: found 1, allowed is true or false",
+            ),
+            (
+                "\u{feff}[ \"sync\" ]\r\nwatch_offsets = 1\r\n",
+                2,
+                "sync.watch_offsets: found 1, allowed is true or false",
+            ),
+            (
+                "[gateway]\nid = \"\"\"\n[sync]\"\"\"\nself_protection = 1\n",
+                4,
+                "gateway.self_protection: found 1, allowed is true or false",
+            ),
+            (
+                "[gateway]\nself_protection = \"a, expected b\"\n",
+                2,
+                "gateway.self_protection: found \"a, expected b\", allowed is true or false",
+            ),
+            (
+                "[log]\nlevel = 3\n",
+                2,
+                "log.level: found 3, allowed is one of its words in quotes",
+            ),
+        ] {
+            let error = Config::parse(text, Path::new("edge.toml")).expect_err(text);
             assert_eq!(error.to_string(), format!("edge.toml:{line}: {expected}"));
         }
     }

@@ -1,4 +1,9 @@
-//! The writer thread: the only place that waits for a disk sync.
+//! The two threads of the log, the only places that wait for a disk: the writer, which makes groups
+//! durable and answers, and the worker, which does the jobs of the writer on the files behind the
+//! journal.
+//!
+//! Promises that a group waits for a job only when the journal has no room for it. Never has more
+//! than one job.
 
 use std::io;
 use std::sync::Arc;
@@ -7,11 +12,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use async_channel::{Receiver, Sender};
+use smol::future::FutureExt as _;
 use sync::{Offset, PerLane, WallTime};
 
 use super::clock::Clock;
 use super::committer::Group;
-use crate::log::{Committed, Event, Gap, LogError, Writer};
+use crate::log::{Batch, Committed, Done, Event, Gap, Job, LogError, Writer};
 
 /// What the core asks of the writer.
 pub(crate) enum Request {
@@ -40,7 +46,7 @@ pub(crate) enum Answer {
     Event(Event),
 }
 
-/// The core's end of the writer thread.
+/// The core's end of the writer thread. The worker's only end is the writer's.
 pub(crate) struct Disk {
     pub(crate) requests: Sender<Request>,
     pub(crate) answers: Receiver<Answer>,
@@ -52,11 +58,14 @@ pub(crate) struct Disk {
 const REQUESTS: usize = 16;
 /// Answers that may wait; the core always takes them, so this is only a smoothing.
 const ANSWERS: usize = 64;
+/// What a job may take before the writer counts as one that hangs. A slow card needs half a minute
+/// for a single sync now and then, and a job has several.
+const JOB_PATIENCE: Duration = Duration::from_secs(120);
 /// What a write on a hung disk may hold up the stop of the program.
 const CLOSE_PATIENCE: Duration = Duration::from_millis(900);
 
 impl Disk {
-    /// Starts the thread.
+    /// Starts the threads.
     ///
     /// # Errors
     /// When the system gives no thread.
@@ -64,11 +73,17 @@ impl Disk {
         let (requests, inbox) = async_channel::bounded(REQUESTS);
         let (outbox, answers) = async_channel::bounded(ANSWERS);
         let turns = Arc::new(AtomicU64::new(0));
-        let counter = turns.clone();
+        let desk = Desk {
+            writer,
+            clock,
+            outbox,
+            worker: Worker::start()?,
+            turns: turns.clone(),
+        };
         let thread = thread::Builder::new()
             .name("log-writer".to_owned())
-            .stack_size(512 << 10)
-            .spawn(move || write(writer, clock, &inbox, &outbox, &counter))?;
+            .stack_size(STACK_BYTES)
+            .spawn(move || desk.serve(&inbox))?;
         Ok(Self {
             requests,
             answers,
@@ -77,7 +92,8 @@ impl Disk {
         })
     }
 
-    /// How many requests the thread has dealt with; it gets one a second at least.
+    /// How many requests the writer has dealt with while the worker kept up; it gets one a second
+    /// at least.
     pub(crate) fn turns(&self) -> u64 {
         self.turns.load(Ordering::Relaxed)
     }
@@ -106,42 +122,145 @@ fn now() -> Instant {
     Instant::now()
 }
 
-fn write(
-    mut writer: Writer,
+/// What the writer thread works with.
+struct Desk {
+    writer: Writer,
     clock: Clock,
-    inbox: &Receiver<Request>,
-    outbox: &Sender<Answer>,
-    turns: &AtomicU64,
-) -> Result<(), LogError> {
-    while let Ok(request) = inbox.recv_blocking() {
-        let time = clock.stamp();
-        let wall = time.steady;
-        writer.note_time(time);
-        match request {
-            Request::Commit(group) => {
-                let result = writer.commit(&group.batch, wall);
-                // A closed channel means that the core has gone; what is durable stays so.
-                let _ = outbox.send_blocking(Answer::Committed { group, result });
-            }
-            Request::Release(floors) => writer.release(floors),
-            Request::NoteGap(gap) => {
-                writer.note_gap(gap);
-            }
-            Request::MendMail => writer.mend_mail(wall),
-            Request::Snapshot => writer.snapshot(),
-            Request::Maintain => {}
-        }
-        maintain(&mut writer, wall, outbox);
-        turns.fetch_add(1, Ordering::Relaxed);
-    }
-    writer.close()
+    outbox: Sender<Answer>,
+    worker: Worker,
+    turns: Arc<AtomicU64>,
 }
 
-fn maintain(writer: &mut Writer, wall: WallTime, outbox: &Sender<Answer>) {
-    for event in writer.maintain(wall) {
-        let _ = outbox.send_blocking(Answer::Event(event));
+/// What comes to the writer thread.
+enum Call {
+    Request(Request),
+    Done(Done),
+}
+
+impl Desk {
+    fn serve(mut self, inbox: &Receiver<Request>) -> Result<(), LogError> {
+        while let Some(call) = self.next(inbox) {
+            let time = self.clock.stamp();
+            self.writer.note_time(time);
+            match call {
+                Call::Request(request) => self.deal_with(request, time.steady),
+                Call::Done(done) => self.finish(done),
+            }
+            self.tell_events();
+            if let Some(job) = self.writer.begin(time.steady) {
+                self.worker.give(job);
+            }
+            // One that could not begin says why.
+            self.tell_events();
+            if self.worker.keeps_up(now()) {
+                self.turns.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        self.await_job();
+        self.writer.close()
+    }
+
+    /// Waits for either thread to say something; `None` when the core has gone.
+    fn next(&self, inbox: &Receiver<Request>) -> Option<Call> {
+        let done = async {
+            match self.worker.done.recv().await {
+                Ok(done) => Some(Call::Done(done)),
+                Err(_) => std::future::pending().await,
+            }
+        };
+        let request = async { inbox.recv().await.ok().map(Call::Request) };
+        smol::block_on(done.or(request))
+    }
+
+    fn deal_with(&mut self, request: Request, wall: WallTime) {
+        match request {
+            Request::Commit(group) => {
+                self.await_room(&group.batch);
+                let result = self.writer.commit(&group.batch, wall);
+                // A closed channel means that the core has gone; what is durable stays so.
+                let _ = self
+                    .outbox
+                    .send_blocking(Answer::Committed { group, result });
+            }
+            Request::Release(floors) => self.writer.release(floors),
+            Request::NoteGap(gap) => {
+                self.writer.note_gap(gap);
+            }
+            Request::MendMail => self.writer.mend_mail(),
+            Request::Snapshot => self.writer.snapshot(),
+            Request::Maintain => {}
+        }
+    }
+
+    fn await_room(&mut self, batch: &Batch) {
+        if self.writer.waits_for_job(batch) {
+            self.await_job();
+            // They come before the answer to the batch.
+            self.tell_events();
+        }
+    }
+
+    fn await_job(&mut self) {
+        if self.writer.is_lent()
+            && let Ok(done) = self.worker.done.recv_blocking()
+        {
+            self.finish(done);
+        }
+    }
+
+    fn finish(&mut self, done: Done) {
+        self.worker.since = None;
+        self.writer.finish(done, self.clock.stamp().steady);
+    }
+
+    fn tell_events(&mut self) {
+        for event in self.writer.events() {
+            let _ = self.outbox.send_blocking(Answer::Event(event));
+        }
     }
 }
+
+/// The writer's end of the worker thread, which ends with it.
+struct Worker {
+    jobs: Sender<Job>,
+    done: Receiver<Done>,
+    /// When the job under way was given to it.
+    since: Option<Instant>,
+}
+
+impl Worker {
+    fn start() -> io::Result<Self> {
+        let (jobs, inbox) = async_channel::bounded::<Job>(1);
+        let (outbox, done) = async_channel::bounded(1);
+        thread::Builder::new()
+            .name("log-worker".to_owned())
+            .stack_size(STACK_BYTES)
+            .spawn(move || {
+                while let Ok(job) = inbox.recv_blocking() {
+                    // A closed channel means that the writer has gone.
+                    let _ = outbox.send_blocking(job.run());
+                }
+            })?;
+        Ok(Self {
+            jobs,
+            done,
+            since: None,
+        })
+    }
+
+    fn give(&mut self, job: Job) {
+        self.since = Some(now());
+        // The thread only goes when this end has gone.
+        let _ = self.jobs.send_blocking(job);
+    }
+
+    fn keeps_up(&self, now: Instant) -> bool {
+        self.since.is_none_or(|since| now < since + JOB_PATIENCE)
+    }
+}
+
+/// Of each of the two threads.
+const STACK_BYTES: usize = 512 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -152,10 +271,14 @@ mod tests {
     use crate::log::{Batch, Opened, Settings, open};
 
     fn commit() -> Request {
+        put(1, 1)
+    }
+
+    fn put(number: u8, bytes: usize) -> Request {
         let put = Change::Put {
             table: Table::Sessions,
-            key: vec![1],
-            value: vec![2],
+            key: vec![number],
+            value: vec![2; bytes],
         };
         Request::Commit(Group {
             batch: Batch { changes: vec![put] },
@@ -164,7 +287,11 @@ mod tests {
     }
 
     fn start(folder: &SimulatedFolder) -> Disk {
-        let settings = Settings::default();
+        let settings = Settings {
+            journal_bytes: 256 << 10,
+            flush_bytes: 60 << 10,
+            ..Settings::default()
+        };
         let opened = open(folder.directory(), settings, WallTime(1)).expect("the log works");
         let Opened { writer, .. } = opened;
         Disk::start(writer, Clock::resume(None)).expect("a thread")
@@ -175,7 +302,7 @@ mod tests {
     fn a_sync_that_hangs_holds_up_the_writer_alone_and_shows() {
         let folder = SimulatedFolder::new();
         let disk = start(&folder);
-        folder.hold_syncs(true);
+        folder.hold_syncs(Some(""));
         let requests = [commit(), Request::Maintain, Request::Maintain];
         for request in requests {
             disk.requests.try_send(request).expect("there is room");
@@ -183,21 +310,73 @@ mod tests {
         // Nobody waits for the thread, and nothing is acknowledged.
         assert_eq!(disk.turns(), 0);
         assert!(disk.answers.try_recv().is_err());
-        folder.hold_syncs(false);
+        folder.hold_syncs(None);
         let answer = disk.answers.recv_blocking().expect("the thread lives");
         assert!(matches!(answer, Answer::Committed { result: Ok(_), .. }));
         disk.close().expect("the log can be closed");
+    }
+
+    /// No acknowledgement waits for redb as long as the next job has not enough to do.
+    #[test]
+    fn a_job_that_hangs_holds_up_nobody_until_there_is_enough_for_the_next() {
+        let folder = SimulatedFolder::new();
+        let disk = start(&folder);
+        folder.hold_syncs(Some("state"));
+        // It is under way from the eighth on, and twice as many may follow.
+        for number in 0..16 {
+            let request = put(number, 7900);
+            disk.requests.send_blocking(request).expect("a writer");
+            expect_commit(&disk);
+        }
+        let mut waiting = 0;
+        while disk.requests.try_send(put(waiting, 20_000)).is_ok() {
+            waiting += 1;
+            assert!(waiting < 100, "none is refused, so they wait");
+            thread::yield_now();
+        }
+        folder.hold_syncs(None);
+        (0..waiting).for_each(|_| expect_commit(&disk));
+        disk.close().expect("the log can be closed");
+    }
+
+    fn expect_commit(disk: &Disk) {
+        loop {
+            let answer = disk.answers.recv_blocking().expect("the thread lives");
+            if let Answer::Committed { result, .. } = answer {
+                result.expect("it is stored");
+                return;
+            }
+        }
+    }
+
+    #[test]
+    fn a_job_may_be_slow_and_one_that_hangs_is_not_hidden() {
+        let folder = SimulatedFolder::new();
+        let settings = Settings::default();
+        let opened = open(folder.directory(), settings, WallTime(1)).expect("the log works");
+        let mut writer = opened.writer;
+        let mut worker = Worker::start().expect("a thread");
+        let begun = now();
+        assert!(worker.keeps_up(begun + JOB_PATIENCE));
+        folder.hold_syncs(Some(""));
+        writer.snapshot();
+        worker.give(writer.begin(WallTime(1)).expect("it was asked for"));
+        assert!(worker.keeps_up(begun + JOB_PATIENCE / 2));
+        assert!(!worker.keeps_up(now() + JOB_PATIENCE));
+        folder.hold_syncs(None);
+        let done = worker.done.recv_blocking().expect("the thread lives");
+        writer.finish(done, WallTime(1));
     }
 
     #[test]
     fn a_stop_does_not_wait_for_a_sync_that_hangs() {
         let folder = SimulatedFolder::new();
         let disk = start(&folder);
-        folder.hold_syncs(true);
+        folder.hold_syncs(Some(""));
         disk.requests.try_send(commit()).expect("there is room");
         let before = now();
         disk.close().expect("the thread is left behind");
         assert!(before.elapsed() < CLOSE_PATIENCE * 3);
-        folder.hold_syncs(false);
+        folder.hold_syncs(None);
     }
 }

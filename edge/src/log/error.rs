@@ -42,7 +42,7 @@ pub enum LogError {
         found: usize,
     },
     /// The journal is full and could not be emptied, because the disk is full or failing. It goes
-    /// on by itself when [`Writer::maintain`](super::Writer::maintain) succeeds again.
+    /// on by itself when a [`Job`](super::Job) succeeds again.
     Full {
         /// Bytes of the batch as a frame.
         found: u64,

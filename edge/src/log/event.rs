@@ -96,13 +96,13 @@ pub enum Event {
         /// Rows that are lost; `None` when all are.
         lost_rows: Option<u64>,
     },
-    /// [`Writer::snapshot`](super::Writer::snapshot) has made a copy, or not.
+    /// The copy that [`Writer::snapshot`](super::Writer::snapshot) asked for was made, or not.
     Snapshot {
         /// What went wrong, if anything; the log itself is as before.
         result: Result<(), LogError>,
     },
     /// Flushing or retention failed. Nothing acknowledged is lost: the journal still holds it, and
-    /// the writer tries again with a later [`Writer::maintain`](super::Writer::maintain).
+    /// a later [`Job`](super::Job) tries again.
     Failed {
         /// What went wrong.
         error: LogError,

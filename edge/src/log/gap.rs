@@ -379,12 +379,8 @@ pub(super) fn leave_out(gap: &mut Gap, known: &[Gap]) -> bool {
     }
     // Whoever finds a message damaged may not know its priority.
     let is_damaged_mail = |it: &Gap| it.reason == Reason::Mail;
-    let mut places = Parts::default();
-    for other in known {
-        if other.is_like(gap) || is_damaged_mail(other) && is_damaged_mail(gap) {
-            places.join(&other.places());
-        }
-    }
+    let is_alike = |it: &&Gap| it.is_like(gap) || is_damaged_mail(it) && is_damaged_mail(gap);
+    let places = Parts::union(known.iter().filter(is_alike).map(Gap::places));
     gap.leave_out(&places)
 }
 
@@ -503,6 +499,25 @@ mod tests {
             (Offset(0), Offset(49), 40, 400)
         );
         assert!(!leave_out(&mut all, &[known[0].clone(), news]));
+    }
+
+    /// It took the square of their number: minutes, which this test does not have.
+    #[test]
+    fn as_many_gaps_as_are_kept_are_left_out_of_one_at_once() {
+        let rejected = |at: u64| Gap {
+            last: Offset(at),
+            count: 1,
+            ..gap(Lane::Normal, at, Reason::Rejected)
+        };
+        let row = |row: u64| {
+            let parts = (1..64).map(|part| rejected(row * 1000 + 2 * part));
+            parts.fold(rejected(row * 1000), |row, part| row.merged(&part))
+        };
+        let known: Vec<Gap> = (0..1024).map(row).collect();
+        let mut all = gap(Lane::Normal, 0, Reason::Limit);
+        (all.last, all.count) = (Offset(1024 * 1000 - 1), 1024 * 1000);
+        assert!(leave_out(&mut all, &known));
+        assert_eq!(all.count, 1024 * (1000 - 64));
     }
 
     #[test]

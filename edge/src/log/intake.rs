@@ -33,15 +33,22 @@ pub(super) struct Filling {
     pub(super) segment: u64,
 }
 
+/// How the files are, as of when they were last looked at.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Holding {
+    pub(super) lanes: PerLane<Filling>,
+    pub(super) has_reserve: bool,
+    /// Nothing can be flushed.
+    pub(super) is_failing: bool,
+}
+
 /// Everything that makes a lane refuse.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pressure {
-    pub(super) lanes: PerLane<Filling>,
+    pub(super) files: Holding,
     /// Of all lanes together.
     pub(super) most: Option<u64>,
-    pub(super) has_reserve: bool,
-    /// While nothing can be flushed.
-    pub(super) journal: Option<Filling>,
+    pub(super) journal: Filling,
 }
 
 impl Pressure {
@@ -59,14 +66,14 @@ impl Pressure {
             Lane::Urgent => 6,
             Lane::Critical => 7,
         };
-        let is_filled = |journal: Filling| journal.bytes > journal.most / 8 * eighths;
-        let is_in_need = lane == Lane::Normal && !self.has_reserve;
-        is_in_need || self.journal.is_some_and(is_filled)
+        let is_filled = self.journal.bytes > self.journal.most / 8 * eighths;
+        let is_in_need = lane == Lane::Normal && !self.files.has_reserve;
+        is_in_need || self.files.is_failing && is_filled
     }
 
     fn is_full(&self, lane: Lane) -> bool {
-        let own = self.lanes[lane];
-        let all: u64 = self.lanes.iter().map(|(_, lane)| lane.bytes).sum();
+        let own = self.files.lanes[lane];
+        let all: u64 = self.files.lanes.iter().map(|(_, lane)| lane.bytes).sum();
         let is_over = |most: u64| {
             let spared = match lane {
                 Lane::Normal => most / 8,
@@ -86,27 +93,39 @@ mod tests {
 
     fn pressure(bytes: [u64; 3]) -> Pressure {
         let bytes = PerLane(bytes);
+        let lanes = PerLane::from_fn(|lane| Filling {
+            bytes: bytes[lane],
+            most: 1000,
+            segment: 100,
+        });
         Pressure {
-            lanes: PerLane::from_fn(|lane| Filling {
-                bytes: bytes[lane],
-                most: 1000,
-                segment: 100,
-            }),
+            files: Holding {
+                lanes,
+                has_reserve: true,
+                is_failing: false,
+            },
             most: None,
-            has_reserve: true,
-            journal: None,
+            // As after a burst, which stops nobody.
+            journal: JOURNAL,
         }
+    }
+
+    const JOURNAL: Filling = Filling {
+        bytes: 800,
+        most: 800,
+        segment: 0,
+    };
+
+    fn failing(bytes: [u64; 3], has_reserve: bool, journal: Option<u64>) -> Pressure {
+        let mut pressure = pressure(bytes);
+        pressure.files.has_reserve = has_reserve;
+        pressure.files.is_failing = journal.is_some();
+        pressure.journal.bytes = journal.unwrap_or(JOURNAL.bytes);
+        pressure
     }
 
     #[test]
     fn lanes_stop_in_their_order_and_open_again() {
-        let journal = |bytes| {
-            Some(Filling {
-                bytes,
-                most: 800,
-                segment: 0,
-            })
-        };
         let most = Some(1600);
         for (pressure, critical, urgent, normal) in [
             (pressure([0, 0, 0]), Open, Open, Open),
@@ -147,51 +166,11 @@ mod tests {
                 Full,
                 Full,
             ),
-            (
-                Pressure {
-                    has_reserve: false,
-                    ..pressure([0, 901, 0])
-                },
-                Open,
-                Full,
-                Stopped,
-            ),
-            (
-                Pressure {
-                    journal: journal(400),
-                    ..pressure([0; 3])
-                },
-                Open,
-                Open,
-                Open,
-            ),
-            (
-                Pressure {
-                    journal: journal(401),
-                    ..pressure([0; 3])
-                },
-                Open,
-                Open,
-                Stopped,
-            ),
-            (
-                Pressure {
-                    journal: journal(601),
-                    ..pressure([0; 3])
-                },
-                Open,
-                Stopped,
-                Stopped,
-            ),
-            (
-                Pressure {
-                    journal: journal(701),
-                    ..pressure([0; 3])
-                },
-                Stopped,
-                Stopped,
-                Stopped,
-            ),
+            (failing([0, 901, 0], false, None), Open, Full, Stopped),
+            (failing([0; 3], true, Some(400)), Open, Open, Open),
+            (failing([0; 3], true, Some(401)), Open, Open, Stopped),
+            (failing([0; 3], true, Some(601)), Open, Stopped, Stopped),
+            (failing([0; 3], true, Some(701)), Stopped, Stopped, Stopped),
         ] {
             assert_eq!(
                 pressure.intake().0,

@@ -59,6 +59,17 @@ pub(super) struct Position {
     pub(super) at: u64,
 }
 
+/// A place in the journal up to which a flush brings everything into redb.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Cut {
+    /// Of the first frame behind it.
+    pub(super) position: Position,
+    /// The youngest frame before it; 0 when there is none.
+    pub(super) youngest: u64,
+    /// From the oldest frame that was not in redb up to it.
+    used_bytes: u64,
+}
+
 /// The open file, and where the next frame goes.
 #[derive(Debug)]
 pub(super) struct Journal {
@@ -248,14 +259,27 @@ impl Journal {
         self.behind_failure.unwrap_or(self.head)
     }
 
-    /// Notes that [`Journal::position_when_emptied`] is durable in `state.redb`.
-    pub(super) fn emptied(&mut self) {
-        self.head = self.position_when_emptied();
-        self.behind_failure = None;
-        self.used_bytes = 0;
+    /// Marks the place up to which everything is about to be brought into redb. More may be written
+    /// behind it meanwhile.
+    pub(super) fn cut(&self) -> Cut {
+        Cut {
+            position: self.position_when_emptied(),
+            youngest: self.youngest(),
+            used_bytes: self.used_bytes,
+        }
     }
 
-    /// Whether a write failed; the next waits for [`Journal::emptied`].
+    /// Notes that the position of a cut is durable in `state.redb`: what is before it may be
+    /// written over.
+    pub(super) fn emptied(&mut self, cut: Cut) {
+        if self.behind_failure == Some(cut.position) {
+            self.head = cut.position;
+            self.behind_failure = None;
+        }
+        self.used_bytes -= cut.used_bytes;
+    }
+
+    /// Whether a write failed; the next waits for [`Journal::emptied`] with a later cut.
     pub(super) const fn is_failed(&self) -> bool {
         self.behind_failure.is_some()
     }
@@ -264,6 +288,16 @@ impl Journal {
     pub(super) fn has_room_for(&self, bytes: u64) -> bool {
         let (_, cost) = self.place(bytes);
         bytes <= self.capacity() && (self.used_bytes == 0 || cost <= self.free_bytes())
+    }
+
+    /// Whether there is room for a frame and another behind it, either of which may be none.
+    pub(super) fn has_room_for_both(&self, bytes: u64, behind: u64) -> bool {
+        if bytes == 0 || behind == 0 || !self.has_room_for(bytes) {
+            return self.has_room_for(bytes + behind);
+        }
+        let (at, cost) = self.place(bytes);
+        let (_, cost_behind) = self.place_at(at + bytes, behind);
+        behind <= self.capacity() && cost + cost_behind <= self.free_bytes()
     }
 
     /// Bytes that frames can have together.
@@ -317,9 +351,13 @@ impl Journal {
 
     /// Where a frame goes, and how much of the circle it takes.
     fn place(&self, bytes: u64) -> (u64, u64) {
-        let rest = self.file_bytes - self.head.at;
+        self.place_at(self.head.at, bytes)
+    }
+
+    const fn place_at(&self, at: u64, bytes: u64) -> (u64, u64) {
+        let rest = self.file_bytes - at;
         if bytes <= rest {
-            (self.head.at, bytes)
+            (at, bytes)
         } else {
             (PAGE_BYTES, rest + bytes)
         }
@@ -412,7 +450,7 @@ mod tests {
             write(&mut journal, 10);
         }
         let position = journal.position_when_emptied();
-        journal.emptied();
+        journal.emptied(journal.cut());
         write(&mut journal, 4096 + 10);
         write(&mut journal, 4096 + 10);
         assert_eq!(journal.used_bytes(), (2 + 1 + 2) * PAGE_BYTES);
@@ -437,6 +475,47 @@ mod tests {
         assert_eq!((counts.writes, counts.syncs), (1, 1));
     }
 
+    /// What is written while a flush runs is neither written over nor forgotten, and what was
+    /// written before may not be written over until the flush is done.
+    #[test]
+    fn frames_behind_a_cut_stay() {
+        let folder = SimulatedFolder::new();
+        let mut journal = journal(&folder, 8);
+        (0..3).for_each(|_| write(&mut journal, 10));
+        let cut = journal.cut();
+        (0..3).for_each(|_| write(&mut journal, 10));
+        assert!(!journal.has_room_for(2 * PAGE_BYTES));
+        journal.emptied(cut);
+        assert_eq!(journal.used_bytes(), 3 * PAGE_BYTES);
+        assert!(journal.has_room_for(3 * PAGE_BYTES), "across the end");
+        assert!(!journal.has_room_for(4 * PAGE_BYTES));
+        write(&mut journal, 2 * 4096);
+        let mut again = Journal::open(folder.directory().as_ref(), None, 0).unwrap();
+        let frames = again.replay(cut.position).unwrap().frames;
+        assert_eq!(sequences(&frames), [3, 4, 5, 6]);
+        assert_eq!(again.used_bytes, journal.used_bytes);
+    }
+
+    #[test]
+    fn a_failure_behind_a_cut_waits_for_the_next_one() {
+        let folder = SimulatedFolder::new();
+        let mut journal = journal(&folder, 8);
+        write(&mut journal, 10);
+        let cut = journal.cut();
+        folder.inject(Fault {
+            operation: Operation::Write,
+            name: NAME.to_owned(),
+            times: 1,
+        });
+        let refused = journal.write(&batch(10), WallTime(1), PerLane::default());
+        assert!(refused.is_err());
+        journal.emptied(cut);
+        assert!(journal.is_failed());
+        journal.emptied(journal.cut());
+        write(&mut journal, 10);
+        assert_eq!(journal.used_bytes(), PAGE_BYTES);
+    }
+
     #[test]
     fn a_failed_place_is_given_up() {
         let folder = SimulatedFolder::new();
@@ -458,7 +537,7 @@ mod tests {
                 at: 3 * PAGE_BYTES
             }
         );
-        journal.emptied();
+        journal.emptied(journal.cut());
         write(&mut journal, 10);
         let mut again = Journal::open(folder.directory().as_ref(), None, 0).unwrap();
         assert_eq!(sequences(&again.replay(position).unwrap().frames), [2]);

@@ -20,8 +20,8 @@ use super::database::{READ_CACHE_BYTES, SharedDatabase};
 use super::directory::{Directory, File};
 use super::rows::{self, Puts};
 use super::salvage::Salvage;
-use super::{Batch, Committed, Event, Gap, LogError, Parts, Reason, Writer};
-use super::{segment, state};
+use super::{Batch, Committed, Event, Gap, LogError, Parts, Reason};
+use super::{files::Files, segment, state};
 
 use self::mail::Mail;
 pub use self::mail::{Damage, Walked};
@@ -44,7 +44,7 @@ pub struct Chunk {
     /// Where to read on; equals [`Reader::head`] when everything was read.
     pub next: Offset,
     /// A damaged range that a read passed for the first time: the driver hands it to
-    /// [`Writer::note_gap`].
+    /// [`Writer::note_gap`](super::Writer::note_gap).
     pub damaged: Option<Gap>,
 }
 
@@ -111,9 +111,9 @@ enum Place {
 }
 
 impl Reader {
-    pub(super) fn new(writer: &Writer) -> Self {
+    pub(super) fn new(files: &Files) -> Self {
         let lanes = PerLane::from_fn(|lane| {
-            let files = &writer.lanes[lane];
+            let files = &files.lanes[lane];
             let sealed = files.sealed.iter();
             let mut segments: BTreeMap<_, _> = sealed
                 .map(|it| (it.first, Segment::Sealed { next: it.next }))
@@ -128,17 +128,17 @@ impl Reader {
             }
         });
         Self {
-            directory: Arc::clone(&writer.directory),
+            directory: Arc::clone(&files.directory),
             lanes,
-            cache: BlockCache::new(writer.settings.read_cache_bytes),
+            cache: BlockCache::new(files.settings.read_cache_bytes),
             open: VecDeque::new(),
-            open_count: writer.settings.open_segments.max(1),
+            open_count: files.settings.open_segments.max(1),
             salvaged: VecDeque::new(),
             reported: BTreeSet::new(),
-            state: writer.state.clone(),
-            mail: Mail::new(writer),
-            overlay: writer.puts.clone(),
-            unflushed: writer.gaps.clone(),
+            state: files.state.clone(),
+            mail: Mail::new(files),
+            overlay: files.puts.clone(),
+            unflushed: files.gaps.clone(),
         }
     }
 

@@ -24,11 +24,12 @@
 //! when they are whole.
 //!
 //! redb may panic on a damaged file, and where that can't be contained the process ends. So a file
-//! `starting` stands in the folder from the opening to the first [`Writer::maintain`], when the
+//! `starting` stands in the folder from the opening to the first [`Writer::begin`], when the
 //! driver has read its state, and from the moment on at which a file can't be written because it
 //! is damaged: who finds it has every file that is opened checked from end to end before it is
 //! trusted.
 
+mod files;
 mod found;
 mod gaps;
 mod lanes;
@@ -48,14 +49,12 @@ use super::directory::Directory;
 use super::exchange::{self, name_aside};
 use super::frame::PAGE_BYTES;
 use super::gap::copy::{self, Copy};
-use super::gap::ledger::Marks;
 use super::journal::{self, Journal, Ownership, Replayed, Torn};
 use super::mail as post;
-use super::retention::AgeClock;
 use super::rows::Rows;
 use super::state::{self as tables, Facts};
 use super::wear::{Metered, Wear};
-use super::{Event, Gap, Intake, LogError, Meter, Reader, Settings, Writer, gap, reserve, segment};
+use super::{Event, Gap, LogError, Meter, Reader, Settings, Writer, gap, reserve, segment};
 
 /// An open log.
 #[derive(Debug)]
@@ -199,6 +198,7 @@ impl Recovery {
         self.open_mail(&mut found)?;
         let is_changed = is_changed || !found.gaps.is_empty() || self.report.is_mail_lost;
         self.bring_back(&mut found, &replayed)?;
+        found.leave_out_noted();
         for frame in &replayed.frames {
             found.take_puts(frame, |_| true);
         }
@@ -206,16 +206,17 @@ impl Recovery {
         let is_resized = journal.file_bytes() != self.settings.journal_bytes;
         self.report.is_journal_mended = journal.is_damaged();
         let mut writer = self.writer(journal, state, found);
-        if copied.is_some_and(|change| change < writer.facts.gaps) {
+        if let (Some(change), Some(files)) = (copied, &writer.files)
+            && change < files.facts.gaps
+        {
             // A cut came between the two; a missing one is made by the next flush.
-            let ledger = tables::ledger(&writer.state, writer.marks)?;
-            writer.copy_gaps(&ledger, &writer.facts)?;
+            let ledger = tables::ledger(&files.state, files.marks)?;
+            files.copy_gaps(&ledger, &files.facts)?;
         }
         if is_changed {
-            let flushed = writer.flush_with_reserve();
-            writer.note_outcome(flushed, wall);
+            writer.try_flush(wall);
         }
-        if writer.failed_at.is_none() {
+        if !writer.holding.is_failing {
             // Neither is worth not starting: the old size, or a header that the state knows, do.
             let done = if is_resized {
                 self.resize_journal(&mut writer, salt)
@@ -254,6 +255,7 @@ impl Recovery {
         if let Some(Torn::Offsets { first, next }) = &replayed.torn {
             found.skip_torn(first, next, &self.directory)?;
         }
+        found.pass_copied(&self.directory)?;
         let is_end_unknown = matches!(replayed.torn, Some(Torn::Unreadable));
         if self.report.is_journal_lost || is_end_unknown {
             let most = self.settings.journal_bytes / LEAST_APPEND_BYTES;
@@ -288,8 +290,9 @@ impl Recovery {
         self.report.is_state_lost = !self.report.is_new && !is_continued;
         self.report.is_journal_lost = !self.report.is_new && journal.is_none();
         let mut found = Found::new(Facts::new(epoch), lanes, gaps);
+        found.copied = known;
         self.bring_back(&mut found, &replayed)?;
-        self.go_on_behind_gaps(copy.as_ref(), &mut found)?;
+        self.tell_of_lost_gaps(copy.as_ref(), &mut found);
         self.rescue_mail(&mut found, journal.as_ref(), &replayed)?;
         // The old journal may go, so what it held must be in segments before.
         for files in &mut found.lanes.0 {
@@ -304,6 +307,9 @@ impl Recovery {
         found.facts.first = PerLane::from_fn(|lane| found.lanes[lane].first);
         found.facts.next = PerLane::from_fn(|lane| found.lanes[lane].flushed);
         found.facts.active_bytes = found.active_bytes();
+        // What it says of gaps as well, and the state is not there yet.
+        let copy = self.settle_gaps(copy, &rows, &mut found);
+        let is_copied = !self.report.is_new && copy.try_write(self.directory.as_ref()).is_ok();
         let mut journal = match journal.filter(|_| is_continued) {
             Some(journal) => journal,
             None => {
@@ -313,18 +319,18 @@ impl Recovery {
         };
         found.facts.position = journal.position_when_emptied();
         found.facts.salt = journal.ownership().salt;
-        journal.emptied();
+        journal.emptied(journal.cut());
         let state = if self.has(tables::NAME) {
             self.exchange_state(&found.facts, &rows)?
         } else {
             let (name, cache_bytes) = (tables::NAME, self.settings.cache_bytes);
             tables::create(&self.directory, name, cache_bytes, &found.facts, &rows)?
         };
-        self.settle_gaps(copy.as_ref(), &state, &mut found)?;
-        let mut writer = self.writer(journal, state, found);
-        if !writer.gaps.is_empty() || copy.is_none() {
-            writer.flush()?;
+        tables::restore_gaps(&state, &mut found.facts, &copy)?;
+        if !is_copied {
+            copy.write(self.directory.as_ref())?;
         }
+        let writer = self.writer(journal, state, found);
         self.opened(writer)
     }
 
@@ -332,7 +338,9 @@ impl Recovery {
         // The state must not miss frames in a journal that has none yet.
         writer.journal.forget_youngest();
         writer.flush()?;
-        writer.journal = self.create_journal(&writer.facts, salt)?;
+        if let Some(files) = &writer.files {
+            writer.journal = self.create_journal(&files.facts, salt)?;
+        }
         Ok(())
     }
 
@@ -367,55 +375,18 @@ impl Recovery {
         )
     }
 
-    fn writer(&mut self, journal: Journal, state: SharedDatabase, found: Found) -> Writer {
-        let has_reserve = self.has(reserve::NAME) || reserve::take(self.directory.as_ref());
-        let announced = found.facts.announced;
-        self.wear = found.facts.wear;
-        // The state does not know of it.
-        self.wear.written_bytes += journal.used_bytes();
-        self.meter.add(self.wear);
-        Writer {
-            directory: Arc::clone(&self.directory),
-            settings: self.settings.clone(),
-            journal,
-            state,
-            facts: found.facts,
-            lanes: found.lanes,
-            mail: found.mail,
-            mail_changes: post::changes(&found.puts).count() as u64,
-            puts: found.puts,
-            gaps: [found.gaps, found.noted].concat(),
-            noted: Vec::new(),
-            marks: Marks {
-                announced,
-                handed_out: announced,
-            },
-            has_fresh_gaps: true,
-            unseen_since: None,
-            waiting_bytes: found.waiting_bytes,
-            events: Vec::new(),
-            doomed: Vec::new(),
-            failed_at: None,
-            has_reserve,
-            is_starting: true,
-            no_reserve_at: None,
-            has_freed: false,
-            clock: AgeClock::default(),
-            meter: self.meter.clone(),
-            metered_at: WallTime::default(),
-            intake: PerLane::from_fn(|_| Intake::Open),
-        }
-    }
-
     fn opened(self, mut writer: Writer) -> Result<Opened, LogError> {
-        let reader = Reader::new(&writer);
+        let files = writer.files.as_deref();
+        let files = files.expect("nobody is lent the files of a log that is being opened");
+        let reader = Reader::new(files);
+        let (epoch, time) = (files.facts.epoch, files.facts.time);
         // The reader has seen everything that happened so far; only failures are news.
         writer
             .events
             .retain(|event| matches!(event, Event::Failed { .. }));
         Ok(Opened {
-            epoch: writer.facts.epoch,
-            time: writer.facts.time,
+            epoch,
+            time,
             wear: self.wear,
             writer,
             reader,

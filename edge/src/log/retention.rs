@@ -31,7 +31,7 @@ pub(super) struct Trim {
 
 /// How old records are by a clock that may be set. Many devices start in 1970 and learn the time
 /// when the link comes back: what they stored until then must not be too old all at once.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct AgeClock {
     wall: WallTime,
     /// The time before the last jump; what is not younger was stored by the old clock.

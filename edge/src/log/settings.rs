@@ -10,8 +10,9 @@ pub struct Settings {
     /// Size of the journal file, rounded down to whole 4 KiB pages, at least 16 of them. The
     /// largest batch fits once; when half of it is used the journal is emptied into redb.
     pub journal_bytes: u64,
-    /// The journal is emptied into redb when it holds this much of records and state. What waits
-    /// is also in memory, twice counted but once kept: writer and reader share the records.
+    /// The journal is emptied into redb when it holds this much of records and state. Twice as much
+    /// may come meanwhile; then commits wait. What waits is also in memory, twice counted but once kept:
+    /// writer and reader share the records.
     pub flush_bytes: usize,
     /// A segment that holds this much is sealed and a new one begins. Effective at most a quarter
     /// of the lane's `max_bytes`, so that small limits hold too.

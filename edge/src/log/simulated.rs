@@ -18,8 +18,8 @@ use super::directory::{Directory, File, FileId};
 #[derive(Clone, Debug, Default)]
 pub struct SimulatedFolder {
     disk: Arc<Mutex<Disk>>,
-    /// Whether syncs wait, and what ends their wait.
-    gate: Arc<(Mutex<bool>, Condvar)>,
+    /// Whose syncs wait, and what ends their wait.
+    gate: Arc<(Mutex<Option<String>>, Condvar)>,
 }
 
 /// What was asked of the folder since it was made, or since [`SimulatedFolder::reset_counts`].
@@ -59,6 +59,8 @@ pub enum Operation {
     Sync,
     /// `remove`.
     Remove,
+    /// `read_at`: the medium is bad there.
+    Read,
 }
 
 impl SimulatedFolder {
@@ -112,11 +114,18 @@ impl SimulatedFolder {
         self.disk().is_read_only = is_read_only;
     }
 
-    /// Makes every sync wait, as a medium does that is busy with itself, and go on again.
-    pub fn hold_syncs(&self, is_held: bool) {
+    /// Makes every sync of files whose name begins so wait, as a medium does that is busy with
+    /// itself; `None` lets them go on again.
+    pub fn hold_syncs(&self, of: Option<&str>) {
         let (gate, change) = &*self.gate;
-        *gate.lock().unwrap_or_else(PoisonError::into_inner) = is_held;
+        *gate.lock().unwrap_or_else(PoisonError::into_inner) = of.map(str::to_owned);
         change.notify_all();
+    }
+
+    /// Has `act` called before each change and each sync of a file or of the folder, by the thread
+    /// that asks for it: what may happen at that very moment.
+    pub fn before_changes(&self, act: Option<fn()>) {
+        self.disk().before_changes = act;
     }
 
     /// Says what was asked of the folder.
@@ -141,6 +150,13 @@ impl SimulatedFolder {
             if let Some(byte) = contents.get_mut(at as usize) {
                 *byte ^= 0xff;
             }
+        }
+    }
+
+    fn announce_change(&self) {
+        let act = self.disk().before_changes;
+        if let Some(act) = act {
+            act();
         }
     }
 
@@ -171,6 +187,7 @@ impl Directory for SimulatedFolder {
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        self.announce_change();
         let mut disk = self.disk();
         disk.change()?;
         let number = disk.next_number;
@@ -183,6 +200,7 @@ impl Directory for SimulatedFolder {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
+        self.announce_change();
         let mut disk = self.disk();
         disk.change()?;
         disk.fail(Operation::Remove, name)?;
@@ -191,6 +209,7 @@ impl Directory for SimulatedFolder {
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.announce_change();
         let mut disk = self.disk();
         disk.change()?;
         let number = disk.names.remove(from).ok_or(ErrorKind::NotFound)?;
@@ -213,6 +232,7 @@ impl Directory for SimulatedFolder {
     }
 
     fn sync(&self) -> io::Result<()> {
+        self.announce_change();
         let mut disk = self.disk();
         disk.change()?;
         disk.counts.folder_syncs += 1;
@@ -255,6 +275,8 @@ impl File for SimulatedFile {
     fn read_at(&self, at: u64, bytes: &mut [u8]) -> io::Result<()> {
         self.with(|disk| {
             disk.counts.reads += 1;
+            let name = disk.inode(self.number).name.clone();
+            disk.fail(Operation::Read, &name)?;
             let current = &disk.inode(self.number).current;
             let found = current.get(at as usize..at as usize + bytes.len());
             bytes.copy_from_slice(found.ok_or(ErrorKind::UnexpectedEof)?);
@@ -263,6 +285,7 @@ impl File for SimulatedFile {
     }
 
     fn write_at(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        self.folder.announce_change();
         self.with(|disk| {
             disk.change()?;
             disk.counts.writes += 1;
@@ -287,6 +310,7 @@ impl File for SimulatedFile {
     }
 
     fn set_len(&self, bytes: u64) -> io::Result<()> {
+        self.folder.announce_change();
         self.with(|disk| {
             disk.change()?;
             disk.inode(self.number).apply(Change::Length(bytes));
@@ -302,9 +326,12 @@ impl File for SimulatedFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        self.folder.announce_change();
+        let name = self.with(|disk| Ok(disk.inode(self.number).name.clone()))?;
         let (gate, change) = &*self.folder.gate;
         let held = gate.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(change.wait_while(held, |is_held| *is_held));
+        let is_held = |of: &mut Option<String>| of.as_ref().is_some_and(|of| name.starts_with(of));
+        drop(change.wait_while(held, is_held));
         self.with(|disk| {
             disk.change()?;
             disk.counts.syncs += 1;

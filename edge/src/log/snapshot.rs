@@ -1,34 +1,25 @@
 //! A consistent copy of a log that is being written.
 //!
-//! The journal is emptied and the open segments are closed, so that nothing but the state and the
-//! mail has to be copied while the writer waits: segments are linked, and an empty journal goes with
-//! them. What
-//! was committed before is in the copy, whatever is committed, dropped or damaged later.
+//! Everything is brought into redb and the open segments are closed, so that nothing but the state
+//! and the mail has to be copied: segments are linked, and an empty journal goes with them. What was
+//! committed before is in the copy, whatever is committed, dropped or damaged meanwhile and later.
 
 use std::io;
 
 use sync::Lane;
 
 use super::directory::Directory;
+use super::files::Files;
 use super::journal::Journal;
 use super::recovery::SMALLEST_JOURNAL_BYTES;
-use super::{Event, LogError, Writer, gap, mail, segment, state};
+use super::{LogError, gap, mail, segment, state};
 
-impl Writer {
-    /// Puts a copy of the log into the folder `snapshot` inside its own. It is as good a data
-    /// folder as this one, up to now. An older one there is removed.
-    ///
-    /// Its outcome is an event of the next [`Writer::maintain`].
-    pub fn snapshot(&mut self) {
-        let result = self.try_snapshot();
-        self.events.push(Event::Snapshot { result });
-    }
-
-    fn try_snapshot(&mut self) -> Result<(), LogError> {
-        self.check_place()?;
+impl Files {
+    /// Puts a copy of the log into the folder `snapshot` inside its own, up to the cut.
+    pub(super) fn copy(&mut self) -> Result<(), LogError> {
         // The journal of the copy has no frames, and its state must not miss any.
-        self.journal.forget_youngest();
-        self.flush_with_reserve()?;
+        self.cut.journal.youngest = 0;
+        self.flush()?;
         let mut names = Vec::new();
         for lane in Lane::ALL {
             let files = &mut self.lanes[lane];
@@ -48,7 +39,7 @@ impl Writer {
                 _ => {}
             }
         }
-        let ownership = self.journal.ownership();
+        let ownership = self.cut.ownership;
         Journal::create(
             copy.as_ref(),
             SMALLEST_JOURNAL_BYTES,

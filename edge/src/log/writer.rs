@@ -1,44 +1,37 @@
-//! The writing side, on a thread of its own.
-//!
-//! Every batch goes the same way:
+//! The writing side: commits into the journal, and work on the files that can wait.
 //!
 //! ```text
 //!   commit --> journal (one write, one sync) --> memory
-//!   maintain, when the journal is due:
-//!     memory --> segments (a commit a lane) --> mail.redb (its changes)
-//!            --> state.redb (all other changes, gaps, journal position)
+//!   begin, run, finish, when the journal is due:
+//!     memory --> segments --> mail.redb --> state.redb (see log/files.rs)
 //! ```
 //!
-//! Segments and mail come before the state, so a power cut between the two finds records twice, in
-//! a segment and in the journal, and never not at all; replaying drops by offset what is there, and
-//! puts rows of the mail where they are already.
-//!
-//! When redb fails (a full disk, above all) nothing is lost: the journal still has everything, and
-//! commits go on while it has room. The reserve is given back at once, and flushing is tried again
-//! about every second.
+//! Promises that a commit never waits for redb while the journal has room for it: the files are lent
+//! to a [`Job`], and the frames it brings over are kept until it is done. What is committed
+//! meanwhile waits in memory and in the journal for the next one. A commit that finds no room there
+//! waits for the job ([`Writer::waits_for_job`]), or where the files are at home does the work
+//! itself.
 
+mod anew;
+mod fresh;
 mod gaps;
-mod mail;
-mod trim;
+mod job;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use sync::{Change, Lane, Offset, PerLane, Table, TimeStamp, WallTime};
+use sync::{Change, Offset, PerLane, TimeStamp, WallTime};
 
-use super::database::{READ_CACHE_BYTES, SharedDatabase};
+use super::database::SharedDatabase;
 use super::directory::Directory;
-use super::gap::ledger::Marks;
-use super::intake::{Filling, Intake, Pressure};
+use super::files::{Cut, Files, is_past};
+use super::intake::{Filling, Holding, Intake, Pressure};
 use super::journal::{self, Journal};
-use super::lane::LaneFiles;
 use super::retention::AgeClock;
-use super::rows::{Puts, Rows, are_whole};
-use super::state::{self, Facts};
-use super::{
-    Batch, Committed, Event, Gap, LogError, Meter, Settings, exchange, frame, gap, latest,
-    recovery, reserve,
-};
+use super::{Batch, Committed, Event, Gap, LogError, Meter, Settings, frame, gap, recovery};
+
+pub(super) use self::fresh::Fresh;
+use self::job::Order;
+pub use self::job::{Done, Job};
 
 /// Makes batches durable and keeps the files in order. It owns everything that is written; there
 /// is one a folder.
@@ -47,51 +40,74 @@ pub struct Writer {
     pub(super) directory: Arc<dyn Directory>,
     pub(super) settings: Settings,
     pub(super) journal: Journal,
-    pub(super) state: SharedDatabase,
-    /// As last committed.
-    pub(super) facts: Facts,
-    pub(super) lanes: PerLane<LaneFiles>,
-    /// `mail.redb`, where it is open.
-    pub(super) mail: Option<SharedDatabase>,
+    /// Everything else that is written; `None` while it is lent.
+    pub(super) files: Option<Box<Files>>,
+    /// The handle that is in the files as well, for reading.
+    state: SharedDatabase,
+    /// Not yet handed over to the files.
+    fresh: Fresh,
+    /// The offset that the next append to each lane has.
+    next: PerLane<Offset>,
+    /// Gaps that are nowhere but here.
+    noted: Vec<Gap>,
+    /// Gaps that were handed over to the job under way.
+    lent_gaps: Vec<Gap>,
+    /// All gaps with lower numbers were announced.
+    announced: u64,
     /// Changes of the mail since the log was opened.
     pub(super) mail_changes: u64,
-    /// Committed and not yet in `state.redb` or `mail.redb`.
-    pub(super) puts: Puts,
-    /// In the journal, or found again by every start, and not yet in `state.redb`.
-    pub(super) gaps: Vec<Gap>,
-    /// Gaps that are nowhere but here.
-    pub(super) noted: Vec<Gap>,
-    /// Which of the gaps in `state.redb` were announced, or are about to be.
-    pub(super) marks: Marks,
-    /// There are gaps to hand out, or there may be.
-    pub(super) has_fresh_gaps: bool,
-    /// When the oldest of [`Writer::noted`] became durable without being in `state.redb`, where
-    /// readers see it.
-    pub(super) unseen_since: Option<WallTime>,
-    /// Bytes of records and state that wait to be flushed.
-    pub(super) waiting_bytes: usize,
+    /// Both clocks, as told last.
+    time: Option<TimeStamp>,
+    floors: PerLane<Offset>,
+    clock: AgeClock,
+    /// What the next job is asked for.
+    order: Order,
+    /// Something was asked for or found that only a look at the files settles.
+    is_look_due: bool,
+    /// When the last job began.
+    looked_at: Option<WallTime>,
     pub(super) events: Vec<Event>,
-    /// Files that are trimmed and still have to be removed.
-    pub(super) doomed: Vec<(Lane, Offset)>,
-    /// When flushing failed last; `None` while it works.
-    pub(super) failed_at: Option<WallTime>,
-    pub(super) has_reserve: bool,
     /// The mark of the start is still in the folder.
-    pub(super) is_starting: bool,
-    /// When there was no room for the reserve last.
-    pub(super) no_reserve_at: Option<WallTime>,
-    /// Whether files were removed since, which readers may still hold.
-    pub(super) has_freed: bool,
-    pub(super) clock: AgeClock,
+    is_starting: bool,
     /// What was written, since the log was made.
     pub(super) meter: Meter,
     /// When that was looked at last.
-    pub(super) metered_at: WallTime,
+    metered_at: WallTime,
+    /// The files as they were when they were lent.
+    pub(super) holding: Holding,
     /// As it was told last.
-    pub(super) intake: PerLane<Intake>,
+    intake: PerLane<Intake>,
 }
 
 impl Writer {
+    pub(super) fn new(journal: Journal, files: Files) -> Self {
+        Self {
+            directory: Arc::clone(&files.directory),
+            settings: files.settings.clone(),
+            journal,
+            state: files.state.clone(),
+            fresh: Fresh::default(),
+            next: PerLane::from_fn(|lane| files.lanes[lane].next()),
+            noted: Vec::new(),
+            lent_gaps: Vec::new(),
+            announced: files.marks.announced,
+            mail_changes: files.cut.mail_changes,
+            time: files.facts.time,
+            floors: PerLane::default(),
+            clock: AgeClock::default(),
+            order: Order::default(),
+            is_look_due: true,
+            looked_at: None,
+            events: Vec::new(),
+            is_starting: true,
+            meter: files.meter.clone(),
+            metered_at: WallTime::default(),
+            holding: files.holding(),
+            intake: PerLane::from_fn(|_| Intake::Open),
+            files: Some(Box::new(files)),
+        }
+    }
+
     /// Makes a batch durable: one write and one sync of the journal. When it returns, the batch
     /// may be acknowledged. Gaps noted before have a frame of their own, which goes first.
     ///
@@ -99,12 +115,13 @@ impl Writer {
     /// When the batch can't be stored. Nothing of it counts then: no offset is used up. After a
     /// power cut it may be found stored all the same, which is what not acknowledging it means.
     pub fn commit(&mut self, batch: &Batch, wall: WallTime) -> Result<Committed, LogError> {
-        let first = PerLane::from_fn(|lane| self.lanes[lane].next());
+        let first = self.next;
+        let mut committed = Committed {
+            first,
+            ..Committed::default()
+        };
         if batch.changes.is_empty() {
-            return Ok(Committed {
-                first,
-                ..Committed::default()
-            });
+            return Ok(committed);
         }
         let bytes = frame::padded_bytes(batch);
         if bytes > self.journal.capacity() {
@@ -117,124 +134,123 @@ impl Writer {
         self.commit_noted(wall)?;
         self.make_room(bytes, wall)?;
         self.journal.write(batch, wall, first)?;
-        let mut committed = Committed {
-            first,
-            ..Committed::default()
-        };
         for change in &batch.changes {
             self.take(change, &mut committed);
         }
         Ok(committed)
     }
 
-    /// Does what can wait until the acknowledgements are out: empties the journal when it is due,
-    /// begins new segments, removes what nobody wants and what is over a limit. Call it after
-    /// every commit, and at least every few seconds for the limits of age and after failures.
-    ///
-    /// Never fails as a whole: failures are events, and are tried again at most once a second.
-    pub fn maintain(&mut self, wall: WallTime) -> Vec<Event> {
-        self.clock.tick(wall);
-        self.meter.pass(self.metered_at, wall);
-        self.metered_at = wall;
-        self.has_started();
-        if self.may_try(wall) {
-            let is_due = self.waiting_bytes >= self.settings.flush_bytes
-                || self.journal.used_bytes() * 2 >= self.journal.capacity()
-                || self.journal.is_failed()
-                || self.failed_at.is_some()
-                || self.shows_gaps_late(wall);
-            let done = self.check_place().and_then(|()| self.tidy(is_due, wall));
-            self.note_outcome(done, wall);
+    /// Whether a batch has to wait for the job under way, because the journal has no room for it,
+    /// or twice as much has come since as makes a job due: so what waits in memory is four times
+    /// that and two batches at most, and where jobs fail what the journal has room for. Then a
+    /// driver waits for the job and calls [`Writer::finish`] before it commits.
+    #[must_use]
+    pub fn waits_for_job(&self, batch: &Batch) -> bool {
+        let bytes = frame::padded_bytes(batch);
+        let is_enough = self.fresh.bytes >= AMID * self.settings.flush_bytes;
+        let is_possible = bytes <= self.journal.capacity();
+        self.is_lent() && (is_enough || is_possible && !self.has_room_behind_noted(bytes))
+    }
+
+    /// Lends the files to a job if there is something to do: the journal to be emptied, segments to
+    /// go for what was released or is over a limit, a failure to be tried again. `None` while a job
+    /// is under way. Call it after every commit, and at least every few seconds.
+    pub fn begin(&mut self, wall: WallTime) -> Option<Job> {
+        self.pass(wall);
+        let files = self.files.as_deref()?;
+        if !files.may_try(wall) {
+            return None;
         }
-        self.hand_out_gaps();
+        if let Err(error) = self.check_place() {
+            self.refuse_job(error, wall);
+            return None;
+        }
+        let order = Order {
+            flushes: self.order.mends_mail || self.is_flush_due(files, wall),
+            ..self.order
+        };
+        if !(order.flushes || order.copies || self.must_look(files, wall)) {
+            return None;
+        }
+        self.order = Order::default();
+        self.is_look_due = false;
+        self.looked_at = Some(wall);
+        let files = self.lend()?;
+        Some(Job { files, order, wall })
+    }
+
+    /// Takes the files back from a job. Its events come with [`Writer::events`].
+    pub fn finish(&mut self, done: Done, wall: WallTime) {
+        self.take_back(done.files);
+        let anew = self.files.as_mut().map(|it| std::mem::take(&mut it.anew));
+        for anew in anew.into_iter().flatten() {
+            self.store_anew(anew, wall);
+        }
+    }
+
+    /// Gives what happened since, in order. It comes before the answers of later commits.
+    pub fn events(&mut self) -> Vec<Event> {
         self.tell_intake();
         std::mem::take(&mut self.events)
     }
 
-    /// Says what lanes take, when that has changed.
-    fn tell_intake(&mut self) {
-        let intake = self.pressure().intake();
-        if intake != self.intake {
-            self.intake = intake;
-            self.events.push(Event::Intake { intake });
+    /// Does here and now what a job would be lent the files for, until nothing is left to do. Never
+    /// fails as a whole: failures are events, and are tried again at most once a second.
+    pub fn maintain(&mut self, wall: WallTime) -> Vec<Event> {
+        while let Some(job) = self.begin(wall) {
+            self.finish(job.run(), wall);
         }
-    }
-
-    fn pressure(&self) -> Pressure {
-        let lane = |lane: Lane| {
-            let files = &self.lanes[lane];
-            Filling {
-                bytes: files.bytes(),
-                most: files.limits.max_bytes,
-                segment: files.segment_bytes,
-            }
-        };
-        Pressure {
-            lanes: PerLane::from_fn(lane),
-            most: self.settings.max_bytes,
-            has_reserve: self.has_reserve,
-            journal: self.failed_at.map(|_| Filling {
-                bytes: self.journal.used_bytes(),
-                most: self.journal.capacity(),
-                segment: 0,
-            }),
-        }
-    }
-
-    fn tidy(&mut self, is_flush_due: bool, wall: WallTime) -> Result<(), LogError> {
-        let flushed = if is_flush_due {
-            self.flush_with_reserve()
-        } else {
-            Ok(())
-        };
-        // Also after a failure: what goes now may be the space that was missing.
-        let trimmed = self.trim(wall).and_then(|()| self.remove_doomed());
-        flushed.and(trimmed)
-    }
-
-    /// Whether the journal is where the next start will look for it.
-    pub(super) fn check_place(&self) -> Result<(), LogError> {
-        if self.journal.is_in_place(self.directory.as_ref()) {
-            return Ok(());
-        }
-        Err(LogError::Displaced {
-            path: format!("{}/{}", self.directory.path(), journal::NAME),
-        })
+        self.events()
     }
 
     /// Sets the lowest offset of each lane that any reader still wants. Segments wholly below are
-    /// removed by [`Writer::maintain`]. Until it is called everything is wanted.
+    /// removed by the next job. Until it is called everything is wanted.
     pub fn release(&mut self, floors: PerLane<Offset>) {
-        for (lane, floor) in floors.iter() {
-            self.lanes[lane].floor = *floor;
-        }
+        self.is_look_due |= floors != self.floors;
+        self.floors = floors;
+    }
+
+    /// Has the next job put a new file in the place of `mail.redb`, with the rows of it that are
+    /// intact: a reader came upon [`Damage::File`](super::Damage).
+    pub const fn mend_mail(&mut self) {
+        self.order.mends_mail = true;
+    }
+
+    /// Has the next job put a copy of the log into the folder `snapshot` inside its own. It is as
+    /// good a data folder as this one, up to when the job began. An older one there is removed.
+    /// The outcome is an event.
+    pub const fn snapshot(&mut self) {
+        self.order.copies = true;
     }
 
     /// Empties the journal and closes all files, so that the next start has nothing to repair.
-    /// Dropping the writer instead is as safe and makes the next start slower.
+    /// Dropping the writer instead is as safe and makes the next start slower; where the files are
+    /// lent it is the same.
     ///
     /// # Errors
     /// When the journal could not be emptied; it then keeps what it holds for the next start.
     pub fn close(mut self) -> Result<(), LogError> {
         self.check_place()?;
         self.has_started();
-        if self.waiting_bytes > 0 || self.journal.used_bytes() > 0 {
-            self.flush_with_reserve()?;
+        self.fresh.gaps.append(&mut self.noted);
+        let is_due = self.waiting_bytes() > 0
+            || self.journal.used_bytes() > 0
+            || !self.fresh.gaps.is_empty();
+        if is_due {
+            self.flush()?;
         }
-        for lane in Lane::ALL {
-            if let Some(active) = self.lanes[lane].active.take() {
-                active.database.close()?;
-            }
-        }
-        if let Some(mail) = self.mail.take() {
-            mail.close()?;
-        }
-        self.state.close()
+        self.files.map_or(Ok(()), |files| files.close())
     }
 
     /// Takes both clocks, which the next start is told of ([`Opened::time`](super::Opened::time)).
     pub const fn note_time(&mut self, time: TimeStamp) {
-        self.facts.time = Some(time);
+        self.time = Some(time);
+    }
+
+    /// Whether the files are lent to a job.
+    #[must_use]
+    pub const fn is_lent(&self) -> bool {
+        self.files.is_none()
     }
 
     /// What was written, kept up to date.
@@ -249,150 +265,123 @@ impl Writer {
         self.journal.used_bytes()
     }
 
-    /// How many bytes the segments of each lane hold: for metrics.
+    /// How many bytes the segments of each lane hold: for metrics. Those of before it while a job is
+    /// under way.
     #[must_use]
     pub fn lane_bytes(&self) -> PerLane<u64> {
-        PerLane::from_fn(|lane| self.lanes[lane].bytes())
+        PerLane::from_fn(|lane| self.holding.lanes[lane].bytes)
     }
 
-    /// Keeps in memory what was made durable, until it is flushed.
-    pub(super) fn take(&mut self, change: &Change, committed: &mut Committed) {
-        if let Some(announced) = gap::announced_by(change) {
-            self.marks.announced = announced;
-            self.marks.handed_out = announced.max(self.marks.handed_out);
-            self.has_fresh_gaps = true;
-            return;
-        }
-        if let Some((lane, next)) = latest::replaced_by(change) {
-            self.facts.replaced[lane] = next;
-            return;
-        }
-        let (table, key, value) = match change {
-            Change::Append { lane, record } => {
-                self.lanes[*lane].waiting.push_back(record.clone());
-                self.waiting_bytes += record.as_bytes().len();
-                return;
-            }
-            Change::Put { table, key, value } => (*table, key, Some(value)),
-            Change::Delete { table, key } => (*table, key, None),
-        };
-        self.waiting_bytes += key.len() + value.map_or(0, Vec::len);
-        if table == Table::Gaps {
-            // Of mail that ends with the same commit. It waits for a flush, which nobody hurries.
-            self.gaps.extend(value.and_then(|it| Gap::decode(it)));
-            return;
-        }
-        let place = (table, Bytes::copy_from_slice(key));
-        let value = value.map(|value| Bytes::copy_from_slice(value));
-        if table.is_mail() {
-            self.mail_changes += 1;
-            committed.mail.push((place.clone(), value.clone()));
-        }
-        self.puts.insert(place, value);
-    }
-
-    /// Empties the journal: segments and mail first, then the state with the position.
+    /// Brings everything into redb here and now.
     pub(super) fn flush(&mut self) -> Result<(), LogError> {
-        for lane in Lane::ALL {
-            self.lanes[lane].flush(&self.directory, &mut self.events)?;
-        }
-        self.flush_mail()?;
-        let mut facts = self.facts.clone();
-        facts.position = self.journal.position_when_emptied();
-        facts.last = self.journal.youngest();
-        facts.salt = self.journal.ownership().salt;
-        facts.first = PerLane::from_fn(|lane| self.lanes[lane].first);
-        facts.next = PerLane::from_fn(|lane| self.lanes[lane].flushed);
-        facts.announced = self.marks.announced;
-        let mut gaps = [self.gaps.as_slice(), &self.noted].concat();
-        self.facts = match self.commit_state(facts.clone(), &self.puts, &gaps) {
-            Err(error) if error.is_damage() => {
-                gaps.extend(self.exchange_state()?);
-                self.commit_state(facts, &self.puts, &gaps)?
-            }
-            committed => committed?,
+        let Some(mut files) = self.lend() else {
+            return Ok(());
         };
-        self.puts.clear();
-        self.gaps.clear();
-        self.noted.clear();
-        self.has_fresh_gaps |= !gaps.is_empty();
-        self.unseen_since = None;
-        self.waiting_bytes = 0;
-        self.journal.emptied();
-        Ok(())
+        let done = files.flush();
+        self.take_back(files);
+        done
     }
 
-    /// Flushes, and gives the reserve back when that is what it takes.
-    pub(super) fn flush_with_reserve(&mut self) -> Result<(), LogError> {
-        match self.flush() {
-            Err(error) if self.has_reserve && error.is_full() => {
-                self.has_reserve = false;
-                reserve::give_back(self.directory.as_ref())?;
-                self.flush()
-            }
-            done => done,
+    /// Brings everything into redb here and now, and remembers how that ended.
+    pub(super) fn try_flush(&mut self, wall: WallTime) {
+        if let Some(mut files) = self.lend() {
+            let done = files.flush();
+            files.note_outcome(done, wall);
+            self.take_back(files);
         }
     }
 
-    pub(super) fn make_room(&mut self, bytes: u64, wall: WallTime) -> Result<(), LogError> {
-        if !self.journal.is_failed() && self.journal.has_room_for(bytes) {
+    /// Remembers how something ended.
+    pub(super) fn note_outcome(&mut self, done: Result<(), LogError>, wall: WallTime) {
+        if let Some(mut files) = self.files.take() {
+            files.note_outcome(done, wall);
+            self.take_back(files);
+        }
+    }
+
+    /// Whether the journal is where the next start will look for it.
+    pub(super) fn check_place(&self) -> Result<(), LogError> {
+        if self.journal.is_in_place(self.directory.as_ref()) {
             return Ok(());
         }
-        if self.may_try(wall) {
-            let done = self.flush_with_reserve();
-            self.note_outcome(done, wall);
-        }
-        if self.journal.is_failed() || !self.journal.has_room_for(bytes) {
-            return Err(LogError::Full {
-                found: bytes,
-                free: self.journal.free_bytes(),
-            });
-        }
-        Ok(())
+        Err(LogError::Displaced {
+            path: format!("{}/{}", self.directory.path(), journal::NAME),
+        })
     }
 
-    /// Commits to `state.redb` and gives the facts as they are there.
-    pub(super) fn commit_state(
-        &self,
-        mut facts: Facts,
-        puts: &Puts,
-        gaps: &[Gap],
-    ) -> Result<Facts, LogError> {
-        let active = |lane: Lane| self.lanes[lane].active.as_ref();
-        facts.wear = self.meter.wear();
-        facts.active_bytes = PerLane::from_fn(|lane| active(lane).map_or(0, |it| it.bytes));
-        let ledger = self.change_gaps(gaps, &mut facts)?;
-        state::commit(&self.state, puts, ledger.as_ref(), &facts)?;
-        if let Some(ledger) = &ledger {
-            self.copy_gaps(ledger, &facts)?;
+    /// Hands over to the files what they lack.
+    fn lend(&mut self) -> Option<Box<Files>> {
+        let mut files = self.files.take()?;
+        let cut = Cut {
+            journal: self.journal.cut(),
+            ownership: self.journal.ownership(),
+            time: self.time,
+            mail_changes: self.mail_changes,
+        };
+        files.take(&mut self.fresh, cut);
+        files.clock = self.clock;
+        for (lane, floor) in self.floors.iter() {
+            files.lanes[lane].floor = *floor;
         }
-        Ok(facts)
+        let marks = &mut files.marks;
+        files.has_fresh_gaps |= self.announced > marks.announced;
+        marks.announced = self.announced.max(marks.announced);
+        marks.handed_out = marks.announced.max(marks.handed_out);
+        self.lent_gaps.clone_from(&files.gaps);
+        Some(files)
     }
 
-    /// Goes on with a state made of the rows that are intact: the damaged one takes no changes. Gives
-    /// what must be written down because of it.
-    fn exchange_state(&mut self) -> Result<Vec<Gap>, LogError> {
-        let damaged = SharedDatabase::open_sealed(&self.directory, state::NAME, READ_CACHE_BYTES)?;
-        let rows = Rows::of(&damaged, state::TABLES)?;
-        let has_gaps = are_whole(&damaged, &[Table::Gaps])?;
-        if rows.is_empty() {
-            return Err(LogError::corrupt(state::NAME, "none of its rows is whole"));
+    fn take_back(&mut self, mut files: Box<Files>) {
+        if let Some(cut) = files.emptied.take() {
+            self.journal.emptied(cut);
         }
-        damaged.abandon();
-        let salvaged = exchange::salvaged(state::NAME);
-        let cache_bytes = self.settings.cache_bytes;
-        state::create(&self.directory, &salvaged, cache_bytes, &self.facts, &rows)?.close()?;
-        // All who share it open the new one.
-        self.state.abandon();
-        let aside = exchange::free_name(self.directory.as_ref(), state::NAME)?;
-        exchange::set_aside(self.directory.as_ref(), state::NAME, &aside)?;
-        exchange::finish(self.directory.as_ref(), state::NAME)?;
-        let lost_rows = rows.lost;
-        self.events.push(Event::StateExchanged { aside, lost_rows });
-        match has_gaps {
-            true => Ok(Vec::new()),
-            false => self.bring_gaps_back(),
+        self.lent_gaps.clear();
+        // A reader may have found damage meanwhile in what the job has given up.
+        let made = std::mem::take(&mut files.made);
+        for gaps in [&mut self.noted, &mut self.fresh.gaps] {
+            gaps.retain_mut(|gap| gap::leave_out(gap, &made));
         }
+        self.events.append(&mut files.events);
+        self.holding = files.holding();
+        self.files = Some(files);
+    }
+
+    fn is_flush_due(&self, files: &Files, wall: WallTime) -> bool {
+        self.waiting_bytes() >= self.settings.flush_bytes
+            || self.journal.used_bytes() * 2 >= self.journal.capacity()
+            || self.journal.is_failed()
+            || files.failed_at.is_some()
+            || self.shows_gaps_late(files, wall)
+    }
+
+    /// Whether there may be something to do that is not flushing.
+    fn must_look(&self, files: &Files, wall: WallTime) -> bool {
+        let changes_with_time = !files.has_reserve
+            || files
+                .lanes
+                .iter()
+                .any(|(_, it)| it.limits.max_age.is_some());
+        self.is_look_due
+            || files.has_more_to_trim()
+            || files.has_gaps_to_hand_out(self.announced)
+            || changes_with_time && is_past(self.looked_at, LOOK_MILLISECONDS, wall)
+    }
+
+    /// A job that can't begin, because the folder is not there.
+    fn refuse_job(&mut self, error: LogError, wall: WallTime) {
+        if std::mem::take(&mut self.order.copies) {
+            let result = self.check_place();
+            self.events.push(Event::Snapshot { result });
+        }
+        self.note_outcome(Err(error), wall);
+    }
+
+    /// Takes the time.
+    fn pass(&mut self, wall: WallTime) {
+        self.clock.tick(wall);
+        self.meter.pass(self.metered_at, wall);
+        self.metered_at = wall;
+        self.has_started();
     }
 
     fn has_started(&mut self) {
@@ -401,46 +390,66 @@ impl Writer {
         }
     }
 
-    /// Whether it is time for another attempt after a failure.
-    fn may_try(&self, wall: WallTime) -> bool {
-        is_past(self.failed_at, RETRY_MILLISECONDS, wall)
-    }
-
-    pub(super) fn note_outcome(&mut self, done: Result<(), LogError>, wall: WallTime) {
-        match done {
-            Ok(()) => {
-                if self.failed_at.take().is_some() {
-                    self.events.push(Event::Recovered);
-                }
-                if !self.has_reserve && is_past(self.no_reserve_at, RESERVE_MILLISECONDS, wall) {
-                    self.has_reserve = reserve::take(self.directory.as_ref());
-                    let patience = match std::mem::take(&mut self.has_freed) {
-                        true => RETRY_MILLISECONDS,
-                        false => RESERVE_MILLISECONDS,
-                    };
-                    let since = WallTime((wall.0 + patience).saturating_sub(RESERVE_MILLISECONDS));
-                    self.no_reserve_at = (!self.has_reserve).then_some(since);
-                }
-            }
-            Err(error) => {
-                if error.is_damage() && self.failed_at.is_none() {
-                    recovery::distrust(self.directory.as_ref());
-                }
-                self.failed_at = Some(wall);
-                self.events.push(Event::Failed { error });
-            }
+    /// Says what lanes take, when that has changed.
+    fn tell_intake(&mut self) {
+        let pressure = Pressure {
+            files: self.holding,
+            most: self.settings.max_bytes,
+            journal: Filling {
+                bytes: self.journal.used_bytes(),
+                most: self.journal.capacity(),
+                segment: 0,
+            },
+        };
+        let intake = pressure.intake();
+        if intake != self.intake {
+            self.intake = intake;
+            self.events.push(Event::Intake { intake });
         }
     }
+
+    /// Keeps in memory what was made durable, until it is flushed.
+    fn take(&mut self, change: &Change, committed: &mut Committed) {
+        if let Some(announced) = gap::announced_by(change) {
+            self.announced = announced;
+            return;
+        }
+        if let Change::Append { lane, .. } = change {
+            self.next[*lane] = self.next[*lane].next();
+        }
+        let before = committed.mail.len();
+        self.fresh.take(change, committed);
+        self.mail_changes += (committed.mail.len() - before) as u64;
+    }
+
+    fn make_room(&mut self, bytes: u64, wall: WallTime) -> Result<(), LogError> {
+        if self.has_room_for(bytes) {
+            return Ok(());
+        }
+        if self.files.as_ref().is_some_and(|files| files.may_try(wall)) {
+            self.try_flush(wall);
+        }
+        if !self.has_room_for(bytes) {
+            return Err(LogError::Full {
+                found: bytes,
+                free: self.journal.free_bytes(),
+            });
+        }
+        Ok(())
+    }
+
+    fn has_room_for(&self, bytes: u64) -> bool {
+        !self.journal.is_failed() && self.journal.has_room_for(bytes)
+    }
+
+    /// Bytes of records and state that wait for redb, but for those of a job under way.
+    fn waiting_bytes(&self) -> usize {
+        self.fresh.bytes + self.files.as_ref().map_or(0, |files| files.waiting_bytes)
+    }
 }
 
-/// Whether so much time has gone by since. A clock that went backwards is no reason to wait.
-fn is_past(since: Option<WallTime>, milliseconds: u64, wall: WallTime) -> bool {
-    since.is_none_or(|since| wall < since || wall.0 - since.0 >= milliseconds)
-}
-
-/// Between attempts after a failure, so that a full disk does not keep the thread busy.
-const RETRY_MILLISECONDS: u64 = 1000;
-
-/// Between attempts to have a reserve, without which telemetry is refused. Each writes what is free,
-/// up to 1 MiB, and one that fails is removed before it is synced.
-const RESERVE_MILLISECONDS: u64 = 10_000;
+/// How much may come while a job is under way, in units of what makes one due. With less a burst
+/// waits for redb after all, with more it takes memory.
+const AMID: usize = 2;
+/// Between looks for what is too old.
+const LOOK_MILLISECONDS: u64 = 1000;

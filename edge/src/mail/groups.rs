@@ -180,10 +180,21 @@ impl Groups {
         }
     }
 
-    /// Notes the end of that commit. Says whether the group is there all the same.
+    /// Notes the end of that commit. Says whether the group is there all the same, and not counted.
     pub(super) fn left(&mut self, name: &GroupName, is_durable: bool) -> bool {
         self.leaving.remove(name);
-        !is_durable && !self.all.contains_key(name)
+        if is_durable {
+            return false;
+        }
+        let placed = self.all.get_mut(name).filter(|group| group.under_way > 0);
+        match placed {
+            // It was counted when it was placed anew, and has the former row if that fails.
+            Some(group) => {
+                group.is_pinned = true;
+                false
+            }
+            None => true,
+        }
     }
 
     /// Whether the table has the position that is in memory.

@@ -257,11 +257,11 @@ impl Connection {
         }
     }
 
-    /// Takes what is to be written, leaving `empty` (a buffer to use again) in its place, or nothing
-    /// and letting go of both buffers. Call it
+    /// Takes what is to be written, or some of it, leaving `empty` (a buffer to use again) in its
+    /// place, or nothing and letting go of both buffers. Call it
     /// when the bytes of the former call are written, and drain [`Connection::poll`] afterwards.
     pub fn take_outbound(&mut self, empty: Vec<u8>) -> Vec<u8> {
-        let taken = self.underway.take_outbound(empty);
+        let taken = self.underway.take_outbound(empty, self.piece_bytes());
         self.count();
         self.note_congestion();
         taken

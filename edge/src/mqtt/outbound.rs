@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU16;
 
-use sync::Now;
+use sync::{Now, Record};
 use wire::mqtt::property::{Properties, PropertySet, SubscriptionIdentifier};
 use wire::mqtt::{
     Acknowledgement, Packet, PublishHeader, QoS, ReasonCode, ReasonCodes, Suback, Unsuback, Version,
@@ -173,9 +173,8 @@ impl Connection {
             subscription_identifiers: identifiers.as_slice(),
             forwarded,
         };
-        let payload = record.payload();
         let Some(given) = &mut established.given else {
-            return self.write_publish(established, &header, payload);
+            return self.write_publish(established, &header, record);
         };
         let naming = given.choose(record.topic(), record.topic_hash(), self.alias_room());
         let (shown, topic_alias) = match naming {
@@ -188,11 +187,11 @@ impl Connection {
             topic_alias,
             ..header
         };
-        let is_written = self.write_publish(established, &named, payload);
+        let is_written = self.write_publish(established, &named, record);
         match (naming, &mut established.given) {
             (Naming::Both(alias), Some(given)) if is_written => given.assign(alias, record.topic()),
             // The alias may have been too much.
-            (Naming::Both(_), _) => return self.write_publish(established, &header, payload),
+            (Naming::Both(_), _) => return self.write_publish(established, &header, record),
             _ => {}
         }
         is_written
@@ -203,8 +202,9 @@ impl Connection {
         &mut self,
         established: &Established,
         header: &PublishHeader<'_>,
-        payload: &[u8],
+        record: &Record,
     ) -> bool {
+        let payload = record.payload();
         let (version, limit) = (established.version, established.packet_bytes_maximum);
         let fits = || {
             let bytes = header.packet_bytes(version, payload.len());
@@ -216,7 +216,10 @@ impl Connection {
         let outbound = self.underway.outbound();
         let written = header.encode(version, payload.len(), outbound);
         if written.is_ok() {
-            outbound.extend_from_slice(payload);
+            match payload.len() < SHARED_BYTES {
+                true => outbound.extend_from_slice(payload),
+                false => self.underway.share_outbound(record.payload_shared()),
+            }
             self.settings.traffic.note_publish_sent(payload);
         }
         written.is_ok()
@@ -396,6 +399,9 @@ impl Connection {
         });
     }
 }
+
+/// A payload of so many bytes is not copied for each subscriber: it waits where all find it.
+const SHARED_BYTES: usize = 1 << 10;
 
 /// Subscription identifiers in the form that the encoder takes. One, the usual case, costs no
 /// allocation.

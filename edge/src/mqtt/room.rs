@@ -3,7 +3,7 @@
 use super::Connection;
 use super::connection::State;
 use crate::broker::{Input, Room};
-use crate::memory::Holding;
+use crate::memory::{Holding, PIECE_BYTES};
 
 impl Connection {
     /// Whether no more should be added to the outbound buffer: by its own limit or, beyond the
@@ -15,6 +15,14 @@ impl Connection {
     /// Whether a message that nobody promised can't be added.
     pub(super) fn has_no_room_for(&self, bytes: usize) -> bool {
         self.is_full() || self.is_crowded() && bytes > self.fair_bytes()
+    }
+
+    /// How much of a large message may be copied now, to be written.
+    pub(super) fn piece_bytes(&self) -> usize {
+        match self.is_crowded() {
+            true => self.fair_bytes(),
+            false => PIECE_BYTES,
+        }
     }
 
     /// Whether the outbound buffer is over its own limit.

@@ -20,7 +20,7 @@ use super::mail::Errands;
 use super::opening::{Ends, Options};
 use super::subscriptions::Subscriptions;
 use crate::broker::{ConnectionId, Entrance, Event, Input, ListenerId, Refusal};
-use crate::memory::Held;
+use crate::memory::{Held, PIECE_BYTES};
 use crate::pace::Allowance;
 use crate::underway::Underway;
 
@@ -233,7 +233,7 @@ impl Connection {
     /// Takes what is to be written, leaving `empty` (a buffer to use again) in its place. Call it
     /// when the bytes of the former call are written.
     pub fn take_outbound(&mut self, empty: Vec<u8>) -> Vec<u8> {
-        let taken = self.underway.take_outbound(empty);
+        let taken = self.underway.take_outbound(empty, PIECE_BYTES);
         self.reply_bytes = 0;
         self.count();
         taken

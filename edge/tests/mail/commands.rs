@@ -345,10 +345,27 @@ fn acknowledgements_count_for_what_was_delivered_before_and_never_go_back() {
     desk.ask(delete(BOX, 3));
     assert_eq!(desk.acknowledge(BOX, "h", 3), Reply::Done);
     assert_eq!(desk.fetch_ids(earliest("h", 100)), [4]);
-    // Far beyond the end: no further than the end.
+    // Far beyond the end: of nothing that anybody got.
     desk.acknowledge(BOX, "h", 1_000_000);
-    assert_eq!(desk.send(BOX, "m5"), sent(5));
-    assert_eq!(desk.fetch_ids(earliest("h", 100)), [5]);
+    assert_eq!(desk.fetch_ids(earliest("h", 100)), [4]);
+}
+
+/// Nobody knows what came before it, and what did not was passed over in silence.
+#[test]
+fn a_message_that_is_gone_and_not_remembered_acknowledges_nothing_that_was_not_delivered() {
+    let mut desk = Desk::new(Settings::default());
+    desk.create(BOX, 0);
+    desk.send(BOX, "normal");
+    let critical = Attributes {
+        ttl_seconds: Some(1),
+        ..priority(Priority::Critical)
+    };
+    desk.send_as(BOX, "critical", critical);
+    assert_eq!(desk.fetch_ids(earliest("g", 1)), [1]);
+    desk.crash();
+    desk.pass(Duration::from_secs(30));
+    assert_eq!(desk.acknowledge(BOX, "g", 1), Reply::Done);
+    assert_eq!(desk.fetch_ids(earliest("g", 1)), [0]);
 }
 
 #[test]

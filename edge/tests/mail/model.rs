@@ -155,8 +155,6 @@ impl Model {
             }
         } else if let Some(letter) = mailbox.letters.iter().find(|it| it.id == id) {
             done[letter.attributes.priority as usize] = id + 1;
-        } else {
-            done = [(id + 1).min(mailbox.next_id); 3];
         }
         if group.is_none() && done == [0; 3] {
             return Reply::Done;

@@ -170,7 +170,7 @@ fn a_large_message_finds_room_step_by_step_and_none_that_fits_nowhere() {
     assert_eq!(desk.send("m", &large), sent(20));
     assert_eq!(desk.office.counts().message_bytes, 2_000);
     desk.acknowledge("m", "g", 18);
-    desk.ask(acknowledge("m", "h", 0));
+    read(&mut desk, "h");
     assert_eq!(refusal(&desk.send("m", &small)), full);
 }
 
@@ -306,4 +306,28 @@ fn a_group_that_could_not_be_forgotten_still_counts() {
         refusal(&desk.ask(Request::Fetch(fetch("m", Some("third"), Deliver::Earliest)))),
         "there are 2 groups of this mailbox already"
     );
+}
+
+#[test]
+fn a_group_that_came_back_while_it_could_not_be_forgotten_still_counts() {
+    let mut desk = desk_with_idle_groups(10);
+    desk.send("m", "text");
+    read(&mut desk, "first");
+    read(&mut desk, "second");
+    desk.pass(LONG);
+    desk.is_holding = true;
+    let fetched = |group| Request::Fetch(fetch("m", Some(group), Deliver::Earliest));
+    desk.begin(fetched("third"));
+    desk.begin(fetched("first"));
+    // The first one is not forgotten, nor does it begin anew in the place of the second one.
+    for is_durable in [false, true, true, false] {
+        desk.settle(is_durable);
+    }
+    desk.is_holding = false;
+    assert_eq!(desk.shelf.count(Table::MailGroups), 2);
+    let none = "there are 2 groups of this mailbox already";
+    assert_eq!(refusal(&desk.ask(fetched("fourth"))), none);
+    desk.pass(Duration::from_secs(60));
+    desk.crash();
+    assert_eq!(refusal(&desk.ask(fetched("fourth"))), none);
 }

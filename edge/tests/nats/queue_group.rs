@@ -56,6 +56,27 @@ fn subscriptions_of_one_client_to_a_group_take_turns() {
     }
 }
 
+/// As one that is not there for it: the NATS server hands it to the next.
+#[test]
+fn a_member_that_does_not_want_to_hear_itself_leaves_its_messages_to_the_others() {
+    let mut world = World::new();
+    let deaf = "CONNECT {\"verbose\":false,\"headers\":true,\"no_responders\":true,\"echo\":false}";
+    let (client, other) = (world.join_saying(deaf), world.join());
+    world.say(client, "SUB work.* q 1\nSUB work.> q 2\nSUB r 3");
+    world.say(client, "PUB work.a r 0\n");
+    let nobody = world.take(client);
+    assert!(
+        nobody.contains("HMSG r 3 ") && nobody.contains("503"),
+        "{nobody}"
+    );
+    world.say(other, "SUB work.* q 1");
+    for _ in 0..4 {
+        world.publish(client, "work.a", "x");
+        world.expect_nothing(client);
+        world.expect(other, "MSG work.a 1 1\r\nx\r\n");
+    }
+}
+
 #[test]
 fn a_member_with_enough_leaves_the_rest_to_others() {
     let mut world = World::new();

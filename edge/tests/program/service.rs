@@ -125,10 +125,9 @@ fn the_watchdog_starves_when_the_core_the_writer_or_the_bridge_stands_still() {
     let manager = Manager::new();
     let gateway = manager.start(CLOUD);
     manager.expect_ready();
-    let threads = gateway.threads();
     for name in ["robustmq-edge", "log-writer", "bridge"] {
         assert_eq!(manager.notice(), "WATCHDOG=1");
-        let Some(frozen) = Frozen::thread(threads[name]) else {
+        let Some(frozen) = Frozen::thread(gateway.thread(name)) else {
             return;
         };
         manager.expect_silence();

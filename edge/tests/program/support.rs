@@ -1,6 +1,5 @@
 //! A gateway in a process of its own, and the clients and peers that tests put around it.
 
-use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -177,17 +176,23 @@ impl Gateway {
         wait_until(name, || is_right(self.fact(name)));
     }
 
-    /// The threads' numbers, by name.
-    pub(crate) fn threads(&self) -> BTreeMap<String, u32> {
-        let all = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("Linux");
-        let named = all.map(|thread| {
-            let thread = thread.expect("Linux").path();
-            let name = std::fs::read_to_string(thread.join("comm")).expect("it runs");
-            let number = thread.file_name().and_then(|number| number.to_str());
-            let number = number.and_then(|number| number.parse().ok());
-            (name.trim_end().to_owned(), number.expect("a number"))
+    /// The number of the thread of this name, once no other has it: a thread has its maker's until
+    /// it takes its own.
+    pub(crate) fn thread(&self, name: &str) -> u32 {
+        let mut found = Vec::new();
+        wait_until(name, || {
+            let all = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("Linux");
+            let all = all.filter_map(|thread| Some(thread.ok()?.path()));
+            let is_it = |thread: &PathBuf| {
+                let comm = std::fs::read_to_string(thread.join("comm"));
+                comm.is_ok_and(|comm| comm.trim_end() == name)
+            };
+            found = all.filter(is_it).collect();
+            found.len() == 1
         });
-        named.collect()
+        let number = found[0].file_name().and_then(|number| number.to_str());
+        let number = number.and_then(|number| number.parse().ok());
+        number.expect("threads have numbers")
     }
 
     /// Processor time used so far, in ticks of 10 ms.

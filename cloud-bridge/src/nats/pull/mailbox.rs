@@ -25,6 +25,8 @@ pub(super) struct Mailbox {
     pub(super) pause: Duration,
     /// How many messages to ask for.
     pub(super) count: u32,
+    /// The gateway did not store its last message: the next request is for one.
+    pub(super) is_full_here: bool,
     /// The next request makes it.
     pub(super) is_to_be_made: bool,
     /// It was made on this connection.
@@ -86,6 +88,7 @@ impl Mailbox {
             due: Instant::default(),
             pause: Duration::ZERO,
             count: COUNT,
+            is_full_here: false,
             is_to_be_made: false,
             was_made: false,
             is_shrunk: false,
@@ -124,6 +127,8 @@ impl Mailbox {
         }
         match self.holes.first().copied() {
             _ if messages.is_empty() => Next::Nothing,
+            // It was asked for fewer than it may be.
+            _ if count == 1 && self.count > 1 => Next::At(now),
             _ if !is_complete => self.ask_for_more(now),
             Some(hole) => Next::At((hole.since + HOLE_PAUSE).max(now)),
             None => Next::Nothing,
@@ -278,6 +283,7 @@ impl Mailbox {
             self.address, self.position.next
         );
         self.holes.clear();
+        self.lost.clear();
         self.position.next = 0;
         self.position.known_before = self.position.newest.saturating_sub(SKEW);
     }
@@ -414,6 +420,16 @@ mod tests {
         mailbox.position.next = 0;
         assert_eq!(mailbox.take(at(0), 64, messages), Next::At(at(0)));
         assert_eq!(mailbox.position.next, 2);
+    }
+
+    /// Their ids are those of others now.
+    #[test]
+    fn a_server_that_counts_anew_lost_no_message_yet() {
+        let mut mailbox = mailbox(500);
+        assert!(mailbox.note_lost(&[Lost { id: 501, bytes: 9 }]));
+        assert_eq!(mailbox.take(at(0), 64, messages(&[3])), Next::At(at(0)));
+        assert_eq!(mailbox.lost_bytes(501), None);
+        assert_eq!(mailbox.cut(), Cut::None);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use sync::{Instant, Lane, Offset, Place};
 use wire::mq9::Kind;
 
 /// What an answer is about.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Question {
     /// A record is sent; with the address, if it is mail.
     Record {
@@ -92,6 +92,12 @@ impl Questions {
         let Waiting { kind, question, .. } = self.waiting.remove(&number)?;
         self.record_count -= usize::from(is_of_record(&question));
         Some((question, kind))
+    }
+
+    /// Whether it is not answered yet that an agent is removed for a record.
+    pub(super) fn is_removing(&self, lane: Lane, offset: Offset) -> bool {
+        let mut questions = self.waiting.values().map(|waiting| &waiting.question);
+        questions.any(|it| *it == Question::Remove { lane, offset })
     }
 
     /// Takes out all that was asked at a subject.

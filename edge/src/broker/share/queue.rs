@@ -86,8 +86,8 @@ impl Broker {
         counts.iter().position(is_it).unwrap_or(0)
     }
 
-    /// Hands a record to the next member in turn of those who are connected and may read it. False
-    /// when there is none.
+    /// Hands a record to the next member in turn of those who are connected, may read it, and want it
+    /// though it may be their own. False when there is none.
     fn pass_on_within(&mut self, id: GroupId, record: &Record, is_congested: bool) -> bool {
         let registry = &self.registry;
         let Some(group) = self.groups.get_mut(id) else {
@@ -97,6 +97,7 @@ impl Broker {
             registry.get(member.session).is_some_and(|session| {
                 session.online().is_some()
                     && session.is_congested == is_congested
+                    && !(member.is_no_local && session.publisher == record.publisher())
                     && session.may(Deed::Read, record.topic())
             })
         };

@@ -233,7 +233,7 @@ impl Core {
             && let Some(times) = self.quiet.may_say(now, "hanging")
         {
             let seconds = (now - since).as_secs();
-            error!("the disk has not answered for {seconds} s; nothing is acknowledged{times}");
+            error!("the disk has not answered for {seconds} s{times}");
         }
     }
 }

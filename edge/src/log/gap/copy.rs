@@ -48,11 +48,18 @@ impl Copy {
         self.rows.iter().map(|(_, gap)| gap.clone())
     }
 
-    /// Reads the file; `None` when it is missing, damaged, or another version's.
+    /// Reads the file; `None` when it is missing, damaged, on a bad medium, or another version's.
     ///
     /// # Errors
     /// When the disk fails.
     pub(in super::super) fn read(directory: &dyn Directory) -> Result<Option<Self>, LogError> {
+        match Self::try_read(directory) {
+            Err(error) if error.is_unreadable() => Ok(None),
+            read => read,
+        }
+    }
+
+    fn try_read(directory: &dyn Directory) -> Result<Option<Self>, LogError> {
         let file = match directory.open(NAME) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             file => file.map_err(LogError::file("open", NAME))?,
@@ -86,7 +93,11 @@ impl Copy {
         directory.sync().map_err(LogError::file("sync", NAME))
     }
 
-    fn try_write(&self, directory: &dyn Directory) -> std::io::Result<()> {
+    /// Writes the file in the place of the one before, which stays where there is no room for both.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub(in super::super) fn try_write(&self, directory: &dyn Directory) -> std::io::Result<()> {
         let file = directory.create(TEMPORARY)?;
         file.write_at(0, &self.encode())?;
         file.sync_data()?;

@@ -64,17 +64,34 @@ impl Parts {
         self.0 = joined;
     }
 
+    /// Joins many at once: one after the other takes the square of their number.
+    pub(super) fn union(all: impl Iterator<Item = Self>) -> Self {
+        let mut joined = Self::default();
+        joined.join(&Self(all.flat_map(|parts| parts.0).collect()));
+        joined
+    }
+
     /// Takes out what is in another one.
     pub(in super::super) fn leave_out(&mut self, other: &Self) {
-        for (from, to) in &other.0 {
-            let cut = |(first, last): (u64, u64)| {
-                let below = from.checked_sub(1).map(|end| (first, last.min(end)));
-                let above = to.checked_add(1).map(|start| (first.max(start), last));
-                let is_some = |(first, last): &(u64, u64)| first <= last;
-                [below.filter(is_some), above.filter(is_some)]
-            };
-            self.0 = self.0.drain(..).flat_map(cut).flatten().collect();
+        let mut left = Vec::with_capacity(self.0.len());
+        let mut cuts = other.0.as_slice();
+        for (mut first, last) in self.0.drain(..) {
+            let below = cuts.partition_point(|(_, to)| *to < first);
+            cuts = &cuts[below..];
+            let inside = cuts.iter().take_while(|(from, _)| *from <= last);
+            let mut is_over = false;
+            for (from, to) in inside {
+                if first < *from {
+                    left.push((first, from - 1));
+                }
+                is_over = *to >= last;
+                first = to.saturating_add(1);
+            }
+            if !is_over {
+                left.push((first, last));
+            }
         }
+        self.0 = left;
     }
 
     /// Forgets the lowest beyond the limit.
@@ -125,6 +142,24 @@ mod tests {
             assert_eq!(left, parts(expected), "{one:?} without {other:?}");
         }
         assert_eq!(parts(&[(1, 9), (11, 11)]).count(), 10);
+    }
+
+    #[test]
+    fn of_all_parts_of_eight_offsets_exactly_the_others_are_left() {
+        let parts = |bits: u16| {
+            let mut parts = Parts::default();
+            parts.extend((0..8).filter(|at| bits >> at & 1 == 1));
+            parts
+        };
+        for one in 0..256 {
+            for other in 0..256 {
+                let mut left = parts(one);
+                left.leave_out(&parts(other));
+                assert_eq!(left, parts(one & !other), "{one:b} without {other:b}");
+                let both = Parts::union([parts(one), parts(other)].into_iter());
+                assert_eq!(both, parts(one | other), "{one:b} and {other:b}");
+            }
+        }
     }
 
     #[test]

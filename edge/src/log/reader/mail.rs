@@ -7,8 +7,9 @@ use redb::ReadTransaction;
 use sync::{Lane, Table};
 
 use super::super::database::SharedDatabase;
+use super::super::files::Files;
 use super::super::rows;
-use super::super::{Committed, Gap, LogError, SharedMail, Writer, gap, mail};
+use super::super::{Committed, Gap, LogError, SharedMail, gap, mail};
 use super::{Budget, Reader};
 
 /// A run of rows of a mail table.
@@ -30,7 +31,7 @@ pub enum Damage {
         /// Its key.
         key: Vec<u8>,
     },
-    /// redb can't go on in the file: [`Writer::mend_mail`] saves what is whole of it.
+    /// redb can't go on in the file: [`Writer::mend_mail`](super::super::Writer::mend_mail) saves what is whole of it.
     File,
 }
 
@@ -64,14 +65,14 @@ pub(super) struct Mail {
 }
 
 impl Mail {
-    pub(super) fn new(writer: &Writer) -> Self {
-        let waiting = mail::changes(&writer.puts);
+    pub(super) fn new(files: &Files) -> Self {
+        let waiting = mail::changes(&files.puts);
         Self {
-            file: writer.mail.clone(),
+            file: files.mail.clone(),
             waiting: waiting
                 .map(|(place, value)| (place.clone(), (0, value.clone())))
                 .collect(),
-            changes: writer.mail_changes,
+            changes: files.cut.mail_changes,
             damage: VecDeque::new(),
             told: BTreeSet::new(),
             is_file_told: false,

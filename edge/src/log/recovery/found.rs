@@ -20,8 +20,12 @@ pub(super) struct Found {
     pub(super) lanes: PerLane<LaneFiles>,
     pub(super) mail: Option<SharedDatabase>,
     pub(super) puts: Puts,
+    /// All gaps below were announced, says the journal: news for the state and the copy.
+    pub(super) announced: u64,
     /// Gaps that are rows of the state.
     pub(super) known: Vec<Gap>,
+    /// Gaps of their copy, where the state is lost.
+    pub(super) copied: Vec<Gap>,
     /// Found missing by this start.
     pub(super) gaps: Vec<Gap>,
     /// Noted before the last end, and not yet in the state.
@@ -35,7 +39,9 @@ impl Found {
             facts,
             lanes,
             mail: None,
+            announced: 0,
             known: Vec::new(),
+            copied: Vec::new(),
             puts: Puts::new(),
             gaps,
             noted: Vec::new(),
@@ -53,6 +59,7 @@ impl Found {
     ) -> Result<(), LogError> {
         for (lane, first) in frame.first.iter() {
             self.skip(lane, *first, Reason::Damage, directory)?;
+            self.lanes[lane].is_unheard_of = false;
         }
         self.pass_to(frame.wall);
         let mut offsets = frame.first;
@@ -66,7 +73,10 @@ impl Found {
                 Change::Put { table, value, .. } if *table == Table::Gaps => {
                     self.noted.extend(Gap::decode(value));
                 }
-                Change::Put { .. } | Change::Delete { .. } => {}
+                Change::Put { .. } | Change::Delete { .. } => {
+                    let announced = gap::announced_by(change).unwrap_or(0);
+                    self.announced = announced.max(self.announced);
+                }
             }
         }
         Ok(())
@@ -95,13 +105,16 @@ impl Found {
         self.gaps.extend(gaps);
     }
 
+    /// Leaves out of what was noted what a job has counted as well before the end came.
+    pub(super) fn leave_out_noted(&mut self) {
+        let counted = [self.known.as_slice(), &self.gaps].concat();
+        self.noted.retain_mut(|gap| gap::leave_out(gap, &counted));
+    }
+
     /// Takes the changes of a frame to those tables that `is_taken` names.
     pub(super) fn take_puts(&mut self, frame: &Frame, is_taken: impl Fn(Table) -> bool) {
         for change in &frame.batch.changes {
-            if let Some(announced) = gap::announced_by(change) {
-                if is_taken(Table::Meta) {
-                    self.facts.announced = announced.max(self.facts.announced);
-                }
+            if gap::announced_by(change).is_some() {
                 continue;
             }
             if let Some((lane, next)) = latest::replaced_by(change) {
@@ -145,24 +158,22 @@ impl Found {
     ) -> Result<(), LogError> {
         for lane in Lane::ALL {
             let to = Offset(self.lanes[lane].next().0.saturating_add(most));
-            self.skip(lane, to, Reason::Damage, directory)?;
-            if let Some(gap) = self.gaps.last_mut() {
+            if let Some(gap) = self.skip(lane, to, Reason::Damage, directory)? {
                 gap.count = 0;
             }
         }
         Ok(())
     }
 
-    /// Goes on behind all gaps of a log whose state is lost, so that no offset of them is given twice,
-    /// and takes them for known.
-    pub(super) fn pass_known(
-        &mut self,
-        rows: &[(u64, Gap)],
-        directory: &Arc<dyn Directory>,
-    ) -> Result<(), LogError> {
-        let of_records = rows.iter().filter(|(_, gap)| gap.is_of_records());
-        for (_, gap) in of_records {
-            self.skip(gap.lane, gap.last.next(), Reason::Damage, directory)?;
+    /// Goes on behind all gaps of a log whose state is lost, so that no offset of them is given twice.
+    pub(super) fn pass_copied(&mut self, directory: &Arc<dyn Directory>) -> Result<(), LogError> {
+        for lane in Lane::ALL {
+            let of_lane = self.copied.iter().filter(|gap| gap.lane == lane);
+            let ends = of_lane.filter(|gap| gap.is_of_records());
+            if let Some(last) = ends.map(|gap| gap.last).max() {
+                let to = Offset(last.0.saturating_add(1));
+                self.skip(lane, to, Reason::Damage, directory)?;
+            }
         }
         Ok(())
     }
@@ -174,17 +185,18 @@ impl Found {
         })
     }
 
-    /// Writes down as missing what is between the end of a lane and `to`, and goes on there.
+    /// Writes down as missing what is between the end of a lane and `to`, and goes on there. Gives
+    /// what was written down.
     fn skip(
         &mut self,
         lane: Lane,
         to: Offset,
         reason: Reason,
         directory: &Arc<dyn Directory>,
-    ) -> Result<(), LogError> {
+    ) -> Result<Option<&mut Gap>, LogError> {
         let files = &mut self.lanes[lane];
         let Some(gap) = missing(lane, files.next(), to, reason) else {
-            return Ok(());
+            return Ok(None);
         };
         match files.flush(directory, &mut Vec::new()) {
             Err(error) if error.is_full() => {
@@ -193,13 +205,15 @@ impl Found {
             }
             flushed => flushed?,
         }
-        if files.is_unheard_of {
+        let is_unheard_of = files.is_unheard_of;
+        files.skip_to(to)?;
+        if is_unheard_of {
             // What came before was released, for all that anybody knows.
             files.first = to;
-        } else {
-            self.gaps.push(gap);
+            return Ok(None);
         }
-        files.skip_to(to)
+        self.gaps.push(gap);
+        Ok(self.gaps.last_mut())
     }
 }
 

@@ -18,6 +18,7 @@ pub(super) struct Disk {
     pub(super) changes_left: Option<u64>,
     pub(super) faults: Vec<Fault>,
     pub(super) lies: bool,
+    pub(super) before_changes: Option<fn()>,
     pub(super) is_read_only: bool,
     pub(super) counts: Counts,
 }
@@ -52,7 +53,10 @@ impl Disk {
         match fault {
             Some(fault) => {
                 fault.times -= 1;
-                Err(io::Error::other("input/output error"))
+                Err(match operation {
+                    Operation::Read => io::Error::from_raw_os_error(EIO),
+                    _ => io::Error::other("input/output error"),
+                })
             }
             None => Ok(()),
         }
@@ -228,3 +232,5 @@ impl Dice {
 
 pub(super) const PAGE: u64 = 4096;
 pub(super) const SECTOR: usize = 512;
+/// Linux's number for a medium that can't be read.
+const EIO: i32 = 5;

@@ -2,23 +2,18 @@
 
 use std::io;
 
-use sync::WallTime;
-
 use super::super::database::SharedDatabase;
 use super::super::mail::{self, MailFacts, SharedMail};
-use super::super::{Event, LogError};
-use super::Writer;
+use super::super::{Event, LogError, gap, recovery};
+use super::Files;
 
-impl Writer {
+impl Files {
     /// Puts a new file in the place of `mail.redb`, with the rows of it that are intact: a reader
     /// came upon [`Damage::File`](super::super::Damage). Takes as long as reading and writing it
-    /// does. Failures are events, as in [`Writer::maintain`].
-    pub fn mend_mail(&mut self, wall: WallTime) {
-        let done = self.check_place().and_then(|()| {
-            self.exchange_mail()?;
-            self.commit_mail()
-        });
-        self.note_outcome(done, wall);
+    /// does.
+    pub(in super::super) fn mend_mail(&mut self) -> Result<(), LogError> {
+        self.exchange_mail()?;
+        self.commit_mail()
     }
 
     /// Brings what waits for it into `mail.redb`, made or opened now if it was not before.
@@ -48,7 +43,7 @@ impl Writer {
         self.puts.retain(|(table, _), _| !table.is_mail());
         self.facts.mail = Some(facts.flush);
         self.events.push(Event::MailFlushed {
-            up_to: self.mail_changes,
+            up_to: self.cut.mail_changes,
             file: SharedMail(file),
         });
         Ok(())
@@ -68,8 +63,16 @@ impl Writer {
         let (cache_bytes, facts) = (self.settings.cache_bytes, self.mail_facts());
         let open = self.mail.as_ref();
         let exchanged = mail::exchange(&self.directory, cache_bytes, &facts, open)?;
-        for gap in exchanged.gaps {
-            self.note_gap(gap);
+        if !exchanged.gaps.is_empty() {
+            // Damage is seldom alone, and no other start looks at all of the mail.
+            recovery::distrust(self.directory.as_ref());
+            // The new file says itself what it was made without, so they are durable already.
+            let known = self.known_gaps();
+            let news = exchanged.gaps.into_iter();
+            let news = news.filter_map(|mut gap| gap::leave_out(&mut gap, &known).then_some(gap));
+            let before = self.gaps.len();
+            self.gaps.extend(news);
+            self.made.extend_from_slice(&self.gaps[before..]);
         }
         self.events.push(Event::MailExchanged {
             aside: exchanged.aside,
@@ -81,7 +84,7 @@ impl Writer {
     /// What the file says of itself after a flush now.
     fn mail_facts(&self) -> MailFacts {
         let flush = self.facts.mail.map_or(1, |flush| flush + 1);
-        let sequence = self.journal.position_when_emptied().sequence;
-        MailFacts::new(flush, self.journal.ownership(), sequence)
+        let sequence = self.cut.journal.position.sequence;
+        MailFacts::new(flush, self.cut.ownership, sequence)
     }
 }

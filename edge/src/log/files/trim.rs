@@ -2,54 +2,80 @@
 //!
 //! What was wanted is in a gap before it goes. Where the latest of a topic outlives its segment,
 //! those records are appended anew in the same frame as the gap that counts the others and the word
-//! that this was done; a cut behind that frame finds that word, and the segment goes as it is.
+//! that this was done; a cut behind that frame finds that word, and the segment goes as it is. That
+//! frame is the writer's: it is told what outlives the segment ([`Anew`]), and hands the segment
+//! back as one that may go.
+//!
+//! Files go when readers have been told that what is in them is gone, with the job after.
 
-use sync::{Change, Lane, Offset, PerLane, Record, WallTime};
+use std::collections::{BTreeSet, VecDeque};
 
-use super::super::latest::{Search, replaced};
+use sync::{Lane, Offset, Record};
+
+use super::super::lane::LaneFiles;
+use super::super::latest::Search;
 use super::super::retention::{self, Given, Ready, Trim};
 use super::super::rows::Puts;
-use super::super::{
-    Batch, Committed, Event, Gap, LogError, Overflow, Parts, Reason, frame, gap, segment,
-};
-use super::Writer;
+use super::super::{Event, Gap, LogError, Overflow, Parts, Reason, gap, segment};
+use super::Files;
 
-impl Writer {
-    pub(super) fn trim(&mut self, wall: WallTime) -> Result<(), LogError> {
+impl Files {
+    /// Gives up what nobody wants and what is over a limit: first what was found so before.
+    pub(in super::super) fn trim(&mut self) -> Result<(), LogError> {
+        if !self.ready.is_empty() {
+            let ready = std::mem::take(&mut self.ready);
+            // Their gaps are in the journal, and must not be in the state as well.
+            return match self.note_trims(&ready, &[]) {
+                Ok(()) => {
+                    ready.into_iter().for_each(|trim| self.apply_trim(trim));
+                    Ok(())
+                }
+                failed => {
+                    self.ready = ready;
+                    failed
+                }
+            };
+        }
         self.search()?;
         let mut trims = self.plan()?;
-        if trims.is_empty() {
-            return Ok(());
-        }
         if trims.iter().any(|trim| trim.gap.is_some()) {
             let known = self.known_gaps();
             for trim in &mut trims {
                 trim.gap = trim.gap.take_if(|gap| gap::leave_out(gap, &known));
             }
         }
-        // What is in the journal must not be in the state as well, or it counts twice.
-        let mut gaps = Vec::new();
-        for trim in &mut trims {
-            if !self.store_anew(trim, wall)? {
-                gaps.extend(trim.gap.clone());
+        let mut going = Vec::new();
+        for trim in trims {
+            let records = self.survivors(&trim)?;
+            if records.is_empty() {
+                going.push(trim);
+            } else {
+                self.anew.push(Anew { trim, records });
             }
         }
-        let mut facts = self.facts.clone();
-        for trim in &trims {
-            facts.first[trim.lane] = trim.first;
-            // Sealed segments are flushed, so the state may say so before its next flush.
-            facts.next[trim.lane] = facts.next[trim.lane].max(trim.first);
+        if going.is_empty() {
+            return Ok(());
         }
-        self.facts = self.commit_state(facts, &Puts::new(), &gaps)?;
+        let gaps: Vec<Gap> = going.iter().filter_map(|trim| trim.gap.clone()).collect();
+        self.note_trims(&going, &gaps)?;
         self.has_fresh_gaps |= !gaps.is_empty();
-        for trim in trims {
-            self.apply_trim(trim);
-        }
+        self.made.extend(gaps);
+        going.into_iter().for_each(|trim| self.apply_trim(trim));
         Ok(())
     }
 
+    /// Whether another job would find something to do at once.
+    pub(in super::super) fn has_more_to_trim(&self) -> bool {
+        let is_searching = |files: &LaneFiles| {
+            let search = files.search.as_ref();
+            search.is_some_and(|search| !search.is_done(files))
+        };
+        let is_any_searching = self.lanes.iter().any(|(_, files)| is_searching(files));
+        is_any_searching || !self.ready.is_empty() || !self.doomed.is_empty()
+    }
+
     /// Removes the files of segments that are gone.
-    pub(super) fn remove_doomed(&mut self) -> Result<(), LogError> {
+    pub(in super::super) fn remove_doomed(&mut self) -> Result<(), LogError> {
         if self.doomed.is_empty() {
             return Ok(());
         }
@@ -133,55 +159,30 @@ impl Writer {
         }
     }
 
-    /// Appends the latest of their topics anew, with the gap that counts the others. False when
-    /// there are none, or they were appended before a cut.
-    fn store_anew(&mut self, trim: &mut Trim, wall: WallTime) -> Result<bool, LogError> {
-        let lane = trim.lane;
-        let search = self.lanes[lane].search.take();
-        let gap = trim.gap.as_ref().filter(|gap| gap.reason == Reason::Limit);
-        let (Some(mut search), Some(gap)) = (search, gap) else {
-            return Ok(false);
+    /// The records that outlive a segment, which is none where they are in the journal already.
+    fn survivors(&mut self, trim: &Trim) -> Result<Vec<(Offset, Record)>, LogError> {
+        let files = &mut self.lanes[trim.lane];
+        let gap = trim.gap.as_ref();
+        let is_dropped = gap.is_some_and(|gap| gap.reason == Reason::Limit);
+        let Some(mut search) = files.search.take().filter(|_| is_dropped) else {
+            return Ok(Vec::new());
         };
         // Of a segment that is all latest records half goes, or nothing would ever be won.
-        let half = self.lanes[lane].segment_bytes / 2;
-        let most = LATEST_BYTES.min(self.journal.capacity() / 4).min(half);
-        let records = search.survivors(&self.lanes[lane], &self.directory, most)?;
-        if records.is_empty() {
-            return Ok(false);
+        let half = files.segment_bytes / 2;
+        let most = LATEST_BYTES.min(self.settings.journal_bytes / 4).min(half);
+        search.survivors(files, &self.directory, most)
+    }
+
+    /// Has the state say that segments are gone, with gaps.
+    fn note_trims(&mut self, trims: &[Trim], gaps: &[Gap]) -> Result<(), LogError> {
+        let mut facts = self.facts.clone();
+        for trim in trims {
+            facts.first[trim.lane] = trim.first;
+            // Sealed segments are flushed, so the state may say so before its next flush.
+            facts.next[trim.lane] = facts.next[trim.lane].max(trim.first);
         }
-        let mut left = gap.clone();
-        let (offsets, records): (Vec<Offset>, Vec<Record>) = records.into_iter().unzip();
-        let mut survivors = Parts::default();
-        survivors.extend(offsets.into_iter().map(|it| it.0));
-        let left = left.leave_out(&survivors).then_some(left);
-        let append = |record: &Record| Change::Append {
-            lane,
-            record: record.clone(),
-        };
-        let mut changes: Vec<Change> = records.iter().map(append).collect();
-        changes.push(replaced(lane, trim.first));
-        let noted = left.iter().map(Gap::to_change);
-        let batch = Batch {
-            changes: noted.chain(changes.clone()).collect(),
-        };
-        self.make_room(frame::padded_bytes(&batch), wall)?;
-        let first = PerLane::from_fn(|lane| self.lanes[lane].next());
-        self.journal.write(&batch, wall, first)?;
-        let mut committed = Committed::default();
-        changes
-            .iter()
-            .for_each(|change| self.take(change, &mut committed));
-        if let Some(left) = &left {
-            self.gaps.push(left.clone());
-            self.unseen_since.get_or_insert(wall);
-        }
-        self.events.push(Event::StoredAnew {
-            lane,
-            first: first[lane],
-            records,
-        });
-        trim.gap = left;
-        Ok(true)
+        self.facts = self.commit_state(facts, &Puts::new(), gaps)?;
+        Ok(())
     }
 
     fn apply_trim(&mut self, trim: Trim) {
@@ -196,6 +197,40 @@ impl Writer {
             first: trim.first,
             gap: trim.gap,
         });
+    }
+}
+
+/// A segment that waits for the records that outlive it: they are appended anew first.
+#[derive(Debug)]
+pub(in super::super) struct Anew {
+    /// Its gap counts them as well.
+    trim: Trim,
+    /// With the offsets that they have in the segment.
+    records: Vec<(Offset, Record)>,
+}
+
+impl Anew {
+    pub(in super::super) const fn lane(&self) -> Lane {
+        self.trim.lane
+    }
+
+    /// Gives what is to be appended, without what has a younger record of its topic behind it, and
+    /// the segment with the gap that counts the others.
+    pub(in super::super) fn without_topics_of(
+        self,
+        younger: &VecDeque<Record>,
+    ) -> (Trim, Vec<Record>) {
+        let Self {
+            mut trim,
+            mut records,
+        } = self;
+        let topics: BTreeSet<&str> = younger.iter().map(Record::topic).collect();
+        records.retain(|(_, record)| !topics.contains(record.topic()));
+        let (offsets, records): (Vec<Offset>, Vec<Record>) = records.into_iter().unzip();
+        let mut survivors = Parts::default();
+        survivors.extend(offsets.into_iter().map(|it| it.0));
+        trim.gap = trim.gap.take_if(|gap| gap.leave_out(&survivors));
+        (trim, records)
     }
 }
 

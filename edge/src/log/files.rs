@@ -1,0 +1,289 @@
+//! What is behind the journal: the segments of the lanes, `mail.redb`, `state.redb`, and what was
+//! handed over to be brought into them.
+//!
+//! ```text
+//!   memory --> segments (a commit a lane) --> mail.redb (its changes)
+//!          --> state.redb (all other changes, gaps, journal position)
+//! ```
+//!
+//! Segments and mail come before the state, so a power cut between the two finds records twice, in
+//! a segment and in the journal, and never not at all; replaying drops by offset what is there, and
+//! puts rows of the mail where they are already.
+//!
+//! Nothing here touches the journal, so all of it may take its time on another thread while commits
+//! go on. It brings over what was there at the last [`Cut`] and nothing later. What could not be
+//! brought over stays here, in its order, and what is handed over next comes behind it: nothing is
+//! ever given back.
+//!
+//! When redb fails (a full disk, above all) nothing is lost: the journal still has everything, and
+//! commits go on while it has room. The reserve is given back at once, and flushing is tried again
+//! about every second.
+
+mod gaps;
+mod mail;
+mod trim;
+
+use std::sync::Arc;
+
+use sync::{Lane, Offset, PerLane, Table, TimeStamp, WallTime};
+
+use super::database::{READ_CACHE_BYTES, SharedDatabase};
+use super::directory::Directory;
+use super::gap::ledger::Marks;
+use super::intake::{Filling, Holding};
+use super::journal::{self, Ownership};
+use super::lane::LaneFiles;
+use super::retention::{AgeClock, Trim};
+use super::rows::{Puts, Rows, are_whole};
+use super::state::{self, Facts};
+use super::writer::Fresh;
+use super::{Event, Gap, LogError, Meter, Reason, Settings, exchange, recovery, reserve};
+
+pub(super) use self::trim::Anew;
+
+/// Everything that is written but the journal. It belongs to the writer, which lends it to a
+/// [`Job`](super::Job).
+#[derive(Debug)]
+pub(super) struct Files {
+    pub(super) directory: Arc<dyn Directory>,
+    pub(super) settings: Settings,
+    pub(super) state: SharedDatabase,
+    /// As last committed.
+    pub(super) facts: Facts,
+    pub(super) lanes: PerLane<LaneFiles>,
+    /// `mail.redb`, where it is open.
+    pub(super) mail: Option<SharedDatabase>,
+    /// Not yet in `state.redb` or `mail.redb`.
+    pub(super) puts: Puts,
+    /// In the journal, or found again by every start, and not yet in `state.redb`.
+    pub(super) gaps: Vec<Gap>,
+    /// Gaps that were found here, durable in `state.redb` or `mail.redb`, and that the writer has not
+    /// heard of.
+    pub(super) made: Vec<Gap>,
+    /// Which of the gaps in `state.redb` were announced, or are about to be.
+    pub(super) marks: Marks,
+    /// There are gaps to hand out, or there may be.
+    pub(super) has_fresh_gaps: bool,
+    /// When the oldest of [`Files::gaps`] became durable without being in `state.redb`, where
+    /// readers see it.
+    pub(super) unseen_since: Option<WallTime>,
+    /// Bytes of records and state that wait to be flushed.
+    pub(super) waiting_bytes: usize,
+    /// Segments that go as soon as the state may say so: what outlives them is in the journal.
+    pub(super) ready: Vec<Trim>,
+    /// What has to be in the journal before its segment may go.
+    pub(super) anew: Vec<Anew>,
+    /// Files that are trimmed and still have to be removed.
+    pub(super) doomed: Vec<(Lane, Offset)>,
+    /// When flushing failed last; `None` while it works.
+    pub(super) failed_at: Option<WallTime>,
+    pub(super) has_reserve: bool,
+    /// When there was no room for the reserve last.
+    pub(super) no_reserve_at: Option<WallTime>,
+    /// Whether files were removed since, which readers may still hold.
+    pub(super) has_freed: bool,
+    pub(super) clock: AgeClock,
+    /// What was written, since the log was made.
+    pub(super) meter: Meter,
+    /// Up to where everything was handed over.
+    pub(super) cut: Cut,
+    /// The cut that `state.redb` stands for since, until the writer hears of it.
+    pub(super) emptied: Option<journal::Cut>,
+    pub(super) events: Vec<Event>,
+}
+
+/// Where commits were when something was handed over.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cut {
+    pub(super) journal: journal::Cut,
+    /// Whose journal it is.
+    pub(super) ownership: Ownership,
+    /// Both clocks, if anybody told.
+    pub(super) time: Option<TimeStamp>,
+    /// Changes of the mail before it, since the log was opened.
+    pub(super) mail_changes: u64,
+}
+
+impl Files {
+    /// Takes over what was committed since the last time, behind what is still here.
+    pub(super) fn take(&mut self, fresh: &mut Fresh, cut: Cut) {
+        for (lane, records) in Lane::ALL.into_iter().zip(&mut fresh.records.0) {
+            self.lanes[lane].waiting.append(records);
+            let replaced = &mut self.facts.replaced[lane];
+            *replaced = fresh.replaced[lane].max(*replaced);
+        }
+        self.puts.append(&mut fresh.puts);
+        self.gaps.append(&mut fresh.gaps);
+        self.waiting_bytes += std::mem::take(&mut fresh.bytes);
+        let unseen_since = fresh.unseen_since.take();
+        self.unseen_since = self.unseen_since.or(unseen_since);
+        self.cut = cut;
+    }
+
+    /// Brings everything up to the cut into redb: segments and mail first, then the state with the
+    /// position. Gives the reserve back when that is what it takes.
+    pub(super) fn flush(&mut self) -> Result<(), LogError> {
+        match self.try_flush() {
+            Err(error) if self.has_reserve && error.is_full() => {
+                self.has_reserve = false;
+                reserve::give_back(self.directory.as_ref())?;
+                self.try_flush()
+            }
+            done => done,
+        }
+    }
+
+    fn try_flush(&mut self) -> Result<(), LogError> {
+        self.leave_damaged();
+        for lane in Lane::ALL {
+            self.lanes[lane].flush(&self.directory, &mut self.events)?;
+        }
+        self.flush_mail()?;
+        let mut facts = self.facts.clone();
+        facts.position = self.cut.journal.position;
+        facts.last = self.cut.journal.youngest;
+        facts.salt = self.cut.ownership.salt;
+        facts.time = self.cut.time.or(facts.time);
+        facts.first = PerLane::from_fn(|lane| self.lanes[lane].first);
+        facts.next = PerLane::from_fn(|lane| self.lanes[lane].flushed);
+        facts.announced = self.marks.announced;
+        self.facts = match self.commit_state(facts.clone(), &self.puts, &self.gaps) {
+            Err(error) if error.is_damage() => {
+                let forgotten = self.exchange_state()?;
+                self.gaps.extend(forgotten);
+                self.commit_state(facts, &self.puts, &self.gaps)?
+            }
+            committed => committed?,
+        };
+        self.puts.clear();
+        self.has_fresh_gaps |= !self.gaps.is_empty();
+        self.gaps.clear();
+        self.unseen_since = None;
+        self.waiting_bytes = 0;
+        self.emptied = Some(self.cut.journal);
+        Ok(())
+    }
+
+    /// Closes segments in which a reader found damage: nothing more goes into them.
+    fn leave_damaged(&mut self) {
+        for gap in self.gaps.iter().filter(|gap| gap.reason == Reason::Damage) {
+            let files = &mut self.lanes[gap.lane];
+            if files.active.as_ref().is_some_and(|it| it.first <= gap.last) {
+                // What can't be closed goes all the same.
+                let _ = files.seal(&mut self.events);
+            }
+        }
+    }
+
+    /// Commits to `state.redb` and gives the facts as they are there.
+    fn commit_state(&self, mut facts: Facts, puts: &Puts, gaps: &[Gap]) -> Result<Facts, LogError> {
+        let active = |lane: Lane| self.lanes[lane].active.as_ref();
+        facts.wear = self.meter.wear();
+        facts.active_bytes = PerLane::from_fn(|lane| active(lane).map_or(0, |it| it.bytes));
+        let ledger = self.change_gaps(gaps, &mut facts)?;
+        state::commit(&self.state, puts, ledger.as_ref(), &facts)?;
+        if let Some(ledger) = &ledger {
+            self.copy_gaps(ledger, &facts)?;
+        }
+        Ok(facts)
+    }
+
+    /// Goes on with a state made of the rows that are intact: the damaged one takes no changes. Gives
+    /// what must be written down because of it.
+    fn exchange_state(&mut self) -> Result<Vec<Gap>, LogError> {
+        let damaged = SharedDatabase::open_sealed(&self.directory, state::NAME, READ_CACHE_BYTES)?;
+        let rows = Rows::of(&damaged, state::TABLES)?;
+        let has_gaps = are_whole(&damaged, &[Table::Gaps])?;
+        if rows.is_empty() {
+            return Err(LogError::corrupt(state::NAME, "none of its rows is whole"));
+        }
+        damaged.abandon();
+        let salvaged = exchange::salvaged(state::NAME);
+        let cache_bytes = self.settings.cache_bytes;
+        state::create(&self.directory, &salvaged, cache_bytes, &self.facts, &rows)?.close()?;
+        // All who share it open the new one.
+        self.state.abandon();
+        let aside = exchange::free_name(self.directory.as_ref(), state::NAME)?;
+        exchange::set_aside(self.directory.as_ref(), state::NAME, &aside)?;
+        exchange::finish(self.directory.as_ref(), state::NAME)?;
+        let lost_rows = rows.lost;
+        self.events.push(Event::StateExchanged { aside, lost_rows });
+        match has_gaps {
+            true => Ok(Vec::new()),
+            false => self.bring_gaps_back(),
+        }
+    }
+
+    /// Whether it is time for another attempt after a failure.
+    pub(super) fn may_try(&self, wall: WallTime) -> bool {
+        is_past(self.failed_at, RETRY_MILLISECONDS, wall)
+    }
+
+    /// Remembers how something ended, and sees to the reserve after what ended well.
+    pub(super) fn note_outcome(&mut self, done: Result<(), LogError>, wall: WallTime) {
+        match done {
+            Ok(()) => {
+                if self.failed_at.take().is_some() {
+                    self.events.push(Event::Recovered);
+                }
+                if !self.has_reserve && is_past(self.no_reserve_at, RESERVE_MILLISECONDS, wall) {
+                    self.has_reserve = reserve::take(self.directory.as_ref());
+                    let patience = match std::mem::take(&mut self.has_freed) {
+                        true => RETRY_MILLISECONDS,
+                        false => RESERVE_MILLISECONDS,
+                    };
+                    let since = WallTime((wall.0 + patience).saturating_sub(RESERVE_MILLISECONDS));
+                    self.no_reserve_at = (!self.has_reserve).then_some(since);
+                }
+            }
+            Err(error) => {
+                if error.is_damage() && self.failed_at.is_none() {
+                    recovery::distrust(self.directory.as_ref());
+                }
+                self.failed_at = Some(wall);
+                self.events.push(Event::Failed { error });
+            }
+        }
+    }
+
+    /// What is in the files, as far as it makes lanes refuse.
+    pub(super) fn holding(&self) -> Holding {
+        let lane = |lane: Lane| {
+            let files = &self.lanes[lane];
+            Filling {
+                bytes: files.bytes(),
+                most: files.limits.max_bytes,
+                segment: files.segment_bytes,
+            }
+        };
+        Holding {
+            lanes: PerLane::from_fn(lane),
+            has_reserve: self.has_reserve,
+            is_failing: self.failed_at.is_some(),
+        }
+    }
+
+    /// Closes all files, so that the next start has nothing to repair.
+    pub(super) fn close(mut self) -> Result<(), LogError> {
+        for lane in Lane::ALL {
+            if let Some(active) = self.lanes[lane].active.take() {
+                active.database.close()?;
+            }
+        }
+        if let Some(mail) = self.mail.take() {
+            mail.close()?;
+        }
+        self.state.close()
+    }
+}
+
+/// Whether so much time has gone by since. A clock that went backwards is no reason to wait.
+pub(super) fn is_past(since: Option<WallTime>, milliseconds: u64, wall: WallTime) -> bool {
+    since.is_none_or(|since| wall < since || wall.0 - since.0 >= milliseconds)
+}
+
+/// Between attempts after a failure, so that a full disk does not keep the thread busy.
+const RETRY_MILLISECONDS: u64 = 1000;
+/// Between attempts to have a reserve, without which telemetry is refused. Each writes what is free,
+/// up to 1 MiB, and one that fails is removed before it is synced.
+const RESERVE_MILLISECONDS: u64 = 10_000;

@@ -1,0 +1,82 @@
+//! Slow work, lent out: what brings the files up to date while commits go on.
+//!
+//! ```text
+//!   home --- begin ---> lent --- Job::run ---> done --- finish ---> home
+//! ```
+//!
+//! A job owns all files but the journal, and what was committed until it began. Where it runs, and
+//! for how long, is the driver's business: commits go on meanwhile, into the room that the journal
+//! has. There is one at a time.
+
+use sync::WallTime;
+
+use super::super::files::Files;
+use super::super::{Event, LogError};
+
+/// Work on the files of a log, to be run once, on any thread. Dropping it is as if the disk had
+/// gone: nothing acknowledged is lost, and the log has to be opened again.
+#[derive(Debug)]
+#[must_use = "the writer waits for its files"]
+pub struct Job {
+    pub(super) files: Box<Files>,
+    pub(super) order: Order,
+    pub(super) wall: WallTime,
+}
+
+/// A job that was run; it goes back to [`Writer::finish`](super::Writer::finish).
+#[derive(Debug)]
+#[must_use = "the writer waits for its files"]
+pub struct Done {
+    pub(super) files: Box<Files>,
+}
+
+/// What a job does beside retention.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Order {
+    /// Bring everything into redb that was committed before it.
+    pub(super) flushes: bool,
+    /// Make the mail's file anew of what is whole of it.
+    pub(super) mends_mail: bool,
+    /// Copy everything for a backup.
+    pub(super) copies: bool,
+}
+
+impl Job {
+    /// Does it: a few commits of redb, a few syncs each. Failures are events, and are tried again
+    /// at most once a second.
+    pub fn run(self) -> Done {
+        let Self {
+            mut files,
+            order,
+            wall,
+        } = self;
+        if order.copies {
+            let result = files.copy();
+            files.events.push(Event::Snapshot { result });
+        }
+        let done = files.work(order);
+        files.note_outcome(done, wall);
+        files.hand_out_gaps();
+        Done { files }
+    }
+}
+
+impl Files {
+    fn work(&mut self, order: Order) -> Result<(), LogError> {
+        let removed = self.remove_doomed();
+        let mended = match order.mends_mail {
+            true => self.mend_mail(),
+            false => Ok(()),
+        };
+        let flushed = match order.flushes {
+            true => self.flush(),
+            false => Ok(()),
+        };
+        let mut trimmed = self.trim();
+        if flushed.is_err() {
+            // What goes now may be the space that was missing.
+            trimmed = trimmed.and_then(|()| self.remove_doomed());
+        }
+        mended.and(flushed).and(removed).and(trimmed)
+    }
+}
