@@ -10,6 +10,8 @@ use std::cell::Cell;
 /// Bytes held now; shared by all connections through their settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
+    /// How many connections there may be; 0 when nobody knows.
+    places: usize,
     inbound: Cell<usize>,
     outbound: Cell<usize>,
     aliases: Cell<usize>,
@@ -36,13 +38,29 @@ pub(crate) struct Held {
     subscriptions: u32,
 }
 
-/// What a connection may hold although the shared limit is reached.
-pub(crate) const FAIR_BYTES: usize = 4 << 10;
+/// What a connection may hold although the shared limit is reached, unless there are so many that
+/// all of them together would then hold more than the limit.
+const FAIR_BYTES: usize = 4 << 10;
 
 /// How much of a message that others hold as well is copied at a time, to be written.
 pub(crate) const PIECE_BYTES: usize = 64 << 10;
 
 impl Memory {
+    /// Starts with nothing held, for so many connections.
+    #[must_use]
+    pub(crate) fn shared_by(places: usize) -> Self {
+        Self {
+            places,
+            ..Self::default()
+        }
+    }
+
+    /// A connection's fair part of a limit that all share. All fair parts together are not above it.
+    pub(crate) fn fair_part_of(&self, limit: usize) -> usize {
+        let part = limit.checked_div(self.places);
+        part.map_or(FAIR_BYTES, |part| part.clamp(1, FAIR_BYTES))
+    }
+
     /// Bytes of packets that have come in part, and of topics behind the aliases of clients.
     #[must_use]
     pub const fn inbound_bytes(&self) -> usize {
@@ -106,6 +124,17 @@ impl Held {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Each of ten thousand was allowed its 4 KiB beyond a limit of 10 MB: 40 MB more.
+    #[test]
+    fn the_fair_parts_of_however_many_are_together_not_above_what_all_share() {
+        const LIMIT: usize = 10_000_000;
+        for places in [0, 1, 1_000, 10_000, 1_000_000] {
+            let fair = Memory::shared_by(places).fair_part_of(LIMIT);
+            assert!(fair * places <= LIMIT, "{places}: {fair}");
+            assert!(places > 2_441 || fair == FAIR_BYTES, "{places}: {fair}");
+        }
+    }
 
     #[test]
     fn what_is_let_go_is_no_longer_counted() {

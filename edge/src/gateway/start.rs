@@ -31,6 +31,7 @@ use crate::guard;
 use crate::limits::{self, Address, Limits};
 use crate::log::{self, Folder, LaneLimits, LogError, Opened, Reader, Report};
 use crate::mail::Office;
+use crate::memory::Memory;
 use crate::password::Key;
 use crate::{mqtt, nats};
 
@@ -336,6 +337,7 @@ fn mqtt_settings(limits: &Limits) -> mqtt::Settings {
         inbound_total_bytes_maximum: limits.inbound_total_bytes,
         outbound_total_bytes_maximum: limits.outbound_total_bytes,
         outbound_alias_bytes_maximum: limits.alias_bytes,
+        memory: Rc::new(Memory::shared_by(section.connections)),
         ..mqtt::Settings::default()
     }
 }

@@ -3,24 +3,24 @@
 use super::Connection;
 use super::connection::State;
 use crate::broker::{Input, Room};
-use crate::memory::{FAIR_BYTES, Holding, PIECE_BYTES};
+use crate::memory::{Holding, PIECE_BYTES};
 
 impl Connection {
     /// Whether no more should be added to the outbound buffer: by its own limit or, beyond the
     /// fair part, by the one that all connections share.
     pub(super) fn is_full(&self) -> bool {
-        self.is_over() || self.is_crowded() && self.underway.outbound_bytes() > FAIR_BYTES
+        self.is_over() || self.is_crowded() && self.underway.outbound_bytes() > self.fair_bytes()
     }
 
     /// Whether a message that nobody promised can't be added.
     pub(super) fn has_no_room_for(&self, bytes: usize) -> bool {
-        self.is_full() || self.is_crowded() && bytes > FAIR_BYTES
+        self.is_full() || self.is_crowded() && bytes > self.fair_bytes()
     }
 
     /// How much of a large message may be copied now, to be written.
     pub(super) fn piece_bytes(&self) -> usize {
         match self.is_crowded() {
-            true => FAIR_BYTES,
+            true => self.fair_bytes(),
             false => PIECE_BYTES,
         }
     }
@@ -33,6 +33,12 @@ impl Connection {
     /// Whether all connections together are at their limit.
     fn is_crowded(&self) -> bool {
         self.settings.memory.outbound_bytes() >= self.settings.outbound_total_bytes_maximum
+    }
+
+    /// What may be added to the outbound buffer although they are.
+    fn fair_bytes(&self) -> usize {
+        let limit = self.settings.outbound_total_bytes_maximum;
+        self.settings.memory.fair_part_of(limit)
     }
 
     /// Counts the buffers as they are now.
@@ -56,7 +62,8 @@ impl Connection {
     /// connection has more than its fair part of them.
     pub(super) fn holds_too_much(&self) -> bool {
         let limit = self.settings.inbound_total_bytes_maximum;
-        self.held.inbound() > FAIR_BYTES && self.settings.memory.inbound_bytes() > limit
+        let memory = &self.settings.memory;
+        memory.inbound_bytes() > limit && self.held.inbound() > memory.fair_part_of(limit)
     }
 
     /// What a topic may take that is to get an alias of ours.

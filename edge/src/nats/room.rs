@@ -3,7 +3,7 @@
 use super::Connection;
 use super::connection::State;
 use super::subscriptions::Subscriptions;
-use crate::memory::{FAIR_BYTES, Holding};
+use crate::memory::Holding;
 
 impl Connection {
     /// Whether one more message can be added to the outbound buffer: not above its own limit nor,
@@ -13,7 +13,7 @@ impl Connection {
             .underway
             .outbound_bytes()
             .saturating_sub(self.reply_bytes);
-        let is_greedy = own.max(bytes.saturating_sub(self.reply_bytes)) > FAIR_BYTES;
+        let is_greedy = own.max(bytes.saturating_sub(self.reply_bytes)) > self.fair_bytes();
         let is_slow = own > self.settings.outbound_bytes_maximum;
         !(is_slow || self.is_crowded() && is_greedy)
     }
@@ -23,7 +23,7 @@ impl Connection {
     pub(super) fn has_room_for_reply(&self, bytes: usize) -> bool {
         let all = self.settings.memory.outbound_bytes() + bytes;
         let fits = all <= self.settings.outbound_total_bytes_maximum;
-        bytes <= FAIR_BYTES || fits && !self.is_over()
+        bytes <= self.fair_bytes() || fits && !self.is_over()
     }
 
     /// Whether the outbound buffer is over its own limit.
@@ -59,12 +59,19 @@ impl Connection {
     /// than its fair part of it.
     pub(super) fn holds_too_much(&self) -> bool {
         let limit = self.settings.inbound_total_bytes_maximum;
-        self.held.inbound() > FAIR_BYTES && self.settings.memory.inbound_bytes() > limit
+        let memory = &self.settings.memory;
+        memory.inbound_bytes() > limit && self.held.inbound() > memory.fair_part_of(limit)
     }
 
     /// Whether all connections together are at their limit.
     fn is_crowded(&self) -> bool {
         self.settings.memory.outbound_bytes() >= self.settings.outbound_total_bytes_maximum
+    }
+
+    /// What may be added to the outbound buffer although they are.
+    fn fair_bytes(&self) -> usize {
+        let limit = self.settings.outbound_total_bytes_maximum;
+        self.settings.memory.fair_part_of(limit)
     }
 }
 
