@@ -160,7 +160,8 @@ impl Desk {
         self.writer.close()
     }
 
-    /// Waits for either thread to say something; `None` when the core has gone.
+    /// Waits for either thread to say something; `None` when the core has gone. Not in the way of
+    /// `smol::block_on`, which takes turns with the core at watching the core's sockets.
     fn next(&self, inbox: &Receiver<Request>) -> Option<Call> {
         let done = async {
             match self.worker.done.recv().await {
@@ -169,7 +170,7 @@ impl Desk {
             }
         };
         let request = async { inbox.recv().await.ok().map(Call::Request) };
-        smol::block_on(done.or(request))
+        smol::future::block_on(done.or(request))
     }
 
     fn deal_with(&mut self, request: Request, wall: WallTime) {
