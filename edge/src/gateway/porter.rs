@@ -17,7 +17,7 @@ use super::core::{Place, RestingPlace};
 use super::descriptors::Guest;
 use super::{ACCEPT_PAUSE, Shared};
 use crate::broker::ConnectionId;
-use crate::link::sockets::{Paper, Sockets};
+use crate::link::sockets::{News, Paper, Sockets};
 use crate::link::{ReadBuffer, socket, unix};
 use crate::serve::{End, converse, lost, say_goodbye};
 
@@ -121,7 +121,7 @@ impl Porter {
                 return has_heard;
             };
             has_heard = true;
-            self.wake(clients, id);
+            self.wake(clients, id, None);
         }
     }
 
@@ -134,22 +134,27 @@ impl Porter {
         for news in news {
             let id = connection(news.token);
             let mut core = self.shared.core.borrow_mut();
-            if core.stir(id, news.is_readable, news.is_writable) {
+            if core.stir(id, &news) {
                 drop(core);
-                self.wake(clients, id);
+                self.wake(clients, id, Some(&news));
             }
         }
         has_heard
     }
 
-    /// Gives a link that rests a task.
-    fn wake(self: &Rc<Self>, clients: &LocalExecutor<'_>, id: ConnectionId) {
+    /// Gives a link that rests a task, and tells that what has happened.
+    fn wake(self: &Rc<Self>, clients: &LocalExecutor<'_>, id: ConnectionId, news: Option<&News>) {
         let mut resting = self.resting.borrow_mut();
         let found = resting.get_mut(id.index as usize);
         let Some(Resting { place, link }) = found.and_then(Option::take) else {
             return;
         };
-        let place = self.shared.core.borrow_mut().attend(place);
+        let mut core = self.shared.core.borrow_mut();
+        let place = core.attend(place);
+        if let Some(news) = news {
+            core.stir(id, news);
+        }
+        drop(core);
         clients.spawn(serve(self.clone(), place, link)).detach();
     }
 

@@ -54,6 +54,8 @@ pub(crate) enum Cue {
     Readable = 8,
     /// The socket may have room.
     Writable = 16,
+    /// The socket will have no more bytes than it has. Nobody waits for it, and it stays given.
+    Ended = 32,
 }
 
 /// A flag for each cue, for one task that may wait for all of them at a time.
@@ -147,6 +149,10 @@ impl Attendant for Signals {
     async fn writable(&self) -> io::Result<()> {
         self.wait(Cue::Writable).await;
         Ok(())
+    }
+
+    fn tells_of_more(&self) -> bool {
+        self.raised.get() & Cue::Ended as u8 == 0
     }
 }
 

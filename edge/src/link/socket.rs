@@ -26,6 +26,11 @@ pub(crate) trait Attendant {
     /// # Errors
     /// When nobody can know.
     fn writable(&self) -> impl Future<Output = io::Result<()>>;
+
+    /// Whether whatever there is to read is told of once, even while nobody waits. Then the first
+    /// wait may come before the first try, and after a read that had room for more: what is not
+    /// told of is not there.
+    fn tells_of_more(&self) -> bool;
 }
 
 impl Attendant for Async<OwnedFd> {
@@ -35,6 +40,10 @@ impl Attendant for Async<OwnedFd> {
 
     fn writable(&self) -> impl Future<Output = io::Result<()>> {
         self.writable()
+    }
+
+    fn tells_of_more(&self) -> bool {
+        false
     }
 }
 
@@ -49,6 +58,7 @@ pub(crate) fn link<'a, A: Attendant>(
         socket,
         attendant,
         held,
+        is_drained: attendant.tells_of_more(),
     };
     (reader, Writer { socket, attendant })
 }
@@ -58,13 +68,16 @@ pub(crate) struct Reader<'a, A> {
     socket: &'a OwnedFd,
     attendant: &'a A,
     held: Held,
+    /// There is nothing to read until that is told.
+    is_drained: bool,
 }
 
-impl<A> Reader<'_, A> {
+impl<A: Attendant> Reader<'_, A> {
     /// Reads once, into nothing held; true when there is nothing to read yet.
     fn fill(&mut self) -> io::Result<bool> {
         let receive = |buffer: &mut [u8]| {
-            let (count, _) = net::recv(self.socket, buffer, RecvFlags::empty())?;
+            let (count, _) = net::recv(self.socket, &mut *buffer, RecvFlags::empty())?;
+            self.is_drained = count < buffer.len() && self.attendant.tells_of_more();
             Ok(Some(count))
         };
         match self.held.fill(receive) {
@@ -90,7 +103,8 @@ impl<A: Attendant> embedded_io_async::Read for Reader<'_, A> {
 }
 
 impl<A: Attendant> embedded_io_async::BufRead for Reader<'_, A> {
-    /// Tries to read first and waits only if there is nothing: a busy link costs no extra poll.
+    /// Tries to read first and waits only if there is nothing: a busy link costs no extra poll. Nor
+    /// does it cost a try that is known to find nothing.
     #[expect(
         clippy::manual_async_fn,
         reason = "an async fn keeps its arguments twice, and each busy connection has one of these"
@@ -98,8 +112,9 @@ impl<A: Attendant> embedded_io_async::BufRead for Reader<'_, A> {
     fn fill_buf(&mut self) -> impl Future<Output = io::Result<&[u8]>> {
         async move {
             while self.held.is_empty() {
-                if self.fill()? {
+                if self.is_drained || self.fill()? {
                     self.attendant.readable().await?;
+                    self.is_drained = false;
                 }
             }
             Ok(self.held.as_slice())
@@ -156,5 +171,98 @@ fn shall_wait(error: io::Error) -> io::Result<bool> {
         ErrorKind::WouldBlock => Ok(true),
         ErrorKind::Interrupted => Ok(false),
         _ => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::future::poll_fn;
+    use std::io::Write as _;
+    use std::os::unix::net::UnixStream;
+    use std::task::Poll;
+
+    use embedded_io_async::BufRead as _;
+    use smol::block_on;
+    use smol::future::poll_once;
+
+    use super::*;
+
+    /// Tells of what a test says.
+    #[derive(Default)]
+    struct Teller {
+        is_told: Cell<bool>,
+        has_ended: Cell<bool>,
+    }
+
+    impl Attendant for Teller {
+        async fn readable(&self) -> io::Result<()> {
+            poll_fn(|_| match self.is_told.take() {
+                true => Poll::Ready(Ok(())),
+                false => Poll::Pending,
+            })
+            .await
+        }
+
+        async fn writable(&self) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn tells_of_more(&self) -> bool {
+            !self.has_ended.get()
+        }
+    }
+
+    /// Reads once, if there is no wait.
+    fn read(reader: &mut Reader<'_, Teller>) -> Option<Vec<u8>> {
+        let bytes = block_on(poll_once(reader.fill_buf()))?
+            .expect("the socket works")
+            .to_vec();
+        reader.consume(bytes.len());
+        Some(bytes)
+    }
+
+    fn pair() -> (UnixStream, OwnedFd) {
+        let (far, near) = UnixStream::pair().expect("the system gives one");
+        near.set_nonblocking(true).expect("it can");
+        (far, near.into())
+    }
+
+    #[test]
+    fn nothing_is_tried_that_is_known_to_find_nothing() {
+        let (mut far, near) = pair();
+        let teller = Teller::default();
+        let (mut reader, _) = link(&near, &teller, &ReadBuffer::new(4));
+        far.write_all(b"first").expect("there is room");
+        assert_eq!(read(&mut reader), None, "not told yet");
+        teller.is_told.set(true);
+        assert_eq!(read(&mut reader).as_deref(), Some(&b"firs"[..]));
+        assert_eq!(
+            read(&mut reader).as_deref(),
+            Some(&b"t"[..]),
+            "the buffer was full"
+        );
+        far.write_all(b"more").expect("there is room");
+        assert_eq!(read(&mut reader), None, "not told yet");
+        teller.is_told.set(true);
+        assert_eq!(read(&mut reader).as_deref(), Some(&b"more"[..]));
+        assert_eq!(
+            read(&mut reader),
+            None,
+            "the buffer was full and nothing was left"
+        );
+    }
+
+    #[test]
+    fn the_end_is_found_although_it_is_told_of_once_with_the_last_bytes() {
+        let (mut far, near) = pair();
+        let teller = Teller::default();
+        let (mut reader, _) = link(&near, &teller, &ReadBuffer::new(100));
+        far.write_all(b"last").expect("there is room");
+        drop(far);
+        teller.is_told.set(true);
+        teller.has_ended.set(true);
+        assert_eq!(read(&mut reader).as_deref(), Some(&b"last"[..]));
+        assert_eq!(read(&mut reader).as_deref(), Some(&b""[..]));
     }
 }

@@ -23,6 +23,8 @@ pub(crate) struct News {
     pub(crate) token: u64,
     pub(crate) is_readable: bool,
     pub(crate) is_writable: bool,
+    /// Nothing comes after what is there to be read, and its end is told of only this once.
+    pub(crate) has_ended: bool,
 }
 
 /// Room for some news, to be used again.
@@ -71,11 +73,13 @@ impl Sockets {
         epoll::wait(&self.epoll, spare_capacity(&mut paper.0), Some(&AT_ONCE))?;
         Ok(paper.0.iter().map(|event| {
             let flags = event.flags;
-            let has_ended = flags.intersects(EventFlags::HUP | EventFlags::ERR);
+            let is_broken = flags.intersects(EventFlags::HUP | EventFlags::ERR);
+            let has_ended = is_broken || flags.contains(EventFlags::RDHUP);
             News {
                 token: event.data.u64(),
-                is_readable: has_ended || flags.intersects(EventFlags::IN | EventFlags::RDHUP),
-                is_writable: has_ended || flags.contains(EventFlags::OUT),
+                is_readable: has_ended || flags.contains(EventFlags::IN),
+                is_writable: is_broken || flags.contains(EventFlags::OUT),
+                has_ended,
             }
         }))
     }
@@ -118,6 +122,7 @@ mod tests {
             token: 7,
             is_readable: false,
             is_writable: true,
+            has_ended: false,
         };
         let readable = News {
             is_readable: true,
@@ -135,7 +140,11 @@ mod tests {
         let mut near = UnixStream::from(near);
         assert_eq!(near.read(&mut [0; 20]).unwrap(), 11);
         drop(far);
-        assert_eq!(news(&sockets), [readable]);
+        let ended = News {
+            has_ended: true,
+            ..readable
+        };
+        assert_eq!(news(&sockets), [ended]);
         drop(near);
         assert_eq!(news(&sockets), []);
     }

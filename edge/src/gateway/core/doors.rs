@@ -17,6 +17,7 @@ use super::super::terms::Terms;
 use super::Core;
 use crate::broker::{AccessInput, ConnectionId, Input, ListenerId, Policy};
 use crate::limits::TURNED_AWAY;
+use crate::link::sockets::News;
 use crate::nats::Ends;
 
 /// The limits of connections, and what is counted against them.
@@ -167,15 +168,19 @@ impl Core {
         Place { id, signals, door }
     }
 
-    /// Passes on what happened on a link's socket; true when the link has no task and needs one.
-    pub(crate) fn stir(&mut self, id: ConnectionId, is_readable: bool, is_writable: bool) -> bool {
+    /// Passes on what happened on a link's socket; true when the link has no task and needs one, to
+    /// which it is passed on again.
+    pub(crate) fn stir(&mut self, id: ConnectionId, news: &News) -> bool {
         let Some(peer) = self.peers.find(id) else {
             return false;
         };
-        if is_writable {
+        if news.has_ended {
+            peer.raise(Cue::Ended);
+        }
+        if news.is_writable {
             peer.raise(Cue::Writable);
         }
-        is_readable && !peer.raise(Cue::Readable)
+        news.is_readable && !peer.raise(Cue::Readable)
     }
 
     /// Gives the next link that rests and has something to write.
