@@ -148,6 +148,10 @@ impl Inflight {
 
     /// The next retained message that is to be sent again, marked as sent.
     pub(super) fn repeat_kept(&mut self) -> Option<Repeat> {
+        // A session is asked each time it has room, and has nothing to send again nearly always.
+        if self.is_all_sent() {
+            return None;
+        }
         let (id, record, identifier) =
             self.entries
                 .iter()
