@@ -101,8 +101,8 @@ async fn serve_until_told(
     mut limits: Limits,
     file: Option<&Path>,
 ) -> Result<(), GatewayError> {
-    let mut signals = OsSignals::new(SIGNALS).map_err(GatewayError::Signals)?;
-    let (begun, mut reload) = Reload::begin(&mut limits, file)?;
+    let signals = OsSignals::new(SIGNALS).map_err(GatewayError::Signals)?;
+    let (begun, reload) = Reload::begin(&mut limits, file)?;
     let started = start::start(&limits, begun.policies)?;
     let control = admin::listen(&limits.data).map_err(|source| GatewayError::Control { source })?;
     let descriptors = Descriptors::claim(limits.section.connections);
@@ -146,7 +146,13 @@ async fn serve_until_told(
         writer: disk.turns(),
         bridge: bridge.as_ref().map(|bridge| bridge.turns()),
     };
-    let obeying = obey_signals(&shared, bridge.as_deref(), &mut signals, &mut reload);
+    // A task, so that nobody asks for signals at every turn of the others.
+    let obeying = executor.spawn(obey_signals(
+        shared.clone(),
+        bridge.clone(),
+        signals,
+        reload,
+    ));
     let signal = sweep(&shared, turns, &mut service).or(obeying).await;
     service.stopping();
     info!("stopping: {signal:?}");
@@ -167,21 +173,21 @@ async fn serve_until_told(
 
 /// Reloads at each SIGHUP; gives the signal that ends the gateway.
 async fn obey_signals(
-    shared: &Shared,
-    bridge: Option<&Bridge>,
-    signals: &mut OsSignals,
-    reload: &mut Option<Reload>,
+    shared: Rc<Shared>,
+    bridge: Option<Rc<Bridge>>,
+    mut signals: OsSignals,
+    mut reload: Option<Reload>,
 ) -> Option<io::Result<OsSignal>> {
     loop {
         let signal = signals.next().await;
         let Some(Ok(OsSignal::Hup)) = signal else {
             return signal;
         };
-        let Some(reload) = reload else {
+        let Some(reload) = &mut reload else {
             info!("nothing to reload: there is no configuration file");
             continue;
         };
-        if let Some(policies) = reload.run(bridge) {
+        if let Some(policies) = reload.run(bridge.as_deref()) {
             let mut core = shared.core.borrow_mut();
             core.expiry = Expiry::read(reload.limits());
             core.take_policies(shared.now(), policies);
