@@ -70,6 +70,11 @@ impl Client {
         either!(self, it => it.poll())
     }
 
+    /// Whether there is no input, not even one whose time has not come.
+    pub(crate) fn is_quiet(&self) -> bool {
+        either!(self, it => it.is_quiet())
+    }
+
     /// Gives the next input if that is a request for the mail office whose time has come.
     pub(crate) fn poll_request(&mut self) -> Option<Input> {
         match self {

@@ -235,8 +235,13 @@ impl Core {
         self.links.bytes_sent += bytes.len() as u64;
         peer.note_heard();
         let is_over = bytes.is_empty() && peer.connection.is_closed();
-        self.hear(now, id);
-        self.pump(now);
+        // Room for a client is nearly always the client's own affair.
+        if peer.connection.is_quiet() {
+            peer.tell();
+        } else {
+            self.hear(now, id);
+            self.pump(now);
+        }
         !is_over
     }
 
@@ -279,10 +284,8 @@ impl Core {
         let office = self.office.as_ref().and_then(Office::poll_timeout);
         let is_asked = !self.asking.is_empty() && !self.is_office_busy();
         let asking = is_asked.then_some(now.instant);
-        [self.broker.poll_timeout(), uplink, office, asking]
-            .into_iter()
-            .flatten()
-            .min()
+        let clients = sooner(self.broker.poll_timeout(), asking);
+        sooner(clients, sooner(uplink, office))
     }
 
     /// Looks at every connection, and tells the writer what may go. Called once a second.
@@ -475,5 +478,13 @@ impl Core {
             peer.is_touched = true;
             self.touched.push(id);
         }
+    }
+}
+
+/// The earlier of two times that may come.
+fn sooner(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }

@@ -211,6 +211,12 @@ impl Connection {
         }
     }
 
+    /// Whether there is nothing for the broker, and nothing that waits for its time.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.underway.next().is_none()
+    }
+
     /// When [`Connection::handle_timeout`] is due; stale after any other call.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {

@@ -110,6 +110,14 @@ impl Core {
             place += 1;
             self.let_one_ask(now, id);
         }
+        if !self.asking.is_empty() {
+            self.let_waiting_ask(now);
+        }
+        self.has_read_mail = false;
+    }
+
+    /// Goes round those who wait, from whoever comes behind the one that read last.
+    fn let_waiting_ask(&mut self, now: Now) {
         let mut waiting = std::mem::take(&mut self.asking);
         let mut next = waiting.split_off(&self.last_reader);
         if next.remove(&self.last_reader) {
@@ -123,7 +131,6 @@ impl Core {
         }
         self.asking.append(&mut next);
         self.asking.append(&mut waiting);
-        self.has_read_mail = false;
     }
 
     fn let_one_ask(&mut self, now: Now, id: ConnectionId) {
