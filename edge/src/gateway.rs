@@ -113,8 +113,6 @@ async fn serve_until_told(
     let bridge = started.bridge.map(Rc::new);
 
     let mut tasks = vec![
-        executor.spawn(write_groups(shared.clone(), disk.clone())),
-        executor.spawn(take_answers(shared.clone(), disk.clone())),
         executor.spawn(fetch(shared.clone())),
         executor.spawn(check_passwords(shared.clone(), started.checker)),
         executor.spawn(watch_clock(shared.clone())),
@@ -126,6 +124,10 @@ async fn serve_until_told(
     }
     let mut service = Service::from_environment();
     let clients = Rc::new(LocalExecutor::new());
+    // Among the links: a group is closed when those have had a turn that had something to say, and
+    // no answer waits for the many turns that the executor gives to all of them together.
+    tasks.push(clients.spawn(write_groups(shared.clone(), disk.clone())));
+    tasks.push(clients.spawn(take_answers(shared.clone(), disk.clone())));
     let porter = Porter::begin(shared.clone(), sockets, &clients);
     let serving = Serving {
         shared: shared.clone(),
@@ -229,8 +231,7 @@ async fn write_groups(shared: Rc<Shared>, disk: Rc<Disk>) {
             (request, core.committer.poll_timeout())
         };
         if let Some(request) = request {
-            // The writer only goes when this task has gone.
-            let _ = disk.requests.send(request).await;
+            disk.send(request).await;
             continue;
         }
         let until_due = async {
@@ -243,12 +244,20 @@ async fn write_groups(shared: Rc<Shared>, disk: Rc<Disk>) {
     }
 }
 
+/// Takes what the writer answers. The disk has the next group before anybody hears of the last one.
 async fn take_answers(shared: Rc<Shared>, disk: Rc<Disk>) {
     while let Ok(answer) = disk.answers.recv().await {
         let mut core = shared.core.borrow_mut();
+        let now = shared.now();
         match answer {
-            Answer::Committed { group, result } => core.committed(shared.now(), &group, result),
-            Answer::Event(event) => core.log_changed(shared.now(), &event),
+            Answer::Committed { group, result } => {
+                core.committer.answered();
+                if core.notes.is_empty() {
+                    disk.offer(|| core.committer.take(now.instant));
+                }
+                core.committed(now, &group, result);
+            }
+            Answer::Event(event) => core.log_changed(now, &event),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! Promises that a group waits for a job only when the journal has no room for it. Never has more
 //! than one job.
 
+use std::cell::Cell;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -48,8 +49,10 @@ pub(crate) enum Answer {
 
 /// The core's end of the writer thread. The worker's only end is the writer's.
 pub(crate) struct Disk {
-    pub(crate) requests: Sender<Request>,
+    requests: Sender<Request>,
     pub(crate) answers: Receiver<Answer>,
+    /// A request may be waiting for room.
+    is_sending: Cell<bool>,
     thread: thread::JoinHandle<Result<(), LogError>>,
     turns: Arc<AtomicU64>,
 }
@@ -87,9 +90,29 @@ impl Disk {
         Ok(Self {
             requests,
             answers,
+            is_sending: Cell::new(false),
             thread,
             turns,
         })
+    }
+
+    /// Asks the writer for something, as soon as there is room for it. One task at a time may.
+    pub(crate) async fn send(&self, request: Request) {
+        self.is_sending.set(true);
+        // The writer only goes when nobody is left who asks.
+        let _ = self.requests.send(request).await;
+        self.is_sending.set(false);
+    }
+
+    /// Asks for a commit, if there is a group and nothing that was asked before waits for room.
+    pub(crate) fn offer(&self, group: impl FnOnce() -> Option<Group>) {
+        if !self.is_sending.get()
+            && !self.requests.is_full()
+            && let Some(group) = group()
+        {
+            let sent = self.requests.try_send(Request::Commit(group));
+            debug_assert!(sent.is_ok(), "there is room, and the writer has not gone");
+        }
     }
 
     /// How many requests the writer has dealt with while the worker kept up; it gets one a second

@@ -10,14 +10,13 @@ use crate::broker::{Input, Refusal};
 use crate::log::{Committed, LogError};
 
 impl Core {
-    /// A group was answered by the writer.
+    /// A group was answered by the writer, as the committer knows already.
     pub(crate) fn committed(
         &mut self,
         now: Now,
         group: &Group,
         result: Result<Committed, LogError>,
     ) {
-        self.committer.answered();
         match result {
             Ok(committed) => self.spread(now, group, &committed),
             Err(error) => self.refuse(now, group, &error),
