@@ -5,9 +5,10 @@ use std::fs;
 use std::time::Duration;
 
 use super::authority::{Authority, Identity};
+use super::certificates::server_config;
 use super::scripted::Cloud;
 use super::support::{Gateway, run, stderr};
-use super::tls::{expect_traffic, path, section, server};
+use super::tls::{expect_traffic, path, section};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -38,7 +39,7 @@ fn a_certificate_that_ends_soon_is_told_and_one_that_does_not_is_not() {
 #[test]
 fn a_certificate_for_the_cloud_is_renewed_without_a_restart() {
     let ours = Authority::new("ours");
-    let cloud = Cloud::start_secured(server(&ours, "127.0.0.1", true));
+    let cloud = Cloud::start_secured(server_config(&ours.issuer, "127.0.0.1", true));
     let over = ours.expired_client();
     let more = [
         path("ca_file", &ours.ca),
