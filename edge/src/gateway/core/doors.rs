@@ -180,7 +180,11 @@ impl Core {
 
     /// Gives the next link that rests and has something to write.
     pub(crate) fn next_called(&mut self) -> Option<ConnectionId> {
-        self.called.pop()
+        let id = self.called.pop()?;
+        if let Some(peer) = self.peers.find(id) {
+            peer.hear_call();
+        }
+        Some(id)
     }
 
     /// A link is closed and its place free.
