@@ -178,6 +178,13 @@ impl Core {
         is_readable && !peer.raise(Cue::Readable)
     }
 
+    /// A link took some of what it was given to write, and is not done with it.
+    pub(crate) fn took(&mut self, id: ConnectionId) {
+        if let Some(peer) = self.peers.find(id) {
+            peer.note_heard();
+        }
+    }
+
     /// Gives the next link that rests and has something to write.
     pub(crate) fn next_called(&mut self) -> Option<ConnectionId> {
         let id = self.called.pop()?;
