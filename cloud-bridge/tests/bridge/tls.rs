@@ -239,6 +239,24 @@ fn mail_goes_by_tls_to_a_terminator_that_waits_for_it() {
     rig.stop();
 }
 
+/// A link by satellite: an INFO that came after the silence was taken for broken TLS at every try.
+#[test]
+fn an_info_that_comes_when_tls_has_begun_counts() {
+    let (folder, authority, server) = (TempDir::new().unwrap(), authority(), Server::bind());
+    let rig = start_mail(&server, write(&folder, "ca.pem", &authority.pem()));
+    let mut stream = server.accept_stream();
+    stream.peek(&mut [0]).expect("it begins TLS");
+    let info = info_before_tls();
+    let (first, rest) = info.split_at(1);
+    for part in [first, rest] {
+        stream.write_all(part.as_bytes()).expect("it reads");
+    }
+    let said = greet(stream, server_config(&authority, "127.0.0.1", false), "");
+    assert!(said.starts_with("CONNECT {"), "{said}");
+    rig.expect_up();
+    rig.stop();
+}
+
 /// Nothing of it is read: that was tried without end, and held up the whole bridge.
 #[test]
 fn what_comes_behind_the_end_of_tls_ends_the_connection() {
