@@ -62,3 +62,27 @@ fn a_certificate_for_the_cloud_is_renewed_without_a_restart() {
     expect_traffic(&gateway, &cloud);
     gateway.expect_fact("cloud.certificate_days", |days| days > 365);
 }
+
+/// They were not: the cloud was gone one day, and clients with it.
+#[test]
+fn files_that_others_are_held_to_are_watched_too() {
+    let ours = Authority::new("ours");
+    let soon = ours.server_for(10 * DAY + DAY / 2);
+    let asks = [
+        path("client_ca_file", &ours.ca),
+        path("crl_file", &ours.revoke(&[1])),
+        "client_certificate = \"required\"\n".to_owned(),
+    ];
+    let cloud = Cloud::start_secured(server_config(&ours.issuer, "127.0.0.1", false));
+    let trusts = section(&cloud, &path("ca_file", &soon.certificate));
+    let listener = ours.server().section(&asks.concat());
+    let gateway = Gateway::start(&format!(
+        "{listener}{trusts}[limits]\nmemory_bytes = 100000000\n"
+    ));
+    let line = gateway.expect_line("cloud: authority ");
+    assert!(line.contains("ending.pem ends on "), "{line}");
+    gateway.expect_line("crl.pem ended on 2020-02-01, if it is 20");
+    assert_eq!(gateway.fact("cloud.ca_days"), 10);
+    assert_eq!(gateway.fact("listener.0.crl_days"), 0);
+    assert!(gateway.fact("listener.0.client_ca_days") > 10_000);
+}
