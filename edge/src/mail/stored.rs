@@ -8,7 +8,7 @@
 //! | `Mailboxes` | address | version, number, made at (wall), seconds it lives (0: for ever), description |
 //! | `Mailboxes` | one zero byte | version, number of the next mailbox |
 //! | `Mailboxes` | one byte 1 | version, of each priority the number of the next message that ends unread |
-//! | `MailTails` | number | version 2, next id, messages, bytes, groups, next place in the queue, delayed, ends [1] |
+//! | `MailTails` | number | version 2, next id, messages, bytes, groups, next place in the queue, delayed, ends |
 //! | `MailTails` | the same, before | version 1, without the last |
 //! | `Mail` | number, priority (1 byte), id | message |
 //! | `MailKeys` | number, key | version, priority, id |
@@ -20,7 +20,7 @@
 //! | `Agents` | `c`, name: of one that the cloud knows | the same |
 //! | `Agents` | `r`, name: the last report of one that registered here | version, body, seen (wall) |
 //!
-//! [1] Of each priority the id behind the last that was given to one.
+//! The ends are of each priority the id behind the last that was given to one.
 //!
 //! A message:
 //!
