@@ -82,6 +82,7 @@ fn garbage_costs_its_own_connection_only() {
     }
     device.publish("still/here", 1, "1");
     assert!(device.is_acknowledged());
+    gateway.expect_line("was disconnected");
     let lines = gateway.lines_with("was disconnected");
     assert!(
         (1..=4).contains(&lines.len()),
