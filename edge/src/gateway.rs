@@ -40,7 +40,7 @@ use async_signal::{Signal as OsSignal, Signals as OsSignals};
 use cloud_bridge::{Bridge, Command};
 use smol::future::FutureExt as _;
 use smol::stream::StreamExt as _;
-use smol::{LocalExecutor, Timer};
+use smol::{LocalExecutor, Task, Timer};
 use sync::Instant;
 use sync::Now;
 use tracing::info;
@@ -124,10 +124,7 @@ async fn serve_until_told(
     }
     let mut service = Service::from_environment();
     let clients = Rc::new(LocalExecutor::new());
-    // Among the links: a group is closed when those have had a turn that had something to say, and
-    // no answer waits for the many turns that the executor gives to all of them together.
-    tasks.push(clients.spawn(write_groups(shared.clone(), disk.clone())));
-    tasks.push(clients.spawn(take_answers(shared.clone(), disk.clone())));
+    tasks.extend(tend_log(&clients, &shared, &disk));
     let porter = Porter::begin(shared.clone(), sockets, &clients);
     let serving = Serving {
         shared: shared.clone(),
@@ -149,12 +146,8 @@ async fn serve_until_told(
         bridge: bridge.as_ref().map(|bridge| bridge.turns()),
     };
     // A task, so that nobody asks for signals at every turn of the others.
-    let obeying = executor.spawn(obey_signals(
-        shared.clone(),
-        bridge.clone(),
-        signals,
-        reload,
-    ));
+    let obeying = obey_signals(shared.clone(), bridge.clone(), signals, reload);
+    let obeying = executor.spawn(obeying);
     let signal = sweep(&shared, turns, &mut service).or(obeying).await;
     service.stopping();
     info!("stopping: {signal:?}");
@@ -214,6 +207,20 @@ impl Shared {
     fn at(&self, instant: Instant) -> Timer {
         self.clock.at(instant)
     }
+}
+
+/// Starts the tasks between the core and the writer thread. They stand among those of the links: a
+/// group is closed when those have had a turn that had something to say, and no answer waits for
+/// the many turns that the executor gives to all of them together.
+fn tend_log(
+    clients: &LocalExecutor<'static>,
+    shared: &Rc<Shared>,
+    disk: &Rc<Disk>,
+) -> [Task<()>; 2] {
+    [
+        clients.spawn(write_groups(shared.clone(), disk.clone())),
+        clients.spawn(take_answers(shared.clone(), disk.clone())),
+    ]
 }
 
 /// Hands notes and groups to the writer thread. Notes go first: a gap that the uplink gave up must
