@@ -40,7 +40,7 @@ use async_signal::{Signal as OsSignal, Signals as OsSignals};
 use cloud_bridge::{Bridge, Command};
 use smol::future::FutureExt as _;
 use smol::stream::StreamExt as _;
-use smol::{LocalExecutor, Task, Timer};
+use smol::{LocalExecutor, Timer};
 use sync::Instant;
 use sync::Now;
 use tracing::info;
@@ -113,6 +113,7 @@ async fn serve_until_told(
     let bridge = started.bridge.map(Rc::new);
 
     let mut tasks = vec![
+        executor.spawn(write_groups(shared.clone(), disk.clone())),
         executor.spawn(fetch(shared.clone())),
         executor.spawn(check_passwords(shared.clone(), started.checker)),
         executor.spawn(watch_clock(shared.clone())),
@@ -124,7 +125,8 @@ async fn serve_until_told(
     }
     let mut service = Service::from_environment();
     let clients = Rc::new(LocalExecutor::new());
-    tasks.extend(tend_log(&clients, &shared, &disk));
+    // Among the links, so that no answer waits for all the turns that these have in a row.
+    tasks.push(clients.spawn(take_answers(shared.clone(), disk.clone())));
     let porter = Porter::begin(shared.clone(), sockets, &clients);
     let serving = Serving {
         shared: shared.clone(),
@@ -209,22 +211,9 @@ impl Shared {
     }
 }
 
-/// Starts the tasks between the core and the writer thread. They stand among those of the links: a
-/// group is closed when those have had a turn that had something to say, and no answer waits for
-/// the many turns that the executor gives to all of them together.
-fn tend_log(
-    clients: &LocalExecutor<'static>,
-    shared: &Rc<Shared>,
-    disk: &Rc<Disk>,
-) -> [Task<()>; 2] {
-    [
-        clients.spawn(write_groups(shared.clone(), disk.clone())),
-        clients.spawn(take_answers(shared.clone(), disk.clone())),
-    ]
-}
-
 /// Hands notes and groups to the writer thread. Notes go first: a gap that the uplink gave up must
-/// be durable before the checkpoint that passes it.
+/// be durable before the checkpoint that passes it. Its turn comes when the links have had theirs, so
+/// that a disk that is free gets all that they said at once in one group.
 async fn write_groups(shared: Rc<Shared>, disk: Rc<Disk>) {
     loop {
         let now = shared.now();
