@@ -77,6 +77,37 @@ fn a_copy_that_is_missing_or_damaged_is_made_anew_by_the_next_start() {
     }
 }
 
+/// The state had a gap, the copy was an old one that could be neither written nor removed, and
+/// nothing wrote it again before the next gap: with the state went what only it had.
+#[test]
+fn a_copy_that_could_be_neither_written_nor_removed_is_written_before_anything_else_is_new() {
+    let folder = SimulatedFolder::new();
+    let mut settings = settings();
+    settings.flush_bytes = 16 << 10;
+    settings.lanes[Lane::Normal].max_bytes = 256 << 10;
+    let reopen = || open(folder.directory(), settings.clone(), WALL).expect("the log works");
+    let mut log = reopen();
+    // The first copy is made.
+    assert!(commit(&mut log, &append_of(&[b'x'; 20_000])));
+    maintain(&mut log, 1);
+    folder.inject(fault(Operation::Write, "gaps", 1));
+    folder.inject(fault(Operation::Remove, "gaps", 1));
+    let mut seconds = 1..100;
+    while gaps(&log).is_empty() {
+        let second = seconds.next().expect("the lane has a limit");
+        assert!(commit(&mut log, &append_of(&[b'x'; 9000])));
+        let wall = WallTime(WALL.0 + 2000 * second);
+        let events = log.writer.maintain(wall);
+        events.iter().for_each(|event| log.reader.apply(event));
+    }
+    maintain(&mut log, 300);
+    let told = gaps(&log);
+    assert_eq!(told.len(), 1);
+    drop(log);
+    overwrite(&folder, "state.redb");
+    assert_eq!(gaps(&reopen())[..1], told);
+}
+
 /// The copy comes after the state: a cut between the two, and at every other point, changes nothing
 /// of what is known of gaps, and no gap is there twice.
 #[test]
@@ -391,6 +422,14 @@ fn append_of(payload: &[u8]) -> Batch {
             lane: Lane::Normal,
             record,
         }],
+    }
+}
+
+fn fault(operation: Operation, name: &str, times: u32) -> Fault {
+    Fault {
+        operation,
+        name: name.to_owned(),
+        times,
     }
 }
 

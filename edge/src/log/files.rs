@@ -57,6 +57,8 @@ pub(super) struct Files {
     pub(super) puts: Puts,
     /// In the journal, or found again by every start, and not yet in `state.redb`.
     pub(super) gaps: Vec<Gap>,
+    /// The file `gaps` may be older than the state: it could be neither written nor removed.
+    pub(super) is_copy_old: bool,
     /// Gaps that were found here, durable in `state.redb` or `mail.redb`, and that the writer has not
     /// heard of.
     pub(super) made: Vec<Gap>,
@@ -104,6 +106,13 @@ pub(super) struct Cut {
     pub(super) mail_changes: u64,
 }
 
+/// What a commit to the state left.
+struct Stored {
+    facts: Facts,
+    /// Whether the copy of the gaps says the same.
+    copied: Result<(), LogError>,
+}
+
 impl Files {
     /// Takes over what was committed since the last time, behind what is still here.
     pub(super) fn take(&mut self, fresh: &mut Fresh, cut: Cut) {
@@ -147,19 +156,21 @@ impl Files {
         facts.first = PerLane::from_fn(|lane| self.lanes[lane].first);
         facts.next = PerLane::from_fn(|lane| self.lanes[lane].flushed);
         facts.announced = self.marks.announced;
-        self.facts = match self.commit_state(facts.clone(), &self.puts, &self.gaps) {
+        let stored = match self.commit_state(facts.clone(), &self.puts, &self.gaps) {
             Err(error) if error.is_damage() => {
                 let forgotten = self.exchange_state()?;
                 self.gaps.extend(forgotten);
                 self.commit_state(facts, &self.puts, &self.gaps)?
             }
-            committed => committed?,
+            stored => stored?,
         };
         self.puts.clear();
         self.has_fresh_gaps |= !self.gaps.is_empty();
         self.gaps.clear();
         self.unseen_since = None;
         self.waiting_bytes = 0;
+        // The journal keeps what it has of gaps until they have both homes.
+        self.note_stored(stored)?;
         self.emptied = Some(self.cut.journal);
         Ok(())
     }
@@ -175,17 +186,27 @@ impl Files {
         }
     }
 
-    /// Commits to `state.redb` and gives the facts as they are there.
-    fn commit_state(&self, mut facts: Facts, puts: &Puts, gaps: &[Gap]) -> Result<Facts, LogError> {
+    /// Commits to `state.redb`, and then to the copy of the gaps.
+    fn commit_state(
+        &self,
+        mut facts: Facts,
+        puts: &Puts,
+        gaps: &[Gap],
+    ) -> Result<Stored, LogError> {
         let active = |lane: Lane| self.lanes[lane].active.as_ref();
         facts.wear = self.meter.wear();
         facts.active_bytes = PerLane::from_fn(|lane| active(lane).map_or(0, |it| it.bytes));
         let ledger = self.change_gaps(gaps, &mut facts)?;
         state::commit(&self.state, puts, ledger.as_ref(), &facts)?;
-        if let Some(ledger) = &ledger {
-            self.copy_gaps(ledger, &facts)?;
-        }
-        Ok(facts)
+        let copied = ledger.map_or(Ok(()), |ledger| self.copy_gaps(&ledger, &facts));
+        Ok(Stored { facts, copied })
+    }
+
+    /// Takes what the state says now, and passes on what became of the copy of the gaps.
+    fn note_stored(&mut self, stored: Stored) -> Result<(), LogError> {
+        self.facts = stored.facts;
+        self.is_copy_old = stored.copied.is_err();
+        stored.copied
     }
 
     /// Goes on with a state made of the rows that are intact: the damaged one takes no changes. Gives

@@ -206,14 +206,11 @@ impl Recovery {
         let is_resized = journal.file_bytes() != self.settings.journal_bytes;
         self.report.is_journal_mended = journal.is_damaged();
         let mut writer = self.writer(journal, state, found);
-        if let (Some(change), Some(files)) = (copied, &writer.files)
-            && change < files.facts.gaps
-        {
+        if let (Some(change), Some(files)) = (copied, &mut writer.files) {
             // A cut came between the two; a missing one is made by the next flush.
-            let ledger = tables::ledger(&files.state, files.marks)?;
-            files.copy_gaps(&ledger, &files.facts)?;
+            files.is_copy_old = change < files.facts.gaps;
         }
-        if is_changed {
+        if is_changed || writer.files.as_ref().is_some_and(|it| it.is_copy_old) {
             writer.try_flush(wall);
         }
         if !writer.holding.is_failing {

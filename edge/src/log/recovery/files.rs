@@ -45,6 +45,7 @@ impl Recovery {
                 handed_out: announced,
             },
             has_fresh_gaps: true,
+            is_copy_old: false,
             unseen_since: None,
             waiting_bytes: found.waiting_bytes,
             made: Vec::new(),
