@@ -237,6 +237,36 @@ fn a_bad_frame_is_a_gap_although_state_and_segments_are_missing() {
     }
 }
 
+/// The frame of a gap was damaged, and those around it had no hole between their offsets: the gap
+/// was lost, and nothing said so.
+#[test]
+fn a_gap_that_only_a_damaged_frame_held_is_a_gap_without_a_count() {
+    contain_panics_quietly();
+    for is_state_lost in [false, true] {
+        let folder = SimulatedFolder::new();
+        let mut log = reopen(&folder);
+        assert!(commit(&mut log, &append()));
+        maintain(&mut log, 1);
+        assert!(log.writer.note_gap(rejected(0)));
+        for _ in 0..3 {
+            assert!(commit(&mut log, &append()));
+        }
+        drop(log);
+        flip_all(&folder, "journal", b"rejected");
+        if is_state_lost {
+            overwrite(&folder, "state.redb");
+        }
+        let log = reopen(&folder);
+        let findings = log.report.findings().join("; ");
+        assert!(findings.contains("earlier gaps are lost"), "{findings}");
+        let told = gaps(&log);
+        let is_told = |gap: &Gap| (gap.reason, gap.count) == (Reason::Forgotten, 0);
+        assert!(told.iter().any(|(_, gap)| is_told(gap)), "{told:?}");
+        drop(log);
+        assert_eq!(gaps(&reopen(&folder)), told, "said once");
+    }
+}
+
 /// What lies between gaps that are known was delivered and removed, for all that anybody knows.
 #[test]
 fn only_known_gaps_are_counted_where_nothing_else_is_left() {

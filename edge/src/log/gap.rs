@@ -25,7 +25,10 @@
 //! group had acknowledged them: each has a number, of which none comes twice, and comes with the
 //! commit that removes them. Such gaps and those of records are never merged and never hide one
 //! another. Neither does one with the reason `forgotten`: both homes of the gaps (`state.redb` and
-//! `log/gap/copy.rs`) are damaged, and what gaps there were of a lane nobody can tell.
+//! `log/gap/copy.rs`) are damaged, or a frame of the journal that may have held some, and what gaps
+//! there were of a lane nobody can tell.
+//!
+//! A row whose numbers contradict one another is read as one without a count or a place.
 
 pub(super) mod copy;
 pub(super) mod ledger;
