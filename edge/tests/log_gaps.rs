@@ -143,6 +143,30 @@ fn a_cut_at_any_point_leaves_the_homes_in_agreement() {
 }
 
 /// A bad place of the medium under the copy kept the gateway from starting for good.
+/// No backup could be had of a log that lacks nothing, because what it has twice could not be read
+/// in one place.
+#[test]
+fn a_backup_has_all_gaps_although_their_copy_can_not_be_read() {
+    let folder = SimulatedFolder::new();
+    let before = make(&folder);
+    let mut log = reopen(&folder);
+    folder.inject(fault(Operation::Read, "gaps", u32::MAX));
+    log.writer.snapshot();
+    let events = log.writer.maintain(WALL);
+    let is_made = |event: &Event| matches!(event, Event::Snapshot { result: Ok(()) });
+    assert!(events.iter().any(is_made), "{events:?}");
+    // The medium is good again.
+    folder.power_cut(1);
+    let backup = folder.backup().expect("it can be read");
+    let backup = backup.expect("it is made");
+    let copy = reopen(&backup);
+    assert!(copy.report.is_clean(), "{:?}", copy.report);
+    assert_eq!(gaps(&copy), before);
+    drop(copy);
+    overwrite(&backup, "state.redb");
+    assert_eq!(gaps(&reopen(&backup))[..3], before[..3]);
+}
+
 #[test]
 fn a_copy_on_a_bad_medium_is_as_good_as_none() {
     let folder = SimulatedFolder::new();

@@ -37,7 +37,7 @@ use super::retention::{AgeClock, Trim};
 use super::rows::{Puts, Rows, are_whole};
 use super::state::{self, Facts};
 use super::writer::Fresh;
-use super::{Event, Gap, LogError, Meter, Reason, Settings, exchange, recovery, reserve};
+use super::{Event, Gap, LogError, Meter, Progress, Reason, Settings, exchange, recovery, reserve};
 
 pub(super) use self::trim::Anew;
 
@@ -87,6 +87,8 @@ pub(super) struct Files {
     pub(super) clock: AgeClock,
     /// What was written, since the log was made.
     pub(super) meter: Meter,
+    /// Of copies that take long.
+    pub(super) progress: Progress,
     /// Up to where everything was handed over.
     pub(super) cut: Cut,
     /// The cut that `state.redb` stands for since, until the writer hears of it.

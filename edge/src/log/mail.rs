@@ -34,7 +34,7 @@ use super::directory::Directory;
 use super::exchange;
 use super::journal::Ownership;
 use super::rows::{self, Put, Puts};
-use super::{Gap, LogError};
+use super::{Gap, LogError, Progress};
 
 /// The name of the file.
 pub(super) const NAME: &str = "mail.redb";
@@ -216,9 +216,10 @@ pub(super) fn exchange(
     cache_bytes: usize,
     facts: &MailFacts,
     open: Option<&SharedDatabase>,
+    progress: &Progress,
 ) -> Result<Exchanged, LogError> {
     let aside = exchange::free_name(directory.as_ref(), NAME)?;
-    let lost = match salvage(directory, cache_bytes, facts, &aside) {
+    let lost = match salvage(directory, cache_bytes, facts, &aside, progress) {
         Ok(lost) => Some(lost),
         Err(error) if error.is_unreadable() || error.is_full() => None,
         Err(error) => return Err(error),
@@ -251,13 +252,14 @@ fn salvage(
     cache_bytes: usize,
     facts: &MailFacts,
     aside: &str,
+    progress: &Progress,
 ) -> Result<Lost, LogError> {
     let damaged = SharedDatabase::open_sealed(directory, NAME, READ_CACHE_BYTES)?;
     let facts = &self::facts(&damaged).unwrap_or(*facts);
     let name = exchange::salvaged(NAME);
     let begun = format!("{name}.new");
     let made = create(directory, &begun, cache_bytes, facts, &[])?;
-    let copied = copy(&damaged, &made, cache_bytes / 2, facts);
+    let copied = copy(&damaged, &made, cache_bytes / 2, facts, progress);
     let done = copied.and_then(|lost| {
         made.write(|transaction| put_lost(transaction, &lost.gaps(aside)))?;
         made.close()?;
@@ -281,6 +283,7 @@ fn copy(
     to: &SharedDatabase,
     step_bytes: usize,
     facts: &MailFacts,
+    progress: &Progress,
 ) -> Result<Lost, LogError> {
     let mut lost = Lost::default();
     for table in TABLES {
@@ -301,6 +304,7 @@ fn copy(
                 return Ok(());
             }
             bytes = 0;
+            progress.step();
             let step = std::mem::take(&mut step);
             to.write(|transaction| rows::put(transaction, step.iter()))
         })?;

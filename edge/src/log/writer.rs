@@ -31,7 +31,7 @@ use super::{Batch, Committed, Event, Gap, LogError, Meter, Settings, frame, gap,
 
 pub(super) use self::fresh::Fresh;
 use self::job::Order;
-pub use self::job::{Done, Job};
+pub use self::job::{Done, Job, Progress};
 
 /// Makes batches durable and keeps the files in order. It owns everything that is written; there
 /// is one a folder.

@@ -62,7 +62,8 @@ impl Files {
     fn exchange_mail(&mut self) -> Result<(), LogError> {
         let (cache_bytes, facts) = (self.settings.cache_bytes, self.mail_facts());
         let open = self.mail.as_ref();
-        let exchanged = mail::exchange(&self.directory, cache_bytes, &facts, open)?;
+        let progress = &self.progress;
+        let exchanged = mail::exchange(&self.directory, cache_bytes, &facts, open, progress)?;
         if !exchanged.gaps.is_empty() {
             // Damage is seldom alone, and no other start looks at all of the mail.
             recovery::distrust(self.directory.as_ref());

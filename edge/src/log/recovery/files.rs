@@ -8,7 +8,7 @@ use super::super::gap::ledger::Marks;
 use super::super::journal::Journal;
 use super::super::mail as post;
 use super::super::retention::AgeClock;
-use super::super::{Writer, reserve};
+use super::super::{Progress, Writer, reserve};
 use super::Recovery;
 use super::found::Found;
 
@@ -58,6 +58,7 @@ impl Recovery {
             has_freed: false,
             clock: AgeClock::default(),
             meter: self.meter.clone(),
+            progress: Progress::default(),
             cut,
             emptied: None,
             events: Vec::new(),

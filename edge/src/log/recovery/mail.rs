@@ -7,7 +7,7 @@ use super::super::database::SharedDatabase;
 use super::super::journal::{Journal, Ownership, Replayed};
 use super::super::mail::{self, MailFacts};
 use super::super::state::Facts;
-use super::super::{Gap, LogError, reserve};
+use super::super::{Gap, LogError, Progress, reserve};
 use super::Recovery;
 use super::found::Found;
 
@@ -112,7 +112,8 @@ impl Recovery {
             reserve::give_back(self.directory.as_ref())?;
             self.names.retain(|known| known != reserve::NAME);
         }
-        mail::exchange(&self.directory, cache_bytes, told, None)
+        let unwatched = Progress::default();
+        mail::exchange(&self.directory, cache_bytes, told, None, &unwatched)
     }
 }
 
