@@ -71,6 +71,8 @@ pub(super) struct Files {
     pub(super) unseen_since: Option<WallTime>,
     /// Bytes of records and state that wait to be flushed.
     pub(super) waiting_bytes: usize,
+    /// Of records that wait for segments, at most.
+    pub(super) unflushed_bytes: PerLane<u64>,
     /// Segments that go as soon as the state may say so: what outlives them is in the journal.
     pub(super) ready: Vec<Trim>,
     /// What has to be in the journal before its segment may go.
@@ -120,6 +122,7 @@ impl Files {
     pub(super) fn take(&mut self, fresh: &mut Fresh, cut: Cut) {
         for (lane, records) in Lane::ALL.into_iter().zip(&mut fresh.records.0) {
             self.lanes[lane].waiting.append(records);
+            self.unflushed_bytes[lane] += std::mem::take(&mut fresh.lane_bytes[lane]);
             let replaced = &mut self.facts.replaced[lane];
             *replaced = fresh.replaced[lane].max(*replaced);
         }
@@ -148,6 +151,7 @@ impl Files {
         self.leave_damaged();
         for lane in Lane::ALL {
             self.lanes[lane].flush(&self.directory, &mut self.events)?;
+            self.unflushed_bytes[lane] = 0;
         }
         self.flush_mail()?;
         let mut facts = self.facts.clone();
@@ -275,6 +279,7 @@ impl Files {
             let files = &self.lanes[lane];
             Filling {
                 bytes: files.bytes(),
+                waiting: self.unflushed_bytes[lane],
                 most: files.limits.max_bytes,
                 segment: files.segment_bytes,
             }

@@ -53,7 +53,7 @@ pub struct Fault {
     pub times: u32,
 }
 
-/// An operation that can be made to fail with an input or output error.
+/// An operation that can be made to fail, with an input or output error where nothing else is said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
     /// `write_at`: half of the bytes are written first.
@@ -64,6 +64,8 @@ pub enum Operation {
     Remove,
     /// `read_at`: the medium is bad there.
     Read,
+    /// `identify`: the folder is not there at that moment, and nothing is found.
+    Identify,
 }
 
 impl SimulatedFolder {
@@ -268,7 +270,9 @@ impl Directory for SimulatedFolder {
     }
 
     fn identify(&self, name: &str) -> io::Result<FileId> {
-        let number = self.disk().folder(self.number)?.find(name)?;
+        let mut disk = self.disk();
+        disk.fail(Operation::Identify, name)?;
+        let number = disk.folder(self.number)?.find(name)?;
         Ok(FileId { device: 0, number })
     }
 

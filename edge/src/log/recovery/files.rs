@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use sync::PerLane;
+
 use super::super::database::SharedDatabase;
 use super::super::files::{Cut, Files};
 use super::super::gap::ledger::Marks;
@@ -31,6 +33,10 @@ impl Recovery {
             time: None,
             mail_changes: post::changes(&found.puts).count() as u64,
         };
+        let unflushed_bytes = PerLane::from_fn(|lane| {
+            let waiting = found.lanes[lane].waiting.iter();
+            waiting.map(|record| record.as_bytes().len() as u64).sum()
+        });
         let files = Files {
             directory: Arc::clone(&self.directory),
             settings: self.settings.clone(),
@@ -48,6 +54,7 @@ impl Recovery {
             is_copy_old: false,
             unseen_since: None,
             waiting_bytes: found.waiting_bytes,
+            unflushed_bytes,
             made: Vec::new(),
             ready: Vec::new(),
             anew: Vec::new(),

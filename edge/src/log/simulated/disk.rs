@@ -132,6 +132,7 @@ impl Disk {
                 fault.times -= 1;
                 Err(match operation {
                     Operation::Read => io::Error::from_raw_os_error(EIO),
+                    Operation::Identify => io::ErrorKind::NotFound.into(),
                     _ => io::Error::other("input/output error"),
                 })
             }
