@@ -53,6 +53,8 @@ pub(super) struct Files {
     pub(super) lanes: PerLane<LaneFiles>,
     /// `mail.redb`, where it is open.
     pub(super) mail: Option<SharedDatabase>,
+    /// The mail's file is to be made anew, and this is what the damaged one will be named.
+    pub(super) bad_mail: Option<String>,
     /// Not yet in `state.redb` or `mail.redb`.
     pub(super) puts: Puts,
     /// In the journal, or found again by every start, and not yet in `state.redb`.

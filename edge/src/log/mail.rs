@@ -207,18 +207,32 @@ pub(super) fn commit<'a>(
 
 /// Puts a file made of the intact rows in the place of a damaged one, row by row, so that it takes
 /// no memory. Where nothing can be read, or there is no room for two, it is an empty one: the mail
-/// that comes must not wait for the one that was.
+/// that comes must not wait for the one that was. `aside` is the name that the damaged one gets.
 ///
 /// # Errors
-/// When the disk fails.
+/// When the disk fails. Another attempt with the same name goes on from there.
 pub(super) fn exchange(
     directory: &Arc<dyn Directory>,
     cache_bytes: usize,
     facts: &MailFacts,
     open: Option<&SharedDatabase>,
+    aside: String,
     progress: &Progress,
 ) -> Result<Exchanged, LogError> {
-    let aside = exchange::free_name(directory.as_ref(), NAME)?;
+    if exchange::take_back(directory.as_ref(), NAME, &aside)? {
+        let gaps = lost(&SharedDatabase::open_sealed(
+            directory,
+            NAME,
+            READ_CACHE_BYTES,
+        )?);
+        let is_counted = gaps.iter().all(|gap| gap.count > 0);
+        let messages = gaps.iter().map(|gap| gap.count).sum();
+        return Ok(Exchanged {
+            lost_rows: is_counted.then_some(messages),
+            aside,
+            gaps,
+        });
+    }
     let lost = match salvage(directory, cache_bytes, facts, &aside, progress) {
         Ok(lost) => Some(lost),
         Err(error) if error.is_unreadable() || error.is_full() => None,

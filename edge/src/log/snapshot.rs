@@ -15,8 +15,8 @@ use sync::Lane;
 
 use super::directory::Directory;
 use super::files::Files;
-use super::journal::Journal;
 use super::gap::copy::Copy;
+use super::journal::Journal;
 use super::recovery::SMALLEST_JOURNAL_BYTES;
 use super::{LogError, Progress, mail, segment, state};
 

@@ -44,6 +44,7 @@ impl Recovery {
             facts: found.facts,
             lanes: found.lanes,
             mail: found.mail,
+            bad_mail: None,
             puts: found.puts,
             gaps: [found.gaps, found.noted].concat(),
             marks: Marks {

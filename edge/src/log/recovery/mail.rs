@@ -4,6 +4,7 @@
 use sync::{Lane, Table};
 
 use super::super::database::SharedDatabase;
+use super::super::exchange;
 use super::super::journal::{Journal, Ownership, Replayed};
 use super::super::mail::{self, MailFacts};
 use super::super::state::Facts;
@@ -112,8 +113,9 @@ impl Recovery {
             reserve::give_back(self.directory.as_ref())?;
             self.names.retain(|known| known != reserve::NAME);
         }
+        let aside = exchange::free_name(self.directory.as_ref(), mail::NAME)?;
         let unwatched = Progress::default();
-        mail::exchange(&self.directory, cache_bytes, told, None, &unwatched)
+        mail::exchange(&self.directory, cache_bytes, told, None, aside, &unwatched)
     }
 }
 

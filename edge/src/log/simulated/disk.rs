@@ -162,9 +162,8 @@ impl Disk {
             names.power_cut(dice);
         }
         let top = self.folders.get(&ROOT);
-        let top: BTreeSet<u64> = top.map_or_else(BTreeSet::new, |it| {
-            it.current.values().copied().collect()
-        });
+        let top: BTreeSet<u64> =
+            top.map_or_else(BTreeSet::new, |it| it.current.values().copied().collect());
         self.folders
             .retain(|number, _| *number == ROOT || top.contains(number));
         let folders = &self.folders;

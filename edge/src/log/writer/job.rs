@@ -90,7 +90,7 @@ impl Job {
 impl Files {
     fn work(&mut self, order: Order) -> Result<(), LogError> {
         let removed = self.remove_doomed();
-        let mended = match order.mends_mail {
+        let mended = match order.mends_mail || self.bad_mail.is_some() {
             true => self.mend_mail(),
             false => Ok(()),
         };
