@@ -34,7 +34,9 @@ pub(super) struct Names {
 impl Names {
     pub(super) fn find(&self, name: &str) -> io::Result<u64> {
         let number = self.current.get(name);
-        number.copied().ok_or(io::ErrorKind::NotFound.into())
+        number
+            .copied()
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     pub(super) fn sync(&mut self) {
@@ -73,7 +75,7 @@ impl Disk {
             return Ok(self.folders.entry(ROOT).or_default());
         }
         let folder = self.folders.get_mut(&number);
-        folder.ok_or(io::ErrorKind::NotFound.into())
+        folder.ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     /// Makes a file.
