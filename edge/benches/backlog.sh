@@ -106,7 +106,7 @@ first_puback() { # whether the page cache is dropped
     best=$((took < best ? took : best)) worst=$((took > worst ? took : worst))
   done
   printf 'start after SIGKILL with %s of files, page cache %s: first PUBACK after %d to %d ms\n' \
-    "$(du -sh "$work/data" | cut -f1)" "$1" "$best" "$worst"
+    "$(du -sh "$work/data" 2>/dev/null | cut -f1)" "$1" "$best" "$worst"
 }
 
 starts() {
