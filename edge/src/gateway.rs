@@ -125,7 +125,6 @@ async fn serve_until_told(
     }
     let mut service = Service::from_environment();
     let clients = Rc::new(LocalExecutor::new());
-    // Among the links, so that no answer waits for all the turns that these have in a row.
     tasks.push(clients.spawn(take_answers(shared.clone(), disk.clone())));
     let porter = Porter::begin(shared.clone(), sockets, &clients);
     let serving = Serving {
@@ -241,6 +240,7 @@ async fn write_groups(shared: Rc<Shared>, disk: Rc<Disk>) {
 }
 
 /// Takes what the writer answers. The disk has the next group before anybody hears of the last one.
+/// Among the links, so that no answer waits for all the turns that these have in a row.
 async fn take_answers(shared: Rc<Shared>, disk: Rc<Disk>) {
     while let Ok(answer) = disk.answers.recv().await {
         let mut core = shared.core.borrow_mut();
