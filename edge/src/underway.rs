@@ -89,6 +89,16 @@ impl Underway {
         &mut self.0.make().outbound
     }
 
+    /// Makes room for so many bytes more to be written, and with `spare` for some of what comes
+    /// after them: at most a quarter of what is there.
+    pub(crate) fn make_room(&mut self, bytes: usize, spare: bool) {
+        let buffer = &mut self.0.make().outbound;
+        if buffer.capacity() - buffer.len() < bytes {
+            let more = if spare { buffer.len() / 4 } else { 0 };
+            buffer.reserve_exact(bytes + more);
+        }
+    }
+
     /// Adds bytes that others hold as well to what is to be written.
     pub(crate) fn share_outbound(&mut self, bytes: Bytes) {
         let parts = self.0.make();

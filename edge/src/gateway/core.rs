@@ -356,6 +356,7 @@ impl Core {
     /// Carries answers between the parts until all are quiet, and wakes whom it concerns.
     pub(crate) fn pump(&mut self, now: Now) {
         self.settle(now);
+        self.tell_of_room(now);
         self.let_ask(now);
         self.read_on();
         for id in self.touched.drain(..) {
@@ -376,6 +377,19 @@ impl Core {
         if due.is_some_and(|due| self.alarm.is_none_or(|alarm| due < alarm)) {
             self.alarm = due;
             self.wakes.clock.raise();
+        }
+    }
+
+    /// Has sessions go on that found no room in memory, once there is some.
+    fn tell_of_room(&mut self, now: Now) {
+        while let Some(place) = self.terms.shared().next_waiting() {
+            if let Some(id) = self.peers.at(place)
+                && let Some(peer) = self.peers.find(id)
+            {
+                peer.connection.handle_room();
+                self.hear(now, id);
+                self.settle(now);
+            }
         }
     }
 
