@@ -1,14 +1,16 @@
 //! What a session was sent with QoS over 0 and has not acknowledged, by the names that survive its
 //! connections. Bounded by the window, and small: a record is found again by its place.
 
-use std::cell::Cell;
-use std::collections::{BTreeMap, VecDeque};
-use std::rc::Rc;
+mod entries;
+
+use std::collections::VecDeque;
 
 use sync::{Lane, Offset, Record};
 
+pub(super) use self::entries::Tally;
+use self::entries::{Entries, Entry, Kind};
 use super::event::{DeliveryId, GroupId};
-use crate::rare::{Empty, Rare};
+use crate::rare::Rare;
 
 /// Deliveries with QoS over 0 that are not acknowledged, by their names. Every pending offset of
 /// the cursors has an entry here.
@@ -23,142 +25,6 @@ pub(super) struct Inflight {
     pub(super) sent_count: u16,
     /// Whether the session's read is for a delivery of a group that is to be sent again.
     pub(super) is_repeating: bool,
-}
-
-/// Bytes that the deliveries of all sessions take together.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Tally(Rc<Cell<usize>>);
-
-#[derive(Debug, Default)]
-struct Entries {
-    /// By their names.
-    list: VecDeque<Entry>,
-    /// What those have that are not found by lane and offset alone.
-    sources: BTreeMap<u16, Source>,
-    /// Names of those in the log that are to be sent again on the present connection, by their
-    /// places.
-    repeats: VecDeque<u16>,
-    /// What sources and exchanges of QoS 2 take.
-    aside_bytes: usize,
-    /// What of all this is in the tally.
-    counted_bytes: usize,
-}
-
-/// One unacknowledged delivery, small: there are as many as all windows together have room for.
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    /// In the log; 0 elsewhere.
-    offset: Offset,
-    id: u16,
-    lane: Lane,
-    kind: Kind,
-    qos: u8,
-    is_sent: bool,
-}
-
-const _: () = assert!(size_of::<Entry>() == 16);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Logged,
-    Passing,
-    Lost,
-    /// Among the sources.
-    Aside,
-}
-
-/// What an entry takes here, in the list of its cursor and in that of the view.
-const ENTRY_BYTES: usize = size_of::<Entry>() + size_of::<Offset>() + size_of::<u16>();
-/// What an exchange of QoS 2 takes more: its step in the view and its note.
-const EXCHANGE_BYTES: usize = 224;
-/// What a source takes, with its place in the tree.
-const SOURCE_BYTES: usize = 128;
-/// A list of less room never gives any back while there is something in it.
-const KEPT_ROOM: usize = 16;
-
-impl Tally {
-    /// Bytes that all deliveries take now.
-    pub(super) fn bytes(&self) -> usize {
-        self.0.get()
-    }
-
-    fn exchange(&self, before: usize, now: usize) {
-        self.0.set(self.0.get() + now - before);
-    }
-}
-
-impl Empty for Entries {
-    const EMPTY: &'static Self = &Self {
-        list: VecDeque::new(),
-        sources: BTreeMap::new(),
-        repeats: VecDeque::new(),
-        aside_bytes: 0,
-        counted_bytes: 0,
-    };
-
-    fn is_empty(&self) -> bool {
-        self.list.is_empty()
-    }
-}
-
-impl Entries {
-    fn at(&self, id: u16) -> Option<usize> {
-        if let Some(first) = self.list.front()
-            && first.id == id
-        {
-            return Some(0);
-        }
-        self.list.binary_search_by_key(&id, |it| it.id).ok()
-    }
-
-    fn get(&self, id: u16) -> Option<&Entry> {
-        self.list.get(self.at(id)?)
-    }
-
-    fn source(&self, entry: &Entry) -> Source {
-        match entry.kind {
-            Kind::Logged => Source::Logged(entry.lane, entry.offset),
-            Kind::Passing => Source::Passing,
-            Kind::Lost => Source::Lost,
-            Kind::Aside => {
-                let source = self.sources.get(&entry.id);
-                source.cloned().unwrap_or(Source::Lost)
-            }
-        }
-    }
-
-    fn insert(&mut self, entry: Entry) {
-        if self.list.len() == self.list.capacity() {
-            self.list.reserve_exact((self.list.len() / 4).max(4));
-        }
-        let at = match self.list.back() {
-            Some(last) if last.id >= entry.id => self.list.partition_point(|it| it.id < entry.id),
-            Some(_) | None => self.list.len(),
-        };
-        self.list.insert(at, entry);
-    }
-
-    /// Where in the repeats a place is, or would be.
-    fn repeat_at(&self, lane: Lane, offset: Offset) -> Result<usize, usize> {
-        let place = |id: &u16| {
-            let entry = self.get(*id).expect("every repeat has an entry");
-            (entry.lane, entry.offset)
-        };
-        self.repeats.binary_search_by_key(&(lane, offset), place)
-    }
-
-    fn take_repeat(&mut self, lane: Lane, offset: Offset) -> Option<u16> {
-        let at = self.repeat_at(lane, offset).ok()?;
-        let id = self.repeats.remove(at);
-        if self.repeats.is_empty() {
-            self.repeats = VecDeque::new();
-        }
-        id
-    }
-
-    fn held_bytes(&self) -> usize {
-        self.list.capacity() * ENTRY_BYTES + self.aside_bytes
-    }
 }
 
 /// What is known of one unacknowledged delivery.
@@ -211,20 +77,6 @@ pub(super) struct Repeat {
     pub(super) qos: u8,
     pub(super) record: Record,
     pub(super) identifier: Option<u32>,
-}
-
-impl Source {
-    /// What it takes beside its entry.
-    fn held_bytes(&self) -> usize {
-        match self {
-            Self::Logged(..) | Self::Passing | Self::Lost => 0,
-            // What groups have lent is counted by who lends it.
-            Self::Shared(..) | Self::Lent(..) => SOURCE_BYTES,
-            Self::Kept { record, filter, .. } => {
-                SOURCE_BYTES + record.as_bytes().len() + filter.len()
-            }
-        }
-    }
 }
 
 impl Inflight {
@@ -345,8 +197,8 @@ impl Inflight {
             && let Some(at) = entries.at(id.0)
         {
             let former = std::mem::replace(&mut entries.list[at].qos, qos);
-            entries.aside_bytes += exchange_bytes(qos);
-            entries.aside_bytes -= exchange_bytes(former);
+            entries.aside_bytes += entries::exchange_bytes(qos);
+            entries.aside_bytes -= entries::exchange_bytes(former);
             self.count();
         }
     }
@@ -453,7 +305,7 @@ impl Inflight {
     /// Gives back memory that nothing unacknowledged needs.
     pub(super) fn let_go(&mut self) {
         if let Some(entries) = self.entries.held() {
-            if entries.list.capacity() > KEPT_ROOM {
+            if entries.list.capacity() > entries::KEPT_ROOM {
                 let most = entries.list.len() + entries.list.len() / 4;
                 entries.list.shrink_to(most);
             }
@@ -467,7 +319,7 @@ impl Inflight {
 
     fn insert(&mut self, id: u16, source: Source, (qos, is_sent): (u8, bool)) {
         let entries = self.entries.make();
-        entries.aside_bytes += source.held_bytes() + exchange_bytes(qos);
+        entries.aside_bytes += source.held_bytes() + entries::exchange_bytes(qos);
         let (lane, offset, kind) = match source {
             Source::Logged(lane, offset) => (lane, offset, Kind::Logged),
             Source::Passing => (Lane::Normal, Offset(0), Kind::Passing),
@@ -504,7 +356,7 @@ impl Inflight {
             Kind::Aside => entries.sources.remove(&id).unwrap_or(Source::Lost),
             Kind::Logged | Kind::Passing | Kind::Lost => entries.source(&entry),
         };
-        entries.aside_bytes -= source.held_bytes() + exchange_bytes(entry.qos);
+        entries.aside_bytes -= source.held_bytes() + entries::exchange_bytes(entry.qos);
         self.count();
         Some(Sent {
             source,
@@ -548,11 +400,6 @@ impl Inflight {
     }
 }
 
-/// What an exchange takes beside its entry.
-const fn exchange_bytes(qos: u8) -> usize {
-    if qos > 1 { EXCHANGE_BYTES } else { 0 }
-}
-
 impl Drop for Inflight {
     fn drop(&mut self) {
         self.tally.exchange(self.entries.counted_bytes, 0);
@@ -561,6 +408,7 @@ impl Drop for Inflight {
 
 #[cfg(test)]
 mod tests {
+    use super::entries::{ENTRY_BYTES, EXCHANGE_BYTES};
     use super::*;
 
     /// [MQTT-2.2.1-4] [MQTT-4.3.2-1] [MQTT-4.3.3-1]
