@@ -219,7 +219,7 @@ impl Limits {
             sys_interval: (config.gateway.sys_interval_seconds > 0)
                 .then(|| Duration::from_secs(config.gateway.sys_interval_seconds)),
             session_bytes: usize_of(share(32, 256 << 10, 16 << 20)),
-            underway_bytes: usize_of(share(64, 128 << 10, 64 << 20)),
+            underway_bytes: usize_of(share(either(32, 64), 128 << 10, 64 << 20)),
             // At least one CONNECT, whatever it holds but for user properties.
             login_bytes: usize_of(share(256, 256 << 10, 4 << 20)),
             mq9,

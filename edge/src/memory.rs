@@ -195,6 +195,14 @@ impl Memory {
         next
     }
 
+    /// Whether nobody is connected and nothing is held.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let held = self.inbound.get() + self.outbound.get();
+        let kept = self.aliases.get() + self.subscriptions.get();
+        self.connections.get() + held + kept == 0
+    }
+
     /// Bytes of packets that have come in part, and of topics behind the aliases of clients.
     #[must_use]
     pub const fn inbound_bytes(&self) -> usize {

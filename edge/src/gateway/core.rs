@@ -112,6 +112,9 @@ pub(crate) struct Core {
     lines: Vec<Rc<serial::Counters>>,
 }
 
+/// Of those that found no room in memory, so many are told at a time that there is some.
+const READERS: usize = 32;
+
 /// Somebody wants records of the log.
 enum Fetch {
     Broker {
@@ -382,7 +385,10 @@ impl Core {
 
     /// Has sessions go on that found no room in memory, once there is some.
     fn tell_of_room(&mut self, now: Now) {
-        while let Some(place) = self.terms.shared().next_waiting() {
+        // Each of them may read much, so that a few at a time use what room there is.
+        while self.fetches.len() < READERS
+            && let Some(place) = self.terms.shared().next_waiting()
+        {
             if let Some(id) = self.peers.at(place)
                 && let Some(peer) = self.peers.find(id)
             {

@@ -215,7 +215,7 @@ impl Connection {
         }
         self.let_go();
         // Others may have let go of what they held.
-        self.note_congestion();
+        self.look_for_room();
     }
 
     /// Notes that the link is not read because others have to go first: the client's silence does

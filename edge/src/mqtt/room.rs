@@ -100,10 +100,24 @@ impl Connection {
     /// found no room for by itself.
     pub(crate) fn note_congestion(&mut self) {
         let is_full = self.is_full();
-        let has_room = !is_full && (!self.is_crowded() || self.underway.held_bytes().1 == 0);
+        let has_room = !is_full && !self.is_crowded();
         let was_refused = has_room && self.settings.memory.take_refusal(self.id.index);
-        let is_new = is_full != self.is_congested || was_refused;
-        if is_new && matches!(self.state, State::Connected(_)) {
+        if is_full != self.is_congested || was_refused {
+            self.tell_of_room(is_full);
+        }
+    }
+
+    /// Lets the broker use the fair part, which is all there is for one that waited for long.
+    pub(super) fn look_for_room(&mut self) {
+        self.note_congestion();
+        let is_empty = self.underway.held_bytes().1 == 0;
+        if is_empty && self.settings.memory.take_refusal(self.id.index) {
+            self.tell_of_room(false);
+        }
+    }
+
+    fn tell_of_room(&mut self, is_full: bool) {
+        if matches!(self.state, State::Connected(_)) {
             self.is_congested = is_full;
             let room = if is_full { Room::Congested } else { Room::Free };
             self.underway.tell(Input::Room {
