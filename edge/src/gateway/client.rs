@@ -65,7 +65,7 @@ impl Client {
     /// Others let go of memory. What is sent to NATS clients never waits for that.
     pub(crate) fn handle_room(&mut self) {
         match self {
-            Self::Mqtt(it) => it.note_congestion(),
+            Self::Mqtt(it) => it.handle_room(),
             Self::Nats(_) => {}
         }
     }

@@ -224,6 +224,11 @@ impl Connection {
         self.last_received = now.instant;
     }
 
+    /// Others let go of memory, and this one waits for some. Drain [`Connection::poll`] afterwards.
+    pub fn handle_room(&mut self) {
+        self.note_congestion();
+    }
+
     /// Notes that the link is gone; the broker hears it by [`Connection::poll`].
     pub fn handle_lost(&mut self) {
         self.leave_broker();

@@ -98,7 +98,7 @@ impl Connection {
 
     /// Tells the broker when deliveries have to wait, and when they need no longer: also one that it
     /// found no room for by itself.
-    pub(crate) fn note_congestion(&mut self) {
+    pub(super) fn note_congestion(&mut self) {
         let is_full = self.is_full();
         let has_room = !is_full && !self.is_crowded();
         let was_refused = has_room && self.settings.memory.take_refusal(self.id.index);

@@ -73,8 +73,10 @@ impl Settings {
 }
 
 impl Settings {
-    /// The place that waits longest for room, once there is some.
-    pub(crate) fn next_waiting(&self) -> Option<u32> {
+    /// The place of the connection that waits longest for room, once there is some: it is to be told by
+    /// [`super::Connection::handle_room`].
+    #[must_use]
+    pub fn next_waiting(&self) -> Option<u32> {
         let limit = self.outbound_total_bytes_maximum;
         self.memory.next_waiting(limit)
     }
