@@ -133,6 +133,8 @@ const SERIAL_BYTES: u64 = 8 << 10;
 const SESSION_BYTES: u64 = 768;
 /// What the first delivery takes that a session has under way: lists in the broker and in the view.
 const FIRST_DELIVERY_BYTES: u64 = 416;
+/// What of it is counted with all others: room for four.
+const FIRST_LIST_BYTES: usize = 104;
 /// The same while its client is away.
 const LEFT_DELIVERY_BYTES: u64 = 256;
 /// A record on its way from the broker to a connection, with the room that the queue grows by.
@@ -316,6 +318,12 @@ impl Limits {
             ("cloud", cloud),
             ("users and access lists", self.worst_access()),
         ]
+    }
+
+    /// Deliveries under way with the lists that those at rest begin with.
+    #[must_use]
+    pub fn underway_bytes_with_first(&self) -> usize {
+        self.underway_bytes + self.section.sessions * FIRST_LIST_BYTES
     }
 
     /// What the first delivery of each session takes, whose room nobody else can use up; and one for

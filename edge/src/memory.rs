@@ -31,9 +31,9 @@ pub struct Memory {
 /// What one connection is to have written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Outbound {
-    /// As the connection counted it last: far less than 1 GiB, and there are many.
+    /// As the connection counted it last: far less than 512 MiB, and there are many.
     held: u32,
-    /// What was promised since then, in 30 bits; [`REFUSED`] and [`QUEUED`] are the others.
+    /// What was promised since then, in 29 bits; the others are flags.
     promised: u32,
 }
 
@@ -74,7 +74,9 @@ const FAIR_BYTES: usize = 4 << 10;
 const REFUSED: u32 = 1 << 31;
 /// It is among those that wait.
 const QUEUED: u32 = 1 << 30;
-const FLAGS: u32 = REFUSED | QUEUED;
+/// Somebody is there.
+const HERE: u32 = 1 << 29;
+const FLAGS: u32 = REFUSED | QUEUED | HERE;
 
 /// How much of a message that others hold as well is copied at a time, to be written.
 pub(crate) const PIECE_BYTES: usize = 64 << 10;
@@ -142,7 +144,7 @@ impl Memory {
     /// Counts bytes that a connection is about to be given.
     pub(crate) fn promise(&self, place: u32, bytes: usize) {
         let mut all = self.outbounds.borrow_mut();
-        if let Some(it) = all.get_mut(place as usize) {
+        if let Some(it) = all.get_mut(place as usize).filter(|it| it.is_here()) {
             let bytes = small(bytes).min(!FLAGS - (it.promised & !FLAGS));
             it.promised += bytes;
             self.outbound.set(self.outbound.get() + bytes as usize);
@@ -151,9 +153,10 @@ impl Memory {
 
     /// Remembers that a connection found no room.
     pub(crate) fn refuse(&self, place: u32) {
-        if let Some(it) = self.outbounds.borrow_mut().get_mut(place as usize) {
+        let mut all = self.outbounds.borrow_mut();
+        if let Some(it) = all.get_mut(place as usize).filter(|it| it.is_here()) {
             let is_queued = it.promised & QUEUED != 0;
-            it.promised |= FLAGS;
+            it.promised |= REFUSED | QUEUED;
             if !is_queued {
                 self.waiting.borrow_mut().push_back(place);
             }
@@ -254,8 +257,10 @@ impl Memory {
             self.exchange(place, before, Holding::default());
             self.connections.set(self.connections.get() - 1);
             before.is_here = false;
+            if let Some(it) = self.outbounds.borrow_mut().get_mut(place as usize) {
+                it.promised &= QUEUED;
+            }
         }
-        self.take_refusal(place);
     }
 
     fn enter(&self, place: u32) {
@@ -264,6 +269,7 @@ impl Memory {
         if all.len() <= place as usize {
             all.resize(place as usize + 1, Outbound::default());
         }
+        all[place as usize].promised |= HERE;
     }
 
     fn exchange_outbound(&self, place: u32, now: usize) {
@@ -283,6 +289,10 @@ impl Memory {
 }
 
 impl Outbound {
+    const fn is_here(&self) -> bool {
+        self.promised & HERE != 0
+    }
+
     const fn all(&self) -> usize {
         self.held as usize + (self.promised & !FLAGS) as usize
     }

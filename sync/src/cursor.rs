@@ -90,14 +90,21 @@ impl Cursor {
 
     /// Settles a delivered record. False when it was not pending: a repeat, or never delivered.
     pub fn acknowledge(&mut self, offset: Offset) -> bool {
-        let pending = self.pending.0.as_deref_mut();
-        pending.is_some_and(|pending| match pending.front() {
-            Some(first) if *first == offset => pending.pop_front().is_some(),
-            _ => {
+        let Some(pending) = &mut self.pending.0 else {
+            return false;
+        };
+        let is_first = pending.front() == Some(&offset);
+        let found = match is_first {
+            true => pending.pop_front(),
+            false => {
                 let found = pending.binary_search(&offset).ok();
-                found.and_then(|at| pending.remove(at)).is_some()
+                found.and_then(|at| pending.remove(at))
             }
-        })
+        };
+        if pending.capacity() > KEPT_ROOM && pending.len() * 4 <= pending.capacity() {
+            pending.shrink_to(pending.capacity() / 2);
+        }
+        found.is_some()
     }
 
     /// Gives back memory that nothing pending needs. For readers that come to rest; one that is busy

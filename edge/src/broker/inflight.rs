@@ -356,6 +356,7 @@ impl Inflight {
             Kind::Aside => entries.sources.remove(&id).unwrap_or(Source::Lost),
             Kind::Logged | Kind::Passing | Kind::Lost => entries.source(&entry),
         };
+        entries.give_back();
         entries.aside_bytes -= source.held_bytes() + entries::exchange_bytes(entry.qos);
         self.count();
         Some(Sent {

@@ -386,9 +386,10 @@ impl Core {
     /// Has sessions go on that found no room in memory, once there is some.
     fn tell_of_room(&mut self, now: Now) {
         // Each of them may read much, so that a few at a time use what room there is.
-        while self.fetches.len() < READERS
-            && let Some(place) = self.terms.shared().next_waiting()
-        {
+        for _ in self.fetches.len()..READERS {
+            let Some(place) = self.terms.shared().next_waiting() else {
+                return;
+            };
             if let Some(id) = self.peers.at(place)
                 && let Some(peer) = self.peers.find(id)
             {

@@ -265,7 +265,7 @@ fn broker_settings(limits: &Limits, seed: u64) -> Result<broker::Settings, Gatew
         routes: routes(limits),
         login_bytes_maximum: limits.login_bytes,
         login_memory_maximum: section.connections,
-        underway_bytes_maximum: limits.underway_bytes,
+        underway_bytes_maximum: limits.underway_bytes_with_first(),
         outbound: OutboundLimits {
             own: limits.outbound_bytes,
             total: limits.outbound_total_bytes,

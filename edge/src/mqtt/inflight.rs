@@ -142,7 +142,12 @@ impl Inflight {
     pub(super) fn settle_once(&mut self, packet_identifier: u16) -> bool {
         let mut published = self.published.iter();
         let found = published.position(|it| *it == packet_identifier);
-        found.and_then(|at| self.published.remove(at)).is_some()
+        let found = found.and_then(|at| self.published.remove(at));
+        let (count, room) = (self.published.len(), self.published.capacity());
+        if room > KEPT_ROOM && count * 4 <= room {
+            self.published.shrink_to(room / 2);
+        }
+        found.is_some()
     }
 
     /// Whether a message of QoS 1 waits for its PUBACK.

@@ -100,7 +100,7 @@ impl Connection {
     /// found no room for by itself.
     pub(super) fn note_congestion(&mut self) {
         let is_full = self.is_full();
-        let has_room = !is_full && !self.is_crowded();
+        let has_room = !is_full && !self.is_crowded() && self.has_own_room();
         let was_refused = has_room && self.settings.memory.take_refusal(self.id.index);
         if is_full != self.is_congested || was_refused {
             self.tell_of_room(is_full);
@@ -110,10 +110,15 @@ impl Connection {
     /// Lets the broker use the fair part, which is all there is for one that waited for long.
     pub(super) fn look_for_room(&mut self) {
         self.note_congestion();
-        let is_empty = self.underway.held_bytes().1 == 0;
-        if is_empty && self.settings.memory.take_refusal(self.id.index) {
+        if self.has_own_room() && self.settings.memory.take_refusal(self.id.index) {
             self.tell_of_room(false);
         }
+    }
+
+    /// Whether the broker would find room for anything at all, by its own count.
+    fn has_own_room(&self) -> bool {
+        let limits = self.settings.outbound_limits();
+        self.settings.memory.has_room(self.id.index, 1, limits)
     }
 
     fn tell_of_room(&mut self, is_full: bool) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::error::PeerError;
 use super::traffic::Traffic;
-use crate::memory::Memory;
+use crate::memory::{Memory, OutboundLimits};
 use crate::pace::Rate;
 
 /// Limits; the defaults fit a gateway with 64 MiB.
@@ -79,6 +79,14 @@ impl Settings {
     pub fn next_waiting(&self) -> Option<u32> {
         let limit = self.outbound_total_bytes_maximum;
         self.memory.next_waiting(limit)
+    }
+
+    /// What may be held of packets that wait to be written.
+    pub(super) const fn outbound_limits(&self) -> OutboundLimits {
+        OutboundLimits {
+            own: self.outbound_bytes_maximum,
+            total: self.outbound_total_bytes_maximum,
+        }
     }
 
     /// How fast a client may publish.

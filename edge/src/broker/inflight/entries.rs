@@ -59,6 +59,8 @@ pub(super) const ENTRY_BYTES: usize = size_of::<Entry>() + size_of::<Offset>() +
 pub(super) const EXCHANGE_BYTES: usize = 224;
 /// What a source takes, with its place in the tree.
 const SOURCE_BYTES: usize = 128;
+/// A list begins with room for so many, and keeps it until the session comes to rest.
+const FIRST_ROOM: usize = 4;
 /// A list of less room never gives any back while there is something in it.
 pub(super) const KEPT_ROOM: usize = 16;
 
@@ -115,13 +117,24 @@ impl Entries {
 
     pub(super) fn insert(&mut self, entry: Entry) {
         if self.list.len() == self.list.capacity() {
-            self.list.reserve_exact((self.list.len() / 4).max(4));
+            self.list
+                .reserve_exact((self.list.len() / 4).max(FIRST_ROOM));
         }
         let at = match self.list.back() {
             Some(last) if last.id >= entry.id => self.list.partition_point(|it| it.id < entry.id),
             Some(_) | None => self.list.len(),
         };
         self.list.insert(at, entry);
+    }
+
+    /// Gives back room that no longer serves anybody: what is at rest must not count for long.
+    pub(super) fn give_back(&mut self) {
+        let (count, room) = (self.list.len(), self.list.capacity());
+        if count == 0 && room > FIRST_ROOM {
+            self.list = VecDeque::new();
+        } else if room > KEPT_ROOM && count * 4 <= room {
+            self.list.shrink_to(room / 2);
+        }
     }
 
     /// Where in the repeats a place is, or would be.
