@@ -1,15 +1,20 @@
 //! `mail.redb` as its readers see it: rows by key and in order, whatever is in the file and what is
 //! still in memory; what becomes of damage; and what a start costs.
 
+mod log_parts;
+#[path = "log_jobs/turns.rs"]
+mod turns;
+
 use std::collections::BTreeMap;
 
 use edge::log::directory::Directory;
 use edge::log::simulated::SimulatedFolder;
-use edge::log::{
-    Batch, Budget, Damage, Event, Folder, Gap, Opened, Reader, Settings, contains_panics, open,
-};
+use edge::log::{Batch, Budget, Damage, Event, Folder, Gap, Opened, Reader, Settings, open};
 use redb::{ReadableDatabase, TableHandle};
 use sync::{Change, Lane, Table, WallTime};
+
+use self::log_parts::{Dice, contain_panics_quietly, contents, duplicate, follow, replace};
+use self::turns::in_turns;
 
 type Model = BTreeMap<(Table, Vec<u8>), Vec<u8>>;
 
@@ -274,6 +279,74 @@ fn a_message_that_a_reader_and_a_job_find_damaged_counts_once() {
     }
 }
 
+/// A mend that failed was not asked for again before the next start: the mail could not be read
+/// until then, and what came stayed in the journal.
+#[test]
+fn a_mend_that_fails_at_any_point_is_tried_again_a_second_later() {
+    contain_panics_quietly();
+    let (before, model) = filled(100);
+    let mut bytes = contents(&before, "mail.redb");
+    let row = 7_u64.to_le_bytes().repeat(20);
+    let at = bytes.windows(row.len()).position(|window| window == row);
+    bytes[at.expect("a message is there")] ^= 1;
+    let damaged = copy(&before, "mail.redb", &bytes);
+    let whole = mend(&damaged, u64::MAX, &model);
+    // Copying is the same step again and again; all that is special comes behind it.
+    let (mut failures, mut missing) = (0, 0);
+    let behind = whole.changes - 42..whole.changes - 32;
+    for fails_at in [0, 1, 80].into_iter().chain(behind) {
+        let found = mend(&damaged, fails_at, &model);
+        failures += u64::from(found.has_failed);
+        missing += u64::from(found.is_missing);
+    }
+    assert!(!whole.has_failed);
+    assert!(failures > 8 && missing > 0, "{failures} {missing}");
+}
+
+/// How the job of a mend ended that could change nothing more from one change on.
+struct Mend {
+    changes: u64,
+    has_failed: bool,
+    is_missing: bool,
+}
+
+fn mend(damaged: &SimulatedFolder, fails_at: u64, model: &Model) -> Mend {
+    let folder = duplicate(damaged);
+    let mut log = reopen(&folder);
+    log.writer.mend_mail();
+    let job = log.writer.begin(WALL).expect("it was asked for");
+    let mut changes = 0;
+    let done = in_turns(job, &folder, 1, || {
+        folder.set_read_only(changes >= fails_at);
+        changes += 1;
+    });
+    folder.set_read_only(false);
+    log.writer.finish(done, WALL);
+    let mut events = log.writer.events();
+    let has_failed = events.iter().any(|it| matches!(it, Event::Failed { .. }));
+    let names = folder.names().expect("the log works");
+    let is_missing = !names.iter().any(|name| name == "mail.redb");
+    if has_failed {
+        let soon = log.writer.begin(WallTime(WALL.0 + 999));
+        assert!(soon.is_none(), "{fails_at}");
+    }
+    events.extend(log.writer.maintain(WallTime(WALL.0 + 1000)));
+    let is_exchange = |event: &&Event| matches!(event, Event::MailExchanged { .. });
+    assert_eq!(events.iter().filter(is_exchange).count(), 1, "{fails_at}");
+    events.iter().for_each(|event| log.reader.apply(event));
+    let found = read_all(&mut log, &mut Seen::default(), &mut false);
+    assert_eq!(found.len(), model.len() - 1, "{fails_at}");
+    settle(&mut log);
+    let gaps = log.reader.gaps(0).expect("the log works");
+    let counted: u64 = gaps.iter().map(|(_, gap)| gap.count).sum();
+    assert_eq!(counted, 1, "{fails_at}: {gaps:?}");
+    Mend {
+        changes,
+        has_failed,
+        is_missing,
+    }
+}
+
 /// Makes what was noted durable and seen.
 fn settle(log: &mut Opened) {
     commit(
@@ -283,9 +356,7 @@ fn settle(log: &mut Opened) {
         },
     );
     for wall in [WallTime(WALL.0 + 2000), WallTime(WALL.0 + 4000)] {
-        for event in log.writer.maintain(wall) {
-            log.reader.apply(&event);
-        }
+        follow(&mut log.writer, &mut log.reader, wall);
     }
 }
 
@@ -647,39 +718,9 @@ fn filled(count: u64) -> (SimulatedFolder, Model) {
 }
 
 fn copy(folder: &SimulatedFolder, other: &str, bytes: &[u8]) -> SimulatedFolder {
-    let copy = SimulatedFolder::new();
-    for name in folder.names().expect("the log works") {
-        replace(&copy, &name, &contents(folder, &name));
-    }
+    let copy = duplicate(folder);
     replace(&copy, other, bytes);
     copy
-}
-
-fn replace(folder: &SimulatedFolder, name: &str, bytes: &[u8]) {
-    let file = folder.create(name).expect("the log works");
-    file.write_at(0, bytes).expect("the log works");
-    file.sync_data().expect("the log works");
-    folder.sync().expect("the log works");
-}
-
-fn contents(folder: &SimulatedFolder, name: &str) -> Vec<u8> {
-    let file = folder.open(name).expect("it is there");
-    let mut bytes = vec![0; file.len().expect("the log works") as usize];
-    file.read_at(0, &mut bytes).expect("the log works");
-    bytes
-}
-
-/// As the program does: what redb makes of a damaged page is nobody's news.
-fn contain_panics_quietly() {
-    static ONCE: std::sync::Once = std::sync::Once::new();
-    ONCE.call_once(|| {
-        let say = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            if !contains_panics() {
-                say(panic);
-            }
-        }));
-    });
 }
 
 fn everything(reader: &mut Reader) -> Model {
@@ -753,9 +794,7 @@ fn commit(log: &mut Opened, batch: &Batch) {
 }
 
 fn maintain(log: &mut Opened) {
-    for event in log.writer.maintain(WALL) {
-        log.reader.apply(&event);
-    }
+    follow(&mut log.writer, &mut log.reader, WALL);
 }
 
 fn reopen(folder: &SimulatedFolder) -> Opened {
@@ -786,23 +825,6 @@ fn settings() -> Settings {
         cache_bytes: 512 << 10,
         has_mail: true,
         ..Settings::default()
-    }
-}
-
-/// A seeded generator (splitmix64).
-struct Dice(u64);
-
-impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
     }
 }
 

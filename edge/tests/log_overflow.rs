@@ -1,14 +1,17 @@
 //! What gives way when a lane, or all of them, are at their limit; and that nothing does unseen:
 //! what was acknowledged is read back, or is in a gap.
 
+mod log_parts;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use edge::log::simulated::SimulatedFolder;
 use edge::log::{
-    Batch, Budget, Event, Intake, LaneLimits, LogError, Opened, Overflow, Reader, Settings, Writer,
-    open,
+    Batch, Budget, Event, Intake, LogError, Opened, Overflow, Reader, Settings, Writer, open,
 };
-use sync::{Change, Lane, Offset, PerLane, Record, RecordParts, WallTime};
+use sync::{Change, Lane, Offset, PerLane, WallTime};
+
+use self::log_parts::{Dice, record_of, small};
 
 #[test]
 fn all_lanes_together_have_a_limit_and_the_lower_give_way_first() {
@@ -63,6 +66,42 @@ fn a_lane_that_rejects_says_so_and_gives_nothing_up() {
     log.maintain();
     assert_eq!(log.intake[Lane::Normal], Intake::Open);
     assert!(log.reader.gaps(0).unwrap().is_empty());
+}
+
+/// What waits in memory was not counted: three times `flush_bytes` came past the limit of a lane.
+#[test]
+fn what_waits_for_a_segment_counts_as_what_is_in_one() {
+    const MOST: u64 = 256 << 10;
+    let mut settings = small();
+    (settings.journal_bytes, settings.flush_bytes) = (4 << 20, 1 << 20);
+    settings.lanes[Lane::Normal].max_bytes = MOST;
+    settings.lanes[Lane::Normal].overflow = Overflow::Reject;
+    for is_lent in [false, true] {
+        let folder = SimulatedFolder::new();
+        let mut log = Log::open(&folder, settings.clone());
+        log.append(Lane::Normal, "noise", 1000);
+        log.maintain();
+        log.writer.snapshot();
+        let job = is_lent.then(|| log.writer.begin(log.wall).expect("it was asked for"));
+        let before = log.serial;
+        while log.intake[Lane::Normal] == Intake::Open {
+            log.append(Lane::Normal, "noise", 1000);
+            log.follow();
+            assert!((log.serial - before) * 1000 < MOST, "it is full");
+        }
+        assert_eq!(log.intake[Lane::Normal], Intake::Full);
+        assert_eq!(log.intake[Lane::Critical], Intake::Open);
+        if let Some(job) = job {
+            let done = job.run();
+            log.writer.finish(done, log.wall);
+            log.follow();
+            assert_eq!(log.intake[Lane::Normal], Intake::Full, "it waits still");
+        }
+        // Nobody waits for a flush when everything was read.
+        log.release(Lane::Normal, log.reader.head(Lane::Normal));
+        log.maintain();
+        assert_eq!(log.intake[Lane::Normal], Intake::Open);
+    }
 }
 
 #[test]
@@ -141,19 +180,19 @@ fn the_latest_of_each_topic_is_there_after_every_power_cut() {
     for seed in 1..=3_u64 {
         let folder = SimulatedFolder::new();
         let mut log = Log::open(&folder, keeping_latest());
-        let mut dice = seed;
+        let mut dice = Dice(seed);
         for life in 0..14 {
             if life > 0 {
-                folder.stop_after(below(&mut dice, 1300));
+                folder.stop_after(dice.below(1300));
             }
             for _ in 0..600 {
                 // Few of them often, many of them seldom.
-                let topic = match below(&mut dice, 10) {
-                    0 => format!("rare/{}", below(&mut dice, 40)),
-                    1..6 => format!("busy/{}", below(&mut dice, 3)),
+                let topic = match dice.below(10) {
+                    0 => format!("rare/{}", dice.below(40)),
+                    1..6 => format!("busy/{}", dice.below(3)),
                     _ => "plain".to_owned(),
                 };
-                let bytes = below(&mut dice, 600) as usize;
+                let bytes = dice.below(600) as usize;
                 if log.try_append(Lane::Normal, &topic, bytes).is_err() {
                     break;
                 }
@@ -278,21 +317,11 @@ impl Log {
         payload.resize(8 + bytes, 7);
         if topic.starts_with("noise") {
             // What can't be compressed.
-            let mut dice = self.serial;
-            payload.fill_with(|| below(&mut dice, 256) as u8);
+            let mut dice = Dice(self.serial);
+            payload.fill_with(|| dice.below(256) as u8);
             payload[..8].copy_from_slice(&self.serial.to_le_bytes());
         }
-        let record = Record::new(&RecordParts {
-            qos: 1,
-            retain: false,
-            from_cloud: false,
-            time: self.wall,
-            expiry_seconds: None,
-            publisher: 0,
-            topic,
-            properties: &[],
-            payload: &payload,
-        });
+        let record = record_of(topic, self.wall, &payload);
         let record = match topic.starts_with("plain") {
             true => record,
             false => record.keeping_latest(),
@@ -316,7 +345,17 @@ impl Log {
     }
 
     fn maintain(&mut self) {
-        for event in self.writer.maintain(self.wall) {
+        let events = self.writer.maintain(self.wall);
+        self.apply(events);
+    }
+
+    fn follow(&mut self) {
+        let events = self.writer.events();
+        self.apply(events);
+    }
+
+    fn apply(&mut self, events: Vec<Event>) {
+        for event in events {
             self.reader.apply(&event);
             match event {
                 Event::Intake { intake } => self.intake = intake,
@@ -422,27 +461,9 @@ impl Log {
     }
 }
 
-fn below(dice: &mut u64, bound: u64) -> u64 {
-    *dice = dice
-        .wrapping_mul(6_364_136_223_846_793_005)
-        .wrapping_add(1_442_695_040_888_963_407);
-    (*dice >> 33) % bound
-}
-
 fn keeping_latest() -> Settings {
     let mut settings = small();
     settings.keeps_latest = true;
     settings.lanes[Lane::Normal].max_bytes = 512 << 10;
     settings
-}
-
-fn small() -> Settings {
-    Settings {
-        journal_bytes: 512 << 10,
-        flush_bytes: 32 << 10,
-        segment_bytes: 128 << 10,
-        cache_bytes: 512 << 10,
-        lanes: PerLane::from_fn(|_| LaneLimits::default()),
-        ..Settings::default()
-    }
 }

@@ -78,7 +78,7 @@ pub(crate) struct Core {
     doors: Doors,
     fetches: VecDeque<Fetch>,
     touched: Vec<ConnectionId>,
-    /// Connections without a task that need one.
+    /// Connections without a task that need one, each once.
     called: Vec<ConnectionId>,
     held_back: Vec<ConnectionId>,
     /// Whose requests wait until the mail office is less busy.
@@ -331,7 +331,8 @@ impl Core {
         }
     }
 
-    /// Says goodbye to every client; their sessions and wills stay as they are.
+    /// Says goodbye to every client. Sessions that are kept stay; wills are published and committed,
+    /// but for those with a delay, which wait in their sessions for the clients to come back.
     pub(crate) fn shut_down(&mut self, now: Now) {
         for id in self.peers.ids() {
             if let Some(peer) = self.peers.find(id) {

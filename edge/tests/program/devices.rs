@@ -6,7 +6,8 @@ use std::net::{SocketAddr, TcpStream};
 
 use rumqttc::mqttbytes::QoS;
 use rumqttc::mqttbytes::v4::{
-    ConnAck, Connect, ConnectReturnCode, Packet, PubAck, Publish, Subscribe, SubscribeFilter,
+    ConnAck, Connect, ConnectReturnCode, LastWill, Packet, PubAck, Publish, Subscribe,
+    SubscribeFilter,
 };
 
 use super::support::{Gateway, PATIENCE};
@@ -44,10 +45,12 @@ impl Device {
     }
 }
 
-/// Asks for a session that is kept.
+/// Asks for a session that is kept, and for no keep-alive: a device of a test sends no PINGREQ, and a
+/// busy machine may let more time pass between two of its steps than the usual one allows.
 fn kept(client_identifier: &str) -> Connect {
     let mut connect = Connect::new(client_identifier);
     connect.clean_session = false;
+    connect.keep_alive = 0;
     connect
 }
 
@@ -193,6 +196,28 @@ fn a_kept_session_gets_everything_after_a_kill() {
     for count in 1..=500 {
         assert_eq!(display.take(), Some(count.to_string()));
     }
+}
+
+/// [MQTT-3.1.2-8]: a will is published when its connection ends, also when the server ends it. What
+/// says so is stored before the program ends.
+#[test]
+fn a_stop_publishes_wills_and_keeps_them_for_who_is_away() {
+    let mut gateway = Gateway::start("");
+    let mut display = Device::connect(gateway.address, "display");
+    display.subscribe("plant/state");
+    drop(display);
+    let mut connect = Connect::new("sensor");
+    connect.last_will = Some(LastWill::new("plant/state", "gone", QoS::AtLeastOnce, true));
+    let sensor = Device::try_connect_saying(gateway.address, &connect);
+    let (status, _) = gateway.terminate();
+    assert!(status.success());
+    drop(sensor);
+    gateway.restart();
+    let mut display = Device::connect(gateway.address, "display");
+    assert_eq!(display.take().as_deref(), Some("gone"));
+    let mut other = Device::connect(gateway.address, "other");
+    other.subscribe("plant/state");
+    assert_eq!(other.take().as_deref(), Some("gone"), "it is retained");
 }
 
 #[test]
