@@ -183,6 +183,8 @@ impl Limits {
             None => alone,
             Some(_) => beside_mail,
         };
+        // And so does the cloud of what may wait for acknowledgements here.
+        let underway_divisor = either(config.cloud.as_ref().map_or(32, |_| 64), 128);
         let mut limits = Self {
             edge_id: config
                 .gateway
@@ -208,7 +210,7 @@ impl Limits {
             waiting_bytes: share(either(32, 64), 256 << 10, 4 << 20)
                 .max(u64::from(section.packet_bytes)),
             outbound_bytes: usize_of(share(128, 64 << 10, 1 << 20)),
-            outbound_total_bytes: usize_of(share(either(10, 11), 512 << 10, 64 << 20)),
+            outbound_total_bytes: usize_of(share(either(10, 12), 512 << 10, 64 << 20)),
             inbound_total_bytes: usize_of(share(either(16, 24), 256 << 10, 64 << 20)),
             alias_bytes: usize_of(share(512, 32 << 10, 4 << 20)),
             nats_bytes: usize_of(share(256, 32 << 10, 4 << 20)),
@@ -221,7 +223,7 @@ impl Limits {
             sys_interval: (config.gateway.sys_interval_seconds > 0)
                 .then(|| Duration::from_secs(config.gateway.sys_interval_seconds)),
             session_bytes: usize_of(share(32, 256 << 10, 16 << 20)),
-            underway_bytes: usize_of(share(either(32, 64), 128 << 10, 64 << 20)),
+            underway_bytes: usize_of(share(underway_divisor, 128 << 10, 64 << 20)),
             // At least one CONNECT, whatever it holds but for user properties.
             login_bytes: usize_of(share(256, 256 << 10, 4 << 20)),
             mq9,
