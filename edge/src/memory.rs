@@ -95,7 +95,7 @@ impl Memory {
     pub(crate) fn fair_part_of(&self, limit: usize) -> usize {
         let parts = 2 * self.places.max(self.connections.get());
         let part = limit.checked_div(parts);
-        part.map_or(FAIR_BYTES, |part| part.clamp(1, FAIR_BYTES))
+        part.map_or(FAIR_BYTES, |part| part.min(FAIR_BYTES))
     }
 
     /// What is left of a limit for whoever comes first, besides the fair parts of all who are
@@ -112,12 +112,15 @@ impl Memory {
 
     /// Whether only fair parts are left of what may wait to be written.
     pub(crate) fn is_crowded(&self, limit: usize) -> bool {
-        self.outbound.get() >= self.shared_part_of(limit)
+        // Fair parts are half of it at most: as a rule there is nothing to divide.
+        let all = self.outbound.get();
+        all >= limit / 2 && all >= self.shared_part_of(limit)
     }
 
     /// Whether it is nearly so.
     pub(crate) fn is_nearly_crowded(&self, limit: usize) -> bool {
-        self.outbound.get() >= self.shared_part_of(limit) / 4 * 3
+        let all = self.outbound.get();
+        all >= limit / 8 * 3 && all >= self.shared_part_of(limit) / 4 * 3
     }
 
     /// Whether so many more bytes would not make it so, whoever gets them.

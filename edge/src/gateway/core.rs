@@ -384,16 +384,15 @@ impl Core {
         }
     }
 
-    /// Has sessions go on that found no room in memory, once there is some.
+    /// Has sessions go on that found no room in memory.
     fn tell_of_room(&mut self, now: Now) {
-        // Each of them may read much, so that a few at a time use what room there is.
+        // Each may read much: a few at a time use what room there is.
         for _ in self.fetches.len()..READERS {
             let Some(place) = self.terms.shared().next_waiting() else {
                 return;
             };
-            if let Some(id) = self.peers.at(place)
-                && let Some(peer) = self.peers.find(id)
-            {
+            let id = self.peers.at(place);
+            if let Some((id, peer)) = id.and_then(|id| Some((id, self.peers.find(id)?))) {
                 peer.connection.handle_room();
                 self.hear(now, id);
                 self.settle(now);

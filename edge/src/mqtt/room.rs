@@ -100,8 +100,10 @@ impl Connection {
     /// found no room for by itself.
     pub(super) fn note_congestion(&mut self) {
         let is_full = self.is_full();
-        let has_room = !is_full && !self.is_crowded() && self.has_own_room();
-        let was_refused = has_room && self.settings.memory.take_refusal(self.id.index);
+        let place = self.id.index;
+        let has_room = || !is_full && !self.is_crowded() && self.has_own_room();
+        let memory = &self.settings.memory;
+        let was_refused = memory.is_refused(place) && has_room() && memory.take_refusal(place);
         if is_full != self.is_congested || was_refused {
             self.tell_of_room(is_full);
         }
