@@ -31,6 +31,7 @@ mod publish;
 mod registry;
 mod restore;
 mod retained;
+mod room;
 mod session;
 mod settings;
 mod share;
@@ -67,6 +68,7 @@ use self::leftovers::Leftovers;
 use self::login::Logins;
 use self::registry::Registry;
 use self::retained::Retained;
+use self::room::Room as RoomForAll;
 use self::subscriptions::{Entry, Subscriptions};
 
 /// Sessions, groups, subscriptions, retained messages and wills of one gateway.
@@ -84,6 +86,7 @@ pub struct Broker {
     gate: Gate,
     logins: Logins,
     registry: Registry,
+    room: RoomForAll,
     groups: Groups,
     subscriptions: Subscriptions,
     retained: Retained,
@@ -136,6 +139,7 @@ impl Broker {
             gate: Gate::default(),
             logins: Logins::default(),
             groups: Groups::new(settings.group_inflight_maximum),
+            room: RoomForAll::new(&settings),
             settings,
             now,
             epoch: stored.epoch,
@@ -332,6 +336,12 @@ impl Broker {
     #[must_use]
     pub fn inflight_count(&self) -> usize {
         self.registry.iter().map(|it| it.inflight.len()).sum()
+    }
+
+    /// Bytes that these take, beside the retained messages and loans among them.
+    #[must_use]
+    pub fn inflight_bytes(&self) -> usize {
+        self.registry.underway_bytes()
     }
 
     /// Retained messages that exist, without what the gateway says itself.

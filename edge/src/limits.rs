@@ -91,6 +91,8 @@ pub struct Limits {
     pub sys_interval: Option<Duration>,
     /// Filters and wills of all sessions, and groups of shared subscriptions.
     pub session_bytes: usize,
+    /// Deliveries of all sessions that are not acknowledged yet.
+    pub underway_bytes: usize,
     /// Clients that are about to prove who they are, with what they said.
     pub login_bytes: usize,
     /// What users and access lists take, once they are read.
@@ -129,6 +131,14 @@ const NATS_BYTES: u64 = 512;
 const SERIAL_BYTES: u64 = 8 << 10;
 /// A session's entry, with the nodes that one subscription takes.
 const SESSION_BYTES: u64 = 768;
+/// What the first delivery takes that a session has under way: lists in the broker and in the view.
+const FIRST_DELIVERY_BYTES: u64 = 416;
+/// What of it is counted with all others: room for four.
+const FIRST_LIST_BYTES: usize = 104;
+/// The same while its client is away.
+const LEFT_DELIVERY_BYTES: u64 = 256;
+/// A record on its way from the broker to a connection, with the room that the queue grows by.
+const EVENT_BYTES: u64 = 256;
 /// A login that is remembered, so that a client that comes back costs no hash.
 const REMEMBERED_LOGIN_BYTES: u64 = 128;
 /// A retained message's entry, without its record.
@@ -173,6 +183,8 @@ impl Limits {
             None => alone,
             Some(_) => beside_mail,
         };
+        // And so does the cloud of what may wait for acknowledgements here.
+        let underway_divisor = either(config.cloud.as_ref().map_or(32, |_| 64), 128);
         let mut limits = Self {
             edge_id: config
                 .gateway
@@ -198,7 +210,7 @@ impl Limits {
             waiting_bytes: share(either(32, 64), 256 << 10, 4 << 20)
                 .max(u64::from(section.packet_bytes)),
             outbound_bytes: usize_of(share(128, 64 << 10, 1 << 20)),
-            outbound_total_bytes: usize_of(share(either(10, 11), 512 << 10, 64 << 20)),
+            outbound_total_bytes: usize_of(share(either(10, 12), 512 << 10, 64 << 20)),
             inbound_total_bytes: usize_of(share(either(16, 24), 256 << 10, 64 << 20)),
             alias_bytes: usize_of(share(512, 32 << 10, 4 << 20)),
             nats_bytes: usize_of(share(256, 32 << 10, 4 << 20)),
@@ -211,6 +223,7 @@ impl Limits {
             sys_interval: (config.gateway.sys_interval_seconds > 0)
                 .then(|| Duration::from_secs(config.gateway.sys_interval_seconds)),
             session_bytes: usize_of(share(32, 256 << 10, 16 << 20)),
+            underway_bytes: usize_of(share(underway_divisor, 128 << 10, 64 << 20)),
             // At least one CONNECT, whatever it holds but for user properties.
             login_bytes: usize_of(share(256, 256 << 10, 4 << 20)),
             mq9,
@@ -276,6 +289,10 @@ impl Limits {
                 section.sessions as u64 * SESSION_BYTES + self.session_bytes as u64,
             ),
             (
+                "deliveries under way",
+                self.underway_bytes as u64 + self.worst_first_deliveries(),
+            ),
+            (
                 "retained messages",
                 section.retained_bytes + section.retained_count as u64 * RETAINED_ENTRY_BYTES,
             ),
@@ -303,6 +320,20 @@ impl Limits {
             ("cloud", cloud),
             ("users and access lists", self.worst_access()),
         ]
+    }
+
+    /// Deliveries under way with the lists that those at rest begin with.
+    #[must_use]
+    pub fn underway_bytes_with_first(&self) -> usize {
+        self.underway_bytes + self.section.sessions * FIRST_LIST_BYTES
+    }
+
+    /// What the first delivery of each session takes, whose room nobody else can use up; and one for
+    /// each connection, on its way there.
+    fn worst_first_deliveries(&self) -> u64 {
+        let connections = (self.section.connections as u64).min(self.section.sessions as u64);
+        let offline = self.section.sessions as u64 - connections;
+        connections * (FIRST_DELIVERY_BYTES + EVENT_BYTES) + offline * LEFT_DELIVERY_BYTES
     }
 
     /// The buffer that frames are put together in, and small ones.

@@ -39,6 +39,9 @@ struct Shared {
 /// A tail larger than this gives its memory back when it is used up.
 const TAIL_BYTES_KEPT: usize = 1024;
 
+/// A buffer of what is to be written grows to twice its length, but by no more than this or a quarter.
+const SPARE_BYTES: usize = 4096;
+
 impl Underway {
     /// Adds an input for the broker.
     pub(crate) fn tell(&mut self, input: Input) {
@@ -87,6 +90,17 @@ impl Underway {
     /// The buffer of what is to be written, to add to it.
     pub(crate) fn outbound(&mut self) -> &mut Vec<u8> {
         &mut self.0.make().outbound
+    }
+
+    /// Makes room for so many bytes more to be written, and with `spare` for some of what comes
+    /// after them.
+    pub(crate) fn make_room(&mut self, bytes: usize, spare: bool) {
+        let buffer = &mut self.0.make().outbound;
+        if buffer.capacity() - buffer.len() < bytes {
+            let length = buffer.len();
+            let more = (length / 4).max(length.min(SPARE_BYTES));
+            buffer.reserve_exact(bytes + if spare { more } else { 0 });
+        }
     }
 
     /// Adds bytes that others hold as well to what is to be written.

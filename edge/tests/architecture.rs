@@ -42,7 +42,7 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         module: "broker",
-        inside: &["broker", "mail", "password", "rare"],
+        inside: &["broker", "mail", "memory", "password", "rare"],
         crates: &["sync", "wire", "std", "core", "bytes", "serde", "ciborium"],
         never: CLOCKS_AND_IO,
     },

@@ -17,6 +17,7 @@ use cap::Cap;
 use edge::broker::{self, Broker, ConnectionId, Input, ListenerId, Output, Stored};
 use edge::config::Config;
 use edge::limits::Limits;
+use edge::memory::OutboundLimits;
 use edge::mqtt::{self, Connection};
 use sync::{Change, Instant, Lane, Now, Offset, WallTime};
 use wire::mqtt::property::{Properties, Property, PropertySet, PropertyWriter};
@@ -170,6 +171,45 @@ fn packets_that_nobody_takes_are_at_most_what_is_counted() {
     }
 }
 
+/// A delivery that is not acknowledged took 170 bytes of memory that nobody counted, and a burst was
+/// written out for everybody before anybody looked at the limit of what waits to be written.
+#[test]
+fn a_burst_for_many_sessions_is_at_most_what_is_counted() {
+    const SUBSCRIBERS: usize = 800;
+    for (is_deaf, parts) in [
+        (false, &["deliveries under way"][..]),
+        (true, &["deliveries under way", "packets leaving"][..]),
+    ] {
+        let mut site = Site::new("[limits]\nmemory_bytes = 50000000\nsessions = 1024\n");
+        for number in 0..SUBSCRIBERS {
+            let client = site.open();
+            assert_eq!(site.join(client, &format!("device-{number}"), 0), SUCCESS);
+            let code = site.subscribe(client, "plant/#", QoS::AtLeastOnce);
+            assert_eq!(code, GRANTED);
+            site.clients[client].is_deaf = is_deaf;
+        }
+        let publisher = site.open();
+        assert_eq!(site.join(publisher, "publisher", 0), SUCCESS);
+        let at_rest = site.idle_bytes();
+        for _ in 0..99 {
+            let code = site.publish(publisher, "plant/1", &[b'x'; 108], QoS::AtLeastOnce, false);
+            assert_eq!(code, SUCCESS);
+        }
+        // What is there without deliveries is no part of it.
+        site.before += at_rest - site.slab_bytes() + (SUBSCRIBERS + 1) * size_of::<Client>();
+        site.assert_counted(parts, &format!("99 messages, deaf {is_deaf}"));
+        let counted = site.broker.inflight_bytes();
+        let each = counted / site.broker.inflight_count();
+        assert!(each <= 40, "{each} bytes a delivery");
+        for client in 0..SUBSCRIBERS {
+            site.clients[client].is_deaf = false;
+            site.take(client);
+            site.leave(client);
+        }
+        site.leave(publisher);
+    }
+}
+
 /// It was copied for each before anybody could say that there was no room: 500 subscribers and one
 /// message of 250 KB took 125 MB of the 64 there are.
 #[test]
@@ -253,7 +293,10 @@ impl Site {
         let config = Config::parse(text, file).expect("valid");
         let limits = Limits::resolve(&config, file).expect("valid");
         let settings = Rc::new(mqtt_settings(&limits));
-        let broker = broker_settings(&limits);
+        let broker = broker::Settings {
+            memory: settings.memory.clone(),
+            ..broker_settings(&limits)
+        };
         let mut site = Self {
             _turn: turn,
             limits,
@@ -286,6 +329,12 @@ impl Site {
         );
         // Or the test would prove nothing.
         assert!(held * 20 > counted, "{what}: {held} of {counted} bytes");
+    }
+
+    /// What the driver holds for those who are connected.
+    fn slab_bytes(&self) -> usize {
+        let open = self.clients.iter().filter(|it| it.connection.is_some());
+        open.count() * size_of::<Connection>()
     }
 
     /// What is allocated since the beginning, once a sweep has found everybody idle.
@@ -531,6 +580,11 @@ fn broker_settings(limits: &Limits) -> broker::Settings {
         inflight_maximum: section.inflight_count,
         retained_count_maximum: section.retained_count,
         retained_bytes_maximum: usize::try_from(section.retained_bytes).expect("valid"),
+        underway_bytes_maximum: limits.underway_bytes_with_first(),
+        outbound: OutboundLimits {
+            own: limits.outbound_bytes,
+            total: limits.outbound_total_bytes,
+        },
         ..broker::Settings::default()
     }
 }

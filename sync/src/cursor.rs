@@ -7,7 +7,7 @@
 //! are settled before they are handed over again, may it lie above the next one to look at.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeSet;
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::fmt;
 use core::ops::Deref;
@@ -28,13 +28,17 @@ pub struct Cursor {
 }
 
 /// There are many readers, and most have nothing pending: in the room of a pointer, without memory
-/// until the first delivery.
+/// until the first delivery. In growing order, eight bytes each, with at most a quarter more room
+/// than what was pending at once.
 #[expect(
     clippy::box_collection,
-    reason = "the set alone takes the room of three pointers"
+    reason = "the list alone takes the room of four pointers"
 )]
 #[derive(Clone, Debug, Default)]
-struct Pending(Option<Box<BTreeSet<Offset>>>);
+struct Pending(Option<Box<VecDeque<Offset>>>);
+
+/// A list with less room than this never gives any back while there is something in it.
+const KEPT_ROOM: usize = 16;
 
 impl Cursor {
     /// Starts a reader that wants everything from `at` on.
@@ -65,7 +69,7 @@ impl Cursor {
         assert!(offset >= self.delivered, "a cursor only moves forward");
         debug_assert!(self.wants(offset), "what is settled is not delivered again");
         self.skip_to(offset);
-        self.pending.make().insert(offset);
+        self.pending.insert(offset);
         self.delivered = offset.next();
         self.high = self.high.max(self.delivered);
     }
@@ -77,12 +81,8 @@ impl Cursor {
             return;
         }
         // Only after a rewind does anything pending lie ahead.
-        if self.delivered < self.high
-            && let Some(pending) = &mut self.pending.0
-        {
-            let kept = pending.split_off(&offset);
-            pending.split_off(&self.delivered);
-            pending.extend(kept);
+        if self.delivered < self.high {
+            self.pending.remove(self.delivered, offset);
         }
         self.delivered = offset;
         self.high = self.high.max(offset);
@@ -90,14 +90,32 @@ impl Cursor {
 
     /// Settles a delivered record. False when it was not pending: a repeat, or never delivered.
     pub fn acknowledge(&mut self, offset: Offset) -> bool {
-        let pending = self.pending.0.as_mut();
-        pending.is_some_and(|pending| pending.remove(&offset))
+        let Some(pending) = &mut self.pending.0 else {
+            return false;
+        };
+        let is_first = pending.front() == Some(&offset);
+        let found = match is_first {
+            true => pending.pop_front(),
+            false => {
+                let found = pending.binary_search(&offset).ok();
+                found.and_then(|at| pending.remove(at))
+            }
+        };
+        if pending.capacity() > KEPT_ROOM && pending.len() * 4 <= pending.capacity() {
+            pending.shrink_to(pending.capacity() / 2);
+        }
+        found.is_some()
     }
 
     /// Gives back memory that nothing pending needs. For readers that come to rest; one that is busy
     /// takes it again with the next record.
     pub fn let_go(&mut self) {
         self.pending.0.take_if(|pending| pending.is_empty());
+        if let Some(pending) = &mut self.pending.0
+            && pending.capacity() > KEPT_ROOM
+        {
+            pending.shrink_to(pending.len() + pending.len() / 4);
+        }
     }
 
     /// Goes back to the floor, so that what is pending is delivered again and nothing else is.
@@ -115,7 +133,7 @@ impl Cursor {
     /// again. Does nothing when the cursor is not yet past it.
     pub fn replay_from(&mut self, offset: Offset) {
         if offset < self.high {
-            self.pending.split_off(offset);
+            self.pending.remove(offset, self.high);
             self.delivered = self.delivered.min(offset);
             self.high = offset;
         }
@@ -124,9 +142,10 @@ impl Cursor {
     /// Passes a range that no longer exists: everything below `first` is settled. Returns how many
     /// offsets the reader had not settled; they are the reader's share of a gap.
     pub fn skip_gap(&mut self, first: Offset) -> u64 {
-        let kept = self.pending.split_off(first);
-        let unsettled = self.pending.len() as u64 + first.0.saturating_sub(self.high.0);
-        self.pending = Pending::of(kept);
+        let before = self.pending.len();
+        self.pending.remove(Offset(0), first);
+        let passed = (before - self.pending.len()) as u64;
+        let unsettled = passed + first.0.saturating_sub(self.high.0);
         self.skip_to(first);
         unsettled
     }
@@ -154,7 +173,7 @@ impl Cursor {
     /// before a rewind.
     #[must_use]
     pub fn wants(&self, offset: Offset) -> bool {
-        offset >= self.high || self.pending.contains(&offset)
+        offset >= self.high || self.pending.binary_search(&offset).is_ok()
     }
 
     /// The next offset to look at.
@@ -172,7 +191,7 @@ impl Cursor {
     /// Every offset below is settled and may be forgotten as far as this reader is concerned.
     #[must_use]
     pub fn ack_floor(&self) -> Offset {
-        self.pending.first().copied().unwrap_or(self.high)
+        self.pending.front().copied().unwrap_or(self.high)
     }
 
     /// How many records are delivered and not acknowledged; the window bounds it.
@@ -189,26 +208,40 @@ impl Cursor {
 
 impl Pending {
     /// Holds what is pending, without memory for nothing.
-    fn of(offsets: BTreeSet<Offset>) -> Self {
+    fn of(offsets: VecDeque<Offset>) -> Self {
         Self((!offsets.is_empty()).then(|| Box::new(offsets)))
     }
 
-    fn make(&mut self) -> &mut BTreeSet<Offset> {
-        self.0.get_or_insert_default()
+    fn insert(&mut self, offset: Offset) {
+        let pending = self.0.get_or_insert_default();
+        let at = match pending.back() {
+            Some(last) if *last >= offset => pending.partition_point(|it| *it < offset),
+            Some(_) | None => pending.len(),
+        };
+        if pending.get(at) == Some(&offset) {
+            return;
+        }
+        if pending.len() == pending.capacity() {
+            pending.reserve_exact((pending.len() / 4).max(4));
+        }
+        pending.insert(at, offset);
     }
 
-    /// Takes out everything from `offset` on.
-    fn split_off(&mut self, offset: Offset) -> BTreeSet<Offset> {
-        let pending = self.0.as_mut();
-        pending.map_or_else(BTreeSet::new, |pending| pending.split_off(&offset))
+    /// Takes out everything from `first` on that is below `end`.
+    fn remove(&mut self, first: Offset, end: Offset) {
+        if let Some(pending) = &mut self.0 {
+            let first = pending.partition_point(|it| *it < first);
+            let end = pending.partition_point(|it| *it < end);
+            pending.drain(first..end.max(first));
+        }
     }
 }
 
 impl Deref for Pending {
-    type Target = BTreeSet<Offset>;
+    type Target = VecDeque<Offset>;
 
-    fn deref(&self) -> &BTreeSet<Offset> {
-        static NOTHING: BTreeSet<Offset> = BTreeSet::new();
+    fn deref(&self) -> &VecDeque<Offset> {
+        static NOTHING: VecDeque<Offset> = VecDeque::new();
         self.0.as_deref().unwrap_or(&NOTHING)
     }
 }
@@ -274,12 +307,15 @@ impl TryFrom<Stored> for Cursor {
         if version != VERSION {
             return Err(CursorError::Version { found: version });
         }
+        let mut pending = pending;
+        pending.sort_unstable();
+        pending.dedup();
         let cursor = Self {
             delivered,
             high,
-            pending: Pending::of(pending.into_iter().collect()),
+            pending: Pending::of(pending.into()),
         };
-        let is_below_high = cursor.pending.last().is_none_or(|last| *last < high);
+        let is_below_high = cursor.pending.back().is_none_or(|last| *last < high);
         if !is_below_high || delivered > high {
             return Err(CursorError::Positions { delivered, high });
         }

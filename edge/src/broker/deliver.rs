@@ -176,7 +176,11 @@ impl Broker {
             session.reader_mut(lane).cursor.skip_to(offset.next());
             return true;
         }
-        if !session.has_room() {
+        let is_admitted = match is_pending {
+            true => self.room.admit_again(session, record),
+            false => self.room.admit(session, record),
+        };
+        if !is_admitted {
             return false;
         }
         self.deliver_logged(id.index, lane, offset, record, matched);
@@ -274,11 +278,13 @@ impl Broker {
         let Some(connection) = session.online() else {
             return;
         };
-        while session.has_room() {
-            let Some(repeat) = session.inflight.repeat_kept() else {
+        while let Some(repeat) = session.inflight.next_kept() {
+            let may_read = session.may(Deed::Read, repeat.record.topic());
+            if may_read && !self.room.admit_again(session, &repeat.record) {
                 break;
-            };
-            let event = match session.may(Deed::Read, repeat.record.topic()) {
+            }
+            session.inflight.send_again(repeat.id);
+            let event = match may_read {
                 false => Event::Gone {
                     delivery: repeat.id,
                 },
@@ -307,17 +313,19 @@ impl Broker {
         let Some(lane) = session.lane_to_read() else {
             return;
         };
+        let Some(bytes) = self.room.bytes_to_read(session) else {
+            return;
+        };
         let from = session.reader(lane).cursor.delivered();
         session.fetching = Some((lane, from));
         session.reads = session.reads.wrapping_add(1);
-        let room = session.window - session.inflight.sent_count;
-        let wish = usize::from(room) * usize::from(session.stride);
+        let wish = self.room.count_to_read(session) * usize::from(session.stride);
         self.outputs.push_back(Output::Fetch {
             reader: ReaderId::Session(id),
             lane,
             from,
             maximum_count: wish.min(self.settings.fetch_count_maximum),
-            maximum_bytes: self.settings.fetch_bytes_maximum,
+            maximum_bytes: bytes.min(self.settings.fetch_bytes_maximum),
         });
     }
 
@@ -367,7 +375,11 @@ impl Broker {
                     let qos = record.qos().min(subscription.qos);
                     let topic = Box::from(record.topic());
                     let (filter, identifier) = (walk.filter.clone(), subscription.identifier);
-                    if qos > 0 && !session.has_room() || session.is_congested {
+                    let is_admitted = match qos {
+                        0 => !session.is_congested && self.room.admit_bytes(session, &record),
+                        _ => self.room.admit(session, &record),
+                    };
+                    if !is_admitted {
                         return;
                     }
                     let delivery = session.send_retained(record, filter, qos, identifier);

@@ -23,18 +23,18 @@ const NOTE_BYTES_MAXIMUM: usize = 64;
 
 impl Groups {
     /// Encodes a note with where in the log its delivery can be found after a restart.
-    fn encode_note(&self, value: Blob, delivery: Option<(u16, &Source)>) -> Vec<u8> {
+    fn encode_note(&self, value: Blob, delivery: Option<(u16, Source)>) -> Vec<u8> {
         let place = match delivery {
             Some((id, Source::Shared(group, lane, offset))) => {
-                if let Some(group) = self.get(*group) {
-                    let place = (id, *lane, *offset);
+                if let Some(group) = self.get(group) {
+                    let place = (id, lane, offset);
                     return encode(&StoredSharedNote::new(value, place, &group.filter));
                 }
                 Some((id, None))
             }
-            Some((id, Source::Logged(lane, offset))) => Some((id, Some((*lane, *offset)))),
+            Some((id, Source::Logged(lane, offset))) => Some((id, Some((lane, offset)))),
             Some((id, Source::Kept { record, filter, .. })) => {
-                let place = KeptPlace(filter.clone(), record.topic().into(), record.digest());
+                let place = KeptPlace(filter, record.topic().into(), record.digest());
                 return encode(&StoredKeptNote::new(value, id, place));
             }
             Some((id, Source::Passing | Source::Lent(..) | Source::Lost)) => Some((id, None)),
@@ -62,7 +62,7 @@ impl Broker {
         if !session.is_stored {
             return Ok(None);
         }
-        let source = delivery.and_then(|it| Some((it.0, &session.inflight.find(it)?.source)));
+        let source = delivery.and_then(|it| Some((it.0, session.inflight.find(it)?.source)));
         let value = Blob(note.value.clone());
         let change = Change::Put {
             table: Table::Handshakes,

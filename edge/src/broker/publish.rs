@@ -268,10 +268,11 @@ impl Broker {
             return demand;
         }
         let (sessions, groups) = Entry::split(found);
-        let mut rest = sessions;
+        let (mut rest, mut readers) = (sessions, 0);
         while let Some((index, matched)) = self.next_match(&mut rest, record) {
             if matched.qos > 0 {
                 demand.has_readers = true;
+                readers += 1;
                 let session = self.registry.at(index);
                 demand.needs_log |=
                     session.is_some_and(|it| it.is_durable() || !it.takes_live(lane));
@@ -288,6 +289,10 @@ impl Broker {
                 demand.needs_log |= self.needs_log_shared(group, (lane, topic), room);
             }
         }
+        readers += groups.len();
+        let underway = self.registry.underway_bytes();
+        demand.needs_log |=
+            demand.has_readers && !self.room.has_room_for_all(readers, record, underway);
         // A later message of a topic must not overtake an earlier one.
         demand.needs_log |= demand.has_readers && self.appending.contains_key(&record.topic_hash());
         demand
@@ -355,6 +360,9 @@ impl Broker {
                 continue;
             }
             let id = (matched.qos > 0).then(|| session.inflight.send(Source::Passing, matched.qos));
+            if id.is_some() {
+                self.room.promise(connection, record);
+            }
             let delivery = Delivery {
                 record: record.clone(),
                 id,
@@ -394,7 +402,7 @@ impl Broker {
                 continue;
             }
             reader.cursor.skip_to(offset);
-            if session.has_room() {
+            if self.room.admit(session, record) {
                 self.deliver_logged(index, lane, offset, record, matched);
             } else {
                 session.reader_mut(lane).is_behind = true;

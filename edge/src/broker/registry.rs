@@ -6,6 +6,7 @@ use std::rc::Rc;
 use sync::{Offset, PerLane};
 
 use super::event::{ConnectionId, SessionId, Will};
+use super::inflight::Tally;
 use super::session::Session;
 use super::stored::Subscription;
 
@@ -21,6 +22,8 @@ pub(super) struct Registry {
     connected_most: usize,
     /// What the filters and wills of all sessions take.
     held_bytes: usize,
+    /// What they were sent and have not acknowledged.
+    underway: Tally,
 }
 
 #[derive(Debug, Default)]
@@ -44,7 +47,8 @@ impl Registry {
         let name: Rc<str> = name.into();
         let former = self.by_name.insert(name.clone(), id);
         assert!(former.is_none(), "a client identifier names one session");
-        slot.session.insert(Box::new(Session::new(id, name, heads)))
+        let session = Session::new(id, name, heads, self.underway.clone());
+        slot.session.insert(Box::new(session))
     }
 
     /// Forgets a session and its connection.
@@ -155,6 +159,11 @@ impl Registry {
     /// What the filters and wills of all sessions take, in bytes.
     pub(super) const fn held_bytes(&self) -> usize {
         self.held_bytes
+    }
+
+    /// What deliveries take that are not acknowledged, in bytes.
+    pub(super) fn underway_bytes(&self) -> usize {
+        self.underway.bytes()
     }
 
     pub(super) fn len(&self) -> usize {

@@ -19,7 +19,7 @@ use super::access::{Deed, Rights};
 use super::event::{ConnectionId, DeliveryId, SessionId, SubscriptionIdentifiers, Will};
 use super::filters::Filters;
 use super::group::is_shared;
-use super::inflight::Inflight;
+use super::inflight::{Inflight, Tally};
 use super::leftovers::Row;
 use super::retained::Moment;
 use super::stored::{Blob, StoredSession, Subscription, cursor_key, member_key};
@@ -184,7 +184,12 @@ impl Will {
 
 impl Session {
     /// Starts a session that wants everything from the heads on.
-    pub(super) fn new(id: SessionId, client_identifier: Rc<str>, heads: PerLane<Offset>) -> Self {
+    pub(super) fn new(
+        id: SessionId,
+        client_identifier: Rc<str>,
+        heads: PerLane<Offset>,
+        underway: Tally,
+    ) -> Self {
         Self {
             id,
             publisher: Record::publisher_hash(&client_identifier),
@@ -196,7 +201,7 @@ impl Session {
             will: None,
             subscriptions: Filters::default(),
             lanes: heads.0.map(Reader::starting_at),
-            inflight: Inflight::default(),
+            inflight: Inflight::counted_by(underway),
             aside: Rare::default(),
             fetching: None,
             reads: 1,

@@ -1,8 +1,11 @@
 //! The broker's limits and rules, with what happens at each limit.
 
+use std::rc::Rc;
+
 use sync::{Epoch, Lane, Offset, PerLane};
 
 use super::intake::Overflow;
+use crate::memory::{Memory, OutboundLimits};
 use crate::password::Key;
 
 /// Limits and rules; the defaults fit a gateway with 64 MiB.
@@ -77,6 +80,15 @@ pub struct Settings {
     pub seed: u64,
     /// Makes nonces and what is remembered of logins hard to guess; fresh random bytes each start.
     pub key: Key,
+    /// Bytes that all sessions together have under way, which are deliveries with QoS over 0 that are
+    /// not acknowledged. At the limit a session that has any gets no more until it acknowledges;
+    /// then it reads the log. Default 2 MiB.
+    pub underway_bytes_maximum: usize,
+    /// What may wait to be written to a connection, and to all of them. At the limits a session
+    /// falls back to reading the log. Default no limits but those of the connections themselves.
+    pub outbound: OutboundLimits,
+    /// What connections hold now, which they count themselves.
+    pub memory: Rc<Memory>,
 }
 
 impl Default for Settings {
@@ -109,6 +121,12 @@ impl Default for Settings {
             login_memory_maximum: 1_024,
             seed: 0,
             key: Key::default(),
+            underway_bytes_maximum: 2 << 20,
+            outbound: OutboundLimits {
+                own: usize::MAX,
+                total: usize::MAX,
+            },
+            memory: Rc::default(),
         }
     }
 }

@@ -276,8 +276,7 @@ impl Broker {
         if reader.is_behind || offset < reader.cursor.delivered() {
             return;
         }
-        let topic = record.topic();
-        let member = has_room.then(|| self.pick(id, 1, topic)).flatten();
+        let member = has_room.then(|| self.pick_with_room(id, record)).flatten();
         if let Some(group) = self.groups.get_mut(id) {
             let reader = group.reader_mut(lane);
             reader.cursor.skip_to(offset);
@@ -370,6 +369,22 @@ impl Broker {
         })
     }
 
+    /// The next member in turn that may read a record and has room for it, also in memory.
+    fn pick_with_room(&mut self, id: GroupId, record: &Record) -> Option<Member> {
+        let (registry, maximum) = (&self.registry, self.settings.group_inflight_maximum);
+        let (room, topic) = (&self.room, record.topic());
+        let has_room = |member: &Member| {
+            let session = registry.get(member.session);
+            session.is_some_and(|session| room.has_room_for(session, record))
+        };
+        let group = self.groups.get_mut(id)?;
+        group.pick(|group, member| {
+            group.share_of(member.session, maximum) > 0
+                && is_ready_for(registry, member, 1, topic)
+                && has_room(member)
+        })
+    }
+
     /// Hands a record with a place to a member, which holds it from now on.
     fn deliver_shared(&mut self, id: GroupId, member: &Member, placed: Placed<'_>) {
         let (lane, offset) = (placed.lane, placed.offset);
@@ -406,6 +421,9 @@ impl Broker {
             None => 0,
         };
         let id = source.map(|source| session.inflight.send(source, qos));
+        if id.is_some() {
+            self.room.promise(connection, record);
+        }
         let mut matched = Match::default();
         matched.add(
             qos,

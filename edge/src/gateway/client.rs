@@ -62,6 +62,14 @@ impl Client {
         either!(self, it => it.handle_lost());
     }
 
+    /// Others let go of memory. What is sent to NATS clients never waits for that.
+    pub(crate) fn handle_room(&mut self) {
+        match self {
+            Self::Mqtt(it) => it.handle_room(),
+            Self::Nats(_) => {}
+        }
+    }
+
     pub(crate) fn handle_shutdown(&mut self) {
         either!(self, it => it.handle_shutdown());
     }

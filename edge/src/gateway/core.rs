@@ -112,6 +112,9 @@ pub(crate) struct Core {
     lines: Vec<Rc<serial::Counters>>,
 }
 
+/// Of those that found no room in memory, so many are told at a time that there is some.
+const READERS: usize = 32;
+
 /// Somebody wants records of the log.
 enum Fetch {
     Broker {
@@ -360,6 +363,7 @@ impl Core {
     /// Carries answers between the parts until all are quiet, and wakes whom it concerns.
     pub(crate) fn pump(&mut self, now: Now) {
         self.settle(now);
+        self.tell_of_room(now);
         self.let_ask(now);
         self.read_on();
         for id in self.touched.drain(..) {
@@ -380,6 +384,22 @@ impl Core {
         if due.is_some_and(|due| self.alarm.is_none_or(|alarm| due < alarm)) {
             self.alarm = due;
             self.wakes.clock.raise();
+        }
+    }
+
+    /// Has sessions go on that found no room in memory.
+    fn tell_of_room(&mut self, now: Now) {
+        // Each may read much: a few at a time use what room there is.
+        for _ in self.fetches.len()..READERS {
+            let Some(place) = self.terms.shared().next_waiting() else {
+                return;
+            };
+            let id = self.peers.at(place);
+            if let Some((id, peer)) = id.and_then(|id| Some((id, self.peers.find(id)?))) {
+                peer.connection.handle_room();
+                self.hear(now, id);
+                self.settle(now);
+            }
         }
     }
 

@@ -194,6 +194,16 @@ impl Peers {
             .filter(|_| place.generation == id.generation)
     }
 
+    /// The connection that has a place now.
+    pub(crate) fn at(&self, index: u32) -> Option<ConnectionId> {
+        let place = self.places.get(index as usize)?;
+        let generation = place.generation;
+        place
+            .peer
+            .is_some()
+            .then_some(ConnectionId { index, generation })
+    }
+
     /// Lists the connections that exist now, by place.
     pub(crate) fn ids(&self) -> Vec<ConnectionId> {
         let used = |(index, place): (usize, &Place)| {

@@ -31,7 +31,7 @@ use crate::guard;
 use crate::limits::{self, Address, Limits};
 use crate::log::{self, Folder, LaneLimits, LogError, Opened, Reader, Report};
 use crate::mail::Office;
-use crate::memory::Memory;
+use crate::memory::{Memory, OutboundLimits};
 use crate::password::Key;
 use crate::{mqtt, nats};
 
@@ -111,9 +111,11 @@ pub(super) fn start(limits: &Limits, policies: Vec<Policy>) -> Result<Started, G
         }
         None => (None, None),
     };
+    let terms = terms(limits, seed);
     let office = open_office(limits, &mut reader, seed, now);
     let settings = broker::Settings {
         has_mail: office.is_some(),
+        memory: terms.shared().memory.clone(),
         ..broker_settings(limits, seed)?
     };
     let mut broker = Broker::new(settings, stored, now);
@@ -129,7 +131,6 @@ pub(super) fn start(limits: &Limits, policies: Vec<Policy>) -> Result<Started, G
     let committer = Committer::new(committer_settings(limits));
     let section = &limits.section;
     let doors = Doors::new(section.connections, section.connections_per_address);
-    let terms = terms(limits, seed);
     let news = (GapNews::new(&limits.edge_id), flash);
     let mut core = Core::new(broker, committer, reader, uplink, terms, doors, news);
     let announcer = |interval| Announcer::new(interval, limits.data.clone());
@@ -264,6 +265,11 @@ fn broker_settings(limits: &Limits, seed: u64) -> Result<broker::Settings, Gatew
         routes: routes(limits),
         login_bytes_maximum: limits.login_bytes,
         login_memory_maximum: section.connections,
+        underway_bytes_maximum: limits.underway_bytes_with_first(),
+        outbound: OutboundLimits {
+            own: limits.outbound_bytes,
+            total: limits.outbound_total_bytes,
+        },
         seed,
         key: secret_key()?,
         ..broker::Settings::default()

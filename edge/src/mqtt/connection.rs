@@ -215,13 +215,18 @@ impl Connection {
         }
         self.let_go();
         // Others may have let go of what they held.
-        self.note_congestion();
+        self.look_for_room();
     }
 
     /// Notes that the link is not read because others have to go first: the client's silence does
     /// not count.
     pub const fn handle_held_back(&mut self, now: Now) {
         self.last_received = now.instant;
+    }
+
+    /// Others let go of memory, and this one waits for some. Drain [`Connection::poll`] afterwards.
+    pub fn handle_room(&mut self) {
+        self.note_congestion();
     }
 
     /// Notes that the link is gone; the broker hears it by [`Connection::poll`].

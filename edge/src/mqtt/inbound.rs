@@ -231,13 +231,12 @@ impl Connection {
         answer: &Acknowledgement<'_>,
     ) -> Result<(), PeerError> {
         let packet_identifier = answer.packet_identifier.get();
+        let inflight = established.inflight.held();
+        if inflight.is_some_and(|it| it.settle_once(packet_identifier)) {
+            self.acknowledge(packet_identifier);
+            return Ok(());
+        }
         match established.inflight.outbound.get(&packet_identifier) {
-            Some(Outbound::PublishedOnce) => {
-                let inflight = established.inflight.make();
-                inflight.outbound.remove(&packet_identifier);
-                self.acknowledge(packet_identifier);
-                Ok(())
-            }
             // An answer to an earlier connection.
             None | Some(Outbound::Awaiting) => Ok(()),
             Some(_) => Err(wrong_step(&Packet::Puback(*answer), packet_identifier)),
@@ -250,6 +249,7 @@ impl Connection {
         answer: &Acknowledgement<'_>,
     ) -> Result<(), PeerError> {
         let packet_identifier = answer.packet_identifier.get();
+        let is_once = established.inflight.is_published_once(packet_identifier);
         let inflight = established.inflight.held();
         match inflight.and_then(|it| it.outbound.get_mut(&packet_identifier)) {
             // [MQTT-4.4.0-2]
@@ -269,11 +269,14 @@ impl Connection {
                     ReasonCode::Success,
                 );
             }
+            None if is_once => {
+                return Err(wrong_step(&Packet::Pubrec(*answer), packet_identifier));
+            }
             None => {
                 let reason_code = ReasonCode::PacketIdentifierNotFound;
                 self.send_step(established, Step::Pubrel, packet_identifier, reason_code);
             }
-            Some(Outbound::PublishedOnce | Outbound::Keeping(_)) => {
+            Some(Outbound::Keeping(_)) => {
                 return Err(wrong_step(&Packet::Pubrec(*answer), packet_identifier));
             }
         }
@@ -291,8 +294,8 @@ impl Connection {
                 self.complete(established, packet_identifier);
                 Ok(())
             }
-            None => Ok(()),
-            Some(_) => Err(wrong_step(&Packet::Pubcomp(*answer), packet_identifier)),
+            None if !established.inflight.is_published_once(packet_identifier) => Ok(()),
+            _ => Err(wrong_step(&Packet::Pubcomp(*answer), packet_identifier)),
         }
     }
 

@@ -77,8 +77,6 @@ impl Mark {
 /// The step of an outbound exchange.
 #[derive(Clone, Debug)]
 pub(super) enum Outbound {
-    /// QoS 1: waits for PUBACK.
-    PublishedOnce,
     /// QoS 2: the note is not kept yet; PUBLISH leaves then.
     Keeping(Box<Delivery>),
     /// QoS 2 of an earlier connection: waits for the broker to repeat the message.
@@ -105,22 +103,88 @@ pub(super) enum Inbound {
 /// All exchanges of a connection.
 #[derive(Debug, Default)]
 pub(super) struct Inflight {
+    /// Of QoS 2.
     pub(super) outbound: BTreeMap<u16, Outbound>,
     pub(super) inbound: BTreeMap<u16, Inbound>,
+    /// Of QoS 1, which wait for PUBACK, as they were sent: answers come in the same order.
+    published: VecDeque<u16>,
+    /// What messages whose notes are not kept yet take.
+    pub(super) keeping_bytes: usize,
 }
+
+/// A list of less room never gives any back while there is something in it.
+const KEPT_ROOM: usize = 32;
 
 impl Empty for Inflight {
     const EMPTY: &'static Self = &Self {
         outbound: BTreeMap::new(),
         inbound: BTreeMap::new(),
+        published: VecDeque::new(),
+        keeping_bytes: 0,
     };
 
     fn is_empty(&self) -> bool {
-        self.outbound.is_empty() && self.inbound.is_empty()
+        self.outbound.is_empty() && self.inbound.is_empty() && self.published.is_empty()
     }
 }
 
 impl Inflight {
+    /// Notes that a message of QoS 1 left.
+    pub(super) fn publish_once(&mut self, packet_identifier: u16) {
+        let published = &mut self.published;
+        if published.len() == published.capacity() {
+            published.reserve_exact((published.len() / 4).max(8));
+        }
+        published.push_back(packet_identifier);
+    }
+
+    /// Settles a message of QoS 1; false when none waits for that.
+    pub(super) fn settle_once(&mut self, packet_identifier: u16) -> bool {
+        let mut published = self.published.iter();
+        let found = published.position(|it| *it == packet_identifier);
+        let found = found.and_then(|at| self.published.remove(at));
+        let (count, room) = (self.published.len(), self.published.capacity());
+        if room > KEPT_ROOM && count * 4 <= room {
+            self.published.shrink_to(room / 2);
+        }
+        found.is_some()
+    }
+
+    /// Whether a message of QoS 1 waits for its PUBACK.
+    pub(super) fn is_published_once(&self, packet_identifier: u16) -> bool {
+        self.published.contains(&packet_identifier)
+    }
+
+    /// Holds a message of QoS 2 until its note is kept.
+    pub(super) fn keep(&mut self, packet_identifier: u16, delivery: Delivery) {
+        self.keeping_bytes += kept_bytes(&delivery);
+        let step = Outbound::Keeping(Box::new(delivery));
+        self.outbound.insert(packet_identifier, step);
+    }
+
+    /// Takes a message whose note is kept, which counts as published from now on.
+    pub(super) fn take_kept(&mut self, packet_identifier: u16) -> Option<Box<Delivery>> {
+        let step = self.outbound.get_mut(&packet_identifier)?;
+        match std::mem::replace(step, Outbound::Published) {
+            Outbound::Keeping(delivery) => {
+                self.keeping_bytes -= kept_bytes(&delivery);
+                Some(delivery)
+            }
+            other => {
+                *step = other;
+                None
+            }
+        }
+    }
+
+    /// Gives back room that is no longer needed.
+    pub(super) fn shrink(&mut self) {
+        if self.published.capacity() > KEPT_ROOM {
+            let most = self.published.len() + self.published.len() / 4;
+            self.published.shrink_to(most);
+        }
+    }
+
     /// Takes over what earlier connections left.
     pub(super) fn restore(notes: &[Note]) -> Self {
         let mut inflight = Self::default();
@@ -145,6 +209,11 @@ impl Inflight {
         }
         inflight
     }
+}
+
+/// What a message takes that is held for its note, though others may hold it as well.
+fn kept_bytes(delivery: &Delivery) -> usize {
+    size_of::<Delivery>() + delivery.record.as_bytes().len()
 }
 
 /// Answers to publishes in the order in which these came. [MQTT-4.6.0-2] [MQTT-4.6.0-3]

@@ -103,8 +103,7 @@ impl Connection {
         };
         if delivery.qos == 1 {
             if self.send_publish(now, established, &delivery) {
-                let outbound = &mut established.inflight.make().outbound;
-                outbound.insert(packet_identifier, Outbound::PublishedOnce);
+                established.inflight.make().publish_once(packet_identifier);
             } else {
                 // [MQTT-3.1.2-25]
                 self.note_dropped();
@@ -117,9 +116,10 @@ impl Connection {
             // Its PUBREL left: the message must not be sent again. [MQTT-4.3.3-6]
             Some(_) => {}
             None => {
-                let step = Outbound::Keeping(Box::new(delivery));
-                let outbound = &mut established.inflight.make().outbound;
-                outbound.insert(packet_identifier, step);
+                established
+                    .inflight
+                    .make()
+                    .keep(packet_identifier, delivery);
                 self.keep(Mark::Published, packet_identifier, Then::Publish);
             }
         }
@@ -213,10 +213,15 @@ impl Connection {
         if limit < u32::MAX && !fits() {
             return false;
         }
+        let is_copied = payload.len() < SHARED_BYTES;
+        let copied = if is_copied { payload.len() } else { 0 };
+        let names = header.topic.map_or(0, |topic| topic.as_str().len());
+        let identifiers = 5 * header.subscription_identifiers.len();
+        self.make_room(HEADER_BYTES + names + record.properties().len() + identifiers + copied);
         let outbound = self.underway.outbound();
         let written = header.encode(version, payload.len(), outbound);
         if written.is_ok() {
-            match payload.len() < SHARED_BYTES {
+            match is_copied {
                 true => outbound.extend_from_slice(payload),
                 false => self.underway.share_outbound(record.payload_shared()),
             }
@@ -300,14 +305,15 @@ impl Connection {
         // The client comes again, and so do the notes that are kept.
         outcome.map_err(Ending::Refused)?;
         let inflight = established.inflight.held();
+        if then == Then::Publish
+            && let Some(delivery) = inflight.and_then(|it| it.take_kept(packet_identifier))
+        {
+            self.publish_kept(now, established, &delivery);
+            return Ok(());
+        }
+        let inflight = established.inflight.held();
         let step = inflight.and_then(|it| it.outbound.get_mut(&packet_identifier));
         match (then, step) {
-            (Then::Publish, Some(step @ Outbound::Keeping(_))) => {
-                let step = std::mem::replace(step, Outbound::Published);
-                if let Outbound::Keeping(delivery) = step {
-                    self.publish_kept(now, established, &delivery);
-                }
-            }
             (Then::Release, Some(step @ Outbound::Releasing)) => {
                 *step = Outbound::Released;
                 self.send_step(
@@ -402,6 +408,9 @@ impl Connection {
 
 /// A payload of so many bytes is not copied for each subscriber: it waits where all find it.
 const SHARED_BYTES: usize = 1 << 10;
+
+/// The most of a PUBLISH that is neither names, properties of the message nor payload.
+const HEADER_BYTES: usize = 32;
 
 /// Subscription identifiers in the form that the encoder takes. One, the usual case, costs no
 /// allocation.

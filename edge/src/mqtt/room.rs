@@ -14,7 +14,15 @@ impl Connection {
 
     /// Whether a message that nobody promised can't be added.
     pub(super) fn has_no_room_for(&self, bytes: usize) -> bool {
-        self.is_full() || self.is_crowded() && bytes > self.fair_bytes()
+        let all = self.underway.outbound_bytes() + bytes;
+        self.is_over() || self.is_crowded() && all > self.fair_bytes()
+    }
+
+    /// Makes room for a packet in the outbound buffer: with some for the next one, unless memory is
+    /// short.
+    pub(super) fn make_room(&mut self, bytes: usize) {
+        let spare = !self.is_crowded();
+        self.underway.make_room(bytes, spare);
     }
 
     /// How much of a large message may be copied now, to be written.
@@ -32,7 +40,8 @@ impl Connection {
 
     /// Whether all connections together are at their limit.
     fn is_crowded(&self) -> bool {
-        self.settings.memory.outbound_bytes() >= self.settings.outbound_total_bytes_maximum
+        let limit = self.settings.outbound_total_bytes_maximum;
+        self.settings.memory.is_crowded(limit)
     }
 
     /// What may be added to the outbound buffer although they are.
@@ -43,10 +52,11 @@ impl Connection {
 
     /// Counts the buffers as they are now.
     pub(super) fn count(&mut self) {
-        let (mut inbound, outbound) = self.underway.held_bytes();
+        let (mut inbound, mut outbound) = self.underway.held_bytes();
         let mut aliases = 0;
         if let State::Connected(established) = &self.state {
             inbound += established.aliases.held_bytes();
+            outbound += established.inflight.keeping_bytes;
             aliases = established.given.as_ref().map_or(0, |it| it.held_bytes());
         }
         let now = Holding {
@@ -55,15 +65,16 @@ impl Connection {
             aliases,
             subscriptions: 0,
         };
-        self.settings.memory.exchange(&mut self.held, now);
+        self.settings
+            .memory
+            .exchange(self.id.index, &mut self.held, now);
     }
 
     /// Whether what came in part, and topics that have an alias, are too much together, and this
     /// connection has more than its fair part of them.
     pub(super) fn holds_too_much(&self) -> bool {
         let limit = self.settings.inbound_total_bytes_maximum;
-        let memory = &self.settings.memory;
-        memory.inbound_bytes() > limit && self.held.inbound() > memory.fair_part_of(limit)
+        self.settings.memory.is_too_much_inbound(&self.held, limit)
     }
 
     /// What a topic may take that is to get an alias of ours.
@@ -78,14 +89,42 @@ impl Connection {
         self.count();
         if let State::Connected(established) = &mut self.state {
             established.inflight.let_go();
+            if let Some(inflight) = established.inflight.held() {
+                inflight.shrink();
+            }
             established.answers.let_go();
         }
     }
 
-    /// Tells the broker when deliveries have to wait, and when they need no longer.
+    /// Tells the broker when deliveries have to wait, and when they need no longer: also one that it
+    /// found no room for by itself.
     pub(super) fn note_congestion(&mut self) {
         let is_full = self.is_full();
-        if is_full != self.is_congested && matches!(self.state, State::Connected(_)) {
+        let place = self.id.index;
+        let has_room = || !is_full && !self.is_crowded() && self.has_own_room();
+        let memory = &self.settings.memory;
+        let was_refused = memory.is_refused(place) && has_room() && memory.take_refusal(place);
+        if is_full != self.is_congested || was_refused {
+            self.tell_of_room(is_full);
+        }
+    }
+
+    /// Lets the broker use the fair part, which is all there is for one that waited for long.
+    pub(super) fn look_for_room(&mut self) {
+        self.note_congestion();
+        if self.has_own_room() && self.settings.memory.take_refusal(self.id.index) {
+            self.tell_of_room(false);
+        }
+    }
+
+    /// Whether the broker would find room for anything at all, by its own count.
+    fn has_own_room(&self) -> bool {
+        let limits = self.settings.outbound_limits();
+        self.settings.memory.has_room(self.id.index, 1, limits)
+    }
+
+    fn tell_of_room(&mut self, is_full: bool) {
+        if matches!(self.state, State::Connected(_)) {
             self.is_congested = is_full;
             let room = if is_full { Room::Congested } else { Room::Free };
             self.underway.tell(Input::Room {
@@ -98,8 +137,6 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.settings
-            .memory
-            .exchange(&mut self.held, Holding::default());
+        self.settings.memory.leave(self.id.index, &mut self.held);
     }
 }

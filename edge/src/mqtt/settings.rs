@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::error::PeerError;
 use super::traffic::Traffic;
-use crate::memory::Memory;
+use crate::memory::{Memory, OutboundLimits};
 use crate::pace::Rate;
 
 /// Limits; the defaults fit a gateway with 64 MiB.
@@ -50,11 +50,11 @@ pub struct Settings {
     /// waits in the log. Default 256 KiB.
     pub outbound_bytes_maximum: usize,
     /// Bytes of packets that have come in part and of topics behind inbound aliases, of all
-    /// connections that share these settings. A connection that would hold more than its fair part
-    /// beyond it is closed. Default 4 MiB.
+    /// connections that share these settings. When only the fair parts are left of it, a connection
+    /// that would hold more than its own is closed. Default 4 MiB.
     pub inbound_total_bytes_maximum: usize,
-    /// Bytes waiting to be written, of all connections that share these settings. Beyond it each
-    /// connection is held to its fair part, as by its own limit. Default 6 MiB.
+    /// Bytes waiting to be written, of all connections that share these settings. When only the fair
+    /// parts are left of it, each connection is held to its own, as by its own limit. Default 6 MiB.
     pub outbound_total_bytes_maximum: usize,
     /// What is held of the three now, by the connections of all listeners.
     pub memory: Rc<Memory>,
@@ -67,11 +67,28 @@ impl Settings {
     /// for a moment.
     #[must_use]
     pub fn is_nearly_crowded(&self) -> bool {
-        self.memory.outbound_bytes() >= self.outbound_total_bytes_maximum / 4 * 3
+        self.memory
+            .is_nearly_crowded(self.outbound_total_bytes_maximum)
     }
 }
 
 impl Settings {
+    /// The place of the connection that waits longest for room, once there is some: it is to be told by
+    /// [`super::Connection::handle_room`].
+    #[must_use]
+    pub fn next_waiting(&self) -> Option<u32> {
+        let limit = self.outbound_total_bytes_maximum;
+        self.memory.next_waiting(limit)
+    }
+
+    /// What may be held of packets that wait to be written.
+    pub(super) const fn outbound_limits(&self) -> OutboundLimits {
+        OutboundLimits {
+            own: self.outbound_bytes_maximum,
+            total: self.outbound_total_bytes_maximum,
+        }
+    }
+
     /// How fast a client may publish.
     pub(super) fn rate(&self) -> Rate {
         Rate {

@@ -128,7 +128,7 @@ impl Connection {
         if !self.has_room_for(bytes + FRAME_BYTES) {
             return Err(PeerError::SlowConsumer);
         }
-        self.underway.outbound().reserve(bytes + FRAME_BYTES);
+        self.make_room(bytes + FRAME_BYTES);
         self.say(&ServerOperation::Message(*message));
         Ok(())
     }

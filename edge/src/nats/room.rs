@@ -13,7 +13,7 @@ impl Connection {
             .underway
             .outbound_bytes()
             .saturating_sub(self.reply_bytes);
-        let is_greedy = own.max(bytes.saturating_sub(self.reply_bytes)) > self.fair_bytes();
+        let is_greedy = own + bytes.saturating_sub(self.reply_bytes) > self.fair_bytes();
         let is_slow = own > self.settings.outbound_bytes_maximum;
         !(is_slow || self.is_crowded() && is_greedy)
     }
@@ -21,8 +21,8 @@ impl Connection {
     /// Whether a reply of the mail office fits, which may be larger than any message: all of it has
     /// to fit below the limit of all connections.
     pub(super) fn has_room_for_reply(&self, bytes: usize) -> bool {
-        let all = self.settings.memory.outbound_bytes() + bytes;
-        let fits = all <= self.settings.outbound_total_bytes_maximum;
+        let limit = self.settings.outbound_total_bytes_maximum;
+        let fits = self.settings.memory.has_room_for_all(bytes, limit);
         bytes <= self.fair_bytes() || fits && !self.is_over()
     }
 
@@ -52,20 +52,29 @@ impl Connection {
             aliases: 0,
             subscriptions,
         };
-        self.settings.memory.exchange(&mut self.held, now);
+        self.settings
+            .memory
+            .exchange(self.id.index, &mut self.held, now);
     }
 
     /// Whether what came in part is too much of all connections together, and this one has more
     /// than its fair part of it.
     pub(super) fn holds_too_much(&self) -> bool {
         let limit = self.settings.inbound_total_bytes_maximum;
-        let memory = &self.settings.memory;
-        memory.inbound_bytes() > limit && self.held.inbound() > memory.fair_part_of(limit)
+        self.settings.memory.is_too_much_inbound(&self.held, limit)
+    }
+
+    /// Makes room for an operation in the outbound buffer: with some for the next one, unless memory
+    /// is short.
+    pub(super) fn make_room(&mut self, bytes: usize) {
+        let spare = !self.is_crowded();
+        self.underway.make_room(bytes, spare);
     }
 
     /// Whether all connections together are at their limit.
     fn is_crowded(&self) -> bool {
-        self.settings.memory.outbound_bytes() >= self.settings.outbound_total_bytes_maximum
+        let limit = self.settings.outbound_total_bytes_maximum;
+        self.settings.memory.is_crowded(limit)
     }
 
     /// What may be added to the outbound buffer although they are.
@@ -77,8 +86,6 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.settings
-            .memory
-            .exchange(&mut self.held, Holding::default());
+        self.settings.memory.leave(self.id.index, &mut self.held);
     }
 }

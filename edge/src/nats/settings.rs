@@ -65,11 +65,12 @@ pub struct Settings {
     /// Bytes waiting to be written. Above it the link is not read, and one more message closes the
     /// connection: its client is a slow consumer. Default 256 KiB.
     pub outbound_bytes_maximum: usize,
-    /// Bytes of operations that have come in part, of all connections that share the memory. A
-    /// connection that would hold more than its fair part beyond it is closed. Default 4 MiB.
+    /// Bytes of operations that have come in part, of all connections that share the memory. When
+    /// only the fair parts are left of it, a connection that would hold more than its own is closed.
+    /// Default 4 MiB.
     pub inbound_total_bytes_maximum: usize,
-    /// Bytes waiting to be written, of all connections that share the memory. Beyond it each
-    /// connection is held to its fair part, as by its own limit. Default 6 MiB.
+    /// Bytes waiting to be written, of all connections that share the memory. When only the fair
+    /// parts are left of it, each connection is held to its own, as by its own limit. Default 6 MiB.
     pub outbound_total_bytes_maximum: usize,
     /// What is held of these now, by the connections of all listeners.
     pub memory: Rc<Memory>,

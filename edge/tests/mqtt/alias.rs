@@ -226,7 +226,7 @@ fn aliases_are_given_as_far_as_memory_goes() {
 #[test]
 fn topics_behind_the_aliases_of_clients_are_counted_and_bounded() {
     let limits = mqtt::Settings {
-        inbound_total_bytes_maximum: 15_000,
+        inbound_total_bytes_maximum: 23_000,
         ..mqtt::Settings::default()
     };
     let memory = limits.memory.clone();

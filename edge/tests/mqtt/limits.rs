@@ -139,7 +139,7 @@ fn more_filters_in_a_packet_than_are_allowed_end_the_connection() {
 fn topics_with_an_alias_count_as_memory() {
     let limits = mqtt::Settings {
         topic_bytes_maximum: 65_535,
-        inbound_total_bytes_maximum: 100_000,
+        inbound_total_bytes_maximum: 112_000,
         ..mqtt::Settings::default()
     };
     let memory = limits.memory.clone();

@@ -6,6 +6,7 @@ mod access;
 mod alias;
 mod auth;
 mod before_5;
+mod burst;
 mod connack;
 mod connect;
 mod coverage;

@@ -12,6 +12,7 @@ use edge::broker::{
     AccessInput, Broker, ConnectionId, Input, ListenerId, LogInput, Outcome, Output, Password,
     Policy, ReaderId, Refusal, Settings, Stored, Ticket, Urgency, Verdict,
 };
+use edge::memory::OutboundLimits;
 use edge::mqtt::{self, Connection};
 use edge::password::Secret;
 use sync::{
@@ -234,7 +235,16 @@ impl World {
         Self::with(Settings::default(), mqtt::Settings::default())
     }
 
+    /// As the gateway does it: what the broker hands over counts against the limits of connections.
     pub(crate) fn with(broker: Settings, mqtt: mqtt::Settings) -> Self {
+        let broker = Settings {
+            memory: mqtt.memory.clone(),
+            outbound: OutboundLimits {
+                own: mqtt.outbound_bytes_maximum,
+                total: mqtt.outbound_total_bytes_maximum,
+            },
+            ..broker
+        };
         let now = Now {
             instant: Instant::from_micros(1_000_000),
             wall: WallTime(1_700_000_000_000),
@@ -754,6 +764,12 @@ impl World {
                 self.answer_fetch(fetch);
                 continue;
             }
+            if let Some(place) = self.mqtt_settings.next_waiting() {
+                if let Some(connection) = &mut self.clients[place as usize].connection {
+                    connection.handle_room();
+                }
+                continue;
+            }
             if !has_moved {
                 return;
             }
@@ -766,9 +782,13 @@ impl World {
             return false;
         };
         let mut has_moved = false;
-        if client.is_reading && connection.outbound_bytes() > 0 {
+        while client.is_reading && connection.outbound_bytes() > 0 {
             client.received.extend(connection.take_outbound(Vec::new()));
             has_moved = true;
+        }
+        if has_moved {
+            // All of it is written.
+            assert!(connection.take_outbound(Vec::new()).is_empty());
         }
         while let Some(input) = connection.poll() {
             self.broker.handle(self.now, input);

@@ -138,9 +138,10 @@ fn parts_of_operations_are_held_only_while_there_is_memory_for_them() {
     let mut world = with(settings);
     let (first, second, third) = (world.join(), world.join(), world.join());
     let part = |bytes: usize| [&b"PUB a 100000\r\n"[..], &vec![0; bytes]].concat();
-    world.send(first, &part(8_000));
-    world.send(second, &part(1_900));
-    world.send(third, &part(4_200));
+    // Half is for whoever comes first, a sixth is the fair part of each.
+    world.send(first, &part(4_800));
+    world.send(second, &part(1_600));
+    world.send(third, &part(1_800));
     world.expect_end(third, "-ERR 'Maximum Payload Violation'\r\n");
     assert!(!world.nats(first).is_closed() && !world.nats(second).is_closed());
     world.cut(first);

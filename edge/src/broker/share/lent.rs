@@ -51,7 +51,7 @@ impl Broker {
     pub(super) fn pass_returned(&mut self, id: GroupId) {
         while let Some(record) = self.groups.get(id).and_then(|it| it.returned.front()) {
             let record = record.clone();
-            let Some(member) = self.pick(id, 1, record.topic()) else {
+            let Some(member) = self.pick_with_room(id, &record) else {
                 return;
             };
             if let Some(group) = self.groups.get_mut(id) {

@@ -152,7 +152,7 @@ impl Broker {
         }
         // What is taken over is in flight already.
         let member = if has_room || holder.is_some() {
-            self.pick(id, 1, record.topic())
+            self.pick_with_room(id, record)
         } else {
             None
         };
@@ -208,8 +208,15 @@ impl Broker {
         let next = session.inflight.next_shared();
         let next = next.filter(|(_, lane, offset)| session.has_room() && place == (*lane, *offset));
         let found = found.filter(|record| session.may(Deed::Read, record.topic()));
+        if next.is_some()
+            && let Some(record) = found
+            && !self.room.admit_again(session, record)
+        {
+            // It is told when there is room.
+            return;
+        }
         if let Some((delivery, ..)) = next
-            && let Some(qos) = session.inflight.repeat_shared(delivery)
+            && let Some(qos) = session.inflight.send_again(delivery)
         {
             let event = match found {
                 None => Event::Gone { delivery },

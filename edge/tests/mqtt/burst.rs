@@ -1,0 +1,181 @@
+//! Bursts: more messages at once than there is memory for. Subscribers fall behind and read the log
+//! later; nobody misses anything, and the limits hold while it lasts.
+
+use edge::broker::Settings;
+use edge::mqtt;
+use wire::mqtt::property::Property;
+use wire::mqtt::{Packet, QoS, decode};
+
+use crate::world::{ClientId, Hello, V5, World, hello, message};
+
+const SUBSCRIBERS: usize = 40;
+const MESSAGES: usize = 60;
+
+/// Every second session outlives its connection.
+fn subscribers(world: &mut World, qos: u8, filter: &str) -> Vec<ClientId> {
+    let join = |number: usize| {
+        let id: &'static str = format!("reader-{number}").leak();
+        let hello: Hello = match number % 2 {
+            0 => hello(V5, id),
+            _ => hello(V5, id).durable(),
+        };
+        let client = world.join(&hello.window(1000));
+        world.subscribe(client, filter, qos);
+        client
+    };
+    (0..SUBSCRIBERS).map(join).collect()
+}
+
+fn publish_all(world: &mut World, mut after_each: impl FnMut(&World)) {
+    let publisher = world.join(&hello(V5, "publisher"));
+    for number in 0..MESSAGES {
+        let text = format!("{number:0>200}");
+        let topic = format!("plant/{}", number % 3);
+        world.publish(publisher, &message(&topic, &text, 1).id(1));
+        world.expect_puback(publisher, 1);
+        after_each(world);
+    }
+}
+
+/// Answers everything that a client was sent; gives the numbers of the messages.
+fn answer_all(world: &mut World, client: ClientId) -> Vec<usize> {
+    let mut numbers = Vec::new();
+    while let Some(bytes) = world.next_packet(client) {
+        let (packet, _) = decode(&bytes, V5, u32::MAX).unwrap().unwrap();
+        match packet {
+            Packet::Publish(publish) => {
+                let text = std::str::from_utf8(publish.payload).unwrap();
+                numbers.push(text.parse().unwrap());
+                let id = publish.packet_identifier.unwrap().get();
+                match publish.qos {
+                    QoS::ExactlyOnce => world.pubrec(client, id),
+                    _ => world.puback(client, id),
+                }
+            }
+            Packet::Pubrel(step) => world.pubcomp(client, step.packet_identifier.get()),
+            other => panic!("{other:?}"),
+        }
+    }
+    numbers
+}
+
+/// Reads and answers until nothing more comes.
+fn expect_all(world: &mut World, readers: &[ClientId]) {
+    let mut found = vec![Vec::new(); readers.len()];
+    for client in readers {
+        world.set_reading(*client, true);
+    }
+    loop {
+        let before: usize = found.iter().map(Vec::len).sum();
+        for (client, found) in readers.iter().zip(&mut found) {
+            found.extend(answer_all(world, *client));
+        }
+        if found.iter().map(Vec::len).sum::<usize>() == before {
+            break;
+        }
+    }
+    for found in found {
+        assert_eq!(found, (0..MESSAGES).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn at_the_limit_of_what_is_under_way_a_session_gets_no_more_until_it_acknowledges() {
+    for qos in [1, 2] {
+        let limit = 20_000;
+        let settings = Settings {
+            underway_bytes_maximum: limit,
+            ..Settings::default()
+        };
+        let mut world = World::with(settings, mqtt::Settings::default());
+        let readers = subscribers(&mut world, qos, "plant/#");
+        // Each may always have one, with the room that its list begins with.
+        let most = limit + SUBSCRIBERS * 400;
+        publish_all(&mut world, |world| {
+            assert!(world.broker.inflight_bytes() <= most);
+        });
+        assert!(world.broker.inflight_bytes() >= limit);
+        assert!(world.broker.inflight_count() < SUBSCRIBERS * MESSAGES);
+        assert!(world.broker.inflight_count() >= SUBSCRIBERS);
+        expect_all(&mut world, &readers);
+        world.pass(2);
+        assert_eq!(world.broker.inflight_count(), 0);
+        // A list at rest has room for a few.
+        assert!(world.broker.inflight_bytes() <= SUBSCRIBERS * 4 * 26);
+    }
+}
+
+/// 8,000 subscribers and 50 messages took 232 MB where the limit was 10: each record that was read
+/// or passed on was written out for everybody before anybody looked whether there was room.
+#[test]
+fn what_waits_to_be_written_stays_within_its_limit_while_a_burst_is_handed_out() {
+    for qos in [1, 2] {
+        let limits = mqtt::Settings {
+            outbound_total_bytes_maximum: 60_000,
+            ..mqtt::Settings::default()
+        };
+        let (memory, limit) = (limits.memory.clone(), limits.outbound_total_bytes_maximum);
+        let mut world = World::with(Settings::default(), limits);
+        let readers = subscribers(&mut world, qos, "plant/#");
+        for client in &readers {
+            world.set_reading(*client, false);
+        }
+        publish_all(&mut world, |_| {
+            assert!(memory.outbound_bytes() <= limit + 1000);
+        });
+        assert!(memory.outbound_bytes() > limit / 2);
+        expect_all(&mut world, &readers);
+        world.pass(2);
+        assert_eq!(memory.outbound_bytes(), 0);
+    }
+}
+
+#[test]
+fn a_connection_whose_link_is_lost_in_a_burst_leaves_no_promises() {
+    let limits = mqtt::Settings {
+        outbound_total_bytes_maximum: 30_000,
+        ..mqtt::Settings::default()
+    };
+    let memory = limits.memory.clone();
+    let mut world = World::with(Settings::default(), limits);
+    let readers = subscribers(&mut world, 1, "plant/#");
+    for client in &readers {
+        world.set_reading(*client, false);
+    }
+    publish_all(&mut world, |_| {});
+    for client in readers.iter().skip(1) {
+        world.cut(*client);
+    }
+    world.set_reading(readers[0], true);
+    expect_all(&mut world, &readers[..1]);
+    world.cut(readers[0]);
+    assert!(
+        memory.outbound_bytes() < 1000,
+        "the publisher's: {memory:?}"
+    );
+}
+
+/// Properties are copied for each connection, however large they are.
+#[test]
+fn messages_with_large_properties_wait_for_room_as_well() {
+    let limits = mqtt::Settings {
+        outbound_total_bytes_maximum: 60_000,
+        ..mqtt::Settings::default()
+    };
+    let memory = limits.memory.clone();
+    let mut world = World::with(Settings::default(), limits);
+    let readers = subscribers(&mut world, 1, "plant/#");
+    for client in &readers {
+        world.set_reading(*client, false);
+    }
+    let publisher = world.join(&hello(V5, "publisher"));
+    let large = "p".repeat(9_000);
+    for number in 0..MESSAGES {
+        let text = number.to_string();
+        let said = message("plant/a", &text, 1).id(1);
+        world.publish(publisher, &said.with(&[Property::ContentType(&large)]));
+        world.expect_puback(publisher, 1);
+        assert!(memory.outbound_bytes() <= 60_000 + 10_000);
+    }
+    expect_all(&mut world, &readers);
+}
