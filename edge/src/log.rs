@@ -60,6 +60,7 @@ mod recovery;
 mod reserve;
 mod retention;
 mod rows;
+mod run;
 mod salvage;
 mod segment;
 mod settings;

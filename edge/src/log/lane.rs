@@ -270,10 +270,9 @@ fn pack(waiting: &VecDeque<Record>, first: Offset, mark: u32, most: u64) -> (Vec
         let start = Offset(first.0 + packed as u64);
         let mut builder = Builder::new(start, mark);
         for record in waiting.range(packed..) {
-            if !builder.has_room_for(record) {
+            if !builder.push(record) {
                 break;
             }
-            builder.push(record);
             packed += 1;
         }
         let block = builder.finish();
