@@ -54,6 +54,7 @@ mod journal;
 mod lane;
 mod latest;
 mod mail;
+mod pack;
 mod reader;
 mod rebuild;
 mod recovery;

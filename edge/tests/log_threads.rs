@@ -135,7 +135,7 @@ fn batch(number: u64) -> Batch {
 /// A record that says its own offset.
 fn record(offset: u64) -> Record {
     let mut payload = offset.to_le_bytes().to_vec();
-    payload.resize(340, 7);
+    payload.resize(300, 7);
     Record::new(&RecordParts {
         qos: 1,
         retain: false,
@@ -149,4 +149,4 @@ fn record(offset: u64) -> Record {
     })
 }
 
-const BATCHES: u64 = 600;
+const BATCHES: u64 = 1000;

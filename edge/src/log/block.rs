@@ -38,13 +38,14 @@ pub(super) struct Builder {
 }
 
 impl Builder {
-    pub(super) fn new(first: Offset, mark: u32) -> Self {
-        let mut bytes = Vec::with_capacity(MAX_BYTES);
+    /// Begins a block of at most `most_bytes`.
+    pub(super) fn new(first: Offset, mark: u32, most_bytes: usize) -> Self {
+        let mut bytes = Vec::with_capacity(most_bytes);
         bytes.resize(HEADER_BYTES, 0);
         Self {
             first,
             mark,
-            most_bytes: MAX_BYTES,
+            most_bytes,
             count: 0,
             oldest: WallTime(u64::MAX),
             youngest: WallTime(0),
@@ -70,6 +71,16 @@ impl Builder {
         self.oldest = self.oldest.min(record.time());
         self.youngest = self.youngest.max(record.time());
         true
+    }
+
+    /// Records that were taken.
+    pub(super) const fn count(&self) -> usize {
+        self.count as usize
+    }
+
+    /// Bytes of the block so far.
+    pub(super) const fn len(&self) -> usize {
+        self.bytes.len()
     }
 
     /// Gives the finished block.
@@ -240,9 +251,27 @@ impl std::fmt::Display for BlockError {
     }
 }
 
-/// The largest block. redb gives a value a leaf of `4096 * 2^k` bytes, 16 of them its own; one
-/// byte more than this would take 128 KiB.
-pub(super) const MAX_BYTES: usize = 65_520;
+/// The page that redb gives a value of so many bytes.
+pub(super) const fn page_bytes(block_bytes: usize) -> usize {
+    let bytes = (block_bytes + PAGE_HEADER_BYTES).next_power_of_two();
+    if bytes < LEAST_PAGE_BYTES {
+        LEAST_PAGE_BYTES
+    } else {
+        bytes
+    }
+}
+
+/// The largest block that has room in a page.
+pub(super) const fn most_bytes(page_bytes: usize) -> usize {
+    page_bytes - PAGE_HEADER_BYTES
+}
+
+/// The largest block: the next larger page has 128 KiB.
+pub(super) const MAX_BYTES: usize = most_bytes(64 << 10);
+/// A leaf of redb has `4096 * 2^k` bytes.
+pub(super) const LEAST_PAGE_BYTES: usize = 4096;
+/// What redb needs of a leaf with one value for itself, its key included.
+const PAGE_HEADER_BYTES: usize = 16;
 pub(super) const HEADER_BYTES: usize = 44;
 pub(super) const FORMAT: u8 = 2;
 /// How much longer the records of a block may be once decoded.
@@ -269,7 +298,7 @@ mod tests {
     }
 
     fn block(first: u64, records: &[Record]) -> Vec<u8> {
-        let mut builder = Builder::new(Offset(first), 9);
+        let mut builder = Builder::new(Offset(first), 9, MAX_BYTES);
         for record in records {
             assert!(builder.push(record));
         }
@@ -306,7 +335,7 @@ mod tests {
     #[test]
     fn a_full_block_is_at_most_the_page_redb_gives_it() {
         let small = record(1, &[0; 100]);
-        let mut builder = Builder::new(Offset(0), 9);
+        let mut builder = Builder::new(Offset(0), 9, MAX_BYTES);
         while builder.push(&small) {}
         let bytes = builder.finish();
         assert!(bytes.len() <= MAX_BYTES);
@@ -317,7 +346,7 @@ mod tests {
     #[test]
     fn a_large_record_has_a_block_of_its_own() {
         let large = record(1, &[9; 200_000]);
-        let mut builder = Builder::new(Offset(4), 9);
+        let mut builder = Builder::new(Offset(4), 9, MAX_BYTES);
         assert!(builder.push(&large));
         assert!(!builder.push(&record(1, b"")));
         let read = Block::read(Bytes::from(builder.finish()), Offset(4)).unwrap();

@@ -92,14 +92,9 @@ impl Salvage {
         later.next().map(|(first, _)| *first)
     }
 
-    /// The headers of the blocks, by offset; copies are left out.
+    /// The headers of the blocks, by offset.
     pub(super) fn headers(&self) -> impl Iterator<Item = Header> {
-        let mut next = Offset(0);
-        self.blocks.values().filter_map(move |place| {
-            let is_news = place.header.next() > next;
-            next = next.max(place.header.next());
-            is_news.then_some(place.header)
-        })
+        self.blocks.values().map(|place| place.header)
     }
 
     /// The ranges between `first` and `next` that no block holds.
@@ -139,6 +134,13 @@ impl Salvage {
                 *known = *place;
             }
         }
+        // A copy that ends within the block before it, which was packed when more was there.
+        let mut next = Offset(0);
+        blocks.retain(|_, place| {
+            let is_news = place.header.next() > next;
+            next = next.max(place.header.next());
+            is_news
+        });
         Self { blocks }
     }
 }
@@ -279,7 +281,7 @@ mod tests {
     }
 
     fn block(first: u64, mark: u32, payloads: &[&[u8]]) -> Vec<u8> {
-        let mut builder = Builder::new(Offset(first), mark);
+        let mut builder = Builder::new(Offset(first), mark, block::MAX_BYTES);
         assert!(
             payloads
                 .iter()
@@ -328,6 +330,22 @@ mod tests {
         ];
         let (_, found) = search(&bytes.concat());
         assert_eq!(found.end(), Some(Offset(2)));
+    }
+
+    #[test]
+    fn a_copy_from_before_more_was_there_hides_nothing() {
+        let bytes = [
+            block(0, 7, &[b"a"]),
+            block(1, 7, &[b"b", b"c", b"d"]),
+            block(2, 7, &[b"c"]),
+            block(4, 7, &[b"e"]),
+        ];
+        let (file, found) = search(&bytes.concat());
+        for (offset, payload) in (0..).zip(b"abcde") {
+            let read = found.read(file.as_ref(), Offset(offset)).unwrap();
+            assert_eq!(read.record(Offset(offset)), Some(record(&[*payload])));
+        }
+        assert!(found.holes(Offset(0), Offset(5)).is_empty());
     }
 
     #[test]
