@@ -11,7 +11,7 @@
 //! | 24 | 8 | publish time of the oldest record, milliseconds |
 //! | 32 | 8 | publish time of the youngest |
 //! | 40 | 4 | length of the block |
-//! | 44 | | the records as a [run](super::run), at most [`EXPANSION`] times as long once decoded |
+//! | 44 | | the records as a [run], at most [`EXPANSION`] times as long once decoded |
 //!
 //! All integers are little-endian. The checksum is the log's own because redb checks its pages
 //! only when it repairs. The mark keeps a payload from posing as a block where one is searched for in

@@ -19,7 +19,7 @@
 //!
 //! | change | bytes |
 //! | --- | --- |
-//! | append | 16 + lane, entry of the frame's [run](super::run) |
+//! | append | 16 + lane, entry of the frame's [run] |
 //! | put | 2, table (1), key length (2), value length (4), key, value |
 //! | delete | 3, table (1), key length (2), key |
 //!

@@ -582,6 +582,48 @@ mod tests {
         assert_eq!(sequences(&salvaged), [0, 2, 3]);
     }
 
+    /// What waits for redb is in memory at its full length.
+    #[test]
+    fn records_that_are_short_in_the_file_have_no_more_room_than_in_memory() {
+        let folder = SimulatedFolder::new();
+        let mut journal = journal(&folder, 64);
+        let record = Record::new(&RecordParts {
+            qos: 1,
+            retain: false,
+            from_cloud: false,
+            time: WallTime(1),
+            expiry_seconds: None,
+            publisher: 0,
+            topic: &"t".repeat(1000),
+            properties: &[],
+            payload: b"p",
+        });
+        let append = Change::Append {
+            lane: Lane::Normal,
+            record,
+        };
+        let batch = Batch {
+            changes: vec![append; 40],
+        };
+        let bytes = frame::padded_bytes(&batch);
+        let position = journal.position_when_emptied();
+        let mut count = 0;
+        while journal.has_room_for(bytes) {
+            journal
+                .write(&batch, WallTime(1), PerLane::default())
+                .unwrap();
+            count += 1;
+        }
+        assert_eq!(count, journal.capacity() / bytes);
+        assert!(journal.head.at < journal.file_bytes / 2);
+        assert_eq!(journal.used_bytes(), count * bytes);
+        let mut again = Journal::open(folder.directory().as_ref(), None, 0).unwrap();
+        assert_eq!(again.replay(position).unwrap().frames.len() as u64, count);
+        assert_eq!(again.used_bytes(), count * bytes);
+        journal.emptied(journal.cut());
+        assert!(journal.used_bytes() == 0 && journal.has_room_for(bytes));
+    }
+
     #[test]
     fn a_payload_can_not_pose_as_a_frame() {
         let folder = SimulatedFolder::new();
