@@ -5,6 +5,9 @@
 //! last acknowledged batch left it; and of a batch that was not acknowledged all, or nothing, or
 //! nothing but a gap that says that it was torn.
 //!
+//! A copy for a backup is made now and then, in mid-load, and survives the next cut whole: it opens
+//! and holds what the model held when its job began, neither less nor more.
+//!
 //! Half of the jobs run while commits go on, before them, after them, and between any two of their
 //! writes and syncs.
 //!
@@ -79,6 +82,10 @@ struct Seen {
     /// Commits while a job was under way, and failures of such jobs.
     amid: u64,
     failures_amid: u64,
+    /// Copies for a backup that were there after a cut, and of these those that were cut themselves.
+    copies: u64,
+    copies_cut: u64,
+    copies_failed: u64,
 }
 
 impl Seen {
@@ -102,6 +109,8 @@ impl Seen {
             self.mail_reads,
             self.amid,
             self.failures_amid,
+            self.copies,
+            self.copies_failed,
         ];
         rare.iter()
             .chain(&common)
@@ -115,6 +124,7 @@ impl Seen {
 #[test]
 fn a_torn_batch_on_a_full_disk_does_not_keep_the_log_closed() {
     let mut world = World::new(25_000_114, false);
+    world.is_copied = false;
     for _ in 0..LIVES_A_WORLD {
         world.live_and_cut().expect("the log opens");
     }
@@ -181,9 +191,24 @@ impl Model {
     }
 }
 
+/// What a copy for a backup must hold.
+struct Copied {
+    model: Model,
+    floors: PerLane<Offset>,
+    /// See [`World::durable_notes`].
+    notes: (u64, u64),
+    /// Its job was told that it failed: it need not be there.
+    has_failed: bool,
+}
+
 struct World {
     folder: SimulatedFolder,
     dice: Dice,
+    /// Whether copies for a backup are made, and when: the rest goes as it would without.
+    is_copied: bool,
+    copy_dice: Dice,
+    wants_copy: bool,
+    copied: Option<Copied>,
     lies: bool,
     wall: WallTime,
     model: Model,
@@ -206,6 +231,10 @@ impl World {
         Self {
             folder,
             dice: Dice(seed),
+            is_copied: !lies,
+            copy_dice: Dice(!seed),
+            wants_copy: false,
+            copied: None,
             lies,
             wall: WallTime(1_000_000),
             model: Model::default(),
@@ -235,12 +264,55 @@ impl World {
             let _ = opened.writer.close();
         }
         self.cut();
+        self.check_copy()?;
         self.open_and_check().map(drop)?;
         self.cut();
         Ok(())
     }
 
+    /// Opens what a backup would have, and compares it with the model of its time.
+    fn check_copy(&mut self) -> Result<(), String> {
+        let copy = self.folder.backup().map_err(|error| error.to_string())?;
+        self.folder.remove_backup();
+        let Some(copied) = self.copied.take() else {
+            return copy.map_or(Ok(()), |_| Err("a copy that nobody made".to_owned()));
+        };
+        let Some(copy) = copy else {
+            return match copied.has_failed {
+                true => Ok(()),
+                false => Err("the copy is gone".to_owned()),
+            };
+        };
+        self.seen.copies += 1;
+        self.seen.copies_cut += u64::from(copied.has_failed);
+        let opened = open(copy.directory(), settings(), self.wall);
+        let mut opened = opened.map_err(|error| format!("can't open the copy: {error}"))?;
+        if !opened.report.is_clean() {
+            return Err(format!("the copy: {:?}", opened.report));
+        }
+        let now = (self.floors, (self.durable_notes, self.notes));
+        (self.floors, (self.durable_notes, self.notes)) = (copied.floors, copied.notes);
+        let compared = self.compare(&copied.model, &mut opened.reader);
+        (self.floors, (self.durable_notes, self.notes)) = now;
+        compared.map_err(|wrong| format!("the copy: {wrong}"))
+    }
+
+    /// Asks for a copy once in a while. Gives what it holds, should a job begin now.
+    fn begin_copy(&mut self, writer: &mut Writer) -> Option<Copied> {
+        if self.is_copied && self.copied.is_none() && self.copy_dice.below(COPIES) == 0 {
+            writer.snapshot();
+            self.wants_copy = true;
+        }
+        self.wants_copy.then(|| Copied {
+            model: self.model.clone(),
+            floors: self.floors,
+            notes: (self.durable_notes, self.notes),
+            has_failed: false,
+        })
+    }
+
     fn cut(&mut self) {
+        self.wants_copy = false;
         let seed = self.dice.next();
         self.folder.power_cut(seed);
         self.seen.cuts += 1;
@@ -350,9 +422,11 @@ impl World {
     }
 
     fn maintain(&mut self, writer: &mut Writer, reader: &mut Reader) {
+        let mut copied = self.begin_copy(writer);
         if self.dice.below(2) == 0 {
             for event in writer.maintain(self.wall) {
                 self.follow(&event, reader);
+                self.note_copy(&event, &mut copied);
             }
         } else if let Some(job) = writer.begin(self.wall) {
             self.commit_amid(writer, reader, 2);
@@ -364,8 +438,22 @@ impl World {
             let before = self.seen.failures;
             for event in writer.events() {
                 self.follow(&event, reader);
+                self.note_copy(&event, &mut copied);
             }
             self.seen.failures_amid += self.seen.failures - before;
+        }
+    }
+
+    /// Remembers what became of a copy.
+    fn note_copy(&mut self, event: &Event, copied: &mut Option<Copied>) {
+        if let Event::Snapshot { result } = event {
+            self.wants_copy = false;
+            self.seen.copies_failed += u64::from(result.is_err());
+            let copied = copied.take();
+            self.copied = copied.map(|it| Copied {
+                has_failed: result.is_err(),
+                ..it
+            });
         }
     }
 
@@ -687,3 +775,5 @@ const TABLES: [Table; 5] = [
 /// With it a log opens on a full disk; a new one, that has none, needs room.
 const RESERVE: &str = "reserve";
 const LIVES_A_WORLD: u64 = 12;
+/// Times of maintenance for each copy that is asked for.
+const COPIES: u64 = 20;
