@@ -157,7 +157,8 @@ const LATEST_BYTES: u64 = 512 << 10;
 /// open, for each block that a segment has.
 const SEARCH_BYTES: u64 = 320 << 10;
 const FOUND_BYTES: u64 = 64;
-const BLOCK_BYTES: u64 = 64 << 10;
+/// What a block has on the average, with those that end a flush.
+const BLOCK_BYTES: u64 = 32 << 10;
 /// Handed back to redb and the kernel at a full disk.
 const RESERVE_BYTES: u64 = 1 << 20;
 /// Sessions, retained messages and gaps on disk, and redb's own pages.

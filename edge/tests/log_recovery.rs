@@ -439,25 +439,30 @@ fn a_batch_is_not_stored_without_the_gap_before_it() {
 }
 
 #[test]
-fn a_folder_of_a_later_version_is_refused_and_left_as_it_is() {
+fn a_folder_of_another_version_is_refused_and_left_as_it_is() {
     let folder = SimulatedFolder::new();
     let mut log = reopen(&folder);
     fill(&mut log.writer, &mut log.reader, 3);
     drop(log);
     let directory = folder.directory();
-    let mut header = contents(&folder, "journal");
-    header.truncate(36);
-    header[4] = 3;
-    let crc = crc32c::crc32c(&header[..32]);
-    header[32..].copy_from_slice(&crc.to_le_bytes());
-    let journal = directory.open("journal").unwrap();
-    journal.write_at(0, &header).unwrap();
-    let refused = open(folder.directory(), settings(), WALL).expect_err("format 3");
-    assert!(
-        matches!(refused, LogError::Format { found: 3, .. }),
-        "{refused}"
-    );
-    assert_eq!(contents(&folder, "journal")[..36], header);
+    for format in [2, 4] {
+        let mut header = contents(&folder, "journal");
+        header.truncate(36);
+        header[4] = format;
+        let crc = crc32c::crc32c(&header[..32]);
+        header[32..].copy_from_slice(&crc.to_le_bytes());
+        let journal = directory.open("journal").unwrap();
+        journal.write_at(0, &header).unwrap();
+        let Err(refused) = open(folder.directory(), settings(), WALL) else {
+            panic!("format {format}");
+        };
+        let is_it = |found| found == u32::from(format);
+        assert!(
+            matches!(refused, LogError::Format { found, allowed: 3, .. } if is_it(found)),
+            "{refused}"
+        );
+        assert_eq!(contents(&folder, "journal")[..36], header);
+    }
 }
 
 #[test]

@@ -350,7 +350,7 @@ const STATES: &[State] = &[
     State {
         name: "the last segment is empty",
         make: |folder| resize(folder, &segments(folder).pop().expect("segments"), 0),
-        set_aside: &["normal-00000000000000000420.redb.damaged-1"],
+        set_aside: &["normal-00000000000000000414.redb.damaged-1"],
         missing: 20..=300,
         reason: Some(Reason::Damage),
         ..HARMLESS
@@ -362,9 +362,15 @@ const STATES: &[State] = &[
         ..HARMLESS
     },
     State {
-        name: "the only block of the last segment is damaged",
-        make: |folder| damage_a_block(folder, &segments(folder).pop().expect("segments"), 480),
-        set_aside: &["normal-00000000000000000420.redb.damaged-1"],
+        name: "all blocks of the last segment are damaged",
+        make: |folder| {
+            let name = segments(folder).pop().expect("segments");
+            // Each block has more records than that.
+            (415..490)
+                .step_by(5)
+                .for_each(|offset| damage_a_block(folder, &name, offset));
+        },
+        set_aside: &["normal-00000000000000000414.redb.damaged-1"],
         missing: 10..=130,
         reason: Some(Reason::Damage),
         ..HARMLESS

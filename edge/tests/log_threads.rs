@@ -143,4 +143,4 @@ fn record(offset: u64) -> Record {
     record_of("a/b", WallTime(1), &payload)
 }
 
-const BATCHES: u64 = 600;
+const BATCHES: u64 = 1000;

@@ -2,7 +2,7 @@
 //!
 //! | at | bytes | what |
 //! | --- | --- | --- |
-//! | 0 | 1 | format, 1 |
+//! | 0 | 1 | format, 2 |
 //! | 1 | 3 | zero |
 //! | 4 | 4 | CRC32C of everything from byte 8 on |
 //! | 8 | 8 | offset of the first record, also the key |
@@ -10,56 +10,77 @@
 //! | 20 | 4 | mark of the segment, that nobody outside knows |
 //! | 24 | 8 | publish time of the oldest record, milliseconds |
 //! | 32 | 8 | publish time of the youngest |
-//! | 40 | | records, each with its length (4) before it |
+//! | 40 | 4 | length of the block |
+//! | 44 | | the records as a [run], at most [`EXPANSION`] times as long once decoded |
 //!
 //! All integers are little-endian. The checksum is the log's own because redb checks its pages
 //! only when it repairs. The mark keeps a payload from posing as a block where one is searched for in
 //! a damaged file (`log/salvage.rs`). A block is at most [`MAX_BYTES`] long; a record that needs more has a
-//! block of its own.
+//! block of its own. Blocks stay as they are in memory: a record is decoded when it is asked for.
 
 use bytes::Bytes;
 use sync::{Offset, Record, WallTime};
 
 use super::frame::{u32_at, u64_at};
+use super::run::{self, Encoder, Entry, Heads};
 
 /// Collects records until a block is full.
 #[derive(Debug)]
 pub(super) struct Builder {
     first: Offset,
     mark: u32,
+    most_bytes: usize,
     count: u32,
     oldest: WallTime,
     youngest: WallTime,
+    run: Encoder,
     bytes: Vec<u8>,
 }
 
 impl Builder {
-    pub(super) fn new(first: Offset, mark: u32) -> Self {
-        let mut bytes = Vec::with_capacity(MAX_BYTES);
+    /// Begins a block of at most `most_bytes`.
+    pub(super) fn new(first: Offset, mark: u32, most_bytes: usize) -> Self {
+        let mut bytes = Vec::with_capacity(most_bytes);
         bytes.resize(HEADER_BYTES, 0);
         Self {
             first,
             mark,
+            most_bytes,
             count: 0,
             oldest: WallTime(u64::MAX),
             youngest: WallTime(0),
+            run: Encoder::new(EXPANSION),
             bytes,
         }
     }
 
-    /// Whether `record` may join; the first one always may.
-    pub(super) fn has_room_for(&self, record: &Record) -> bool {
-        self.count == 0 || self.bytes.len() + 4 + record.as_bytes().len() <= MAX_BYTES
-    }
-
-    pub(super) fn push(&mut self, record: &Record) {
-        let length = u32::try_from(record.as_bytes().len())
-            .expect("a record was in a frame, whose lengths are 32 bits");
-        self.bytes.extend_from_slice(&length.to_le_bytes());
-        self.bytes.extend_from_slice(record.as_bytes());
+    /// Takes a record if there is room for it; for the first one there always is. Behind one that
+    /// was not taken there comes none.
+    pub(super) fn push(&mut self, record: &Record) -> bool {
+        let len = self.bytes.len();
+        let is_first = self.count == 0;
+        if !is_first && len + run::least_bytes(record) > self.most_bytes {
+            return false;
+        }
+        self.run.push(record, &mut self.bytes);
+        if !is_first && self.bytes.len() > self.most_bytes {
+            self.bytes.truncate(len);
+            return false;
+        }
         self.count += 1;
         self.oldest = self.oldest.min(record.time());
         self.youngest = self.youngest.max(record.time());
+        true
+    }
+
+    /// Records that were taken.
+    pub(super) const fn count(&self) -> usize {
+        self.count as usize
+    }
+
+    /// Bytes of the block so far.
+    pub(super) const fn len(&self) -> usize {
+        self.bytes.len()
     }
 
     /// Gives the finished block.
@@ -71,6 +92,9 @@ impl Builder {
         bytes[20..24].copy_from_slice(&self.mark.to_le_bytes());
         bytes[24..32].copy_from_slice(&self.oldest.0.to_le_bytes());
         bytes[32..40].copy_from_slice(&self.youngest.0.to_le_bytes());
+        let length =
+            u32::try_from(bytes.len()).expect("a record was in a frame, whose lengths are 32 bits");
+        bytes[40..44].copy_from_slice(&length.to_le_bytes());
         let crc = crc32c::crc32c(&bytes[8..]);
         bytes[4..8].copy_from_slice(&crc.to_le_bytes());
         self.bytes
@@ -85,6 +109,8 @@ pub(super) struct Header {
     pub(super) mark: u32,
     pub(super) oldest: WallTime,
     pub(super) youngest: WallTime,
+    /// Of the whole block.
+    pub(super) bytes: u32,
 }
 
 impl Header {
@@ -100,6 +126,9 @@ impl Header {
             return Err(BlockError::Checksum);
         }
         let header = Self::unchecked(block);
+        if header.bytes as usize != block.len() {
+            return Err(BlockError::Short { found: block.len() });
+        }
         if header.first != first || header.count == 0 {
             return Err(BlockError::Place {
                 found: header.first,
@@ -116,12 +145,20 @@ impl Header {
             mark: u32_at(block, 20),
             oldest: WallTime(u64_at(block, 24)),
             youngest: WallTime(u64_at(block, 32)),
+            bytes: u32_at(block, 40),
         }
     }
 
     /// The offset after the last record.
     pub(super) const fn next(&self) -> Offset {
         Offset(self.first.0 + self.count as u64)
+    }
+
+    /// Whether the length is one that so many records can have.
+    pub(super) const fn has_a_length(&self) -> bool {
+        let is_small = self.bytes as usize <= MAX_BYTES || self.count == 1;
+        let least = HEADER_BYTES as u64 + self.count as u64 * run::LEAST_BYTES as u64;
+        is_small && self.bytes as u64 >= least
     }
 }
 
@@ -130,31 +167,33 @@ impl Header {
 pub(super) struct Block {
     header: Header,
     bytes: Bytes,
-    /// Where each record begins, its length not counted, and where the last one ends plus four.
+    /// Where the entry of each record begins.
     starts: Vec<u32>,
+    heads: Heads,
 }
 
 impl Block {
     pub(super) fn read(bytes: Bytes, first: Offset) -> Result<Self, BlockError> {
         let header = Header::read(&bytes, first)?;
-        let mut starts = Vec::with_capacity(header.count as usize + 1);
+        // As many as there can be: no header, whoever made it, takes more than its block has.
+        let most = bytes.len() / run::LEAST_BYTES;
+        let mut starts = Vec::with_capacity((header.count as usize).min(most));
+        let mut heads = Heads::new(EXPANSION);
         let mut at = HEADER_BYTES;
         for _ in 0..header.count {
-            let start = at + 4;
-            if start > bytes.len() {
-                return Err(BlockError::Short { found: bytes.len() });
-            }
-            starts.push(start as u32);
-            at = start + u32_at(&bytes, at) as usize;
+            let short = BlockError::Short { found: bytes.len() };
+            let entry = heads.take(&bytes, at).ok_or(short)?;
+            starts.push(at as u32);
+            at = entry.end();
         }
         if at != bytes.len() {
             return Err(BlockError::Short { found: bytes.len() });
         }
-        starts.push(at as u32 + 4);
         Ok(Self {
             header,
             bytes,
             starts,
+            heads,
         })
     }
 
@@ -167,29 +206,28 @@ impl Block {
     }
 
     pub(super) const fn memory_bytes(&self) -> usize {
-        self.bytes.len() + self.starts.len() * 4
+        self.bytes.len() + self.starts.len() * size_of::<u32>() + self.heads.memory_bytes()
     }
 
     /// Bytes of the record at `offset`.
     pub(super) fn record_bytes(&self, offset: Offset) -> usize {
-        self.range(offset).len()
+        self.entry(offset).record_bytes()
     }
 
     /// The record at `offset`; `None` when its bytes are no record. A small record is copied, so
     /// that keeping it does not keep its block; one of half a block or more shares it.
     pub(super) fn record(&self, offset: Offset) -> Option<Record> {
-        let range = self.range(offset);
-        let bytes = if range.len() * 2 >= self.bytes.len() {
-            self.bytes.slice(range)
-        } else {
-            Bytes::copy_from_slice(&self.bytes[range])
+        let bytes = match self.entry(offset) {
+            Entry::Whole(all) if all.len() * 2 >= self.bytes.len() => self.bytes.slice(all),
+            entry => entry.to_bytes(&self.bytes),
         };
         Record::from_bytes(bytes).ok()
     }
 
-    fn range(&self, offset: Offset) -> std::ops::Range<usize> {
+    fn entry(&self, offset: Offset) -> Entry {
         let index = (offset.0 - self.header.first.0) as usize;
-        self.starts[index] as usize..self.starts[index + 1] as usize - 4
+        let entry = self.heads.entry(&self.bytes, self.starts[index] as usize);
+        entry.expect("each entry was read when the block was")
     }
 }
 
@@ -206,18 +244,38 @@ impl std::fmt::Display for BlockError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Short { found } => write!(f, "block of {found} bytes does not hold its records"),
-            Self::Format { found } => write!(f, "block format {found} is not the known format 1"),
+            Self::Format { found } => write!(f, "block format {found} is not the known format 2"),
             Self::Checksum => f.write_str("block does not match its checksum"),
             Self::Place { found } => write!(f, "block of offset {found} is in another's place"),
         }
     }
 }
 
-/// The largest block. redb gives a value a leaf of `4096 * 2^k` bytes, 16 of them its own; one
-/// byte more than this would take 128 KiB.
-pub(super) const MAX_BYTES: usize = 65_520;
-pub(super) const HEADER_BYTES: usize = 40;
-pub(super) const FORMAT: u8 = 1;
+/// The page that redb gives a value of so many bytes.
+pub(super) const fn page_bytes(block_bytes: usize) -> usize {
+    let bytes = (block_bytes + PAGE_HEADER_BYTES).next_power_of_two();
+    if bytes < LEAST_PAGE_BYTES {
+        LEAST_PAGE_BYTES
+    } else {
+        bytes
+    }
+}
+
+/// The largest block that has room in a page.
+pub(super) const fn most_bytes(page_bytes: usize) -> usize {
+    page_bytes - PAGE_HEADER_BYTES
+}
+
+/// The largest block: the next larger page has 128 KiB.
+pub(super) const MAX_BYTES: usize = most_bytes(64 << 10);
+/// A leaf of redb has `4096 * 2^k` bytes.
+pub(super) const LEAST_PAGE_BYTES: usize = 4096;
+/// What redb needs of a leaf with one value for itself, its key included.
+const PAGE_HEADER_BYTES: usize = 16;
+pub(super) const HEADER_BYTES: usize = 44;
+pub(super) const FORMAT: u8 = 2;
+/// How much longer the records of a block may be once decoded.
+const EXPANSION: u64 = 16;
 
 #[cfg(test)]
 mod tests {
@@ -240,10 +298,9 @@ mod tests {
     }
 
     fn block(first: u64, records: &[Record]) -> Vec<u8> {
-        let mut builder = Builder::new(Offset(first), 9);
+        let mut builder = Builder::new(Offset(first), 9, MAX_BYTES);
         for record in records {
-            assert!(builder.has_room_for(record));
-            builder.push(record);
+            assert!(builder.push(record));
         }
         builder.finish()
     }
@@ -251,18 +308,17 @@ mod tests {
     #[test]
     fn bytes_of_a_block_never_change() {
         let bytes = block(5, &[record(3, b"a"), record(2, b"bc")]);
-        let mut golden = b"\x01\0\0\0".to_vec();
+        let mut golden = b"\x02\0\0\0".to_vec();
         golden.extend_from_slice(&CRC.to_le_bytes());
         golden.extend_from_slice(b"\x05\0\0\0\0\0\0\0\x02\0\0\0\x09\0\0\0");
         golden.extend_from_slice(b"\x02\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0");
-        golden.extend_from_slice(b"\x22\0\0\0");
+        golden.extend_from_slice(b"\x55\0\0\0\x00\x22");
         golden.extend_from_slice(record(3, b"a").as_bytes());
-        golden.extend_from_slice(b"\x23\0\0\0");
-        golden.extend_from_slice(record(2, b"bc").as_bytes());
+        golden.extend_from_slice(b"\x01\x01\x02bc");
         assert_eq!(bytes, golden);
     }
 
-    const CRC: u32 = 0xbe70_9881;
+    const CRC: u32 = 0x1433_60bb;
 
     #[test]
     fn records_come_back_by_offset() {
@@ -279,22 +335,20 @@ mod tests {
     #[test]
     fn a_full_block_is_at_most_the_page_redb_gives_it() {
         let small = record(1, &[0; 100]);
-        let mut builder = Builder::new(Offset(0), 9);
-        while builder.has_room_for(&small) {
-            builder.push(&small);
-        }
+        let mut builder = Builder::new(Offset(0), 9, MAX_BYTES);
+        while builder.push(&small) {}
         let bytes = builder.finish();
         assert!(bytes.len() <= MAX_BYTES);
-        assert!(bytes.len() + 4 + small.as_bytes().len() > MAX_BYTES);
+        assert!(bytes.len() + run::LEAST_BYTES + 100 > MAX_BYTES);
+        assert!(Block::read(Bytes::from(bytes), Offset(0)).is_ok());
     }
 
     #[test]
     fn a_large_record_has_a_block_of_its_own() {
         let large = record(1, &[9; 200_000]);
-        let mut builder = Builder::new(Offset(4), 9);
-        assert!(builder.has_room_for(&large));
-        builder.push(&large);
-        assert!(!builder.has_room_for(&record(1, b"")));
+        let mut builder = Builder::new(Offset(4), 9, MAX_BYTES);
+        assert!(builder.push(&large));
+        assert!(!builder.push(&record(1, b"")));
         let read = Block::read(Bytes::from(builder.finish()), Offset(4)).unwrap();
         assert_eq!(read.record(Offset(4)), Some(large));
     }

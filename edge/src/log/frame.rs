@@ -3,7 +3,7 @@
 //! | at | bytes | what |
 //! | --- | --- | --- |
 //! | 0 | 4 | `RMQF` |
-//! | 4 | 2 | format, 2 |
+//! | 4 | 2 | format, 3 |
 //! | 6 | 2 | zero |
 //! | 8 | 8 | salt of the journal |
 //! | 16 | 4 | epoch of the log |
@@ -19,11 +19,12 @@
 //!
 //! | change | bytes |
 //! | --- | --- |
-//! | append | 1, lane (1), record length (4), record |
+//! | append | 16 + lane, entry of the frame's [run] |
 //! | put | 2, table (1), key length (2), value length (4), key, value |
 //! | delete | 3, table (1), key length (2), key |
 //!
-//! All integers are little-endian. A frame is padded with zeros to whole pages of 4 KiB, and its last
+//! All integers are little-endian. The records of all appends, whatever their lanes, are one run, which
+//! is at most [`EXPANSION`] times as long once decoded. A frame is padded with zeros to whole pages of 4 KiB, and its last
 //! 100 bytes are its header again: of a last frame whose beginning is damaged it is known then that
 //! there was one, and which offsets it took.
 //!
@@ -34,9 +35,9 @@
 //! least which offsets it took. What recovery knows of a header beforehand, magic to epoch and the
 //! sequence, is checked as part of the checksum only: damage there harms nothing.
 
-use bytes::Bytes;
 use sync::{Change, Epoch, Lane, Offset, PerLane, Record, Table, WallTime};
 
+use super::run::{self, Encoder, Heads};
 use super::{Batch, LogError};
 
 /// What a frame must say to be the one that recovery looks for.
@@ -73,7 +74,7 @@ pub(super) struct Header {
     body_bytes: u32,
 }
 
-/// Bytes of a frame in the file, padding included.
+/// The most bytes of a frame in the file, padding included; about what its changes take in memory.
 pub(super) fn padded_bytes(batch: &Batch) -> u64 {
     let body: usize = batch.changes.iter().map(change_bytes).sum();
     padded(body as u64)
@@ -98,8 +99,9 @@ pub(super) fn encode(
     into.clear();
     into.resize(HEADER_BYTES, 0);
     let mut next = first;
+    let mut run = Encoder::new(EXPANSION);
     for change in &batch.changes {
-        encode_change(change, into)?;
+        encode_change(change, &mut run, into)?;
         if let Change::Append { lane, .. } = change {
             next[*lane] = next[*lane].next();
         }
@@ -166,19 +168,18 @@ pub(super) fn claimed_sequence(page: &[u8]) -> u64 {
 }
 
 /// Reads a frame that [`peek`] found; `None` when it is torn or damaged.
-pub(super) fn decode(bytes: &Bytes, identity: Identity) -> Option<Frame> {
+pub(super) fn decode(bytes: &[u8], identity: Identity) -> Option<Frame> {
     let header = peek(bytes, identity)?;
     let end = HEADER_BYTES + header.body_bytes as usize;
     let head = expected_header(bytes, identity)?;
-    let mut body = bytes
-        .get(HEADER_BYTES..end)
-        .map(|_| bytes.slice(HEADER_BYTES..end))?;
-    if checksum(&head[..96], &body) != u32_at(&head, 96) {
+    let body = bytes.get(HEADER_BYTES..end)?;
+    if checksum(&head[..96], body) != u32_at(&head, 96) {
         return None;
     }
     let mut changes = Vec::new();
+    let (mut at, mut run) = (0, Heads::new(EXPANSION));
     for _ in 0..header.change_count {
-        changes.push(decode_change(&mut body)?);
+        changes.push(decode_change(body, &mut at, &mut run)?);
     }
     Some(Frame {
         identity,
@@ -208,18 +209,17 @@ fn write_identity(identity: Identity, header: &mut [u8]) {
 
 fn change_bytes(change: &Change) -> usize {
     match change {
-        Change::Append { record, .. } => 6 + record.as_bytes().len(),
+        Change::Append { record, .. } => 1 + run::most_bytes(record),
         Change::Put { key, value, .. } => 8 + key.len() + value.len(),
         Change::Delete { key, .. } => 4 + key.len(),
     }
 }
 
-fn encode_change(change: &Change, into: &mut Vec<u8>) -> Result<(), LogError> {
+fn encode_change(change: &Change, run: &mut Encoder, into: &mut Vec<u8>) -> Result<(), LogError> {
     match change {
         Change::Append { lane, record } => {
-            into.extend_from_slice(&[APPEND, *lane as u8]);
-            into.extend_from_slice(&length_u32(record.as_bytes().len())?.to_le_bytes());
-            into.extend_from_slice(record.as_bytes());
+            into.push(APPEND + *lane as u8);
+            run.push(record, into);
         }
         Change::Put { table, key, value } => {
             into.extend_from_slice(&[PUT, *table as u8]);
@@ -237,36 +237,38 @@ fn encode_change(change: &Change, into: &mut Vec<u8>) -> Result<(), LogError> {
     Ok(())
 }
 
-fn decode_change(body: &mut Bytes) -> Option<Change> {
-    match take(body, 1)?[0] {
-        APPEND => {
-            let lane = Lane::from_number(take(body, 1)?[0])?;
-            let length = u32_at(&take(body, 4)?, 0) as usize;
-            // A copy: a record that outlives the replay must not keep the whole frame.
-            let bytes = Bytes::copy_from_slice(&take(body, length)?);
-            let record = Record::from_bytes(bytes).ok()?;
-            Some(Change::Append { lane, record })
-        }
+fn decode_change(body: &[u8], at: &mut usize, run: &mut Heads) -> Option<Change> {
+    match take(body, at, 1)?[0] {
         PUT => {
-            let table = Table::from_number(take(body, 1)?[0])?;
-            let key_length = u16_at(&take(body, 2)?, 0);
-            let value_length = u32_at(&take(body, 4)?, 0) as usize;
-            let key = take(body, key_length)?.to_vec();
-            let value = take(body, value_length)?.to_vec();
+            let table = Table::from_number(take(body, at, 1)?[0])?;
+            let key_length = u16_at(take(body, at, 2)?, 0);
+            let value_length = u32_at(take(body, at, 4)?, 0) as usize;
+            let key = take(body, at, key_length)?.to_vec();
+            let value = take(body, at, value_length)?.to_vec();
             Some(Change::Put { table, key, value })
         }
         DELETE => {
-            let table = Table::from_number(take(body, 1)?[0])?;
-            let key_length = u16_at(&take(body, 2)?, 0);
-            let key = take(body, key_length)?.to_vec();
+            let table = Table::from_number(take(body, at, 1)?[0])?;
+            let key_length = u16_at(take(body, at, 2)?, 0);
+            let key = take(body, at, key_length)?.to_vec();
             Some(Change::Delete { table, key })
         }
-        _ => None,
+        append => {
+            let lane = Lane::from_number(append.checked_sub(APPEND)?)?;
+            let entry = run.take(body, *at)?;
+            *at = entry.end();
+            // A copy: a record that outlives the replay must not keep the whole frame.
+            let record = Record::from_bytes(entry.to_bytes(body)).ok()?;
+            Some(Change::Append { lane, record })
+        }
     }
 }
 
-fn take(body: &mut Bytes, count: usize) -> Option<Bytes> {
-    (count <= body.len()).then(|| body.split_to(count))
+fn take<'a>(body: &'a [u8], at: &mut usize, count: usize) -> Option<&'a [u8]> {
+    let end = at.checked_add(count)?;
+    let taken = body.get(*at..end)?;
+    *at = end;
+    Some(taken)
 }
 
 fn key_length(key: &[u8]) -> Result<u16, LogError> {
@@ -308,10 +310,14 @@ pub(super) fn u64_at(bytes: &[u8], at: usize) -> u64 {
 pub(super) const PAGE_BYTES: u64 = 4096;
 pub(super) const HEADER_BYTES: usize = 100;
 const MAGIC: [u8; 4] = *b"RMQF";
-const FORMAT: u16 = 2;
-const APPEND: u8 = 1;
+/// How much longer the records of a frame may be once decoded. All of a journal may be read at a
+/// start, when the state is lost; and what it saves is seldom more.
+const EXPANSION: u64 = 4;
+const FORMAT: u16 = 3;
 const PUT: u8 = 2;
 const DELETE: u8 = 3;
+/// With the number of the lane added.
+const APPEND: u8 = 16;
 
 #[cfg(test)]
 mod tests {
@@ -367,16 +373,16 @@ mod tests {
     fn bytes_of_a_frame_never_change() {
         let bytes = encoded();
         let mut golden = Vec::new();
-        golden.extend_from_slice(b"RMQF\x02\0\0\0");
+        golden.extend_from_slice(b"RMQF\x03\0\0\0");
         golden.extend_from_slice(b"\x88\x77\x66\x55\x44\x33\x22\x11");
         golden.extend_from_slice(b"\x07\0\0\0\x03\0\0\0");
         golden.extend_from_slice(b"\x2a\0\0\0\0\0\0\0\x09\0\0\0\0\0\0\0");
         golden.extend_from_slice(b"\x01\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0");
         golden.extend_from_slice(b"\x01\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\x04\0\0\0\0\0\0\0");
-        golden.extend_from_slice(b"\x37\0\0\0");
+        golden.extend_from_slice(b"\x34\0\0\0");
         golden.extend_from_slice(&HEADER_CRC.to_le_bytes());
         golden.extend_from_slice(&CRC.to_le_bytes());
-        golden.extend_from_slice(b"\x01\x02\x22\0\0\0");
+        golden.extend_from_slice(b"\x12\x00\x22");
         golden.extend_from_slice(b"\x01\x01\x01\0\0\0\0\0\x01\0\0\0\0\0\0\0\0\0\0\0");
         golden.extend_from_slice(&sync::topic_hash("t").to_le_bytes());
         golden.extend_from_slice(b"\x02\0\0\0\0\0\0\0tp");
@@ -391,12 +397,12 @@ mod tests {
         assert_eq!(bytes[copy_at..], bytes[..HEADER_BYTES]);
     }
 
-    const HEADER_CRC: u32 = 0x603c_c54e;
-    const CRC: u32 = 0x1355_4555;
+    const HEADER_CRC: u32 = 0x050b_8224;
+    const CRC: u32 = 0xe2f5_3ab1;
 
     #[test]
     fn a_frame_reads_back_as_it_was() {
-        let bytes = Bytes::from(encoded());
+        let bytes = encoded();
         let frame = decode(&bytes, IDENTITY).unwrap();
         assert_eq!(frame.batch, batch());
         assert_eq!(frame.wall, WallTime(9));
@@ -406,16 +412,66 @@ mod tests {
     }
 
     #[test]
+    fn appends_of_all_lanes_are_one_run() {
+        let mut batch = batch();
+        let append = |lane| match &batch.changes[0] {
+            Change::Append { record, .. } => Change::Append {
+                lane,
+                record: record.clone(),
+            },
+            _ => unreachable!(),
+        };
+        let others = [append(Lane::Critical), append(Lane::Urgent)];
+        batch.changes.extend(others);
+        let mut bytes = Vec::new();
+        let first = PerLane::default();
+        encode(&batch, IDENTITY, WallTime(9), first, &mut bytes).unwrap();
+        let body = &bytes[HEADER_BYTES..];
+        assert_eq!(body[0x34..][..11], *b"\x10\x01\x00\x01p\x11\x01\x00\x01p\0");
+        assert_eq!(decode(&bytes, IDENTITY).unwrap().batch, batch);
+    }
+
+    #[test]
+    fn no_frame_is_larger_than_said_and_its_records_are_not_too_large_for_memory() {
+        let topic = "t".repeat(10_000);
+        let append = |number: u64| Change::Append {
+            lane: Lane::Normal,
+            record: Record::new(&RecordParts {
+                qos: 1,
+                retain: false,
+                from_cloud: false,
+                time: WallTime(number),
+                expiry_seconds: None,
+                publisher: number / 50,
+                topic: &topic,
+                properties: &[],
+                payload: &[0; 100],
+            }),
+        };
+        for count in [1, 2, 10, 200] {
+            let batch = Batch {
+                changes: (0..count).map(append).collect(),
+            };
+            let mut bytes = Vec::new();
+            let first = PerLane::default();
+            encode(&batch, IDENTITY, WallTime(9), first, &mut bytes).unwrap();
+            let said = padded_bytes(&batch);
+            assert!(bytes.len() as u64 <= said && said <= EXPANSION * bytes.len() as u64);
+            assert_eq!(decode(&bytes, IDENTITY).unwrap().batch, batch);
+        }
+    }
+
+    #[test]
     fn a_changed_byte_is_noticed_or_was_known_beforehand() {
         let bytes = encoded();
-        let whole = decode(&Bytes::from(bytes.clone()), IDENTITY);
+        let whole = decode(&bytes, IDENTITY);
         let body = &bytes[..4096 - HEADER_BYTES];
         let used = body.iter().rposition(|byte| *byte != 0).unwrap();
         for at in 0..=used {
             let mut torn = bytes.clone();
             torn[at] ^= 1;
             let is_known = at < 20 || (24..32).contains(&at);
-            let found = decode(&Bytes::from(torn), IDENTITY);
+            let found = decode(&torn, IDENTITY);
             assert_eq!(found, whole.clone().filter(|_| is_known), "byte {at}");
         }
     }

@@ -22,7 +22,7 @@
 //! | at | bytes | page 0 |
 //! | --- | --- | --- |
 //! | 0 | 4 | `RMQJ` |
-//! | 4 | 2 | format, 2; another one is refused and left alone |
+//! | 4 | 2 | format, 3; another one is refused and left alone |
 //! | 6 | 2 | zero |
 //! | 8 | 8 | salt |
 //! | 16 | 4 | epoch |
@@ -68,6 +68,7 @@ pub(super) struct Cut {
     pub(super) youngest: u64,
     /// From the oldest frame that was not in redb up to it.
     used_bytes: u64,
+    held_bytes: u64,
 }
 
 /// The open file, and where the next frame goes.
@@ -80,6 +81,8 @@ pub(super) struct Journal {
     head: Position,
     /// Bytes from the oldest frame that is not in redb to the head, skipped ends included.
     used_bytes: u64,
+    /// What is in these frames, at its full length: it is in memory as well, until it is in redb.
+    held_bytes: u64,
     /// Where the head is once a frame that failed is given up.
     behind_failure: Option<Position>,
     /// The youngest frame that was written, or whose header is found.
@@ -172,7 +175,7 @@ impl Journal {
                 let found = found_bytes - found_bytes % PAGE_BYTES;
                 (found.max(usual_bytes), known)
             }
-            (false, None) => return Err(LogError::corrupt(NAME, "it has no header of format 2")),
+            (false, None) => return Err(LogError::corrupt(NAME, "it has no header of format 3")),
         };
         let Ownership { epoch, salt } = ownership;
         let file_bytes = file_bytes.max(2 * PAGE_BYTES);
@@ -189,6 +192,7 @@ impl Journal {
             file_bytes,
             head,
             used_bytes: 0,
+            held_bytes: 0,
             behind_failure: None,
             youngest: None,
             is_damaged: false,
@@ -247,6 +251,7 @@ impl Journal {
         self.youngest = Some(self.head.sequence);
         self.head = behind;
         self.used_bytes = (self.used_bytes + cost).min(self.capacity());
+        self.held_bytes = (self.held_bytes + frame::padded_bytes(batch)).min(self.capacity());
         if self.buffer.capacity() > LARGE_BUFFER_BYTES {
             self.buffer = Vec::new();
         }
@@ -266,6 +271,7 @@ impl Journal {
             position: self.position_when_emptied(),
             youngest: self.youngest(),
             used_bytes: self.used_bytes,
+            held_bytes: self.held_bytes,
         }
     }
 
@@ -277,6 +283,7 @@ impl Journal {
             self.behind_failure = None;
         }
         self.used_bytes -= cut.used_bytes;
+        self.held_bytes -= cut.held_bytes;
     }
 
     /// Whether a write failed; the next waits for [`Journal::emptied`] with a later cut.
@@ -284,10 +291,12 @@ impl Journal {
         self.behind_failure.is_some()
     }
 
-    /// Whether a frame of `bytes`, padding included, would not touch one that is still needed.
+    /// Whether a frame of at most `bytes`, padding included, would not touch one that is still
+    /// needed, and what is in it has room in memory.
     pub(super) fn has_room_for(&self, bytes: u64) -> bool {
         let (_, cost) = self.place(bytes);
-        bytes <= self.capacity() && (self.used_bytes == 0 || cost <= self.free_bytes())
+        let has_place = self.used_bytes == 0 || self.used_bytes + cost <= self.capacity();
+        has_place && self.held_bytes + bytes <= self.capacity()
     }
 
     /// Whether there is room for a frame and another behind it, either of which may be none.
@@ -297,7 +306,8 @@ impl Journal {
         }
         let (at, cost) = self.place(bytes);
         let (_, cost_behind) = self.place_at(at + bytes, behind);
-        behind <= self.capacity() && cost + cost_behind <= self.free_bytes()
+        self.used_bytes + cost + cost_behind <= self.capacity()
+            && self.held_bytes + bytes + behind <= self.capacity()
     }
 
     /// Bytes that frames can have together.
@@ -305,12 +315,13 @@ impl Journal {
         self.file_bytes - PAGE_BYTES
     }
 
-    pub(super) const fn used_bytes(&self) -> u64 {
-        self.used_bytes
+    /// Bytes that are in use, of the file or of the memory that goes with it, whichever is more.
+    pub(super) fn used_bytes(&self) -> u64 {
+        self.used_bytes.max(self.held_bytes)
     }
 
-    pub(super) const fn free_bytes(&self) -> u64 {
-        self.capacity() - self.used_bytes
+    pub(super) fn free_bytes(&self) -> u64 {
+        self.capacity() - self.used_bytes()
     }
 
     /// Whether the file is still the one of its name.
@@ -396,7 +407,7 @@ fn prewrite(file: &dyn File, from: u64, bytes: u64) -> io::Result<()> {
 }
 
 const MAGIC: [u8; 4] = *b"RMQJ";
-const FORMAT: u16 = 2;
+const FORMAT: u16 = 3;
 
 /// A buffer that grew beyond this for one large batch is given back.
 const LARGE_BUFFER_BYTES: usize = 1 << 20;
@@ -436,7 +447,7 @@ mod tests {
 
     #[test]
     fn bytes_of_the_header_never_change() {
-        let golden = b"RMQJ\x02\0\0\0\x4d\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\0\x80\0\0\0\0\0\0";
+        let golden = b"RMQJ\x03\0\0\0\x4d\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\0\x80\0\0\0\0\0\0";
         let header = header(32_768, Epoch(3), 77);
         assert_eq!(header[..32], golden[..]);
         assert_eq!(u32_at(&header, 32), crc32c::crc32c(golden));
@@ -569,6 +580,48 @@ mod tests {
         }
         let salvaged = journal.salvage().unwrap().frames;
         assert_eq!(sequences(&salvaged), [0, 2, 3]);
+    }
+
+    /// What waits for redb is in memory at its full length.
+    #[test]
+    fn records_that_are_short_in_the_file_have_no_more_room_than_in_memory() {
+        let folder = SimulatedFolder::new();
+        let mut journal = journal(&folder, 64);
+        let record = Record::new(&RecordParts {
+            qos: 1,
+            retain: false,
+            from_cloud: false,
+            time: WallTime(1),
+            expiry_seconds: None,
+            publisher: 0,
+            topic: &"t".repeat(1000),
+            properties: &[],
+            payload: b"p",
+        });
+        let append = Change::Append {
+            lane: Lane::Normal,
+            record,
+        };
+        let batch = Batch {
+            changes: vec![append; 40],
+        };
+        let bytes = frame::padded_bytes(&batch);
+        let position = journal.position_when_emptied();
+        let mut count = 0;
+        while journal.has_room_for(bytes) {
+            journal
+                .write(&batch, WallTime(1), PerLane::default())
+                .unwrap();
+            count += 1;
+        }
+        assert_eq!(count, journal.capacity() / bytes);
+        assert!(journal.head.at < journal.file_bytes / 2);
+        assert_eq!(journal.used_bytes(), count * bytes);
+        let mut again = Journal::open(folder.directory().as_ref(), None, 0).unwrap();
+        assert_eq!(again.replay(position).unwrap().frames.len() as u64, count);
+        assert_eq!(again.used_bytes(), count * bytes);
+        journal.emptied(journal.cut());
+        assert!(journal.used_bytes() == 0 && journal.has_room_for(bytes));
     }
 
     #[test]

@@ -11,13 +11,13 @@ use std::sync::Arc;
 
 use sync::{Lane, Offset, Record, WallTime};
 
-use super::block::Builder;
 use super::database::{READ_CACHE_BYTES, SharedDatabase};
 use super::directory::Directory;
 use super::latest::Search;
+use super::pack::Packer;
 use super::salvage::Salvage;
-use super::segment::{self, NewBlock};
-use super::{Event, LaneLimits, LogError, Settings, SharedSegment};
+
+use super::{Event, LaneLimits, LogError, Settings, SharedSegment, segment};
 
 /// One lane as the writer knows it.
 #[derive(Debug)]
@@ -199,23 +199,25 @@ impl LaneFiles {
         Ok(())
     }
 
-    /// Writes one transaction: at most half of the cache, at most to the end of the segment.
+    /// Writes one transaction: all that waits, at most to the end of the segment. redb keeps within
+    /// its cache: blocks that have no room there are in the file early.
     ///
-    /// A failed one may have reached the file all the same. Then the next writes over it: the same
-    /// records in a row make the same blocks under the same keys.
+    /// A failed one may have reached the file all the same. Then the next writes over it.
     fn append_some(&mut self) -> Result<(), LogError> {
         let active = self
             .active
             .as_mut()
             .expect("a segment is opened before it is written");
         let room = self.segment_bytes.saturating_sub(active.bytes).max(1);
-        let most = room.min(self.cache_bytes as u64 / 2);
-        let (blocks, count) = pack(&self.waiting, self.flushed, active.mark, most);
-        segment::append(&active.database, &blocks)?;
-        active.bytes += blocks
-            .iter()
-            .map(|(_, block)| block.len() as u64)
-            .sum::<u64>();
+        let most = room.min(TRANSACTION_BYTES);
+        let mut packer = Packer::new(&self.waiting, self.flushed, active.mark, most);
+        segment::append(&active.database, self.flushed, &mut packer)?;
+        let Packer {
+            record_count: count,
+            bytes,
+            ..
+        } = packer;
+        active.bytes += bytes;
         for record in self.waiting.drain(..count) {
             active.times = active
                 .times
@@ -260,28 +262,7 @@ impl Sealed {
     }
 }
 
-/// Packs records from the front into blocks until they have `most` bytes together, one block at
-/// least. Returns how many records are packed.
-fn pack(waiting: &VecDeque<Record>, first: Offset, mark: u32, most: u64) -> (Vec<NewBlock>, usize) {
-    let mut blocks = Vec::new();
-    let mut bytes = 0;
-    let mut packed = 0;
-    while packed < waiting.len() && (bytes < most || blocks.is_empty()) {
-        let start = Offset(first.0 + packed as u64);
-        let mut builder = Builder::new(start, mark);
-        for record in waiting.range(packed..) {
-            if !builder.has_room_for(record) {
-                break;
-            }
-            builder.push(record);
-            packed += 1;
-        }
-        let block = builder.finish();
-        bytes += block.len() as u64;
-        blocks.push((start, block));
-    }
-    (blocks, packed)
-}
-
+/// More than a flush has as a rule. Each transaction takes 80 KB of redb's own.
+const TRANSACTION_BYTES: u64 = 4 << 20;
 /// Below this a redb file is mostly its own bookkeeping.
 const SMALLEST_SEGMENT_BYTES: u64 = 64 << 10;

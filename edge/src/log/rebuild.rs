@@ -27,7 +27,7 @@ pub fn rebuild_segment(directory: &Arc<dyn Directory>, name: &str) -> Result<Str
     let making = segment::create_as(directory, &format!("{name}.salvaged"), CACHE_BYTES)?;
     for header in found.headers() {
         if let Some(block) = found.bytes(file.as_ref(), header.first) {
-            segment::append(&making, &[(header.first, block)])?;
+            segment::append(&making, header.first, [(header.first, block)])?;
         }
     }
     debug_assert_eq!(segment::name(lane, first), name);

@@ -92,14 +92,9 @@ impl Salvage {
         later.next().map(|(first, _)| *first)
     }
 
-    /// The headers of the blocks, by offset; copies are left out.
+    /// The headers of the blocks, by offset.
     pub(super) fn headers(&self) -> impl Iterator<Item = Header> {
-        let mut next = Offset(0);
-        self.blocks.values().filter_map(move |place| {
-            let is_news = place.header.next() > next;
-            next = next.max(place.header.next());
-            is_news.then_some(place.header)
-        })
+        self.blocks.values().map(|place| place.header)
     }
 
     /// The ranges between `first` and `next` that no block holds.
@@ -139,6 +134,13 @@ impl Salvage {
                 *known = *place;
             }
         }
+        // A copy that ends within the block before it, which was packed when more was there.
+        let mut next = Offset(0);
+        blocks.retain(|_, place| {
+            let is_news = place.header.next() > next;
+            next = next.max(place.header.next());
+            is_news
+        });
         Self { blocks }
     }
 }
@@ -192,15 +194,13 @@ impl<'a> Window<'a> {
         let is_plausible = range.contains(&header.first)
             && header.count > 0
             && u64::from(header.count) <= range.end.0 - header.first.0
-            && header.oldest <= header.youngest;
-        if !is_plausible {
+            && header.oldest <= header.youngest
+            && header.has_a_length();
+        let bytes = u64::from(header.bytes);
+        let end = at + bytes;
+        if !is_plausible || end > self.file_bytes {
             return None;
         }
-        let mut end = at + block::HEADER_BYTES as u64;
-        for _ in 0..header.count {
-            end += 4 + u64::from(u32_at(self.exactly(end, 4)?, 0));
-        }
-        let bytes = end.checked_sub(at).filter(|_| end <= self.file_bytes)?;
         (self.checksum(at + 8, end) == crc).then_some(Place { at, bytes, header })
     }
 
@@ -281,10 +281,12 @@ mod tests {
     }
 
     fn block(first: u64, mark: u32, payloads: &[&[u8]]) -> Vec<u8> {
-        let mut builder = Builder::new(Offset(first), mark);
-        payloads
-            .iter()
-            .for_each(|payload| builder.push(&record(payload)));
+        let mut builder = Builder::new(Offset(first), mark, block::MAX_BYTES);
+        assert!(
+            payloads
+                .iter()
+                .all(|payload| builder.push(&record(payload)))
+        );
         builder.finish()
     }
 
@@ -299,9 +301,9 @@ mod tests {
     #[test]
     fn blocks_are_found_at_any_place() {
         let large = vec![3; 300_000];
-        let mut bytes = vec![1, 0, 0, 0, 1];
+        let mut bytes = vec![block::FORMAT, 0, 0, 0, 1];
         bytes.extend(block(0, 7, &[b"a", b"b"]));
-        bytes.extend([1, 0, 0, 0].repeat(70_000));
+        bytes.extend([block::FORMAT, 0, 0, 0].repeat(70_000));
         bytes.extend(block(2, 7, &[&large]));
         bytes.extend([0; 13]);
         bytes.extend(block(9, 7, &[b"z"]));
@@ -331,10 +333,26 @@ mod tests {
     }
 
     #[test]
+    fn a_copy_from_before_more_was_there_hides_nothing() {
+        let bytes = [
+            block(0, 7, &[b"a"]),
+            block(1, 7, &[b"b", b"c", b"d"]),
+            block(2, 7, &[b"c"]),
+            block(4, 7, &[b"e"]),
+        ];
+        let (file, found) = search(&bytes.concat());
+        for (offset, payload) in (0..).zip(b"abcde") {
+            let read = found.read(file.as_ref(), Offset(offset)).unwrap();
+            assert_eq!(read.record(Offset(offset)), Some(record(&[*payload])));
+        }
+        assert!(found.holes(Offset(0), Offset(5)).is_empty());
+    }
+
+    #[test]
     fn a_payload_can_not_pose_as_a_block() {
         let forged = block(1, 8, &[b"forged"]);
         let mut damaged = block(0, 7, &[b"a", &forged, b"c"]);
-        damaged[45] ^= 1;
+        damaged[49] ^= 1;
         let others = [block(3, 7, &[b"d"]), block(4, 7, &[&forged])].concat();
         let (file, found) = search(&[damaged, others].concat());
         assert!(found.read(file.as_ref(), Offset(1)).is_none());

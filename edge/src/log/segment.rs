@@ -57,10 +57,21 @@ pub(super) fn create_as(
     })
 }
 
-/// Adds blocks in one transaction.
-pub(super) fn append(segment: &SharedDatabase, blocks: &[NewBlock]) -> Result<(), LogError> {
+/// Adds blocks in one transaction, the first of which begins with `first`. What is there from this
+/// offset on is what a transaction left that failed and has reached the file all the same: it goes.
+pub(super) fn append(
+    segment: &SharedDatabase,
+    first: Offset,
+    blocks: impl IntoIterator<Item = NewBlock>,
+) -> Result<(), LogError> {
     segment.write(|transaction| {
         let mut table = transaction.open_table(BLOCKS)?;
+        while table
+            .last()?
+            .is_some_and(|(last, _)| last.value() >= first.0)
+        {
+            table.pop_last()?;
+        }
         for (first, block) in blocks {
             table.insert(first.0, block.as_slice())?;
         }
@@ -110,7 +121,24 @@ const BLOCKS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("blocks");
 
 #[cfg(test)]
 mod tests {
+    use super::super::simulated::SimulatedFolder;
     use super::*;
+
+    /// A failed transaction may have cut what waited into other blocks than the next one does.
+    #[test]
+    fn what_a_lost_transaction_left_goes_with_the_next() {
+        let directory = SimulatedFolder::new().directory();
+        let file = create(&directory, Lane::Normal, Offset(0), 1 << 20).unwrap();
+        let blocks = |firsts: &[u64]| -> Vec<NewBlock> {
+            let block = |first: &u64| (Offset(*first), vec![*first as u8; 5000]);
+            firsts.iter().map(block).collect()
+        };
+        append(&file, Offset(0), blocks(&[0])).unwrap();
+        append(&file, Offset(5), blocks(&[5, 8, 9])).unwrap();
+        append(&file, Offset(5), blocks(&[5, 20])).unwrap();
+        let found = |offset| find(&file, Offset(offset)).unwrap().unwrap().0;
+        assert_eq!([4, 7, 8, 15, 20].map(found), [0, 5, 5, 5, 20].map(Offset));
+    }
 
     #[test]
     fn names_are_read_back_and_nothing_else_is() {

@@ -9,7 +9,6 @@
 
 use std::io;
 
-use bytes::Bytes;
 use sync::{Offset, PerLane};
 
 use super::super::LogError;
@@ -67,6 +66,7 @@ impl Journal {
             at: if is_place { position.at } else { PAGE_BYTES },
         };
         self.used_bytes = 0;
+        self.held_bytes = 0;
         let mut replayed = Replayed::default();
         let mut later = None;
         loop {
@@ -144,6 +144,8 @@ impl Journal {
             // More than a whole round would be frames over frames, which are never written.
             let used = self.used_bytes + skipped + frame.padded_bytes;
             self.used_bytes = used.min(self.capacity());
+            let held = self.held_bytes + frame::padded_bytes(&frame.batch);
+            self.held_bytes = held.min(self.capacity());
             self.head = Position {
                 sequence: self.head.sequence + 1,
                 at: at + frame.padded_bytes,
@@ -242,7 +244,7 @@ impl Journal {
         match frame::peek(&page, identity) {
             Some(header) if at + header.padded_bytes <= self.file_bytes => {
                 let bytes = self.read(at, header.padded_bytes)?;
-                Ok(bytes.and_then(|bytes| frame::decode(&Bytes::from(bytes), identity)))
+                Ok(bytes.and_then(|bytes| frame::decode(&bytes, identity)))
             }
             _ => Ok(None),
         }
