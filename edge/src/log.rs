@@ -64,6 +64,7 @@ mod salvage;
 mod segment;
 mod settings;
 mod snapshot;
+mod standing;
 mod state;
 mod wear;
 mod writer;

@@ -42,7 +42,7 @@ use serde::{Deserialize, Serialize};
 use sync::{Epoch, Offset, PerLane, WallTime};
 
 use super::directory::{Directory, File};
-use super::frame::{self, Identity, PAGE_BYTES, u32_at, u64_at};
+use super::frame::{self, Identity, PAGE_BYTES, Span, u32_at, u64_at};
 use super::{Batch, LogError};
 
 pub(super) use self::replay::{Replayed, Torn};
@@ -223,12 +223,22 @@ impl Journal {
         wall: WallTime,
         first: PerLane<Offset>,
     ) -> Result<(), LogError> {
+        self.write_frame(batch, wall, Span::of(batch, first))
+    }
+
+    /// The same with a frame that names records beside its own, which are in segments.
+    pub(super) fn write_frame(
+        &mut self,
+        batch: &Batch,
+        wall: WallTime,
+        span: Span,
+    ) -> Result<(), LogError> {
         assert!(
             !self.is_failed(),
             "a failed place is given up before the next write"
         );
         let identity = self.identity(self.head.sequence);
-        frame::encode(batch, identity, wall, first, &mut self.buffer)?;
+        frame::encode(batch, identity, wall, span, &mut self.buffer)?;
         let bytes = self.buffer.len() as u64;
         assert!(
             self.has_room_for(bytes),
@@ -585,7 +595,7 @@ mod tests {
             &batch(3),
             forged,
             WallTime(0),
-            PerLane::default(),
+            Span::of(&batch(3), PerLane::default()),
             &mut posing,
         )
         .unwrap();

@@ -132,6 +132,7 @@ impl Recovery {
         let settings = Settings {
             journal_bytes: journal_bytes - journal_bytes % PAGE_BYTES,
             cache_bytes: settings.cache_bytes.max(SMALLEST_CACHE_BYTES),
+            direct_bytes: settings.direct_bytes.max(SMALLEST_DIRECT_BYTES),
             ..settings
         };
         Ok(Self {
@@ -180,13 +181,13 @@ impl Recovery {
         let copied = self.bring_gaps_back(&state, &mut facts)?;
         let known = tables::gaps(&state)?;
         let known: Vec<Gap> = known.into_iter().map(|(_, gap)| gap).collect();
-        let (lanes, mut gaps) = self.open_lanes(Some(&facts), &known)?;
+        let (journal, replayed) = self.replay(&facts)?;
+        let (lanes, mut gaps) = self.open_lanes(Some(&facts), replayed.stored(), &known)?;
         // What is still missing since an earlier start is written down already.
         gaps.retain_mut(|missing| gap::leave_out(missing, &known));
         if self.has_lost_gaps {
             gaps.extend(Gap::forgotten(PerLane::from_fn(|lane| lanes[lane].next())));
         }
-        let (journal, replayed) = self.replay(&facts)?;
         let salt = journal.ownership().salt;
         let is_changed = !replayed.frames.is_empty()
             || replayed.torn.is_some()
@@ -279,7 +280,7 @@ impl Recovery {
         let has_segments = self.names.iter().any(|name| segment::parse(name).is_some());
         let copy = self.read_copy()?;
         let known: Vec<Gap> = copy.iter().flat_map(Copy::gaps).collect();
-        let (lanes, gaps) = self.open_lanes(None, &known)?;
+        let (lanes, gaps) = self.open_lanes(None, PerLane::default(), &known)?;
         let replayed = match &mut journal {
             Some(journal) => journal.salvage()?,
             None => Replayed::default(),
@@ -460,6 +461,8 @@ pub(super) fn unmark(directory: &dyn Directory) -> bool {
 const STARTING: &str = "starting";
 /// A journal has room for a few batches at least.
 pub(super) const SMALLEST_JOURNAL_BYTES: u64 = 16 * PAGE_BYTES;
+/// More than a frame says instead of records that are in segments.
+const SMALLEST_DIRECT_BYTES: usize = 1 << 10;
 /// What an append takes of a frame at least.
 const LEAST_APPEND_BYTES: u64 = 39;
 /// Less makes redb write every page several times.
