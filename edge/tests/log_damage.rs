@@ -167,6 +167,10 @@ impl Base {
             next[lane] += 1;
             batch.changes.push(Change::Append { lane, record });
         }
+        if dice.below(2) == 0 {
+            // Straight into segments, if it is large.
+            return batch;
+        }
         let (table, key) = (
             TABLES[dice.below(TABLES.len() as u64) as usize],
             vec![b'k', dice.below(40) as u8],
@@ -593,6 +597,7 @@ fn settings() -> Settings {
     Settings {
         journal_bytes: 256 << 10,
         flush_bytes: 48 << 10,
+        direct_bytes: 4 << 10,
         segment_bytes: 128 << 10,
         cache_bytes: 512 << 10,
         has_mail: true,

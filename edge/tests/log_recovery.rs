@@ -674,6 +674,7 @@ fn settings() -> Settings {
     Settings {
         journal_bytes: 512 << 10,
         flush_bytes: 32 << 10,
+        direct_bytes: 4 << 10,
         segment_bytes: 128 << 10,
         cache_bytes: 512 << 10,
         ..Settings::default()

@@ -91,7 +91,7 @@ impl Default for Settings {
         Self {
             journal_bytes: 8 << 20,
             flush_bytes: 1 << 20,
-            direct_bytes: 64 << 10,
+            direct_bytes: 128 << 10,
             segment_bytes: 64 << 20,
             cache_bytes: 4 << 20,
             read_cache_bytes: 512 << 10,
