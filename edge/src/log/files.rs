@@ -15,6 +15,9 @@
 //! brought over stays here, in its order, and what is handed over next comes behind it: nothing is
 //! ever given back.
 //!
+//! Large groups of records come straight into their segments, behind what waits there, and the state
+//! hears of them with the next flush.
+//!
 //! When redb fails (a full disk, above all) nothing is lost: the journal still has everything, and
 //! commits go on while it has room. The reserve is given back at once, and flushing is tried again
 //! about every second.

@@ -438,6 +438,20 @@ mod tests {
     }
 
     #[test]
+    fn a_frame_names_records_that_are_in_segments() {
+        let first = PerLane([Offset(1), Offset(2), Offset(3)]);
+        let next = PerLane([Offset(1), Offset(9), Offset(4)]);
+        let mut bytes = Vec::new();
+        let span = Span { first, next };
+        encode(&batch(), IDENTITY, WallTime(9), span, &mut bytes).unwrap();
+        let frame = decode(&Bytes::from(bytes), IDENTITY).unwrap();
+        let stored: Vec<_> = frame.stored().collect();
+        assert_eq!(stored, [(Lane::Urgent, Offset(9))]);
+        let own = decode(&Bytes::from(encoded()), IDENTITY).unwrap();
+        assert_eq!(own.stored().count(), 0);
+    }
+
+    #[test]
     fn a_changed_byte_is_noticed_or_was_known_beforehand() {
         let bytes = encoded();
         let whole = decode(&Bytes::from(bytes.clone()), IDENTITY);

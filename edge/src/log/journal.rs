@@ -12,6 +12,9 @@
 //! then for the one after it, until there is none; then for later ones anywhere in the file, which
 //! tells damage in the middle from the end.
 //!
+//! A frame may stand for records that went straight into segments: it names their offsets and is
+//! written when they are durable there, so that recovery counts what of them is damaged later.
+//!
 //! The file is written and synced as a whole when it is made, because a later overwrite of a
 //! written block asks nothing of the file system's own journal.
 //!
@@ -579,6 +582,25 @@ mod tests {
         }
         let salvaged = journal.salvage().unwrap().frames;
         assert_eq!(sequences(&salvaged), [0, 2, 3]);
+    }
+
+    /// Behind a cut that left records in segments, and no frame of theirs.
+    #[test]
+    fn salvage_keeps_what_comes_before_offsets_that_no_frame_names() {
+        let folder = SimulatedFolder::new();
+        let mut journal = journal(&folder, 8);
+        let at = |offset| PerLane([Offset(0), Offset(0), Offset(offset)]);
+        for (first, next) in [(0, 5), (9, 9), (9, 12)] {
+            let span = Span {
+                first: at(first),
+                next: at(next),
+            };
+            let empty = Batch::default();
+            journal.write_frame(&empty, WallTime(1), span).unwrap();
+        }
+        let salvaged = journal.salvage().unwrap();
+        assert_eq!(sequences(&salvaged.frames), [0, 1, 2]);
+        assert_eq!(salvaged.stored(), at(12));
     }
 
     #[test]

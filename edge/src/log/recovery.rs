@@ -2,7 +2,9 @@
 //!
 //! Only four kinds of files are looked into: `state.redb`, the journal, the last segment of each
 //! lane, and `mail.redb`, of which one page is read; so opening takes the same time however much is
-//! stored. The log opens in every case
+//! stored. A segment may reach further than the state knows, and further than the journal: what is
+//! found was stored, and offsets go on behind it. One that does not reach as far as either says is
+//! damaged. The log opens in every case
 //! but a disk that fails or is full, and a folder that is another version's or is in use:
 //!
 //! | what is damaged | what is kept | what becomes of the file |
