@@ -61,7 +61,14 @@ if time64; then
   fi
   export __CARGO_TESTS_ONLY_SRC_ROOT=$library # the only name that cargo has for a std from elsewhere
 fi
+# Cargo does not look at what cross/zig links with: programs that were linked with something else are
+# taken away, so that it links them anew, and only that.
+linked=$CARGO_TARGET_DIR/$base/linked-with
+if ! cat cross/zig cross/names.sed cross/order | cmp -s - "$linked"; then
+  rm -f "$linked" "$CARGO_TARGET_DIR/$base"/release/{deps/robustmq_edge,examples/*}-*
+fi
 cargo-zigbuild zigbuild --release --target "$t" "${args[@]}" "$@"
+cat cross/zig cross/names.sed cross/order >"$linked"
 if time64; then
   for output in "$CARGO_TARGET_DIR/$base"/release/build/libc-*/output; do
     grep -q '^cargo:rustc-cfg=musl32_time64$' "$output" ||

@@ -220,10 +220,7 @@ fn write<W: Write>(
                 place.signals.wait(Cue::Write).await;
                 continue;
             }
-            let mut written = 0;
-            while written < bytes.len() {
-                written += writer.write(&bytes[written..]).await?;
-            }
+            write_all(writer, &bytes, || gateway.core.borrow_mut().took(place.id)).await?;
             writer.flush().await?;
             bytes.clear();
             if bytes.capacity() > SPARE_BYTES {
@@ -234,8 +231,31 @@ fn write<W: Write>(
     }
 }
 
+/// Writes everything, and says after each piece but the last that it was taken: a slow link may need
+/// longer for what it was given than a client may be silent.
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an async fn keeps its arguments twice, and each busy connection has one of these"
+)]
+fn write_all<W: Write>(
+    writer: &mut W,
+    bytes: &[u8],
+    taken: impl Fn(),
+) -> impl Future<Output = Result<(), W::Error>> {
+    async move {
+        let mut written = writer.write(bytes).await?;
+        while written < bytes.len() {
+            taken();
+            written += writer.write(&bytes[written..]).await?;
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
 
     /// A peer that always has more to say.
@@ -268,5 +288,33 @@ mod tests {
         let patience = smol::future::yield_now();
         smol::block_on(drain(&mut peer).or(patience));
         assert!(peer.reads_left > 90, "patience comes to its turn");
+    }
+
+    /// A link that takes ten bytes at a time.
+    struct Narrow(Vec<u8>);
+
+    impl embedded_io::ErrorType for Narrow {
+        type Error = std::io::Error;
+    }
+
+    impl Write for Narrow {
+        async fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            let count = bytes.len().min(10);
+            self.0.extend_from_slice(&bytes[..count]);
+            Ok(count)
+        }
+
+        async fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn each_piece_that_a_slow_link_takes_is_a_sign_of_life() {
+        let (bytes, signs) = ([7; 95], Cell::new(0));
+        let mut link = Narrow(Vec::new());
+        let written = write_all(&mut link, &bytes, || signs.set(signs.get() + 1));
+        smol::block_on(written).expect("it takes all");
+        assert_eq!((link.0, signs.get()), (bytes.to_vec(), 9));
     }
 }

@@ -12,15 +12,20 @@
 //! `DAMAGES=10000 cargo test --release -p robustmq-edge --test log_damage`, with another seed in
 //! `DAMAGE_SEED`, and the first to be done in `DAMAGE_FROM`.
 
+mod log_parts;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use edge::log::directory::Directory;
 use edge::log::simulated::SimulatedFolder;
 use edge::log::{
-    Batch, Budget, Damage, Event, Gap, Opened, Parts, Reader, Reason, Settings, Writer,
-    contains_panics, open,
+    Batch, Budget, Damage, Event, Gap, Opened, Parts, Reader, Reason, Settings, Writer, open,
 };
-use sync::{Change, Lane, Offset, PerLane, Record, RecordParts, Table, WallTime};
+use sync::{Change, Lane, Offset, PerLane, Record, Table, WallTime};
+
+use self::log_parts::{
+    Dice, contain_panics_quietly, contents, follow, record_of, small, store, variable,
+};
 
 #[test]
 fn whatever_is_damaged_the_log_opens_and_accounts_for_everything() {
@@ -133,7 +138,7 @@ impl Base {
         limited.lanes[Lane::Urgent].max_bytes = 300 << 10;
         let mut log = reopen_with(&folder, limited);
         for number in 0..120 {
-            let batch = base.batch(&mut dice);
+            let batch = base.batch(&mut dice, number % 2 == 0);
             if number == 60 {
                 base.floors[Lane::Urgent] = log.reader.head(Lane::Urgent);
                 base.floors[Lane::Normal] = Offset(20);
@@ -158,7 +163,7 @@ impl Base {
         base
     }
 
-    fn batch(&self, dice: &mut Dice) -> Batch {
+    fn batch(&self, dice: &mut Dice, is_records: bool) -> Batch {
         let mut batch = Batch::default();
         let mut next = PerLane::from_fn(|lane| self.lanes[lane].len());
         for _ in 0..1 + dice.below(12) {
@@ -167,7 +172,7 @@ impl Base {
             next[lane] += 1;
             batch.changes.push(Change::Append { lane, record });
         }
-        if dice.below(2) == 0 {
+        if is_records {
             // Straight into segments, if it is large.
             return batch;
         }
@@ -514,9 +519,7 @@ fn go_on(writer: &mut Writer, reader: &mut Reader) -> Result<(), String> {
     let committed = committed.map_err(|error| error.to_string())?;
     reader.committed(&batch, &committed);
     for wall in [WallTime(WALL.0 + 2000), WallTime(WALL.0 + 4000)] {
-        for event in writer.maintain(wall) {
-            reader.apply(&event);
-        }
+        follow(writer, reader, wall);
     }
     let chunk = reader.read(Lane::Critical, before, BUDGET);
     let chunk = chunk.map_err(|error| error.to_string())?;
@@ -597,11 +600,8 @@ fn settings() -> Settings {
     Settings {
         journal_bytes: 256 << 10,
         flush_bytes: 48 << 10,
-        direct_bytes: 4 << 10,
-        segment_bytes: 128 << 10,
-        cache_bytes: 512 << 10,
         has_mail: true,
-        ..Settings::default()
+        ..small()
     }
 }
 
@@ -615,11 +615,7 @@ fn fill(writer: &mut Writer, reader: &mut Reader, count: u64) {
         let batch = Batch {
             changes: vec![append],
         };
-        let committed = writer.commit(&batch, WALL).expect("the log works");
-        reader.committed(&batch, &committed);
-        for event in writer.maintain(WALL) {
-            reader.apply(&event);
-        }
+        store(writer, reader, &batch, WALL);
     }
 }
 
@@ -699,56 +695,5 @@ fn is_new(record: &Record) -> bool {
 }
 
 fn with_payload(topic: &str, payload: &[u8]) -> Record {
-    Record::new(&RecordParts {
-        qos: 1,
-        retain: false,
-        from_cloud: false,
-        time: WALL,
-        expiry_seconds: None,
-        publisher: 0,
-        topic,
-        properties: &[],
-        payload,
-    })
-}
-
-fn contents(folder: &SimulatedFolder, name: &str) -> Vec<u8> {
-    let file = folder.open(name).expect("it is there");
-    let mut bytes = vec![0; file.len().expect("the log works") as usize];
-    file.read_at(0, &mut bytes).expect("the log works");
-    bytes
-}
-
-/// As the program does: what redb makes of a damaged page is nobody's news.
-fn contain_panics_quietly() {
-    static ONCE: std::sync::Once = std::sync::Once::new();
-    ONCE.call_once(|| {
-        let say = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            if !contains_panics() {
-                say(panic);
-            }
-        }));
-    });
-}
-
-fn variable(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
-}
-
-/// A seeded generator (splitmix64).
-struct Dice(u64);
-
-impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
+    record_of(topic, WALL, payload)
 }

@@ -1,11 +1,13 @@
 //! A disk that is full, or takes nothing more: the lower lanes stop first, alarms last, draining
 //! goes on, and everything goes on by itself.
 
+mod log_parts;
+
 use edge::log::simulated::{Fault, Operation, SimulatedFolder};
-use edge::log::{
-    Batch, Budget, Event, Intake, LaneLimits, LogError, Opened, Reader, Settings, Writer, open,
-};
-use sync::{Change, Lane, Offset, PerLane, Record, RecordParts, Table, WallTime};
+use edge::log::{Batch, Budget, Event, Intake, LogError, Opened, Reader, Settings, Writer, open};
+use sync::{Change, Lane, Offset, PerLane, Table, WallTime};
+
+use self::log_parts::{record_of, small};
 
 #[test]
 fn a_full_disk_stops_telemetry_first_and_alarms_last_and_ends_by_itself() {
@@ -176,17 +178,7 @@ impl Log {
     }
 
     fn append(&mut self, lane: Lane, bytes: usize) -> Result<(), LogError> {
-        let record = Record::new(&RecordParts {
-            qos: 1,
-            retain: false,
-            from_cloud: false,
-            time: self.wall,
-            expiry_seconds: None,
-            publisher: 0,
-            topic: "a/b",
-            properties: &[],
-            payload: &vec![7; bytes],
-        });
+        let record = record_of("a/b", self.wall, &vec![7; bytes]);
         self.commit(Change::Append { lane, record })
     }
 
@@ -242,8 +234,6 @@ fn settings() -> Settings {
         flush_bytes: 64 << 10,
         direct_bytes: 4 << 10,
         segment_bytes: 256 << 10,
-        cache_bytes: 512 << 10,
-        lanes: PerLane::from_fn(|_| LaneLimits::default()),
-        ..Settings::default()
+        ..small()
     }
 }

@@ -1,12 +1,14 @@
 //! Large groups of records go straight into segments: written once, as durable as any, and with
 //! their offsets used up whatever happens between the segment and the frame that names it.
 
+mod log_parts;
+
 use edge::log::directory::Directory;
 use edge::log::simulated::{Fault, Operation, SimulatedFolder};
-use edge::log::{
-    Batch, Budget, Event, LaneLimits, LogError, Opened, Reader, Reason, Settings, open,
-};
-use sync::{Change, Lane, Offset, PerLane, Record, RecordParts, Table, WallTime};
+use edge::log::{Batch, Budget, Event, LogError, Opened, Reader, Reason, Settings, open};
+use sync::{Change, Lane, Offset, Record, Table, WallTime};
+
+use self::log_parts::{record_of, small};
 
 #[test]
 fn a_large_group_is_written_once() {
@@ -360,17 +362,7 @@ fn group(lane: Lane, first: u64, count: u64) -> Batch {
 fn append(lane: Lane, serial: u64) -> Change {
     let mut payload = serial.to_le_bytes().to_vec();
     payload.resize(256, serial as u8);
-    let record = Record::new(&RecordParts {
-        qos: 1,
-        retain: false,
-        from_cloud: false,
-        time: WALL,
-        expiry_seconds: None,
-        publisher: 0,
-        topic: "a/b",
-        properties: &[],
-        payload: &payload,
-    });
+    let record = record_of("a/b", WALL, &payload);
     Change::Append { lane, record }
 }
 
@@ -401,12 +393,10 @@ fn fault(name: &str, operation: Operation) -> Fault {
 
 fn settings() -> Settings {
     Settings {
-        journal_bytes: 512 << 10,
         direct_bytes: 1 << 10,
         segment_bytes: 1 << 20,
-        cache_bytes: 512 << 10,
-        lanes: PerLane::from_fn(|_| LaneLimits::default()),
-        ..Settings::default()
+        flush_bytes: 1 << 20,
+        ..small()
     }
 }
 

@@ -1,12 +1,16 @@
 //! Gaps have two homes, `state.redb` and `gaps`: with either of them damaged all are known, what was
 //! announced stays so, and only the loss of both is a loss, which is then written down itself.
 
+mod log_parts;
+
 use edge::log::directory::Directory;
 use edge::log::simulated::{Fault, Operation, SimulatedFolder};
-use edge::log::{
-    Batch, Budget, Event, Gap, Opened, Parts, Reason, Settings, announced, contains_panics, open,
+use edge::log::{Batch, Budget, Event, Gap, Opened, Parts, Reason, Settings, announced, open};
+use sync::{Change, Lane, Offset, WallTime};
+
+use self::log_parts::{
+    contain_panics_quietly, duplicate, flip_all, make_foreign as overwrite, record_of,
 };
-use sync::{Change, Lane, Offset, Record, RecordParts, WallTime};
 
 /// They were rows of the state alone, and gone with it without a word.
 #[test]
@@ -330,44 +334,9 @@ fn gaps(log: &Opened) -> Vec<(u64, Gap)> {
     log.reader.gaps(0).expect("the log works")
 }
 
-fn duplicate(folder: &SimulatedFolder) -> SimulatedFolder {
-    let other = SimulatedFolder::new();
-    for name in folder.names().expect("the log works") {
-        let file = folder.open(&name).expect("it is there");
-        let mut bytes = vec![0; file.len().expect("the log works") as usize];
-        file.read_at(0, &mut bytes).expect("the log works");
-        let copy = other.create(&name).expect("the log works");
-        copy.write_at(0, &bytes).expect("the log works");
-        copy.sync_data().expect("the log works");
-    }
-    other.sync().expect("the log works");
-    other.reset_counts();
-    other
-}
-
-fn overwrite(folder: &SimulatedFolder, name: &str) {
-    let file = folder.open(name).expect("it is there");
-    let bytes = file.len().expect("the log works");
-    file.write_at(0, &vec![0x55; bytes as usize])
-        .expect("the log works");
-    file.sync_data().expect("the log works");
-}
-
 /// Damages every row of the table, wherever it is, and has the next start look.
 fn flip_gaps(folder: &SimulatedFolder) {
     flip_all(folder, "state.redb", b"rejected");
-}
-
-fn flip_all(folder: &SimulatedFolder, name: &str, word: &[u8]) {
-    let file = folder.open(name).expect("it is there");
-    let mut bytes = vec![0; file.len().expect("the log works") as usize];
-    file.read_at(0, &mut bytes).expect("the log works");
-    let places = bytes.windows(word.len()).enumerate();
-    let places: Vec<usize> = places.filter(|it| it.1 == word).map(|it| it.0).collect();
-    assert!(!places.is_empty());
-    for at in places {
-        folder.flip(name, at as u64);
-    }
 }
 
 fn append() -> Batch {
@@ -375,17 +344,7 @@ fn append() -> Batch {
 }
 
 fn append_of(payload: &[u8]) -> Batch {
-    let record = Record::new(&RecordParts {
-        qos: 1,
-        retain: false,
-        from_cloud: false,
-        time: WALL,
-        expiry_seconds: None,
-        publisher: 0,
-        topic: "a",
-        properties: &[],
-        payload,
-    });
+    let record = record_of("a", WALL, payload);
     Batch {
         changes: vec![Change::Append {
             lane: Lane::Normal,
@@ -406,19 +365,6 @@ fn rejected(offset: u64) -> Gap {
         reason: Reason::Rejected,
         parts: Parts::default(),
     }
-}
-
-/// As the program does: what redb makes of a damaged page is nobody's news.
-fn contain_panics_quietly() {
-    static ONCE: std::sync::Once = std::sync::Once::new();
-    ONCE.call_once(|| {
-        let say = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            if !contains_panics() {
-                say(panic);
-            }
-        }));
-    });
 }
 
 const WALL: WallTime = WallTime(1_000_000);

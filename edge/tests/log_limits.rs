@@ -1,16 +1,19 @@
 //! What the log costs, and what it does at each of its limits: counted, not timed.
 
+mod log_parts;
+
 use std::time::Duration;
 
 use edge::log::simulated::{Fault, Operation, SimulatedFolder};
 use edge::log::{
-    Batch, Budget, Committed, Event, Gap, LaneLimits, LogError, Opened, Parts, Reader, Reason,
-    Settings, Writer, open,
+    Batch, Budget, Committed, Event, Gap, LogError, Opened, Parts, Reader, Reason, Settings,
+    Writer, open,
 };
 use sync::{
-    Change, Instant, Lane, Offset, PerLane, Record, RecordParts, SteadyTime, Table, TimeStamp,
-    WallTime,
+    Change, Instant, Lane, Offset, PerLane, Record, SteadyTime, Table, TimeStamp, WallTime,
 };
+
+use self::log_parts::{record_of, small};
 
 #[test]
 fn a_group_is_one_write_and_one_sync() {
@@ -596,33 +599,12 @@ fn appends(count: usize, payload_bytes: usize) -> Batch {
 }
 
 fn record(payload_bytes: usize, time: WallTime) -> Record {
-    Record::new(&RecordParts {
-        qos: 1,
-        retain: false,
-        from_cloud: false,
-        time,
-        expiry_seconds: None,
-        publisher: 0,
-        topic: "a/b",
-        properties: &[],
-        payload: &vec![7; payload_bytes],
-    })
+    record_of("a/b", time, &vec![7; payload_bytes])
 }
 
 fn budget(records: usize) -> Budget {
     Budget {
         records,
         bytes: 1 << 20,
-    }
-}
-
-fn small() -> Settings {
-    Settings {
-        journal_bytes: 512 << 10,
-        flush_bytes: 32 << 10,
-        segment_bytes: 128 << 10,
-        cache_bytes: 512 << 10,
-        lanes: PerLane::from_fn(|_| LaneLimits::default()),
-        ..Settings::default()
     }
 }

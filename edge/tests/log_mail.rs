@@ -1,15 +1,17 @@
 //! `mail.redb` as its readers see it: rows by key and in order, whatever is in the file and what is
 //! still in memory; what becomes of damage; and what a start costs.
 
+mod log_parts;
+
 use std::collections::BTreeMap;
 
 use edge::log::directory::Directory;
 use edge::log::simulated::SimulatedFolder;
-use edge::log::{
-    Batch, Budget, Damage, Event, Folder, Gap, Opened, Reader, Settings, contains_panics, open,
-};
+use edge::log::{Batch, Budget, Damage, Event, Folder, Gap, Opened, Reader, Settings, open};
 use redb::{ReadableDatabase, TableHandle};
 use sync::{Change, Lane, Table, WallTime};
+
+use self::log_parts::{Dice, contain_panics_quietly, contents, duplicate, follow, replace};
 
 type Model = BTreeMap<(Table, Vec<u8>), Vec<u8>>;
 
@@ -283,9 +285,7 @@ fn settle(log: &mut Opened) {
         },
     );
     for wall in [WallTime(WALL.0 + 2000), WallTime(WALL.0 + 4000)] {
-        for event in log.writer.maintain(wall) {
-            log.reader.apply(&event);
-        }
+        follow(&mut log.writer, &mut log.reader, wall);
     }
 }
 
@@ -647,39 +647,9 @@ fn filled(count: u64) -> (SimulatedFolder, Model) {
 }
 
 fn copy(folder: &SimulatedFolder, other: &str, bytes: &[u8]) -> SimulatedFolder {
-    let copy = SimulatedFolder::new();
-    for name in folder.names().expect("the log works") {
-        replace(&copy, &name, &contents(folder, &name));
-    }
+    let copy = duplicate(folder);
     replace(&copy, other, bytes);
     copy
-}
-
-fn replace(folder: &SimulatedFolder, name: &str, bytes: &[u8]) {
-    let file = folder.create(name).expect("the log works");
-    file.write_at(0, bytes).expect("the log works");
-    file.sync_data().expect("the log works");
-    folder.sync().expect("the log works");
-}
-
-fn contents(folder: &SimulatedFolder, name: &str) -> Vec<u8> {
-    let file = folder.open(name).expect("it is there");
-    let mut bytes = vec![0; file.len().expect("the log works") as usize];
-    file.read_at(0, &mut bytes).expect("the log works");
-    bytes
-}
-
-/// As the program does: what redb makes of a damaged page is nobody's news.
-fn contain_panics_quietly() {
-    static ONCE: std::sync::Once = std::sync::Once::new();
-    ONCE.call_once(|| {
-        let say = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            if !contains_panics() {
-                say(panic);
-            }
-        }));
-    });
 }
 
 fn everything(reader: &mut Reader) -> Model {
@@ -753,9 +723,7 @@ fn commit(log: &mut Opened, batch: &Batch) {
 }
 
 fn maintain(log: &mut Opened) {
-    for event in log.writer.maintain(WALL) {
-        log.reader.apply(&event);
-    }
+    follow(&mut log.writer, &mut log.reader, WALL);
 }
 
 fn reopen(folder: &SimulatedFolder) -> Opened {
@@ -786,23 +754,6 @@ fn settings() -> Settings {
         cache_bytes: 512 << 10,
         has_mail: true,
         ..Settings::default()
-    }
-}
-
-/// A seeded generator (splitmix64).
-struct Dice(u64);
-
-impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
     }
 }
 

@@ -1,14 +1,17 @@
 //! What gives way when a lane, or all of them, are at their limit; and that nothing does unseen:
 //! what was acknowledged is read back, or is in a gap.
 
+mod log_parts;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use edge::log::simulated::SimulatedFolder;
 use edge::log::{
-    Batch, Budget, Event, Intake, LaneLimits, LogError, Opened, Overflow, Reader, Settings, Writer,
-    open,
+    Batch, Budget, Event, Intake, LogError, Opened, Overflow, Reader, Settings, Writer, open,
 };
-use sync::{Change, Lane, Offset, PerLane, Record, RecordParts, WallTime};
+use sync::{Change, Lane, Offset, PerLane, WallTime};
+
+use self::log_parts::{Dice, record_of, small};
 
 #[test]
 fn all_lanes_together_have_a_limit_and_the_lower_give_way_first() {
@@ -141,19 +144,19 @@ fn the_latest_of_each_topic_is_there_after_every_power_cut() {
     for seed in 1..=3_u64 {
         let folder = SimulatedFolder::new();
         let mut log = Log::open(&folder, keeping_latest());
-        let mut dice = seed;
+        let mut dice = Dice(seed);
         for life in 0..14 {
             if life > 0 {
-                folder.stop_after(below(&mut dice, 1300));
+                folder.stop_after(dice.below(1300));
             }
             for _ in 0..600 {
                 // Few of them often, many of them seldom.
-                let topic = match below(&mut dice, 10) {
-                    0 => format!("rare/{}", below(&mut dice, 40)),
-                    1..6 => format!("busy/{}", below(&mut dice, 3)),
+                let topic = match dice.below(10) {
+                    0 => format!("rare/{}", dice.below(40)),
+                    1..6 => format!("busy/{}", dice.below(3)),
                     _ => "plain".to_owned(),
                 };
-                let bytes = below(&mut dice, 600) as usize;
+                let bytes = dice.below(600) as usize;
                 if log.try_append(Lane::Normal, &topic, bytes).is_err() {
                     break;
                 }
@@ -278,21 +281,11 @@ impl Log {
         payload.resize(8 + bytes, 7);
         if topic.starts_with("noise") {
             // What can't be compressed.
-            let mut dice = self.serial;
-            payload.fill_with(|| below(&mut dice, 256) as u8);
+            let mut dice = Dice(self.serial);
+            payload.fill_with(|| dice.below(256) as u8);
             payload[..8].copy_from_slice(&self.serial.to_le_bytes());
         }
-        let record = Record::new(&RecordParts {
-            qos: 1,
-            retain: false,
-            from_cloud: false,
-            time: self.wall,
-            expiry_seconds: None,
-            publisher: 0,
-            topic,
-            properties: &[],
-            payload: &payload,
-        });
+        let record = record_of(topic, self.wall, &payload);
         let record = match topic.starts_with("plain") {
             true => record,
             false => record.keeping_latest(),
@@ -422,28 +415,9 @@ impl Log {
     }
 }
 
-fn below(dice: &mut u64, bound: u64) -> u64 {
-    *dice = dice
-        .wrapping_mul(6_364_136_223_846_793_005)
-        .wrapping_add(1_442_695_040_888_963_407);
-    (*dice >> 33) % bound
-}
-
 fn keeping_latest() -> Settings {
     let mut settings = small();
     settings.keeps_latest = true;
     settings.lanes[Lane::Normal].max_bytes = 512 << 10;
     settings
-}
-
-fn small() -> Settings {
-    Settings {
-        journal_bytes: 512 << 10,
-        flush_bytes: 32 << 10,
-        direct_bytes: 4 << 10,
-        segment_bytes: 128 << 10,
-        cache_bytes: 512 << 10,
-        lanes: PerLane::from_fn(|_| LaneLimits::default()),
-        ..Settings::default()
-    }
 }

@@ -13,6 +13,7 @@
 //! `POWER_CUTS=10000 cargo test --release -p robustmq-edge --test log_power_cut`, with another
 //! seed in `POWER_SEED`.
 
+mod log_parts;
 #[path = "log_jobs/turns.rs"]
 mod turns;
 
@@ -24,7 +25,9 @@ use edge::log::{
     Batch, Budget, Event, Gap, LaneLimits, LogError, Opened, Parts, Reader, Reason, Settings,
     Writer, announced, open,
 };
-use sync::{Change, Lane, Offset, PerLane, Record, RecordParts, Table, WallTime};
+use sync::{Change, Lane, Offset, PerLane, Record, Table, WallTime};
+
+use self::log_parts::{Dice, record_of, variable};
 
 use self::turns::in_turns;
 
@@ -712,7 +715,7 @@ impl World {
         self.seen.announced += count as u64;
         batch.changes.push(Change::Append {
             lane: Lane::Critical,
-            record: record(GAPS, self.wall, &bytes.to_le_bytes()),
+            record: record_of(GAPS, self.wall, &bytes.to_le_bytes()),
         });
         batch.changes.push(announced(below));
     }
@@ -726,22 +729,8 @@ impl World {
         };
         let mut payload = self.serial.to_le_bytes().to_vec();
         payload.resize(8 + bytes as usize, self.serial as u8);
-        record("a/b", self.wall, &payload)
+        record_of("a/b", self.wall, &payload)
     }
-}
-
-fn record(topic: &str, time: WallTime, payload: &[u8]) -> Record {
-    Record::new(&RecordParts {
-        qos: 1,
-        retain: false,
-        from_cloud: false,
-        time,
-        expiry_seconds: None,
-        publisher: 0,
-        topic,
-        properties: &[],
-        payload,
-    })
 }
 
 fn number(bytes: &[u8], read: fn([u8; 8]) -> u64) -> u64 {
@@ -813,27 +802,6 @@ fn settings() -> Settings {
 const GAPS: &str = "$edge/test/gaps";
 /// More than all other gaps of a run have together.
 const NOTE_BYTES: u64 = 1 << 40;
-
-fn variable(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
-}
-
-/// A seeded generator (splitmix64).
-struct Dice(u64);
-
-impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-}
 
 const TABLES: [Table; 5] = [
     Table::Sessions,

@@ -1,6 +1,8 @@
 //! Opening: clean, after a power cut, and with every kind of file missing or damaged. The log opens
 //! in every case and says what it found.
 
+mod log_parts;
+
 use std::path::Path;
 
 use edge::log::directory::Directory;
@@ -9,7 +11,9 @@ use edge::log::{
     Batch, Budget, Folder, Gap, LogError, Opened, Parts, Reader, Reason, Report, Settings, Writer,
     open,
 };
-use sync::{Change, Epoch, Lane, Offset, Record, RecordParts, Table, WallTime};
+use sync::{Change, Epoch, Lane, Offset, Table, WallTime};
+
+use self::log_parts::{contents, make_foreign, record_of, segments, small as settings, store};
 
 const WALL: WallTime = WallTime(1_700_000_000_000);
 
@@ -585,26 +589,12 @@ fn reopen(folder: &SimulatedFolder) -> Opened {
 fn fill(writer: &mut Writer, reader: &mut Reader, count: u64) {
     for number in 0..count {
         let batch = batch(number);
-        let committed = writer.commit(&batch, WALL).expect("the log works");
-        reader.committed(&batch, &committed);
-        for event in writer.maintain(WALL) {
-            reader.apply(&event);
-        }
+        store(writer, reader, &batch, WALL);
     }
 }
 
 fn batch(number: u64) -> Batch {
-    let record = Record::new(&RecordParts {
-        qos: 1,
-        retain: false,
-        from_cloud: false,
-        time: WALL,
-        expiry_seconds: None,
-        publisher: 0,
-        topic: "a/b",
-        properties: &[],
-        payload: &[7; 500],
-    });
+    let record = record_of("a/b", WALL, &[7; 500]);
     let append = Change::Append {
         lane: Lane::Normal,
         record,
@@ -641,42 +631,9 @@ fn sessions(reader: &Reader) -> usize {
     count
 }
 
-/// Puts something else in the place of a file.
-fn make_foreign(folder: &SimulatedFolder, name: &str) {
-    let file = folder.directory().open(name).expect("the log works");
-    let bytes = file.len().expect("the log works");
-    file.write_at(0, &vec![0x55; bytes as usize])
-        .expect("the log works");
-}
-
-fn contents(folder: &SimulatedFolder, name: &str) -> Vec<u8> {
-    let file = folder.directory().open(name).expect("the log works");
-    let mut bytes = vec![0; file.len().expect("the log works") as usize];
-    file.read_at(0, &mut bytes).expect("the log works");
-    bytes
-}
-
-fn segments(folder: &SimulatedFolder) -> Vec<String> {
-    let mut names = folder.directory().names().expect("the log works");
-    names.retain(|name| name.starts_with("normal-"));
-    names.sort();
-    names
-}
-
 fn budget() -> Budget {
     Budget {
         records: 50,
         bytes: 1 << 20,
-    }
-}
-
-fn settings() -> Settings {
-    Settings {
-        journal_bytes: 512 << 10,
-        flush_bytes: 32 << 10,
-        direct_bytes: 4 << 10,
-        segment_bytes: 128 << 10,
-        cache_bytes: 512 << 10,
-        ..Settings::default()
     }
 }

@@ -5,12 +5,18 @@
 //! gaps are together what was acknowledged; the start after it finds nothing new. Folders that can
 //! not be written are in `program/disk.rs`.
 
+mod log_parts;
+
 use std::collections::BTreeSet;
 
 use edge::log::directory::Directory;
 use edge::log::simulated::SimulatedFolder;
 use edge::log::{Batch, Budget, Gap, LogError, Opened, Reason, Report, Settings, open};
-use sync::{Change, Epoch, Lane, Offset, Record, RecordParts, Table, WallTime};
+use sync::{Change, Epoch, Lane, Offset, Record, Table, WallTime};
+
+use self::log_parts::{
+    contents, flip_all, follow, make_foreign, record_of, replace, segments, small, store,
+};
 
 /// A state, and what a start makes of it.
 struct State {
@@ -597,17 +603,7 @@ fn session(first: u64) -> Vec<u8> {
 fn record(offset: u64) -> Record {
     let mut payload = offset.to_le_bytes().to_vec();
     payload.resize(500, offset as u8);
-    Record::new(&RecordParts {
-        qos: 1,
-        retain: false,
-        from_cloud: false,
-        time: WALL,
-        expiry_seconds: None,
-        publisher: 0,
-        topic: "a/b",
-        properties: &[],
-        payload: &payload,
-    })
+    record_of("a/b", WALL, &payload)
 }
 
 /// Commits batches and dies.
@@ -615,19 +611,13 @@ fn fill(folder: &SimulatedFolder, count: u64) {
     let mut log = reopen(folder);
     for _ in 0..count {
         let batch = batch(log.reader.head(Lane::Normal).0);
-        let committed = log.writer.commit(&batch, WALL).expect("the log works");
-        log.reader.committed(&batch, &committed);
-        for event in log.writer.maintain(WALL) {
-            log.reader.apply(&event);
-        }
+        store(&mut log.writer, &mut log.reader, &batch, WALL);
     }
 }
 
 fn reopen(folder: &SimulatedFolder) -> Opened {
     let mut log = open(folder.directory(), settings(), WALL).expect("the log opens");
-    for event in log.writer.maintain(WALL) {
-        log.reader.apply(&event);
-    }
+    follow(&mut log.writer, &mut log.reader, WALL);
     log
 }
 
@@ -666,43 +656,9 @@ fn damage_a_block(folder: &SimulatedFolder, name: &str, offset: u64) {
     flip_all(folder, name, &record(offset).payload()[..100]);
 }
 
-fn flip_all(folder: &SimulatedFolder, name: &str, what: &[u8]) {
-    let bytes = contents(folder, name);
-    let places = bytes.windows(what.len()).enumerate();
-    let places: Vec<usize> = places.filter(|it| it.1 == what).map(|it| it.0).collect();
-    assert!(!places.is_empty(), "{name} has nothing to damage");
-    places.iter().for_each(|at| folder.flip(name, *at as u64));
-}
-
-fn segments(folder: &SimulatedFolder) -> Vec<String> {
-    let mut names = folder.names().expect("the log works");
-    names.retain(|name| name.starts_with("normal-"));
-    names.sort();
-    names
-}
-
-fn make_foreign(folder: &SimulatedFolder, name: &str) {
-    let bytes = contents(folder, name).len();
-    replace(folder, name, &vec![0x55; bytes]);
-}
-
-fn replace(folder: &SimulatedFolder, name: &str, bytes: &[u8]) {
-    let file = folder.create(name).expect("the log works");
-    file.write_at(0, bytes).expect("the log works");
-    file.sync_data().expect("the log works");
-    folder.sync().expect("the log works");
-}
-
 fn resize(folder: &SimulatedFolder, name: &str, bytes: u64) {
     let file = folder.open(name).expect("it is there");
     file.set_len(bytes).expect("the log works");
-}
-
-fn contents(folder: &SimulatedFolder, name: &str) -> Vec<u8> {
-    let file = folder.open(name).expect("it is there");
-    let mut bytes = vec![0; file.len().expect("the log works") as usize];
-    file.read_at(0, &mut bytes).expect("the log works");
-    bytes
 }
 
 fn expect<T: std::fmt::Debug + PartialEq<U>, U: std::fmt::Debug>(
@@ -718,11 +674,8 @@ fn expect<T: std::fmt::Debug + PartialEq<U>, U: std::fmt::Debug>(
 
 fn settings() -> Settings {
     Settings {
-        journal_bytes: 512 << 10,
-        flush_bytes: 32 << 10,
         segment_bytes: 96 << 10,
-        cache_bytes: 512 << 10,
-        ..Settings::default()
+        ..small()
     }
 }
 

@@ -1,12 +1,16 @@
 //! Writer, jobs and reader on three threads, as the gateway runs them, over a real folder.
 
+mod log_parts;
+
 use std::sync::mpsc;
 use std::thread;
 
 use edge::log::{
     Batch, Budget, Committed, Event, Folder, Job, LaneLimits, LogError, Reader, Settings, open,
 };
-use sync::{Change, Lane, Offset, PerLane, Record, RecordParts, WallTime};
+use sync::{Change, Lane, Offset, PerLane, Record, WallTime};
+
+use self::log_parts::record_of;
 
 enum Report {
     Committed(Batch, Committed),
@@ -136,17 +140,7 @@ fn batch(number: u64) -> Batch {
 fn record(offset: u64) -> Record {
     let mut payload = offset.to_le_bytes().to_vec();
     payload.resize(300, 7);
-    Record::new(&RecordParts {
-        qos: 1,
-        retain: false,
-        from_cloud: false,
-        time: WallTime(1),
-        expiry_seconds: None,
-        publisher: 0,
-        topic: "a/b",
-        properties: &[],
-        payload: &payload,
-    })
+    record_of("a/b", WallTime(1), &payload)
 }
 
 const BATCHES: u64 = 600;

@@ -30,7 +30,8 @@ pub(super) struct Life {
     pub(super) events: Sender<Event>,
 }
 
-/// A server that says nothing for this long waits for TLS.
+/// A server that says nothing for this long may wait for TLS; one whose INFO is longer under way than
+/// that takes TLS as well, and has as long as the whole greeting has.
 const SILENCE: Duration = Duration::from_secs(1);
 
 impl Life {
@@ -133,16 +134,18 @@ impl Life {
     ) -> Result<(), Failure> {
         let trust = self.settings.trust.as_ref();
         let trust = trust.expect("the settings were checked to have TLS where it is needed");
+        let mut has_info = false;
         while let Ok(ready) = timeout(SILENCE, link.readable()).await {
             ready?;
             link.read()?;
             if let Some(Heard::Operation(operation)) = link.incoming.next().map_err(not_nats)? {
                 // What comes behind it counts for nothing.
                 greeting.handle(&operation, outbound)?;
+                has_info = true;
                 break;
             }
         }
-        link.secure(&trust.current(), &self.endpoint.host)
+        link.secure(&trust.current(), &self.endpoint.host, has_info)
     }
 
     /// What the gateway wants of a session.

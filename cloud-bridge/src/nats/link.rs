@@ -1,7 +1,9 @@
 //! The byte stream of the mail's connection: TCP, or TLS over it, and what has arrived.
 //!
 //! TLS begins when the server has said INFO, as NATS has it, or at once where the server says nothing,
-//! as a terminator in front of it has it. What came before it as plain text counts for nothing.
+//! as a terminator in front of it has it. What came before it as plain text counts for nothing. An INFO
+//! that was longer under way than the silence that tells the two apart is taken all the same: a server
+//! that has said it reads our side of TLS next, whenever that was sent.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::SocketAddr;
@@ -24,8 +26,20 @@ const KEPT_BYTES: usize = 64 << 10;
 pub(super) struct Link {
     stream: TcpStream,
     tls: Option<Box<ClientConnection>>,
+    late: Late,
     reply_bytes: usize,
     pub(super) incoming: Incoming,
+}
+
+/// An INFO that may still be under way when TLS has begun.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Late {
+    /// The first byte that arrives tells.
+    Possible,
+    /// Its line has begun.
+    Begun,
+    /// It is there, or TLS was the answer.
+    Over,
 }
 
 impl Link {
@@ -41,6 +55,7 @@ impl Link {
                     return Ok(Self {
                         stream,
                         tls: None,
+                        late: Late::Over,
                         reply_bytes,
                         incoming: Incoming::new(reply_bytes),
                     });
@@ -51,8 +66,13 @@ impl Link {
         Err(failure)
     }
 
-    /// Begins TLS, and forgets what has arrived before.
-    pub(super) fn secure(&mut self, config: &Arc<ClientConfig>, host: &str) -> Result<(), Failure> {
+    /// Begins TLS, and forgets what has arrived before: the server's INFO, or nothing.
+    pub(super) fn secure(
+        &mut self,
+        config: &Arc<ClientConfig>,
+        host: &str,
+        has_info: bool,
+    ) -> Result<(), Failure> {
         let name = ServerName::try_from(host.to_owned()).map_err(|_| {
             let text = format!("{host} is no name that a certificate can have");
             Failure::new(ErrorKind::InvalidInput, text)
@@ -60,6 +80,10 @@ impl Link {
         let connection = ClientConnection::new(Arc::clone(config), name);
         let connection = connection.map_err(|error| Failure::from(&error))?;
         self.tls = Some(Box::new(connection));
+        self.late = match has_info {
+            true => Late::Over,
+            false => Late::Possible,
+        };
         self.incoming = Incoming::new(self.reply_bytes);
         Ok(())
     }
@@ -88,7 +112,8 @@ impl Link {
         }
     }
 
-    fn take(&mut self, mut bytes: &[u8]) -> Result<(), Failure> {
+    fn take(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        let mut bytes = self.take_late(bytes);
         let Some(tls) = &mut self.tls else {
             self.incoming.push(bytes);
             return Ok(());
@@ -105,6 +130,27 @@ impl Link {
             self.incoming.push(&plain);
         }
         Ok(())
+    }
+
+    /// Takes what belongs to an INFO in front of TLS, whose records never begin with a letter; gives
+    /// the rest.
+    fn take_late<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        if self.late == Late::Possible {
+            self.late = match bytes.first() {
+                Some(b'I') => Late::Begun,
+                _ => Late::Over,
+            };
+        }
+        if self.late == Late::Over {
+            return bytes;
+        }
+        let end = bytes.iter().position(|byte| *byte == b'\n');
+        let (line, rest) = bytes.split_at(end.map_or(bytes.len(), |at| at + 1));
+        self.incoming.push(line);
+        if end.is_some() {
+            self.late = Late::Over;
+        }
+        rest
     }
 
     /// Writes as much as the socket takes.

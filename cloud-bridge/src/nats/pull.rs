@@ -551,4 +551,17 @@ mod tests {
         assert_eq!(counts, [64, 16, 4, 1]);
         assert_eq!(puller.poll_timeout(), Some(at(1000)));
     }
+
+    #[test]
+    fn a_mailbox_of_nothing_but_an_impossible_id_is_asked_less_and_less_often() {
+        let mut puller = puller(&["a"]);
+        let mut now = 0;
+        for pause in [1000, 2000, 4000, 5000] {
+            assert!(asked(&mut puller, now).is_some());
+            puller.answered(at(now), vec![message(u64::MAX, "")], &[]);
+            assert_eq!(given(&mut puller, now), None);
+            assert_eq!(puller.poll_timeout(), Some(at(now + pause)));
+            now += pause;
+        }
+    }
 }

@@ -7,58 +7,18 @@ use std::sync::Arc;
 
 use cloud_bridge::{Bridge, Config, Event, Identity, Scheme, Tls};
 use embedded_io::ErrorKind;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
-use rustls::crypto::ring;
-use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
+use rcgen::{CertificateParams, KeyPair};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use sync::Epoch;
 use tempfile::TempDir;
 
+use crate::certificates::{Issuer, issuer, server_config, write};
 use crate::mq9::{self, INFO, MAIL};
 use crate::rig::{Rig, record};
 use crate::server::{Peer, Received, Server, connack};
 
-type Authority = CertifiedIssuer<'static, KeyPair>;
-
-fn authority() -> Authority {
-    authority_named("ours")
-}
-
-fn authority_named(name: &str) -> Authority {
-    let mut params = CertificateParams::default();
-    params.distinguished_name.push(DnType::CommonName, name);
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let key = KeyPair::generate().expect("ring to make a key");
-    CertifiedIssuer::self_signed(params, key).expect("ring to sign")
-}
-
-fn write(folder: &TempDir, name: &str, text: &str) -> PathBuf {
-    let path = folder.path().join(name);
-    let mut file = std::fs::File::create(&path).expect("a temporary folder");
-    file.write_all(text.as_bytes()).expect("a temporary folder");
-    path
-}
-
-/// A TLS server for one name, that asks for client certificates or does not.
-fn server_config(authority: &Authority, name: &str, asks: bool) -> Arc<ServerConfig> {
-    let key = KeyPair::generate().expect("ring to make a key");
-    let params = CertificateParams::new([name.to_owned()]).expect("a name");
-    let certificate = params.signed_by(&key, authority).expect("ring to sign");
-    let provider = Arc::new(ring::default_provider());
-    let builder = ServerConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .expect("versions of ring");
-    let builder = if asks {
-        let mut roots = RootCertStore::empty();
-        roots.add(authority.der().clone()).expect("an authority");
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-        builder.with_client_cert_verifier(verifier.build().expect("an authority"))
-    } else {
-        builder.with_no_client_auth()
-    };
-    let key = key.serialize_der().try_into().expect("a key of its own");
-    let config = builder.with_single_cert(vec![certificate.der().clone()], key);
-    Arc::new(config.expect("a key of its own"))
+fn authority() -> Issuer {
+    issuer("ours")
 }
 
 fn secure(
@@ -112,7 +72,7 @@ fn a_server_of_another_authority_or_name_is_not_trusted() {
     let rig = Rig::start(config(&server, trusting(file)));
     let table = [
         (
-            server_config(&authority_named("theirs"), "127.0.0.1", false),
+            server_config(&issuer("theirs"), "127.0.0.1", false),
             "UnknownIssuer",
         ),
         (
@@ -279,6 +239,24 @@ fn mail_goes_by_tls_to_a_terminator_that_waits_for_it() {
     rig.stop();
 }
 
+/// A link by satellite: an INFO that came after the silence was taken for broken TLS at every try.
+#[test]
+fn an_info_that_comes_when_tls_has_begun_counts() {
+    let (folder, authority, server) = (TempDir::new().unwrap(), authority(), Server::bind());
+    let rig = start_mail(&server, write(&folder, "ca.pem", &authority.pem()));
+    let mut stream = server.accept_stream();
+    stream.peek(&mut [0]).expect("it begins TLS");
+    let info = info_before_tls();
+    let (first, rest) = info.split_at(1);
+    for part in [first, rest] {
+        stream.write_all(part.as_bytes()).expect("it reads");
+    }
+    let said = greet(stream, server_config(&authority, "127.0.0.1", false), "");
+    assert!(said.starts_with("CONNECT {"), "{said}");
+    rig.expect_up();
+    rig.stop();
+}
+
 /// Nothing of it is read: that was tried without end, and held up the whole bridge.
 #[test]
 fn what_comes_behind_the_end_of_tls_ends_the_connection() {
@@ -303,7 +281,7 @@ fn what_comes_behind_the_end_of_tls_ends_the_connection() {
 fn mail_goes_to_nobody_of_another_authority_nor_without_tls() {
     let (folder, ours, server) = (TempDir::new().unwrap(), authority(), Server::bind());
     let rig = start_mail(&server, write(&folder, "ca.pem", &ours.pem()));
-    let theirs = authority_named("theirs");
+    let theirs = issuer("theirs");
     let mut stream = server.accept_stream();
     stream
         .write_all(info_before_tls().as_bytes())

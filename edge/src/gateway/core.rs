@@ -78,7 +78,7 @@ pub(crate) struct Core {
     doors: Doors,
     fetches: VecDeque<Fetch>,
     touched: Vec<ConnectionId>,
-    /// Connections without a task that need one.
+    /// Connections without a task that need one, each once.
     called: Vec<ConnectionId>,
     held_back: Vec<ConnectionId>,
     /// Whose requests wait until the mail office is less busy.

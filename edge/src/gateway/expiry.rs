@@ -1,10 +1,12 @@
-//! How long the gateway's own certificates still hold: said at the start, after a reload and then
-//! once a day, from thirty days before the end on, and in `status`.
+//! How long the gateway's own certificates still hold, those of the authorities that it trusts, and
+//! revocation lists: said at the start, after a reload and then once a day, from thirty days before
+//! the end on, and in `status`.
 //!
-//! It refuses nothing: others decide by their own clocks whom they trust, and the one of a device
-//! may be wrong. So both dates are said, the certificate's and the device's.
+//! It refuses nothing: others decide by their own clocks whom they trust, the one of a device may be
+//! wrong, and a list that is out of date still counts. So both dates are said, the file's and the
+//! device's.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sync::{Instant, WallTime};
@@ -15,23 +17,37 @@ use super::shown;
 use crate::limits::Limits;
 use crate::link::tls;
 
-/// The certificates that listeners and the connections to the cloud show.
+/// The files that listeners and the connections to the cloud show, or hold others to.
 #[derive(Debug, Default)]
 pub(super) struct Expiry {
-    certificates: Vec<Certificate>,
+    papers: Vec<Paper>,
 }
 
 #[derive(Debug)]
-struct Certificate {
+struct Paper {
     /// Whose it is, as `status` calls it.
     owner: String,
+    kind: Kind,
     file: String,
     validity: Validity,
     /// What was said of it last, and when.
     said: Option<(Standing, Instant)>,
 }
 
-/// Where a time stands to that of a certificate.
+/// What a file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Who the gateway is.
+    Certificate,
+    /// Who signs the cloud's certificates.
+    Authority,
+    /// Who signs those of clients.
+    ClientAuthority,
+    /// What that one has revoked.
+    Revocations,
+}
+
+/// Where a time stands to that of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing {
     /// It has not begun.
@@ -46,44 +62,55 @@ enum Standing {
 impl Expiry {
     /// Looks into the files of a configuration that was found good.
     pub(super) fn read(limits: &Limits) -> Self {
-        let listeners = (0..).zip(&limits.listeners);
-        let listeners = listeners.filter_map(|(number, listener): (usize, _)| {
-            let file = &listener.tls.as_ref()?.certificate_file;
-            Certificate::read(format!("listener.{number}"), file)
-        });
-        let cloud = limits.cloud.iter().filter_map(|cloud| {
-            let file = cloud.certificate_file.as_ref()?;
-            Certificate::read("cloud".to_owned(), file)
-        });
-        Self {
-            certificates: listeners.chain(cloud).collect(),
+        let mut papers = Vec::new();
+        let mut add = |owner: &str, kind, file: Option<&PathBuf>| {
+            papers.extend(file.and_then(|file| Paper::read(owner, kind, file)));
+        };
+        for (number, listener) in limits.listeners.iter().enumerate() {
+            if let Some(tls) = &listener.tls {
+                let owner = format!("listener.{number}");
+                add(&owner, Kind::Certificate, Some(&tls.certificate_file));
+                add(&owner, Kind::ClientAuthority, tls.client_ca_file.as_ref());
+                add(&owner, Kind::Revocations, tls.crl_file.as_ref());
+            }
         }
+        if let Some(cloud) = &limits.cloud {
+            add("cloud", Kind::Certificate, cloud.certificate_file.as_ref());
+            add("cloud", Kind::Authority, cloud.ca_file.as_ref());
+        }
+        Self { papers }
     }
 
-    /// Gives a line for each certificate that does not hold, or not for long: when that has become
+    /// Gives a line for each file that does not hold, or not for long: when that has become
     /// so, and a day after the last line.
     pub(super) fn remind(&mut self, now: Instant, device: WallTime) -> Vec<String> {
-        let certificates = self.certificates.iter_mut();
-        certificates
-            .filter_map(|certificate| certificate.remind(now, device))
+        let papers = self.papers.iter_mut();
+        papers
+            .filter_map(|paper| paper.remind(now, device))
             .collect()
     }
 
     /// The whole days that each has left by the device's clock, 0 at and after its end.
     pub(super) fn facts(&self, device: WallTime) -> impl Iterator<Item = (String, u64)> {
-        self.certificates.iter().map(move |certificate| {
-            let name = format!("{}.certificate_days", certificate.owner);
-            (name, certificate.days_left(device))
+        self.papers.iter().map(move |paper| {
+            let name = format!("{}.{}", paper.owner, paper.kind.fact());
+            (name, paper.days_left(device))
         })
     }
 }
 
-impl Certificate {
-    fn read(owner: String, file: &Path) -> Option<Self> {
+impl Paper {
+    fn read(owner: &str, kind: Kind, file: &Path) -> Option<Self> {
+        let validity = match kind {
+            Kind::Certificate => tls::validity(file)?,
+            Kind::Authority | Kind::ClientAuthority => tls::authority_validity(file)?,
+            Kind::Revocations => tls::revocation_validity(file)?,
+        };
         Some(Self {
-            owner,
+            owner: owner.to_owned(),
+            kind,
             file: shown(file),
-            validity: tls::validity(file)?,
+            validity,
             said: None,
         })
     }
@@ -108,9 +135,9 @@ impl Certificate {
             Standing::Soon(days) => format!("ends on {ends}, in {days} days"),
             Standing::Over => format!("ended on {ends}"),
         };
-        let (owner, file) = (&self.owner, &self.file);
+        let (owner, kind, file) = (&self.owner, self.kind.word(), &self.file);
         Some(format!(
-            "{owner}: certificate {file} {what}, if it is {today} as this device's clock says"
+            "{owner}: {kind} {file} {what}, if it is {today} as this device's clock says"
         ))
     }
 
@@ -130,6 +157,26 @@ impl Certificate {
 
     const fn days_left(&self, device: WallTime) -> u64 {
         self.validity.ends.saturating_sub(seconds(device)) / DAY
+    }
+}
+
+impl Kind {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Certificate => "certificate",
+            Self::Authority => "authority",
+            Self::ClientAuthority => "authority of clients",
+            Self::Revocations => "revocation list",
+        }
+    }
+
+    const fn fact(self) -> &'static str {
+        match self {
+            Self::Certificate => "certificate_days",
+            Self::Authority => "ca_days",
+            Self::ClientAuthority => "client_ca_days",
+            Self::Revocations => "crl_days",
+        }
     }
 }
 
@@ -170,8 +217,9 @@ mod tests {
 
     fn expiry() -> Expiry {
         Expiry {
-            certificates: vec![Certificate {
+            papers: vec![Paper {
                 owner: "cloud".to_owned(),
+                kind: Kind::Certificate,
                 file: "plant-7.pem".to_owned(),
                 validity: Validity {
                     begins: (TODAY - 180) * DAY,

@@ -20,6 +20,8 @@ pub(crate) struct Peer {
     signals: Option<Rc<Signals>>,
     /// How often a task was called for in this second.
     calls: u8,
+    /// Whether a task is called for now.
+    is_called: bool,
     /// Whether its task was told of something new in this turn.
     pub(crate) is_touched: bool,
     /// Whether its link is not read because the disk has to catch up.
@@ -63,13 +65,20 @@ pub(crate) const DEAF: Duration = Duration::from_secs(30);
 const CALLS: u8 = 8;
 
 impl Peer {
-    /// Wakes the connection's task for what concerns it. True when one is to be called for.
-    pub(crate) fn tell(&self) -> bool {
+    /// Wakes the connection's task for what concerns it. True when one is to be called for, which is
+    /// once until the call is heard.
+    pub(crate) fn tell(&mut self) -> bool {
         let has_to_write = self.connection.outbound_bytes() > 0 || self.connection.is_closed();
         if self.connection.wants_more() {
             self.raise(Cue::Read);
         }
-        has_to_write && !self.raise(Cue::Write)
+        let is_missing = has_to_write && !self.raise(Cue::Write);
+        is_missing && !std::mem::replace(&mut self.is_called, true)
+    }
+
+    /// Notes that the call for a task was heard.
+    pub(crate) const fn hear_call(&mut self) {
+        self.is_called = false;
     }
 
     /// Gives its task a cue; false when it has none.
@@ -154,6 +163,7 @@ impl Peers {
             connection: make(id),
             signals: Some(signals.clone()),
             calls: 0,
+            is_called: false,
             is_touched: false,
             is_held_back: false,
             ear: Ear::Open,
@@ -259,5 +269,20 @@ mod tests {
         let signals = peer.attend().expect("it has none");
         assert!(!peer.tell());
         assert!(block_on(poll_once(signals.wait(Cue::Write))).is_some());
+    }
+
+    #[test]
+    fn a_task_is_called_for_once_until_the_call_is_heard() {
+        let mut peers = Peers::default();
+        let begin = |id| mqtt::Connection::new(id, Rc::default(), ListenerId::default(), NOW);
+        let (id, _) = peers.insert(|id| Client::Mqtt(begin(id)));
+        let peer = peers.find(id).expect("it was inserted");
+        peer.rest();
+        // Which is no CONNECT.
+        peer.connection.handle_bytes(NOW, &[0xc0, 0]);
+        assert!(peer.tell());
+        assert!((0..1000).all(|_| !peer.tell()), "it is called for already");
+        peer.hear_call();
+        assert!(peer.tell());
     }
 }

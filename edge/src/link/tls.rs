@@ -205,12 +205,37 @@ fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
 /// the kind.
 pub(crate) fn validity(path: &Path) -> Option<Validity> {
     let chain: Vec<CertificateDer<'_>> = read_all(path, "certificate").ok()?;
-    let mut all = chain.iter().filter_map(|it| certificate::validity(it));
-    let first = all.next()?;
-    Some(all.fold(first, |all, it| Validity {
+    let all = chain.iter().filter_map(|it| certificate::validity(it));
+    all.reduce(both)
+}
+
+/// From when to when some authority of a file holds: a new one may stand beside the old one for a
+/// while. `None` as for [`validity`].
+pub(crate) fn authority_validity(path: &Path) -> Option<Validity> {
+    let authorities: Vec<CertificateDer<'_>> = read_all(path, "certificate").ok()?;
+    let all = authorities
+        .iter()
+        .filter_map(|it| certificate::validity(it));
+    all.reduce(|all, it| Validity {
+        begins: all.begins.min(it.begins),
+        ends: all.ends.max(it.ends),
+    })
+}
+
+/// From when to when all revocation lists of a file are the latest. `None` as for [`validity`], and
+/// when none of them says when the next one comes.
+pub(crate) fn revocation_validity(path: &Path) -> Option<Validity> {
+    let lists: Vec<CertificateRevocationListDer<'_>> = read_all(path, "revocation list").ok()?;
+    let all = lists.iter();
+    let all = all.filter_map(|it| certificate::revocation_list_validity(it));
+    all.reduce(both)
+}
+
+fn both(all: Validity, it: Validity) -> Validity {
+    Validity {
         begins: all.begins.max(it.begins),
         ends: all.ends.min(it.ends),
-    }))
+    }
 }
 
 /// Names the owner of the first certificate, if it has a name. Only for one that was verified.
@@ -265,7 +290,10 @@ const FILE_BYTES: u64 = 256 << 10;
 
 #[cfg(test)]
 mod tests {
-    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+    use rcgen::{
+        BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer,
+        DnType, IsCa, KeyIdMethod, KeyPair, SerialNumber, date_time_ymd,
+    };
 
     use super::*;
 
@@ -378,5 +406,47 @@ mod tests {
         let name = common_name(&[certificate.der().clone()]);
         assert_eq!(name.as_deref(), Some("sensor-7"));
         assert_eq!(common_name(&[]), None);
+    }
+
+    /// The new authority is there already; of lists, each counts.
+    #[test]
+    fn authorities_hold_as_long_as_the_last_and_lists_as_long_as_the_first() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let authority = |year| {
+            let mut params = CertificateParams::default();
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            params.not_before = date_time_ymd(2020, 1, 1);
+            params.not_after = date_time_ymd(year, 1, 1);
+            let key = KeyPair::generate().expect("ring makes keys");
+            CertifiedIssuer::self_signed(params, key).expect("signed")
+        };
+        let (old, new) = (authority(2030), authority(2040));
+        let list = |issuer, year| {
+            let params = CertificateRevocationListParams {
+                this_update: date_time_ymd(2020, 1, 1),
+                next_update: date_time_ymd(year, 1, 1),
+                crl_number: SerialNumber::from(1),
+                issuing_distribution_point: None,
+                revoked_certs: Vec::new(),
+                key_identifier_method: KeyIdMethod::Sha256,
+            };
+            params
+                .signed_by(issuer)
+                .expect("signed")
+                .pem()
+                .expect("PEM")
+        };
+        let path = folder.path().join("file.pem");
+        let ends = |text: String, validity: fn(&Path) -> Option<Validity>| {
+            fs::write(&path, text).expect("a writable folder");
+            validity(&path).map(|it| it.ends)
+        };
+        let (y2030, y2040) = (Some(1_893_456_000), Some(2_208_988_800));
+        let authorities = old.pem() + &new.pem();
+        assert_eq!(ends(authorities.clone(), authority_validity), y2040);
+        assert_eq!(ends(authorities, validity), y2030);
+        let lists = list(&old, 2040) + &list(&new, 2030);
+        assert_eq!(ends(lists.clone(), revocation_validity), y2030);
+        assert_eq!(ends(lists, authority_validity), None);
     }
 }

@@ -8,7 +8,7 @@ use super::event::Ticket;
 use super::groups::{GroupName, Position};
 use super::mailbox::within;
 use super::shelf::{Shelf, Unreadable};
-use super::stored::Place;
+use super::stored::{Number, Place};
 
 impl Office {
     pub(super) fn acknowledge(
@@ -31,7 +31,12 @@ impl Office {
         let group = (mailbox, name.into());
         let known = self.groups.position(&group, shelf)?;
         let former = known.unwrap_or([0; 3]);
-        let done = self.done_with(&group, acknowledge.id, shelf)?;
+        let done = match self.done_with(&group, acknowledge.id, shelf)? {
+            Some(done) => done,
+            // Who never fetched was never given it.
+            None if known.is_none() => former,
+            None => self.done_with_gone(mailbox, acknowledge.id),
+        };
         let mut position = former;
         for (end, done) in position.iter_mut().zip(done) {
             *end = (*end).max(done);
@@ -51,23 +56,36 @@ impl Office {
         Ok(())
     }
 
-    /// What an acknowledgement says: of each priority the id below which all is done.
+    /// What an acknowledgement says: of each priority the id below which all is done. `None` for a
+    /// message that is not there, of which no answer is remembered.
     fn done_with(
         &self,
         group: &GroupName,
         id: u64,
         shelf: &mut dyn Shelf,
-    ) -> Result<Position, Unreadable> {
+    ) -> Result<Option<Position>, Unreadable> {
         if let Some(position) = self.groups.delivered_until(group, id) {
-            return Ok(position);
+            return Ok(Some(position));
         }
-        let end = id.saturating_add(1);
-        if let Some((Place::Mail { priority, .. }, _)) = self.message(group.0, id, shelf)? {
-            let mut position = [0; 3];
-            position[priority as usize] = end;
-            return Ok(position);
+        let found = self.message(group.0, id, shelf)?;
+        let Some((Place::Mail { priority, .. }, _)) = found else {
+            return Ok(None);
+        };
+        let mut position = [0; 3];
+        position[priority as usize] = id.saturating_add(1);
+        Ok(Some(position))
+    }
+
+    /// The same of a message that is gone. Its priority is not known, but that it was not one that no
+    /// id so late was given to. Of the most important that it may have had, and of those above, all
+    /// with lower ids were delivered before it; what is less important may not have been.
+    fn done_with_gone(&self, mailbox: Number, id: u64) -> Position {
+        let tail = self.mailboxes.mailbox(mailbox).map(|it| it.tail);
+        let ends = tail.map_or([0; 3], |tail| tail.ends);
+        let mut position = [0; 3];
+        if let Some(most) = ends.iter().position(|end| id < *end) {
+            position[..=most].fill(id.saturating_add(1));
         }
-        // It is gone, and what was delivered before it is not known: that may come again.
-        Ok([0; 3])
+        position
     }
 }

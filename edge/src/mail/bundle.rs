@@ -42,7 +42,7 @@ impl Office {
                 Some(holder) => vec![holder],
                 None => self.former_with_key(mailbox, letter.key, shelf)?,
             };
-            let id = self.next_id(mailbox)?;
+            let id = self.next_id(mailbox, send.attributes.priority)?;
             draft.add((mailbox, send.attributes.priority, id), &letter, former);
         }
         self.commit(draft, Work::answer(ticket, Reply::Sent { id: None }), true);

@@ -60,7 +60,7 @@ impl Office {
         };
         draft.remove(place, weight(value), NEVER);
         // After 2^53 messages a mailbox takes no more, not even late ones.
-        let Ok(id) = self.next_id(mailbox) else {
+        let Ok(id) = self.next_id(mailbox, priority) else {
             return Ok(());
         };
         let letter = Letter {

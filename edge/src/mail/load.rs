@@ -111,8 +111,10 @@ fn lost_tail(number: Number, shelf: &mut dyn Shelf) -> Result<Tail, Unreadable> 
         let found = last_below(number, priority, u64::MAX, shelf)?;
         last = last.max(found.map_or(0, |(id, _)| id));
     }
+    let next_id = last.saturating_add(LOST_IDS);
     Ok(Tail {
-        next_id: last.saturating_add(LOST_IDS),
+        next_id,
+        ends: [next_id; 3],
         next_turn: LOST_IDS,
         ..Tail::default()
     })

@@ -1,7 +1,7 @@
 //! Sending: a message gets its id and takes the place of the one with its key.
 
 use sync::{Change, Table};
-use wire::mq9::{Attributes, Failure, Reply, Send};
+use wire::mq9::{Attributes, Failure, Priority, Reply, Send};
 
 use super::Office;
 use super::commit::{Draft, Work, weight};
@@ -44,7 +44,7 @@ impl Office {
                 let former = self.former_with_key(mailbox, letter.key, shelf)?;
                 let bytes = letter.bytes();
                 self.make_room(mailbox, bytes, &former, &mut draft, shelf)?;
-                let id = self.next_id(mailbox)?;
+                let id = self.next_id(mailbox, attributes.priority)?;
                 draft.add((mailbox, attributes.priority, id), &letter, former);
                 Some(id)
             }
@@ -90,8 +90,8 @@ impl Office {
         Ok(())
     }
 
-    /// Takes the next id of a mailbox.
-    pub(super) fn next_id(&mut self, mailbox: Number) -> Result<u64, Failure> {
+    /// Takes the next id of a mailbox for a message of a priority.
+    pub(super) fn next_id(&mut self, mailbox: Number, priority: Priority) -> Result<u64, Failure> {
         let found = self.mailboxes.mailbox_mut(mailbox);
         let id = found.as_ref().map_or(0, |it| it.tail.next_id);
         if id > ID_MAXIMUM {
@@ -100,6 +100,7 @@ impl Office {
         }
         if let Some(found) = found {
             found.tail.next_id += 1;
+            found.tail.ends[priority as usize] = found.tail.next_id;
         }
         Ok(id)
     }

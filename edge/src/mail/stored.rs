@@ -8,7 +8,8 @@
 //! | `Mailboxes` | address | version, number, made at (wall), seconds it lives (0: for ever), description |
 //! | `Mailboxes` | one zero byte | version, number of the next mailbox |
 //! | `Mailboxes` | one byte 1 | version, of each priority the number of the next message that ends unread |
-//! | `MailTails` | number | version, next id, messages, bytes, groups, next place in the queue, delayed messages |
+//! | `MailTails` | number | version 2, next id, messages, bytes, groups, next place in the queue, delayed, ends |
+//! | `MailTails` | the same, before | version 1, without the last |
 //! | `Mail` | number, priority (1 byte), id | message |
 //! | `MailKeys` | number, key | version, priority, id |
 //! | `MailDelayed` | due (wall), number, place in the queue | priority (1 byte), message |
@@ -18,6 +19,8 @@
 //! | `Agents` | `e`, name: of one that registered here | version, mailbox or null, body, seen (wall) |
 //! | `Agents` | `c`, name: of one that the cloud knows | the same |
 //! | `Agents` | `r`, name: the last report of one that registered here | version, body, seen (wall) |
+//!
+//! The ends are of each priority the id behind the last that was given to one.
 //!
 //! A message:
 //!
@@ -298,22 +301,40 @@ pub(super) struct Tail {
     /// The next place in the queue of delayed messages.
     pub(super) next_turn: u64,
     pub(super) delayed: u64,
+    /// Of each priority the id behind the last that was given to one; where that is not known, the
+    /// next id.
+    pub(super) ends: [u64; 3],
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct StoredTail(u8, u64, u64, u64, u64, u64, u64);
+struct StoredTail(u8, u64, u64, u64, u64, u64, u64, [u64; 3]);
+
+/// The same as it was before ids were known by priority.
+#[derive(Deserialize)]
+struct FormerTail(
+    #[expect(dead_code, reason = "is the version")] u8,
+    u64,
+    u64,
+    u64,
+    u64,
+    u64,
+    u64,
+);
+
+const TAIL_VERSION: u8 = 2;
 
 impl Tail {
     pub(super) fn change(&self, mailbox: Number) -> Change {
         let (bytes, groups, turn) = (self.bytes, self.groups, self.next_turn);
         let value = StoredTail(
-            VERSION,
+            TAIL_VERSION,
             self.next_id,
             self.count,
             bytes,
             groups,
             turn,
             self.delayed,
+            self.ends,
         );
         Change::Put {
             table: Table::MailTails,
@@ -323,7 +344,14 @@ impl Tail {
     }
 
     pub(super) fn decode(value: &[u8]) -> Option<Self> {
-        let StoredTail(_, next_id, count, bytes, groups, next_turn, delayed) = decode(value)?;
+        let stored = decode_as(TAIL_VERSION, value).or_else(|| {
+            let FormerTail(_, id, count, bytes, groups, turn, delayed) = decode(value)?;
+            let version = TAIL_VERSION;
+            Some(StoredTail(
+                version, id, count, bytes, groups, turn, delayed, [id; 3],
+            ))
+        });
+        let StoredTail(_, next_id, count, bytes, groups, next_turn, delayed, ends) = stored?;
         Some(Self {
             next_id,
             count,
@@ -331,6 +359,7 @@ impl Tail {
             groups,
             next_turn,
             delayed,
+            ends,
         })
     }
 }
@@ -491,17 +520,21 @@ mod tests {
             groups: 4,
             next_turn: 5,
             delayed: 6,
+            ends: [0, 0, 1],
         };
         let Change::Put { key, value, .. } = tail.change(Number(7)) else {
             panic!("no row");
         };
         assert_eq!(hex(&key), "0000000000000007");
         assert_eq!(Tail::decode(&value), Some(tail));
+        let former = [0x87, 1, 1, 2, 0x19, 1, 0x2c, 4, 5, 6];
+        let ends = [1; 3];
+        assert_eq!(Tail::decode(&former), Some(Tail { ends, ..tail }));
         let agent = StoredAgent::new(Some("m".to_owned()), "{}".to_owned(), WallTime(9));
         let report = StoredReport::new("{}".to_owned(), WallTime(9));
         for (bytes, golden) in [
             (encode(&mailbox), "8501071903e8183c6164"),
-            (value, "8701010219012c040506"),
+            (value, "8802010219012c04050683000001"),
             (encode(&StoredNumber::new(Number(8))), "820108"),
             (encode(&StoredKey::new(Priority::Normal, 9)), "83010209"),
             (

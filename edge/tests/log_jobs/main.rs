@@ -1,17 +1,20 @@
 //! Jobs on the files of the log while commits go on: nothing waits that has room, nothing is lost
 //! wherever the power goes or the disk fails, and every record can be read at every moment.
 
+#[path = "../log_parts/mod.rs"]
+mod log_parts;
 mod turns;
 
 use std::collections::BTreeMap;
 
-use edge::log::directory::Directory;
 use edge::log::simulated::{Fault, Operation, SimulatedFolder};
 use edge::log::{
-    Batch, Budget, Event, Folder, Gap, LaneLimits, LogError, Opened, Parts, Reader, Reason,
-    Settings, Writer, open,
+    Batch, Budget, Event, Folder, Gap, LogError, Opened, Parts, Reader, Reason, Settings, Writer,
+    open,
 };
-use sync::{Change, Lane, Offset, PerLane, Record, RecordParts, Table, WallTime};
+use sync::{Change, Lane, Offset, Record, Table, WallTime};
+
+use self::log_parts::{duplicate, record_of, small};
 
 use self::turns::in_turns;
 
@@ -625,16 +628,7 @@ impl Log {
 
     /// Opens what a cut of the power would leave of the folder, and lets the folder be.
     fn copy(&self, folder: &SimulatedFolder, luck: u64) -> Self {
-        let copy = SimulatedFolder::new();
-        for name in folder.names().expect("it can be listed") {
-            let from = folder.directory().open(&name).expect("it is there");
-            let mut bytes = vec![0; from.len().expect("it has a length") as usize];
-            from.read_at(0, &mut bytes).expect("it can be read");
-            let to = copy.directory().create(&name).expect("there is room");
-            to.write_at(0, &bytes).expect("there is room");
-            to.sync_data().expect("it works");
-        }
-        copy.directory().sync().expect("it works");
+        let copy = duplicate(folder);
         copy.power_cut(luck);
         let mut log = Self::open(&copy);
         log.acknowledged.clone_from(&self.acknowledged);
@@ -748,17 +742,7 @@ fn batch(number: u64, bytes: usize) -> Batch {
 fn record(topic: &str, serial: u64, bytes: usize) -> Record {
     let mut payload = serial.to_le_bytes().to_vec();
     payload.resize(8 + bytes, serial as u8);
-    Record::new(&RecordParts {
-        qos: 1,
-        retain: false,
-        from_cloud: false,
-        time: WALL,
-        expiry_seconds: None,
-        publisher: 0,
-        topic,
-        properties: &[],
-        payload: &payload,
-    })
+    record_of(topic, WALL, &payload)
 }
 
 fn serial_of(record: &Record) -> u64 {
@@ -770,11 +754,8 @@ fn settings() -> Settings {
     Settings {
         journal_bytes: 256 << 10,
         flush_bytes: 32 << 10,
-        segment_bytes: 128 << 10,
-        cache_bytes: 512 << 10,
         has_mail: true,
-        lanes: PerLane::from_fn(|_| LaneLimits::default()),
-        ..Settings::default()
+        ..small()
     }
 }
 

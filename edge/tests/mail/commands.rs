@@ -368,6 +368,37 @@ fn a_message_that_is_gone_and_not_remembered_acknowledges_nothing_that_was_not_d
     assert_eq!(desk.fetch_ids(earliest("g", 1)), [0]);
 }
 
+/// It moved nothing, so all that was delivered came again.
+#[test]
+fn a_message_that_is_gone_and_not_remembered_acknowledges_what_was_delivered_before_it() {
+    let mut desk = Desk::new(Settings::default());
+    desk.create(BOX, 0);
+    for _ in 0..5 {
+        desk.send(BOX, "normal");
+    }
+    assert_eq!(desk.fetch_ids(earliest("g", 4)), [0, 1, 2, 3]);
+    desk.crash();
+    desk.ask(delete(BOX, 3));
+    // Nobody was given it.
+    assert_eq!(desk.acknowledge(BOX, "g", 5), Reply::Done);
+    assert_eq!(desk.fetch_ids(earliest("g", 100)), [0, 1, 2, 4]);
+    desk.crash();
+    assert_eq!(desk.acknowledge(BOX, "g", 3), Reply::Done);
+    assert_eq!(desk.fetch_ids(earliest("g", 100)), [4]);
+    desk.crash();
+    assert_eq!(desk.fetch_ids(earliest("g", 100)), [4], "it is durable");
+
+    // It can only have been urgent: what is less important has not come yet.
+    desk.send(BOX, "normal");
+    desk.send_as(BOX, "critical", priority(Priority::Critical));
+    desk.send_as(BOX, "urgent", priority(Priority::Urgent));
+    assert_eq!(desk.fetch_ids(earliest("g", 2)), [6, 7]);
+    desk.crash();
+    desk.ask(delete(BOX, 7));
+    desk.acknowledge(BOX, "g", 7);
+    assert_eq!(desk.fetch_ids(earliest("g", 100)), [4, 5]);
+}
+
 #[test]
 fn the_last_of_a_mixed_answer_acknowledges_all_of_it() {
     // 6.4-5: the last one has a lower id than the first.

@@ -30,6 +30,8 @@ struct Group {
 struct Mailbox {
     over: u64,
     next_id: u64,
+    /// Behind the last of each priority.
+    ends: [u64; 3],
     letters: Vec<Letter>,
     /// By due time and turn.
     delayed: BTreeMap<(u64, u64), Letter>,
@@ -155,6 +157,10 @@ impl Model {
             }
         } else if let Some(letter) = mailbox.letters.iter().find(|it| it.id == id) {
             done[letter.attributes.priority as usize] = id + 1;
+        } else if group.is_some()
+            && let Some(most) = mailbox.ends.iter().position(|end| id < *end)
+        {
+            done[..=most].fill(id + 1);
         }
         if group.is_none() && done == [0; 3] {
             return Reply::Done;
@@ -237,6 +243,7 @@ impl Mailbox {
         }
         letter.id = self.next_id;
         self.next_id += 1;
+        self.ends[letter.attributes.priority as usize] = self.next_id;
         self.letters.push(letter);
         self.next_id - 1
     }

@@ -1,19 +1,20 @@
 //! An authority that signs, and revokes, and the clients that trust it.
 
 use std::net::{SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
-    IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber, date_time_ymd,
+    CertificateParams, CertificateRevocationListParams, DnType, KeyIdMethod, KeyPair,
+    RevokedCertParams, SerialNumber, date_time_ymd,
 };
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
+use super::certificates::{Issuer, issuer, write};
 use super::support::PATIENCE;
 
 /// A client's end of a TLS connection.
@@ -22,7 +23,7 @@ pub(crate) type TlsStream = StreamOwned<ClientConnection, TcpStream>;
 /// An authority with a folder of its own.
 pub(crate) struct Authority {
     pub(crate) folder: tempfile::TempDir,
-    pub(crate) issuer: CertifiedIssuer<'static, KeyPair>,
+    pub(crate) issuer: Issuer,
     pub(crate) ca: PathBuf,
 }
 
@@ -36,12 +37,7 @@ pub(crate) struct Identity {
 impl Authority {
     pub(crate) fn new(name: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let key = KeyPair::generate().expect("ring makes keys");
-        let issuer = CertifiedIssuer::self_signed(params, key).expect("signed");
+        let issuer = issuer(name);
         let ca = write(folder.path(), "ca.pem", &issuer.pem());
         Self { folder, issuer, ca }
     }
@@ -155,10 +151,4 @@ pub(crate) fn tls_over(stream: TcpStream, config: ClientConfig) -> TlsStream {
     let name = ServerName::try_from("127.0.0.1").expect("an address");
     let session = ClientConnection::new(Arc::new(config), name).expect("a configuration");
     StreamOwned::new(session, stream)
-}
-
-pub(crate) fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
-    let path = folder.join(name);
-    std::fs::write(&path, text).expect("a writable folder");
-    path
 }

@@ -11,6 +11,8 @@
 //! Eight cuts of each kind by default. The long runs: `edge/benches/kills.sh` and
 //! `edge/benches/powercut.sh`, which set `KILLS` and `POWER_FAILURES`; another seed in `CUT_SEED`.
 
+#[path = "../log_parts/dice.rs"]
+mod dice;
 mod image;
 mod ledger;
 mod load;
@@ -19,6 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use self::dice::{Dice, variable};
 use self::image::{Image, Loses};
 use self::load::Load;
 use super::support::{Gateway, now, run};
@@ -83,9 +86,6 @@ struct Moment {
     into_start: Option<Duration>,
 }
 
-/// A seeded generator (splitmix64).
-struct Dice(u64);
-
 impl Dice {
     fn seeded() -> Self {
         let seed = variable("CUT_SEED").unwrap_or(1);
@@ -102,14 +102,6 @@ impl Dice {
             into_work,
             into_start: (self.below(4) == 0).then_some(into_start),
         }
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % bound
     }
 }
 
@@ -147,9 +139,4 @@ fn pause(length: Duration) {
     while now() < end {
         std::thread::park_timeout(end - now());
     }
-}
-
-fn variable(name: &str) -> Option<u64> {
-    let text = std::env::var(name).ok()?;
-    Some(text.parse().expect("a number"))
 }

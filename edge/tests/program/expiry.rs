@@ -5,9 +5,10 @@ use std::fs;
 use std::time::Duration;
 
 use super::authority::{Authority, Identity};
+use super::certificates::server_config;
 use super::scripted::Cloud;
 use super::support::{Gateway, run, stderr};
-use super::tls::{expect_traffic, path, section, server};
+use super::tls::{expect_traffic, path, section};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -38,7 +39,7 @@ fn a_certificate_that_ends_soon_is_told_and_one_that_does_not_is_not() {
 #[test]
 fn a_certificate_for_the_cloud_is_renewed_without_a_restart() {
     let ours = Authority::new("ours");
-    let cloud = Cloud::start_secured(server(&ours, "127.0.0.1", true));
+    let cloud = Cloud::start_secured(server_config(&ours.issuer, "127.0.0.1", true));
     let over = ours.expired_client();
     let more = [
         path("ca_file", &ours.ca),
@@ -60,4 +61,28 @@ fn a_certificate_for_the_cloud_is_renewed_without_a_restart() {
     gateway.expect_line("reloaded: 0 users, 1 certificates");
     expect_traffic(&gateway, &cloud);
     gateway.expect_fact("cloud.certificate_days", |days| days > 365);
+}
+
+/// They were not: the cloud was gone one day, and clients with it.
+#[test]
+fn files_that_others_are_held_to_are_watched_too() {
+    let ours = Authority::new("ours");
+    let soon = ours.server_for(10 * DAY + DAY / 2);
+    let asks = [
+        path("client_ca_file", &ours.ca),
+        path("crl_file", &ours.revoke(&[1])),
+        "client_certificate = \"required\"\n".to_owned(),
+    ];
+    let cloud = Cloud::start_secured(server_config(&ours.issuer, "127.0.0.1", false));
+    let trusts = section(&cloud, &path("ca_file", &soon.certificate));
+    let listener = ours.server().section(&asks.concat());
+    let gateway = Gateway::start(&format!(
+        "{listener}{trusts}[limits]\nmemory_bytes = 100000000\n"
+    ));
+    let line = gateway.expect_line("cloud: authority ");
+    assert!(line.contains("ending.pem ends on "), "{line}");
+    gateway.expect_line("crl.pem ended on 2020-02-01, if it is 20");
+    assert_eq!(gateway.fact("cloud.ca_days"), 10);
+    assert_eq!(gateway.fact("listener.0.crl_days"), 0);
+    assert!(gateway.fact("listener.0.client_ca_days") > 10_000);
 }

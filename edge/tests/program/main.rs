@@ -5,6 +5,8 @@
 mod access;
 mod authority;
 mod bad_days;
+#[path = "../../../cloud-bridge/tests/bridge/certificates.rs"]
+mod certificates;
 mod check;
 mod clients;
 mod cloud;

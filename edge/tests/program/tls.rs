@@ -1,42 +1,13 @@
 //! Trust between gateway and cloud: who they are to each other, and what is said when they differ.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
-use rcgen::{CertificateParams, KeyPair};
-use rustls::crypto::ring;
-use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
-
-use super::authority::{Authority, Identity, write};
+use super::authority::{Authority, Identity};
+use super::certificates::{issuer, server_config, write};
 use super::devices::Device;
 use super::scripted::Cloud;
 use super::support::{Gateway, run, stderr};
-
-/// A server certificate for `name`, and whether clients have to show one too.
-pub(super) fn server(authority: &Authority, name: &str, asks: bool) -> Arc<ServerConfig> {
-    let key = KeyPair::generate().expect("ring makes keys");
-    let params = CertificateParams::new([name.to_owned()]).expect("a name");
-    let certificate = params.signed_by(&key, &authority.issuer).expect("signed");
-    let provider = Arc::new(ring::default_provider());
-    let builder = ServerConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .expect("versions of ring");
-    let builder = if asks {
-        let mut roots = RootCertStore::empty();
-        roots
-            .add(authority.issuer.der().clone())
-            .expect("an authority");
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-        builder.with_client_cert_verifier(verifier.build().expect("an authority"))
-    } else {
-        builder.with_no_client_auth()
-    };
-    let key = key.serialize_der().try_into().expect("its own key");
-    let config = builder.with_single_cert(vec![certificate.der().clone()], key);
-    Arc::new(config.expect("its own key"))
-}
 
 pub(super) fn section(cloud: &Cloud, more: &str) -> String {
     format!(
@@ -85,7 +56,7 @@ fn expect_distrust(gateway: &mut Gateway, cloud: &Cloud, problem: &str) {
 #[test]
 fn a_cloud_of_the_named_authority_is_trusted() {
     let ours = Authority::new("ours");
-    let cloud = Cloud::start_secured(server(&ours, "127.0.0.1", false));
+    let cloud = Cloud::start_secured(server_config(&ours.issuer, "127.0.0.1", false));
     let gateway = Gateway::start(&section(&cloud, &path("ca_file", &ours.ca)));
     expect_traffic(&gateway, &cloud);
 }
@@ -93,7 +64,7 @@ fn a_cloud_of_the_named_authority_is_trusted() {
 #[test]
 fn a_cloud_that_asks_who_the_gateway_is_gets_its_certificate() {
     let ours = Authority::new("ours");
-    let cloud = Cloud::start_secured(server(&ours, "cloud.example", true));
+    let cloud = Cloud::start_secured(server_config(&ours.issuer, "cloud.example", true));
     let Identity { certificate, key } = ours.client("test", 1);
     let more = [
         path("ca_file", &ours.ca),
@@ -108,7 +79,7 @@ fn a_cloud_that_asks_who_the_gateway_is_gets_its_certificate() {
 #[test]
 fn a_gateway_without_the_certificate_that_is_asked_for_says_so() {
     let ours = Authority::new("ours");
-    let cloud = Cloud::start_secured(server(&ours, "127.0.0.1", true));
+    let cloud = Cloud::start_secured(server_config(&ours.issuer, "127.0.0.1", true));
     let mut gateway = Gateway::start(&section(&cloud, &path("ca_file", &ours.ca)));
     expect_distrust(
         &mut gateway,
@@ -120,7 +91,7 @@ fn a_gateway_without_the_certificate_that_is_asked_for_says_so() {
 #[test]
 fn a_cloud_of_another_authority_is_one_line() {
     let ours = Authority::new("ours");
-    let cloud = Cloud::start_secured(server(&Authority::new("theirs"), "127.0.0.1", false));
+    let cloud = Cloud::start_secured(server_config(&issuer("theirs"), "127.0.0.1", false));
     let mut gateway = Gateway::start(&section(&cloud, &path("ca_file", &ours.ca)));
     expect_distrust(
         &mut gateway,
@@ -132,7 +103,7 @@ fn a_cloud_of_another_authority_is_one_line() {
 #[test]
 fn a_cloud_of_another_name_is_one_line() {
     let ours = Authority::new("ours");
-    let cloud = Cloud::start_secured(server(&ours, "cloud.example", false));
+    let cloud = Cloud::start_secured(server_config(&ours.issuer, "cloud.example", false));
     let mut gateway = Gateway::start(&section(&cloud, &path("ca_file", &ours.ca)));
     expect_distrust(
         &mut gateway,
@@ -144,7 +115,7 @@ fn a_cloud_of_another_name_is_one_line() {
 #[test]
 fn a_cloud_that_expects_tls_is_told_from_one_that_is_away() {
     let ours = Authority::new("ours");
-    let cloud = Cloud::start_secured(server(&ours, "127.0.0.1", false));
+    let cloud = Cloud::start_secured(server_config(&ours.issuer, "127.0.0.1", false));
     let plain = section(&cloud, "").replace("mqtts:", "mqtt:");
     let gateway = Gateway::start(&plain);
     let line = gateway.expect_line("is down");

@@ -1,12 +1,12 @@
 //! Who an X.509 certificate says its owner is, the common name of its subject, and from when to when
-//! it holds.
+//! it, or a revocation list, holds.
 //!
 //! Only the way to these is read, in DER, and nothing is verified: ask who its owner is of a
 //! certificate whose signatures were. It promises never to panic, whatever the bytes are.
 
 use crate::date::Date;
 
-/// The time in which a certificate holds, in seconds since 1970, both ends included; before 1970 is
+/// The time in which a certificate or a revocation list holds, in seconds since 1970, both ends included; before 1970 is
 /// 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Validity {
@@ -46,6 +46,23 @@ pub fn validity(certificate: &[u8]) -> Option<Validity> {
     let mut times = from_validity(certificate)?.inside(SEQUENCE)?;
     let begins = seconds(&mut times)?;
     let ends = seconds(&mut times)?;
+    Some(Validity { begins, ends })
+}
+
+/// Reads from when to when a revocation list is the latest: its own time, and that of the next.
+///
+/// `None` when the bytes are not a revocation list, or it names no next. [RFC5280-5.1.2]
+#[must_use]
+pub fn revocation_list_validity(list: &[u8]) -> Option<Validity> {
+    let mut fields = Reader(list).inside(SEQUENCE)?.inside(SEQUENCE)?;
+    if fields.peek() == Some(INTEGER) {
+        fields.inside(INTEGER)?;
+    }
+    // The algorithm of the signature, and the issuer.
+    fields.inside(SEQUENCE)?;
+    fields.inside(SEQUENCE)?;
+    let begins = seconds(&mut fields)?;
+    let ends = seconds(&mut fields)?;
     Some(Validity { begins, ends })
 }
 
@@ -133,7 +150,12 @@ impl<'a> Reader<'a> {
                 let (length, rest) = rest.split_first_chunk()?;
                 (usize::from(u16::from_be_bytes(*length)), rest)
             }
-            // No certificate in use has 64 KiB.
+            0x83 => {
+                let ([high, middle, low], rest) = rest.split_first_chunk()?;
+                let length = u32::from_be_bytes([0, *high, *middle, *low]);
+                (usize::try_from(length).ok()?, rest)
+            }
+            // Nothing in use has 16 MiB.
             _ => return None,
         };
         let (inside, rest) = rest.split_at_checked(length)?;
@@ -178,11 +200,12 @@ mod tests {
 
     fn element(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
         let inside = parts.concat();
-        let length = u16::try_from(inside.len()).expect("short").to_be_bytes();
+        let length = u32::try_from(inside.len()).expect("short").to_be_bytes();
         let length: &[u8] = match inside.len() {
-            0..=0x7f => &length[1..],
-            0x80..=0xff => &[0x81, length[1]],
-            _ => &[0x82, length[0], length[1]],
+            0..=0x7f => &length[3..],
+            0x80..=0xff => &[0x81, length[3]],
+            0x100..=0xffff => &[0x82, length[2], length[3]],
+            _ => &[0x83, length[1], length[2], length[3]],
         };
         [&[tag][..], length, &inside].concat()
     }
@@ -301,5 +324,38 @@ mod tests {
         for (kind, text) in refused {
             assert_eq!(end(kind, text), None, "{kind} {}", text.escape_ascii());
         }
+    }
+
+    fn revocation_list(version: &[u8], times: &[u8], revoked_bytes: usize) -> Vec<u8> {
+        let issuer = attribute(COMMON_NAME, UTF8_STRING, b"issuer");
+        let (algorithm, issuer) = (element(SEQUENCE, &[]), element(SEQUENCE, &[&issuer]));
+        let revoked = element(SEQUENCE, &[&std::vec![0; revoked_bytes]]);
+        let fields = element(SEQUENCE, &[version, &algorithm, &issuer, times, &revoked]);
+        element(SEQUENCE, &[&fields, &element(SEQUENCE, &[])])
+    }
+
+    #[test]
+    fn a_revocation_list_says_when_the_next_one_comes() {
+        let version = element(INTEGER, &[&[1]]);
+        let begins = element(UTC_TIME, &[b"260101000000Z"]);
+        let ends = element(GENERALIZED_TIME, &[b"20500101000000Z"]);
+        let times = [&begins[..], &ends].concat();
+        let validity = Validity {
+            begins: 1_767_225_600,
+            ends: 2_524_608_000,
+        };
+        for revoked_bytes in [0, 200, 300, 200_000] {
+            let list = revocation_list(&version, &times, revoked_bytes);
+            assert_eq!(revocation_list_validity(&list), Some(validity));
+            let list = revocation_list(&[], &times, revoked_bytes);
+            assert_eq!(revocation_list_validity(&list), Some(validity), "version 1");
+        }
+        let list = revocation_list(&version, &begins, 9);
+        assert_eq!(revocation_list_validity(&list), None, "it names no next");
+        let list = revocation_list(&version, &times, 9);
+        for end in 0..list.len() {
+            assert_eq!(revocation_list_validity(&list[..end]), None, "{end}");
+        }
+        assert_eq!(revocation_list_validity(&certificate(&[])), None);
     }
 }

@@ -101,6 +101,11 @@ impl Mailbox {
     /// Takes the answer to a request for `count` messages from the position on.
     pub(super) fn take(&mut self, now: Instant, count: u32, mut messages: Vec<Message>) -> Next {
         let is_complete = messages.len() < count as usize;
+        let received = messages.len();
+        messages.retain(|message| message.id != NO_ID);
+        if messages.len() < received {
+            self.complain("a message there has the highest id of all, behind which no position is");
+        }
         let highest = messages.iter().map(|message| message.id).max();
         if highest.is_some_and(|id| id.saturating_add(1) < self.position.next) {
             self.begin_anew();
@@ -289,6 +294,9 @@ impl Mailbox {
     }
 }
 
+/// An id behind which there is none, so that its message would be the next one for ever.
+const NO_ID: u64 = u64::MAX;
+
 /// The id behind a message.
 const fn after(message: &Message) -> u64 {
     message.id.saturating_add(1)
@@ -322,7 +330,7 @@ mod tests {
             priority: Priority::Normal,
             headers: Vec::new(),
             payload: Vec::new(),
-            time: 1000 + id,
+            time: id.saturating_add(1000),
         };
         ids.iter().map(message).collect()
     }
@@ -348,6 +356,18 @@ mod tests {
         );
         // The last record again is all that is there.
         assert_eq!(mailbox.take(at(0), 64, messages(&[5])), Next::Nothing);
+    }
+
+    /// It was taken, and was the next one again at once, for ever.
+    #[test]
+    fn a_message_behind_which_no_position_is_is_left_where_it_is() {
+        let mut mailbox = mailbox(3);
+        assert_eq!(mailbox.take(at(0), 64, messages(&[NO_ID])), Next::Nothing);
+        assert!(mailbox.complaint.contains("the highest id"));
+        assert_eq!(taken(&mut mailbox, at(0), 64, &[3, NO_ID]), [3]);
+        assert_eq!(taken(&mut mailbox, at(9000), 64, &[NO_ID]), [0; 0]);
+        assert_eq!(mailbox.position.next, 4);
+        assert_eq!(taken(&mut mailbox, at(9000), 64, &[4, NO_ID]), [4]);
     }
 
     /// A server with several partitions counts in each of them, and one of two would be lost.

@@ -26,8 +26,9 @@ struct Sum {
     turn_end: u64,
 }
 
-/// The row of a mailbox's counts: version, next id, messages, bytes, groups, next turn, delayed.
-type Tail = (u8, u64, u64, u64, u64, u64, u64);
+/// The row of a mailbox's counts: version, next id, messages, bytes, groups, next turn, delayed,
+/// ends of priorities.
+type Tail = (u8, u64, u64, u64, u64, u64, u64, [u64; 3]);
 /// The row of a mailbox: version, number, made at, seconds it lives, description.
 type Row = (u8, u64, u64, u64, String);
 

@@ -11,6 +11,8 @@
 mod books;
 mod judge;
 mod mailbox;
+#[path = "../pick.rs"]
+mod pick;
 mod play;
 mod script;
 #[path = "../../../tests/mq9/world.rs"]

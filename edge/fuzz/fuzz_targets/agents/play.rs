@@ -12,6 +12,7 @@ use wire::mq9::{
 use crate::books;
 use crate::judge::{Ear, Judge, LIMITS};
 use crate::mailbox::Rules;
+use crate::pick::pick;
 use crate::script::{Command, Script, Step};
 use crate::world::{ClientId, Commits, World, publish};
 
@@ -536,9 +537,4 @@ fn request(command: Command, found: u64) -> Request {
 
 fn pick_of<'a>(list: &[&'a str], number: u8) -> &'a str {
     list[usize::from(number) % list.len()]
-}
-
-fn pick(clients: &mut [Client], number: u8) -> Option<&mut Client> {
-    let count = clients.len().max(1);
-    clients.get_mut(usize::from(number) % count)
 }

@@ -7,6 +7,8 @@
 #![no_main]
 
 mod judge;
+#[path = "../pick.rs"]
+mod pick;
 mod play;
 mod script;
 #[path = "../../../tests/mqtt/world.rs"]

@@ -17,6 +17,7 @@ use wire::mqtt::{
 use wire::topic::TopicName;
 
 use crate::judge::{Judge, News, Owed};
+use crate::pick::pick;
 use crate::script::{Filter, Message, Script, Step};
 use crate::world::{ClientId, Commits, Hello, World, encode, hello, properties_of, qos_of, step};
 
@@ -607,9 +608,4 @@ fn join_witness(world: &mut World) -> Client {
     // Its CONNACK was taken already.
     witness.judge.has_connack = true;
     witness
-}
-
-fn pick(clients: &mut [Client], number: u8) -> Option<&mut Client> {
-    let count = clients.len().max(1);
-    clients.get_mut(usize::from(number) % count)
 }

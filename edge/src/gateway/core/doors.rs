@@ -178,9 +178,20 @@ impl Core {
         is_readable && !peer.raise(Cue::Readable)
     }
 
+    /// A link took some of what it was given to write, and is not done with it.
+    pub(crate) fn took(&mut self, id: ConnectionId) {
+        if let Some(peer) = self.peers.find(id) {
+            peer.note_heard();
+        }
+    }
+
     /// Gives the next link that rests and has something to write.
     pub(crate) fn next_called(&mut self) -> Option<ConnectionId> {
-        self.called.pop()
+        let id = self.called.pop()?;
+        if let Some(peer) = self.peers.find(id) {
+            peer.hear_call();
+        }
+        Some(id)
     }
 
     /// A link is closed and its place free.
