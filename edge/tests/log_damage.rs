@@ -138,7 +138,9 @@ impl Base {
         limited.lanes[Lane::Urgent].max_bytes = 300 << 10;
         let mut log = reopen_with(&folder, limited);
         for number in 0..120 {
-            let batch = base.batch(&mut dice, number % 2 == 0);
+            // The last is in the journal alone, with pages enough to be hit.
+            let count = if number < 119 { 12 } else { 60 };
+            let batch = base.batch(&mut dice, count, number % 2 == 0);
             if number == 60 {
                 base.floors[Lane::Urgent] = log.reader.head(Lane::Urgent);
                 base.floors[Lane::Normal] = Offset(20);
@@ -163,10 +165,10 @@ impl Base {
         base
     }
 
-    fn batch(&self, dice: &mut Dice, is_records: bool) -> Batch {
+    fn batch(&self, dice: &mut Dice, count: u64, is_records: bool) -> Batch {
         let mut batch = Batch::default();
         let mut next = PerLane::from_fn(|lane| self.lanes[lane].len());
-        for _ in 0..1 + dice.below(12) {
+        for _ in 0..1 + dice.below(count) {
             let lane = Lane::ALL[dice.below(4).min(2) as usize];
             let record = record(lane, next[lane], dice);
             next[lane] += 1;
