@@ -9,7 +9,8 @@
 # By itself: how much memory the backlog costs, and whether the session gets all of it, in order.
 #
 # With `large`: under `limits.memory_bytes` of 24 MB, resident memory from second to second while it
-# fills and while it drains, each as lowest and highest; the time from the start of the process to
+# fills and while it drains, each as lowest and highest, and what of it is data (`Pss_Anon`): the rest
+# is pages of the program, which count from their first use on; the range over all of it; the time from the start of the process to
 # the first PUBACK after SIGKILL with nothing stored, with a tenth and with everything, the best and worst
 # of five, once with the files in the page cache and once without; and at the end every
 # acknowledged message is read by the session, in order.
@@ -52,21 +53,34 @@ count=${COUNT:-10000000} size=1000
 printf '[limits]\nmemory_bytes = 25165824\nconnections = 32\nsessions = 32\nretained_count = 100\nretained_bytes = 65536\npacket_bytes = 65536\n' >>"$work/conf"
 printf '[durability]\njournal_bytes = 4194304\nsegment_bytes = 67108864\n[retention.normal]\nmax_bytes = 21474836480\n' >>"$work/conf"
 
-rss() { awk '/^Rss:/ { print $2 }' "/proc/$broker/smaps_rollup"; }
+memory() { # in KiB: all that is resident, and what of it is data
+  awk '/^Rss:/ { all = $2 } /^Pss_Anon:/ { data = $2 } END { print all, data }' "/proc/$broker/smaps_rollup"
+}
 
-watch() { # phase, command: lowest and highest resident memory while it runs
-  local what=$1 pid lowest=999999999 highest=0 now
+range() { # file of samples, name: lowest and highest of them
+  awk -v what="$2" '
+    NR == 1 { low = $1; high = $1; least = $2; most = $2 }
+    { low = $1 < low ? $1 : low; high = $1 > high ? $1 : high }
+    { least = $2 < least ? $2 : least; most = $2 > most ? $2 : most }
+    END {
+      printf "%s: resident memory %.1f to %.1f MB, within %.1f; of it data %.1f to %.1f MB, within %.1f\n", what,
+        low / 1024, high / 1024, (high - low) / 1024, least / 1024, most / 1024, (most - least) / 1024
+    }' "$1"
+}
+
+watch() { # phase, command: resident memory while it runs
+  local what=$1 pid
   shift
   "$@" >"$work/out" &
   pid=$!
+  : >"$work/samples"
   while kill -0 "$pid" 2>/dev/null; do
-    now=$(rss)
-    lowest=$((now < lowest ? now : lowest)) highest=$((now > highest ? now : highest))
+    memory >>"$work/samples"
     sleep 1
   done
   wait "$pid" || { cat "$work/out"; exit 1; }
-  awk -v what="$what" -v low="$lowest" -v high="$highest" \
-    'BEGIN { printf "%s: resident memory %.1f to %.1f MB\n", what, low / 1024, high / 1024 }'
+  range "$work/samples" "$what"
+  cat "$work/samples" >>"$work/all"
 }
 
 publish() { # how many
@@ -92,7 +106,7 @@ first_puback() { # whether the page cache is dropped
     best=$((took < best ? took : best)) worst=$((took > worst ? took : worst))
   done
   printf 'start after SIGKILL with %s of files, page cache %s: first PUBACK after %d to %d ms\n' \
-    "$(du -sh "$work/data" | cut -f1)" "$1" "$best" "$worst"
+    "$(du -sh "$work/data" 2>/dev/null | cut -f1)" "$1" "$best" "$worst"
 }
 
 starts() {
@@ -114,5 +128,6 @@ fill "filling" $((count - count / 10))
 starts
 watch "draining $next messages" "$mqload" ledger-check --port "$port" --log "$work/acked" \
   --ordered --seconds 3600 --json
+range "$work/all" "filling and draining"
 grep -oE '"(acked|received|missing|duplicates|out_of_order)":[0-9]+' "$work/out" | tr -d '"' | tr '\n' ' '
 printf '\nfiles after it: %s\n' "$(du -sh "$work/data" | cut -f1)"

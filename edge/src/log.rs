@@ -83,7 +83,7 @@ pub use recovery::{Opened, Report, distrust, is_of_a_log, open};
 pub use segment::SharedSegment;
 pub use settings::{LaneLimits, Overflow, Settings};
 pub use wear::{Meter, Wear};
-pub use writer::{Done, Job, Writer};
+pub use writer::{Done, Job, Progress, Writer};
 
 use bytes::Bytes;
 use sync::{Change, Offset, PerLane, Table};

@@ -139,7 +139,7 @@ impl Base {
         let mut log = reopen_with(&folder, limited);
         for number in 0..120 {
             // The last is in the journal alone, with pages enough to be hit.
-            let count = if number < 119 { 12 } else { 60 };
+            let count = if number < 119 { 12 } else { 24 };
             let batch = base.batch(&mut dice, count, number % 2 == 0);
             if number == 60 {
                 base.floors[Lane::Urgent] = log.reader.head(Lane::Urgent);

@@ -2,6 +2,8 @@
 //! still in memory; what becomes of damage; and what a start costs.
 
 mod log_parts;
+#[path = "log_jobs/turns.rs"]
+mod turns;
 
 use std::collections::BTreeMap;
 
@@ -12,6 +14,7 @@ use redb::{ReadableDatabase, TableHandle};
 use sync::{Change, Lane, Table, WallTime};
 
 use self::log_parts::{Dice, contain_panics_quietly, contents, duplicate, follow, replace};
+use self::turns::in_turns;
 
 type Model = BTreeMap<(Table, Vec<u8>), Vec<u8>>;
 
@@ -273,6 +276,74 @@ fn a_message_that_a_reader_and_a_job_find_damaged_counts_once() {
             let counted: u64 = gaps.iter().map(|(_, gap)| gap.count).sum();
             assert_eq!(counted, 1, "{is_cut} {is_before} {is_committed}: {gaps:?}");
         }
+    }
+}
+
+/// A mend that failed was not asked for again before the next start: the mail could not be read
+/// until then, and what came stayed in the journal.
+#[test]
+fn a_mend_that_fails_at_any_point_is_tried_again_a_second_later() {
+    contain_panics_quietly();
+    let (before, model) = filled(100);
+    let mut bytes = contents(&before, "mail.redb");
+    let row = 7_u64.to_le_bytes().repeat(20);
+    let at = bytes.windows(row.len()).position(|window| window == row);
+    bytes[at.expect("a message is there")] ^= 1;
+    let damaged = copy(&before, "mail.redb", &bytes);
+    let whole = mend(&damaged, u64::MAX, &model);
+    // Copying is the same step again and again; all that is special comes behind it.
+    let (mut failures, mut missing) = (0, 0);
+    let behind = whole.changes - 42..whole.changes - 32;
+    for fails_at in [0, 1, 80].into_iter().chain(behind) {
+        let found = mend(&damaged, fails_at, &model);
+        failures += u64::from(found.has_failed);
+        missing += u64::from(found.is_missing);
+    }
+    assert!(!whole.has_failed);
+    assert!(failures > 8 && missing > 0, "{failures} {missing}");
+}
+
+/// How the job of a mend ended that could change nothing more from one change on.
+struct Mend {
+    changes: u64,
+    has_failed: bool,
+    is_missing: bool,
+}
+
+fn mend(damaged: &SimulatedFolder, fails_at: u64, model: &Model) -> Mend {
+    let folder = duplicate(damaged);
+    let mut log = reopen(&folder);
+    log.writer.mend_mail();
+    let job = log.writer.begin(WALL).expect("it was asked for");
+    let mut changes = 0;
+    let done = in_turns(job, &folder, 1, || {
+        folder.set_read_only(changes >= fails_at);
+        changes += 1;
+    });
+    folder.set_read_only(false);
+    log.writer.finish(done, WALL);
+    let mut events = log.writer.events();
+    let has_failed = events.iter().any(|it| matches!(it, Event::Failed { .. }));
+    let names = folder.names().expect("the log works");
+    let is_missing = !names.iter().any(|name| name == "mail.redb");
+    if has_failed {
+        let soon = log.writer.begin(WallTime(WALL.0 + 999));
+        assert!(soon.is_none(), "{fails_at}");
+    }
+    events.extend(log.writer.maintain(WallTime(WALL.0 + 1000)));
+    let is_exchange = |event: &&Event| matches!(event, Event::MailExchanged { .. });
+    assert_eq!(events.iter().filter(is_exchange).count(), 1, "{fails_at}");
+    events.iter().for_each(|event| log.reader.apply(event));
+    let found = read_all(&mut log, &mut Seen::default(), &mut false);
+    assert_eq!(found.len(), model.len() - 1, "{fails_at}");
+    settle(&mut log);
+    let gaps = log.reader.gaps(0).expect("the log works");
+    let counted: u64 = gaps.iter().map(|(_, gap)| gap.count).sum();
+    assert_eq!(counted, 1, "{fails_at}: {gaps:?}");
+    Mend {
+        changes,
+        has_failed,
+        is_missing,
     }
 }
 

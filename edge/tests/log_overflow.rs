@@ -68,6 +68,42 @@ fn a_lane_that_rejects_says_so_and_gives_nothing_up() {
     assert!(log.reader.gaps(0).unwrap().is_empty());
 }
 
+/// What waits in memory was not counted: three times `flush_bytes` came past the limit of a lane.
+#[test]
+fn what_waits_for_a_segment_counts_as_what_is_in_one() {
+    const MOST: u64 = 256 << 10;
+    let mut settings = small();
+    (settings.journal_bytes, settings.flush_bytes) = (4 << 20, 1 << 20);
+    settings.lanes[Lane::Normal].max_bytes = MOST;
+    settings.lanes[Lane::Normal].overflow = Overflow::Reject;
+    for is_lent in [false, true] {
+        let folder = SimulatedFolder::new();
+        let mut log = Log::open(&folder, settings.clone());
+        log.append(Lane::Normal, "noise", 1000);
+        log.maintain();
+        log.writer.snapshot();
+        let job = is_lent.then(|| log.writer.begin(log.wall).expect("it was asked for"));
+        let before = log.serial;
+        while log.intake[Lane::Normal] == Intake::Open {
+            log.append(Lane::Normal, "noise", 1000);
+            log.follow();
+            assert!((log.serial - before) * 1000 < MOST, "it is full");
+        }
+        assert_eq!(log.intake[Lane::Normal], Intake::Full);
+        assert_eq!(log.intake[Lane::Critical], Intake::Open);
+        if let Some(job) = job {
+            let done = job.run();
+            log.writer.finish(done, log.wall);
+            log.follow();
+            assert_eq!(log.intake[Lane::Normal], Intake::Full, "it waits still");
+        }
+        // Nobody waits for a flush when everything was read.
+        log.release(Lane::Normal, log.reader.head(Lane::Normal));
+        log.maintain();
+        assert_eq!(log.intake[Lane::Normal], Intake::Open);
+    }
+}
+
 #[test]
 fn the_folder_holds_what_is_wanted_and_one_segment_a_lane() {
     let folder = SimulatedFolder::new();
@@ -309,7 +345,17 @@ impl Log {
     }
 
     fn maintain(&mut self) {
-        for event in self.writer.maintain(self.wall) {
+        let events = self.writer.maintain(self.wall);
+        self.apply(events);
+    }
+
+    fn follow(&mut self) {
+        let events = self.writer.events();
+        self.apply(events);
+    }
+
+    fn apply(&mut self, events: Vec<Event>) {
+        for event in events {
             self.reader.apply(&event);
             match event {
                 Event::Intake { intake } => self.intake = intake,

@@ -6,6 +6,9 @@
 //! nothing but a gap that says that it was torn; or where it was nothing but records the first of
 //! each lane.
 //!
+//! A copy for a backup is made now and then, in mid-load, and survives the next cut whole: it opens
+//! and holds what the model held when its job began, neither less nor more.
+//!
 //! Half of the jobs run while commits go on, before them, after them, and between any two of their
 //! writes and syncs.
 //!
@@ -86,6 +89,10 @@ struct Seen {
     come_to_light: u64,
     in_part: u64,
     fallbacks: u64,
+    /// Copies for a backup that were there after a cut, and of these those that were cut themselves.
+    copies: u64,
+    copies_cut: u64,
+    copies_failed: u64,
 }
 
 impl Seen {
@@ -113,6 +120,8 @@ impl Seen {
             self.come_to_light,
             self.in_part,
             self.fallbacks,
+            self.copies,
+            self.copies_failed,
         ];
         rare.iter()
             .chain(&common)
@@ -126,6 +135,7 @@ impl Seen {
 #[test]
 fn a_torn_batch_on_a_full_disk_does_not_keep_the_log_closed() {
     let mut world = World::new(25_000_114, false);
+    world.is_copied = false;
     for _ in 0..LIVES_A_WORLD {
         world.live_and_cut().expect("the log opens");
     }
@@ -200,6 +210,31 @@ impl Model {
     }
 }
 
+/// A model with the first records of each lane of a refused batch, as many as there are, and the rest
+/// of what it took torn.
+fn found_of(model: &Model, refused: &Refused, reader: &mut Reader) -> Model {
+    let mut found = model.clone();
+    for lane in Lane::ALL {
+        let (next, known) = (model.next(lane), refused.known[lane]);
+        let all = records_of(&refused.batch, lane).count();
+        let more = reader.head(lane).0.saturating_sub(next.0) as usize;
+        let end = (known + more).min(all);
+        let is_there = |number: &usize| {
+            let at = Offset(next.0 + (*number - known) as u64);
+            let one = Budget {
+                records: 1,
+                bytes: 1,
+            };
+            let chunk = reader.read(lane, at, one);
+            chunk.is_ok_and(|chunk| chunk.records.first().is_some_and(|it| it.0 == at))
+        };
+        let whole = known + (known..end).take_while(is_there).count();
+        found.apply_some(&refused.batch, lane, known..whole);
+        found.lanes[lane].extend((whole..end).map(|_| None));
+    }
+    found
+}
+
 /// A batch that was refused.
 #[derive(Clone)]
 struct Refused {
@@ -221,9 +256,25 @@ fn is_records(batch: &Batch) -> bool {
     batch.changes.iter().all(is_record)
 }
 
+/// What a copy for a backup must hold.
+struct Copied {
+    model: Model,
+    refused: Vec<Refused>,
+    floors: PerLane<Offset>,
+    /// See [`World::durable_notes`].
+    notes: (u64, u64),
+    /// Its job was told that it failed: it need not be there.
+    has_failed: bool,
+}
+
 struct World {
     folder: SimulatedFolder,
     dice: Dice,
+    /// Whether copies for a backup are made, and when: the rest goes as it would without.
+    is_copied: bool,
+    copy_dice: Dice,
+    wants_copy: bool,
+    copied: Option<Copied>,
     lies: bool,
     wall: WallTime,
     model: Model,
@@ -246,6 +297,10 @@ impl World {
         Self {
             folder,
             dice: Dice(seed),
+            is_copied: !lies,
+            copy_dice: Dice(!seed),
+            wants_copy: false,
+            copied: None,
             lies,
             wall: WallTime(1_000_000),
             model: Model::default(),
@@ -275,12 +330,63 @@ impl World {
             let _ = opened.writer.close();
         }
         self.cut();
+        self.check_copy()?;
         self.open_and_check().map(drop)?;
         self.cut();
         Ok(())
     }
 
+    /// Opens what a backup would have, and compares it with the model of its time.
+    fn check_copy(&mut self) -> Result<(), String> {
+        let copy = self.folder.backup().map_err(|error| error.to_string())?;
+        self.folder.remove_backup();
+        let Some(copied) = self.copied.take() else {
+            return copy.map_or(Ok(()), |_| Err("a copy that nobody made".to_owned()));
+        };
+        let Some(copy) = copy else {
+            return match copied.has_failed {
+                true => Ok(()),
+                false => Err("the copy is gone".to_owned()),
+            };
+        };
+        self.seen.copies += 1;
+        self.seen.copies_cut += u64::from(copied.has_failed);
+        let opened = open(copy.directory(), settings(), self.wall);
+        let mut opened = opened.map_err(|error| format!("can't open the copy: {error}"))?;
+        if !opened.report.is_clean() {
+            return Err(format!("the copy: {:?}", opened.report));
+        }
+        let now = (self.floors, (self.durable_notes, self.notes));
+        (self.floors, (self.durable_notes, self.notes)) = (copied.floors, copied.notes);
+        let mut compared = self.compare(&copied.model, &mut opened.reader);
+        for refused in copied.refused.iter().filter(|it| is_records(&it.batch)) {
+            if compared.is_err() {
+                // It waited for the files, and went into the copy with all that did.
+                let model = found_of(&copied.model, refused, &mut opened.reader);
+                compared = self.compare(&model, &mut opened.reader);
+            }
+        }
+        (self.floors, (self.durable_notes, self.notes)) = now;
+        compared.map_err(|wrong| format!("the copy: {wrong}"))
+    }
+
+    /// Asks for a copy once in a while. Gives what it holds, should a job begin now.
+    fn begin_copy(&mut self, writer: &mut Writer) -> Option<Copied> {
+        if self.is_copied && self.copied.is_none() && self.copy_dice.below(COPIES) == 0 {
+            writer.snapshot();
+            self.wants_copy = true;
+        }
+        self.wants_copy.then(|| Copied {
+            model: self.model.clone(),
+            refused: self.refused.clone(),
+            floors: self.floors,
+            notes: (self.durable_notes, self.notes),
+            has_failed: false,
+        })
+    }
+
     fn cut(&mut self) {
+        self.wants_copy = false;
         let seed = self.dice.next();
         self.folder.power_cut(seed);
         self.seen.cuts += 1;
@@ -439,9 +545,11 @@ impl World {
     }
 
     fn maintain(&mut self, writer: &mut Writer, reader: &mut Reader) -> Result<(), String> {
+        let mut copied = self.begin_copy(writer);
         if self.dice.below(2) == 0 {
             for event in writer.maintain(self.wall) {
                 self.follow(&event, reader);
+                self.note_copy(&event, &mut copied);
             }
         } else if let Some(job) = writer.begin(self.wall) {
             self.commit_amid(writer, reader, 2);
@@ -453,10 +561,24 @@ impl World {
             let before = self.seen.failures;
             for event in writer.events() {
                 self.follow(&event, reader);
+                self.note_copy(&event, &mut copied);
             }
             self.seen.failures_amid += self.seen.failures - before;
         }
         self.bring_to_light(reader)
+    }
+
+    /// Remembers what became of a copy.
+    fn note_copy(&mut self, event: &Event, copied: &mut Option<Copied>) {
+        if let Event::Snapshot { result } = event {
+            self.wants_copy = false;
+            self.seen.copies_failed += u64::from(result.is_err());
+            let copied = copied.take();
+            self.copied = copied.map(|it| Copied {
+                has_failed: result.is_err(),
+                ..it
+            });
+        }
     }
 
     /// Commits while a job is under way, once in a while.
@@ -555,7 +677,8 @@ impl World {
     fn check(&mut self, reader: &mut Reader) -> Result<(), String> {
         let mut first_wrong = None;
         let mut models = vec![(0, 0, 0, self.model.clone())];
-        for Refused { batch, known } in &self.refused {
+        for refused in &self.refused {
+            let Refused { batch, known } = refused;
             let (mut returned, mut torn) = (self.model.clone(), self.model.clone());
             if known.0 == [0; 3] {
                 returned.apply(batch);
@@ -563,7 +686,7 @@ impl World {
                 models.extend([(1, 0, 0, returned), (0, 1, 0, torn)]);
             }
             if is_records(batch) {
-                models.push((0, 0, 1, self.found_of(batch, known, reader)));
+                models.push((0, 0, 1, found_of(&self.model, refused, reader)));
             }
         }
         for (returned, torn, in_part, model) in models {
@@ -580,34 +703,6 @@ impl World {
             }
         }
         Err(first_wrong.expect("the model itself was compared"))
-    }
-
-    /// The model with the first records of each lane of a refused batch, as many as there are, and
-    /// the rest of what it took torn.
-    fn found_of(&self, batch: &Batch, known: &PerLane<usize>, reader: &mut Reader) -> Model {
-        let mut model = self.model.clone();
-        for lane in Lane::ALL {
-            let known = known[lane];
-            let all = records_of(batch, lane).count();
-            let more = (reader.head(lane).0 - model.next(lane).0) as usize;
-            let end = (known + more).min(all);
-            let is_there = |number: &usize| {
-                let at = Offset(self.model.next(lane).0 + (*number - known) as u64);
-                let chunk = reader.read(
-                    lane,
-                    at,
-                    Budget {
-                        records: 1,
-                        bytes: 1,
-                    },
-                );
-                chunk.is_ok_and(|chunk| chunk.records.first().is_some_and(|it| it.0 == at))
-            };
-            let found = known + (known..end).take_while(is_there).count();
-            model.apply_some(batch, lane, known..found);
-            model.lanes[lane].extend((found..end).map(|_| None));
-        }
-        model
     }
 
     fn compare(&mut self, model: &Model, reader: &mut Reader) -> Result<(), String> {
@@ -813,3 +908,5 @@ const TABLES: [Table; 5] = [
 /// With it a log opens on a full disk; a new one, that has none, needs room.
 const RESERVE: &str = "reserve";
 const LIVES_A_WORLD: u64 = 12;
+/// Times of maintenance for each copy that is asked for.
+const COPIES: u64 = 20;

@@ -328,7 +328,8 @@ impl Core {
         }
     }
 
-    /// Says goodbye to every client; their sessions and wills stay as they are.
+    /// Says goodbye to every client. Sessions that are kept stay; wills are published and committed,
+    /// but for those with a delay, which wait in their sessions for the clients to come back.
     pub(crate) fn shut_down(&mut self, now: Now) {
         for id in self.peers.ids() {
             if let Some(peer) = self.peers.find(id) {

@@ -17,7 +17,7 @@ use sync::{Offset, PerLane, WallTime};
 
 use super::clock::Clock;
 use super::committer::Group;
-use crate::log::{Batch, Committed, Done, Event, Gap, Job, LogError, Writer};
+use crate::log::{Batch, Committed, Done, Event, Gap, Job, LogError, Progress, Writer};
 
 /// What the core asks of the writer.
 pub(crate) enum Request {
@@ -58,8 +58,8 @@ pub(crate) struct Disk {
 const REQUESTS: usize = 16;
 /// Answers that may wait; the core always takes them, so this is only a smoothing.
 const ANSWERS: usize = 64;
-/// What a job may take before the writer counts as one that hangs. A slow card needs half a minute
-/// for a single sync now and then, and a job has several.
+/// What a job may take before the writer counts as one that hangs, or a piece of one that copies. A
+/// slow card needs half a minute for a single sync now and then, and a job has several.
 const JOB_PATIENCE: Duration = Duration::from_secs(120);
 /// What a write on a hung disk may hold up the stop of the program.
 const CLOSE_PATIENCE: Duration = Duration::from_millis(900);
@@ -226,8 +226,10 @@ impl Desk {
 struct Worker {
     jobs: Sender<Job>,
     done: Receiver<Done>,
-    /// When the job under way was given to it.
+    /// When the job under way was given to it, or was seen to have come on.
     since: Option<Instant>,
+    /// Of that job, and how far it was when somebody looked.
+    progress: (Progress, u64),
 }
 
 impl Worker {
@@ -247,16 +249,25 @@ impl Worker {
             jobs,
             done,
             since: None,
+            progress: (Progress::default(), 0),
         })
     }
 
     fn give(&mut self, job: Job) {
         self.since = Some(now());
+        let progress = job.progress();
+        let pieces = progress.pieces();
+        self.progress = (progress, pieces);
         // The thread only goes when this end has gone.
         let _ = self.jobs.send_blocking(job);
     }
 
-    fn keeps_up(&self, now: Instant) -> bool {
+    fn keeps_up(&mut self, now: Instant) -> bool {
+        let (progress, seen) = &mut self.progress;
+        let pieces = progress.pieces();
+        if std::mem::replace(seen, pieces) != pieces {
+            self.since = self.since.map(|_| now);
+        }
         self.since.is_none_or(|since| now < since + JOB_PATIENCE)
     }
 }
@@ -368,6 +379,55 @@ mod tests {
         folder.hold_syncs(None);
         let done = worker.done.recv_blocking().expect("the thread lives");
         writer.finish(done, WallTime(1));
+    }
+
+    /// A backup with more mail than a card writes in two minutes ended the program.
+    #[test]
+    fn a_copy_may_take_its_time_for_as_long_as_it_comes_on() {
+        let folder = SimulatedFolder::new();
+        let settings = Settings {
+            has_mail: true,
+            ..Settings::default()
+        };
+        let opened = open(folder.directory(), settings, WallTime(1)).expect("the log works");
+        let mut writer = opened.writer;
+        for number in 0..45 {
+            let put = Change::Put {
+                table: Table::Mail,
+                key: vec![number],
+                value: vec![number; 100 << 10],
+            };
+            let batch = Batch { changes: vec![put] };
+            writer.commit(&batch, WallTime(1)).expect("there is room");
+            writer.maintain(WallTime(1));
+        }
+        writer.close().expect("the log works");
+        let opened = open(folder.directory(), Settings::default(), WallTime(1));
+        let mut writer = opened.expect("the log works").writer;
+        let mut worker = Worker::start().expect("a thread");
+        folder.hold_syncs(Some("mail"));
+        writer.snapshot();
+        let job = writer.begin(WallTime(1)).expect("it was asked for");
+        let progress = job.progress();
+        worker.give(job);
+        let begun = now();
+        while progress.pieces() == 0 {
+            assert!(begun.elapsed() < JOB_PATIENCE, "it comes on");
+            thread::yield_now();
+        }
+        let mut at = begun + JOB_PATIENCE;
+        assert!(worker.keeps_up(at), "it has come on since");
+        // It waits for its first sync now, or soon.
+        loop {
+            at += JOB_PATIENCE;
+            if !worker.keeps_up(at) {
+                break;
+            }
+        }
+        folder.hold_syncs(None);
+        let done = worker.done.recv_blocking().expect("the thread lives");
+        writer.finish(done, WallTime(1));
+        assert!(worker.keeps_up(at + JOB_PATIENCE));
     }
 
     #[test]

@@ -38,6 +38,29 @@ pub(super) fn finish(directory: &dyn Directory, name: &str) -> Result<(), LogErr
         .map_err(LogError::file("rename", &salvaged))
 }
 
+/// Gives a damaged file its name back, if an attempt failed before there was another: the next one
+/// finds what that one found. True when nothing is left to do but to make names durable, which was
+/// done.
+pub(super) fn take_back(
+    directory: &dyn Directory,
+    name: &str,
+    aside: &str,
+) -> Result<bool, LogError> {
+    let path = directory.path();
+    let names = directory.names().map_err(LogError::file("list", &path))?;
+    let has = |name: &str| names.iter().any(|known| known == name);
+    if !has(aside) {
+        return Ok(false);
+    }
+    if has(name) {
+        return directory
+            .sync()
+            .map(|()| true)
+            .map_err(LogError::file("sync", &path));
+    }
+    set_aside(directory, aside, name).map(|()| false)
+}
+
 /// A name for a damaged file that nothing in the folder has.
 pub(super) fn free_name(directory: &dyn Directory, name: &str) -> Result<String, LogError> {
     let path = directory.path();

@@ -40,7 +40,7 @@ use super::retention::{AgeClock, Trim};
 use super::rows::{Puts, Rows, are_whole};
 use super::state::{self, Facts};
 use super::writer::Fresh;
-use super::{Event, Gap, LogError, Meter, Reason, Settings, exchange, recovery, reserve};
+use super::{Event, Gap, LogError, Meter, Progress, Reason, Settings, exchange, recovery, reserve};
 
 pub(super) use self::trim::Anew;
 
@@ -56,10 +56,14 @@ pub(super) struct Files {
     pub(super) lanes: PerLane<LaneFiles>,
     /// `mail.redb`, where it is open.
     pub(super) mail: Option<SharedDatabase>,
+    /// The mail's file is to be made anew, and this is what the damaged one will be named.
+    pub(super) bad_mail: Option<String>,
     /// Not yet in `state.redb` or `mail.redb`.
     pub(super) puts: Puts,
     /// In the journal, or found again by every start, and not yet in `state.redb`.
     pub(super) gaps: Vec<Gap>,
+    /// The file `gaps` may be older than the state: it could be neither written nor removed.
+    pub(super) is_copy_old: bool,
     /// Gaps that were found here, durable in `state.redb` or `mail.redb`, and that the writer has not
     /// heard of.
     pub(super) made: Vec<Gap>,
@@ -72,6 +76,8 @@ pub(super) struct Files {
     pub(super) unseen_since: Option<WallTime>,
     /// Bytes of records and state that wait to be flushed.
     pub(super) waiting_bytes: usize,
+    /// Of records that wait for segments, at most.
+    pub(super) unflushed_bytes: PerLane<u64>,
     /// Segments that go as soon as the state may say so: what outlives them is in the journal.
     pub(super) ready: Vec<Trim>,
     /// What has to be in the journal before its segment may go.
@@ -88,6 +94,8 @@ pub(super) struct Files {
     pub(super) clock: AgeClock,
     /// What was written, since the log was made.
     pub(super) meter: Meter,
+    /// Of copies that take long.
+    pub(super) progress: Progress,
     /// Up to where everything was handed over.
     pub(super) cut: Cut,
     /// The cut that `state.redb` stands for since, until the writer hears of it.
@@ -107,11 +115,19 @@ pub(super) struct Cut {
     pub(super) mail_changes: u64,
 }
 
+/// What a commit to the state left.
+struct Stored {
+    facts: Facts,
+    /// Whether the copy of the gaps says the same.
+    copied: Result<(), LogError>,
+}
+
 impl Files {
     /// Takes over what was committed since the last time, behind what is still here.
     pub(super) fn take(&mut self, fresh: &mut Fresh, cut: Cut) {
         for (lane, records) in Lane::ALL.into_iter().zip(&mut fresh.records.0) {
             self.lanes[lane].waiting.append(records);
+            self.unflushed_bytes[lane] += std::mem::take(&mut fresh.lane_bytes[lane]);
             let replaced = &mut self.facts.replaced[lane];
             *replaced = fresh.replaced[lane].max(*replaced);
         }
@@ -174,6 +190,7 @@ impl Files {
         self.leave_damaged();
         for lane in Lane::ALL {
             self.lanes[lane].flush(&self.directory, &mut self.events)?;
+            self.unflushed_bytes[lane] = 0;
         }
         self.flush_mail()?;
         let mut facts = self.facts.clone();
@@ -184,19 +201,21 @@ impl Files {
         facts.first = PerLane::from_fn(|lane| self.lanes[lane].first);
         facts.next = PerLane::from_fn(|lane| self.lanes[lane].flushed);
         facts.announced = self.marks.announced;
-        self.facts = match self.commit_state(facts.clone(), &self.puts, &self.gaps) {
+        let stored = match self.commit_state(facts.clone(), &self.puts, &self.gaps) {
             Err(error) if error.is_damage() => {
                 let forgotten = self.exchange_state()?;
                 self.gaps.extend(forgotten);
                 self.commit_state(facts, &self.puts, &self.gaps)?
             }
-            committed => committed?,
+            stored => stored?,
         };
         self.puts.clear();
         self.has_fresh_gaps |= !self.gaps.is_empty();
         self.gaps.clear();
         self.unseen_since = None;
         self.waiting_bytes = 0;
+        // The journal keeps what it has of gaps until they have both homes.
+        self.note_stored(stored)?;
         self.emptied = Some(self.cut.journal);
         Ok(())
     }
@@ -212,17 +231,27 @@ impl Files {
         }
     }
 
-    /// Commits to `state.redb` and gives the facts as they are there.
-    fn commit_state(&self, mut facts: Facts, puts: &Puts, gaps: &[Gap]) -> Result<Facts, LogError> {
+    /// Commits to `state.redb`, and then to the copy of the gaps.
+    fn commit_state(
+        &self,
+        mut facts: Facts,
+        puts: &Puts,
+        gaps: &[Gap],
+    ) -> Result<Stored, LogError> {
         let active = |lane: Lane| self.lanes[lane].active.as_ref();
         facts.wear = self.meter.wear();
         facts.active_bytes = PerLane::from_fn(|lane| active(lane).map_or(0, |it| it.bytes));
         let ledger = self.change_gaps(gaps, &mut facts)?;
         state::commit(&self.state, puts, ledger.as_ref(), &facts)?;
-        if let Some(ledger) = &ledger {
-            self.copy_gaps(ledger, &facts)?;
-        }
-        Ok(facts)
+        let copied = ledger.map_or(Ok(()), |ledger| self.copy_gaps(&ledger, &facts));
+        Ok(Stored { facts, copied })
+    }
+
+    /// Takes what the state says now, and passes on what became of the copy of the gaps.
+    fn note_stored(&mut self, stored: Stored) -> Result<(), LogError> {
+        self.facts = stored.facts;
+        self.is_copy_old = stored.copied.is_err();
+        stored.copied
     }
 
     /// Goes on with a state made of the rows that are intact: the damaged one takes no changes. Gives
@@ -289,6 +318,7 @@ impl Files {
             let files = &self.lanes[lane];
             Filling {
                 bytes: files.bytes(),
+                waiting: self.unflushed_bytes[lane],
                 most: files.limits.max_bytes,
                 segment: files.segment_bytes,
             }

@@ -25,7 +25,10 @@
 //! group had acknowledged them: each has a number, of which none comes twice, and comes with the
 //! commit that removes them. Such gaps and those of records are never merged and never hide one
 //! another. Neither does one with the reason `forgotten`: both homes of the gaps (`state.redb` and
-//! `log/gap/copy.rs`) are damaged, and what gaps there were of a lane nobody can tell.
+//! `log/gap/copy.rs`) are damaged, or a frame of the journal that may have held some, and what gaps
+//! there were of a lane nobody can tell.
+//!
+//! A row whose numbers contradict one another is read as one without a count or a place.
 
 pub(super) mod copy;
 pub(super) mod ledger;
@@ -33,13 +36,14 @@ mod parts;
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sync::{Change, Lane, Offset, PerLane, Table, WallTime};
 
 pub use self::parts::Parts;
 
 /// A range of a lane that was dropped while wanted. Acknowledged is delivered plus gaps, always.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct Gap {
     /// The lane.
     pub lane: Lane,
@@ -203,6 +207,25 @@ impl Gap {
         }
     }
 
+    /// Takes a stored gap for what it can be. One whose numbers contradict one another says of no
+    /// place and no number any more than that something is gone.
+    fn credible(self) -> Self {
+        let Self { first, last, .. } = self;
+        let is_possible = first <= last && last.0.max(self.count) < MOST;
+        if is_possible && self.parts.are_within(first.0..=last.0) {
+            return self;
+        }
+        let place = Offset(first.0.min(MOST - 1));
+        Self {
+            first: place,
+            last: place,
+            count: 0,
+            bytes: 0,
+            parts: Parts::default(),
+            ..self
+        }
+    }
+
     /// Whether every offset of it is a record that was dropped.
     fn is_whole(&self) -> bool {
         self.count == self.last.0 - self.first.0 + 1
@@ -291,8 +314,8 @@ impl Gap {
             lane: self.lane,
             first: self.first.min(later.first),
             last: self.last.max(later.last),
-            count: self.count + later.count,
-            bytes: self.bytes + later.bytes,
+            count: self.count.saturating_add(later.count),
+            bytes: self.bytes.saturating_add(later.bytes),
             from: self.from.min(later.from),
             to: self.to.max(later.to),
             reason: if self.reason == later.reason {
@@ -304,6 +327,18 @@ impl Gap {
         };
         merged.set_places(places);
         merged
+    }
+}
+
+impl Serialize for Gap {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Gap {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::deserialize(deserializer).map(Self::credible)
     }
 }
 
@@ -327,7 +362,10 @@ impl fmt::Display for Gap {
                 )
             }
             (Reason::Forgotten, _) => {
-                write!(f, "lane {lane}: earlier gaps are lost, whatever they were")
+                write!(
+                    f,
+                    "lane {lane}: earlier gaps may be lost, whatever they were"
+                )
             }
             (_, 0) => write!(
                 f,
@@ -434,9 +472,13 @@ pub(super) fn announced_by(change: &Change) -> Option<u64> {
 
 const ANNOUNCED: &[u8] = b"announced";
 const FORMAT: u8 = 1;
+/// No offset and no count is as high in the life of a machine, and no fingerprint by its making.
+const MOST: u64 = 1 << 63;
 
 #[cfg(test)]
 mod tests {
+    use std::ops::RangeInclusive;
+
     use super::*;
 
     fn gap(lane: Lane, first: u64, reason: Reason) -> Gap {
@@ -470,6 +512,39 @@ mod tests {
             dfrom\x0abto\x15freasonelimiteparts\x82\x82\x0a\x0e\x82\x14\x18\x18\xff";
         assert_eq!(parts.encode(), golden);
         assert_eq!(Gap::decode(golden), Some(parts));
+    }
+
+    /// A row with the right checksum was believed whatever it said: two of them had more records
+    /// together than a number holds, or a place that ends before it begins.
+    #[test]
+    fn a_row_whose_numbers_contradict_one_another_says_that_something_is_gone_and_no_more() {
+        let sane = gap(Lane::Normal, 10, Reason::Limit);
+        let with = |change: fn(&mut Gap)| {
+            let mut absurd = sane.clone();
+            change(&mut absurd);
+            absurd
+        };
+        for absurd in [
+            with(|it| it.last = Offset(9)),
+            with(|it| it.count = u64::MAX),
+            with(|it| (it.first, it.last) = (Offset(u64::MAX), Offset(u64::MAX))),
+            with(|it| (it.first, it.last, it.count) = (Offset(0), Offset(u64::MAX), u64::MAX)),
+            with(|it| it.parts = Parts::of(11..=20)),
+            with(|it| it.parts = Parts::of(RangeInclusive::new(13, 12))),
+        ] {
+            let read = Gap::decode(&absurd.encode()).expect("it is a gap");
+            assert_eq!((read.count, read.first), (0, read.last), "{absurd:?}");
+            assert_eq!(read.merged(&read).count, 0);
+            // What is lost around it is counted all the same.
+            let mut news = gap(Lane::Normal, 8, Reason::Damage);
+            assert!(leave_out(&mut news, &[read]), "{absurd:?}");
+            assert!(news.count >= 4, "{absurd:?}");
+        }
+        let mut full = sane.clone();
+        (full.count, full.bytes) = (MOST - 1, u64::MAX);
+        let full = Gap::decode(&full.encode()).expect("it is a gap");
+        let merged = full.merged(&full).merged(&full);
+        assert_eq!((merged.count, merged.bytes), (u64::MAX, u64::MAX));
     }
 
     /// A merged gap said that as many of a later one as it counts were known, wherever they were:

@@ -2,7 +2,7 @@
 //!
 //! | what | normal | urgent | critical |
 //! | --- | --- | --- | --- |
-//! | the lane has less room than a segment | full | full | full |
+//! | the lane has less room than a segment, with what waits for one | full | full | full |
 //! | all lanes have less room than this part of their limit | full at 1/8 | full at 1/16 | full at 0 |
 //! | the disk is full, the reserve is in use | stopped | | |
 //! | nothing can be flushed, and the journal is filled over | stopped at 1/2 | at 3/4 | at 7/8 |
@@ -28,6 +28,8 @@ pub enum Intake {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Filling {
     pub(super) bytes: u64,
+    /// What is still in memory, and will take no more there.
+    pub(super) waiting: u64,
     pub(super) most: u64,
     /// What goes at a time.
     pub(super) segment: u64,
@@ -73,7 +75,8 @@ impl Pressure {
 
     fn is_full(&self, lane: Lane) -> bool {
         let own = self.files.lanes[lane];
-        let all: u64 = self.files.lanes.iter().map(|(_, lane)| lane.bytes).sum();
+        let taken = |lane: Filling| lane.bytes + lane.waiting;
+        let all: u64 = self.files.lanes.iter().map(|(_, lane)| taken(*lane)).sum();
         let is_over = |most: u64| {
             let spared = match lane {
                 Lane::Normal => most / 8,
@@ -82,7 +85,7 @@ impl Pressure {
             };
             all + spared > most
         };
-        own.bytes + own.segment > own.most || self.most.is_some_and(is_over)
+        taken(own) + own.segment > own.most || self.most.is_some_and(is_over)
     }
 }
 
@@ -95,6 +98,7 @@ mod tests {
         let bytes = PerLane(bytes);
         let lanes = PerLane::from_fn(|lane| Filling {
             bytes: bytes[lane],
+            waiting: 0,
             most: 1000,
             segment: 100,
         });
@@ -112,6 +116,7 @@ mod tests {
 
     const JOURNAL: Filling = Filling {
         bytes: 800,
+        waiting: 0,
         most: 800,
         segment: 0,
     };

@@ -34,7 +34,7 @@ use super::directory::Directory;
 use super::exchange;
 use super::journal::Ownership;
 use super::rows::{self, Put, Puts};
-use super::{Gap, LogError};
+use super::{Gap, LogError, Progress};
 
 /// The name of the file.
 pub(super) const NAME: &str = "mail.redb";
@@ -207,18 +207,33 @@ pub(super) fn commit<'a>(
 
 /// Puts a file made of the intact rows in the place of a damaged one, row by row, so that it takes
 /// no memory. Where nothing can be read, or there is no room for two, it is an empty one: the mail
-/// that comes must not wait for the one that was.
+/// that comes must not wait for the one that was. `aside` is the name that the damaged one gets.
 ///
 /// # Errors
-/// When the disk fails.
+/// When the disk fails. Another attempt with the same name goes on from there.
 pub(super) fn exchange(
     directory: &Arc<dyn Directory>,
     cache_bytes: usize,
     facts: &MailFacts,
     open: Option<&SharedDatabase>,
+    aside: String,
+    progress: &Progress,
 ) -> Result<Exchanged, LogError> {
-    let aside = exchange::free_name(directory.as_ref(), NAME)?;
-    let lost = match salvage(directory, cache_bytes, facts, &aside) {
+    if exchange::take_back(directory.as_ref(), NAME, &aside)? {
+        let gaps = lost(&SharedDatabase::open_sealed(
+            directory,
+            NAME,
+            READ_CACHE_BYTES,
+        )?);
+        let is_counted = gaps.iter().all(|gap| gap.count > 0);
+        let messages = gaps.iter().map(|gap| gap.count).sum();
+        return Ok(Exchanged {
+            lost_rows: is_counted.then_some(messages),
+            aside,
+            gaps,
+        });
+    }
+    let lost = match salvage(directory, cache_bytes, facts, &aside, progress) {
         Ok(lost) => Some(lost),
         Err(error) if error.is_unreadable() || error.is_full() => None,
         Err(error) => return Err(error),
@@ -251,13 +266,14 @@ fn salvage(
     cache_bytes: usize,
     facts: &MailFacts,
     aside: &str,
+    progress: &Progress,
 ) -> Result<Lost, LogError> {
     let damaged = SharedDatabase::open_sealed(directory, NAME, READ_CACHE_BYTES)?;
     let facts = &self::facts(&damaged).unwrap_or(*facts);
     let name = exchange::salvaged(NAME);
     let begun = format!("{name}.new");
     let made = create(directory, &begun, cache_bytes, facts, &[])?;
-    let copied = copy(&damaged, &made, cache_bytes / 2, facts);
+    let copied = copy(&damaged, &made, cache_bytes / 2, facts, progress);
     let done = copied.and_then(|lost| {
         made.write(|transaction| put_lost(transaction, &lost.gaps(aside)))?;
         made.close()?;
@@ -281,6 +297,7 @@ fn copy(
     to: &SharedDatabase,
     step_bytes: usize,
     facts: &MailFacts,
+    progress: &Progress,
 ) -> Result<Lost, LogError> {
     let mut lost = Lost::default();
     for table in TABLES {
@@ -301,6 +318,7 @@ fn copy(
                 return Ok(());
             }
             bytes = 0;
+            progress.step();
             let step = std::mem::take(&mut step);
             to.write(|transaction| rows::put(transaction, step.iter()))
         })?;

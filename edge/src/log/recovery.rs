@@ -187,9 +187,8 @@ impl Recovery {
         let (lanes, mut gaps) = self.open_lanes(Some(&facts), replayed.stored(), &known)?;
         // What is still missing since an earlier start is written down already.
         gaps.retain_mut(|missing| gap::leave_out(missing, &known));
-        if self.has_lost_gaps {
-            gaps.extend(Gap::forgotten(PerLane::from_fn(|lane| lanes[lane].next())));
-        }
+        // Any frame may have held a gap.
+        self.has_lost_gaps |= replayed.lost_frames > 0;
         let salt = journal.ownership().salt;
         let is_changed = !replayed.frames.is_empty()
             || replayed.torn.is_some()
@@ -201,6 +200,7 @@ impl Recovery {
         self.open_mail(&mut found)?;
         let is_changed = is_changed || !found.gaps.is_empty() || self.report.is_mail_lost;
         self.bring_back(&mut found, &replayed)?;
+        self.tell_of_lost_gaps(&mut found);
         found.leave_out_noted();
         for frame in &replayed.frames {
             found.take_puts(frame, |_| true);
@@ -209,14 +209,11 @@ impl Recovery {
         let is_resized = journal.file_bytes() != self.settings.journal_bytes;
         self.report.is_journal_mended = journal.is_damaged();
         let mut writer = self.writer(journal, state, found);
-        if let (Some(change), Some(files)) = (copied, &writer.files)
-            && change < files.facts.gaps
-        {
+        if let (Some(change), Some(files)) = (copied, &mut writer.files) {
             // A cut came between the two; a missing one is made by the next flush.
-            let ledger = tables::ledger(&files.state, files.marks)?;
-            files.copy_gaps(&ledger, &files.facts)?;
+            files.is_copy_old = change < files.facts.gaps;
         }
-        if is_changed {
+        if is_changed || writer.files.as_ref().is_some_and(|it| it.is_copy_old) {
             writer.try_flush(wall);
         }
         if !writer.holding.is_failing {
@@ -295,7 +292,9 @@ impl Recovery {
         let mut found = Found::new(Facts::new(epoch), lanes, gaps);
         found.copied = known;
         self.bring_back(&mut found, &replayed)?;
-        self.tell_of_lost_gaps(copy.as_ref(), &mut found);
+        self.has_lost_gaps &= copy.is_none();
+        self.has_lost_gaps |= replayed.lost_frames > 0;
+        self.tell_of_lost_gaps(&mut found);
         self.rescue_mail(&mut found, journal.as_ref(), &replayed)?;
         // The old journal may go, so what it held must be in segments before.
         for files in &mut found.lanes.0 {

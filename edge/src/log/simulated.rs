@@ -4,20 +4,23 @@
 //! least that [`super::directory`] allows: at a [`SimulatedFolder::power_cut`] every unsynced
 //! write is kept, dropped, or torn at 512 bytes; every unsynced length, creation, renaming and
 //! removal is kept or dropped, each by itself, as the seed says. It can run out of space, fail a
-//! call, stop all calls from a given one on, be read-only, let syncs wait, and lie about them. It counts what is written.
+//! call, stop all calls from a given one on, be read-only, let syncs wait, and lie about them. It counts
+//! what is written, and has room for the folder of a snapshot.
 
 mod disk;
 
 use std::io::{self, ErrorKind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use self::disk::{Change, Dice, Disk, Inode, PAGE};
+use self::disk::{Change, Dice, Disk, PAGE};
 use super::directory::{Directory, File, FileId};
 
 /// The folder; clones share it. Handles opened before a power cut are dead after it.
 #[derive(Clone, Debug, Default)]
 pub struct SimulatedFolder {
     disk: Arc<Mutex<Disk>>,
+    /// Which folder of the disk it is.
+    number: u64,
     /// Whose syncs wait, and what ends their wait.
     gate: Arc<(Mutex<Option<String>>, Condvar)>,
 }
@@ -50,7 +53,7 @@ pub struct Fault {
     pub times: u32,
 }
 
-/// An operation that can be made to fail with an input or output error.
+/// An operation that can be made to fail, with an input or output error where nothing else is said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
     /// `write_at`: half of the bytes are written first.
@@ -61,6 +64,8 @@ pub enum Operation {
     Remove,
     /// `read_at`: the medium is bad there.
     Read,
+    /// `identify`: the folder is not there at that moment, and nothing is found.
+    Identify,
 }
 
 impl SimulatedFolder {
@@ -142,7 +147,7 @@ impl SimulatedFolder {
     /// Changes a byte of a file as a failing medium would; nothing when there is no such byte.
     pub fn flip(&self, name: &str, at: u64) {
         let mut disk = self.disk();
-        let Some(&number) = disk.names.get(name) else {
+        let Ok(number) = disk.folder(self.number).and_then(|it| it.find(name)) else {
             return;
         };
         let inode = disk.inode(number);
@@ -151,6 +156,49 @@ impl SimulatedFolder {
                 *byte ^= 0xff;
             }
         }
+    }
+
+    /// Copies what is in the folder `snapshot` of it, if there is one, as a tool does that writes a
+    /// backup.
+    ///
+    /// # Errors
+    /// When a file can't be read.
+    pub fn backup(&self) -> io::Result<Option<Self>> {
+        let found = self.disk().folder(self.number)?.find(SNAPSHOT);
+        let Ok(number) = found else {
+            return Ok(None);
+        };
+        let (from, to) = (self.inner(number), Self::new());
+        for name in from.names()? {
+            let file = from.open(&name)?;
+            let mut bytes = vec![0; file.len()? as usize];
+            file.read_at(0, &mut bytes)?;
+            let copy = to.create(&name)?;
+            copy.write_at(0, &bytes)?;
+            copy.sync_data()?;
+        }
+        to.sync()?;
+        Ok(Some(to))
+    }
+
+    /// Removes the folder `snapshot`, durably.
+    pub fn remove_backup(&self) {
+        self.disk().remove_folder(self.number, SNAPSHOT);
+    }
+
+    fn inner(&self, number: u64) -> Self {
+        Self {
+            number,
+            ..self.clone()
+        }
+    }
+
+    /// Counts a change of the folder, and makes it if the power is still there.
+    fn change_names<T>(&self, act: impl FnOnce(&mut Disk) -> io::Result<T>) -> io::Result<T> {
+        self.announce_change();
+        let mut disk = self.disk();
+        disk.change()?;
+        act(&mut disk)
     }
 
     fn announce_change(&self) {
@@ -175,72 +223,100 @@ impl SimulatedFolder {
 
 impl Directory for SimulatedFolder {
     fn names(&self) -> io::Result<Vec<String>> {
-        Ok(self.disk().names.keys().cloned().collect())
+        let mut disk = self.disk();
+        let names = disk.folder(self.number)?.current.clone();
+        let files = names.into_iter();
+        let files = files.filter(|(_, number)| disk.inodes.contains_key(number));
+        Ok(files.map(|(name, _)| name).collect())
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        let disk = self.disk();
-        let number = *disk.names.get(name).ok_or(ErrorKind::NotFound)?;
+        let mut disk = self.disk();
+        let number = disk.folder(self.number)?.find(name)?;
         let era = disk.era;
         drop(disk);
         Ok(self.file(number, era))
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        self.announce_change();
-        let mut disk = self.disk();
-        disk.change()?;
-        let number = disk.next_number;
-        disk.next_number += 1;
-        disk.inodes.insert(number, Inode::new(name));
-        disk.names.insert(name.to_owned(), number);
-        let era = disk.era;
-        drop(disk);
+        let (number, era) = self.change_names(|disk| {
+            let number = disk.make_file(name);
+            let names = &mut disk.folder(self.number)?.current;
+            names.insert(name.to_owned(), number);
+            Ok((number, disk.era))
+        })?;
         Ok(self.file(number, era))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        self.announce_change();
-        let mut disk = self.disk();
-        disk.change()?;
-        disk.fail(Operation::Remove, name)?;
-        disk.names.remove(name).ok_or(ErrorKind::NotFound)?;
-        Ok(())
+        self.change_names(|disk| {
+            disk.fail(Operation::Remove, name)?;
+            let names = &mut disk.folder(self.number)?.current;
+            names.remove(name).ok_or(ErrorKind::NotFound)?;
+            Ok(())
+        })
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.announce_change();
-        let mut disk = self.disk();
-        disk.change()?;
-        let number = disk.names.remove(from).ok_or(ErrorKind::NotFound)?;
-        disk.names.insert(to.to_owned(), number);
-        disk.inode(number).name = to.to_owned();
-        Ok(())
+        self.change_names(|disk| {
+            let names = &mut disk.folder(self.number)?.current;
+            let number = names.remove(from).ok_or(ErrorKind::NotFound)?;
+            names.insert(to.to_owned(), number);
+            if let Some(inode) = disk.inodes.get_mut(&number) {
+                inode.name = to.to_owned();
+            }
+            Ok(())
+        })
     }
 
     fn identify(&self, name: &str) -> io::Result<FileId> {
-        let number = *self.disk().names.get(name).ok_or(ErrorKind::NotFound)?;
+        let mut disk = self.disk();
+        disk.fail(Operation::Identify, name)?;
+        let number = disk.folder(self.number)?.find(name)?;
         Ok(FileId { device: 0, number })
     }
 
-    fn snapshot(&self, _: &[String]) -> io::Result<Arc<dyn Directory>> {
-        Err(ErrorKind::Unsupported.into())
+    fn snapshot(&self, names: &[String]) -> io::Result<Arc<dyn Directory>> {
+        for old in [SNAPSHOT, SNAPSHOT_BEGUN] {
+            self.change_names(|disk| {
+                if let Some(number) = disk.folder(self.number)?.current.remove(old) {
+                    disk.folder(number)?.current.clear();
+                }
+                Ok(())
+            })?;
+        }
+        let begun = self.change_names(|disk| {
+            let number = disk.make_folder();
+            let names = &mut disk.folder(self.number)?.current;
+            names.insert(SNAPSHOT_BEGUN.to_owned(), number);
+            Ok(number)
+        })?;
+        for name in names {
+            self.change_names(|disk| {
+                let number = disk.folder(self.number)?.find(name)?;
+                disk.folder(begun)?.current.insert(name.clone(), number);
+                Ok(())
+            })?;
+        }
+        Ok(Arc::new(self.inner(begun)))
     }
 
     fn finish_snapshot(&self) -> io::Result<()> {
-        Err(ErrorKind::Unsupported.into())
+        let begun = self.disk().folder(self.number)?.find(SNAPSHOT_BEGUN)?;
+        self.inner(begun).sync()?;
+        self.rename(SNAPSHOT_BEGUN, SNAPSHOT)?;
+        self.sync()
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.announce_change();
-        let mut disk = self.disk();
-        disk.change()?;
-        disk.counts.folder_syncs += 1;
-        if !disk.lies {
-            disk.durable_names = disk.names.clone();
-            disk.forget_unlinked();
-        }
-        Ok(())
+        self.change_names(|disk| {
+            disk.counts.folder_syncs += 1;
+            if !disk.lies {
+                disk.folder(self.number)?.sync();
+                disk.forget_unlinked();
+            }
+            Ok(())
+        })
     }
 
     fn path(&self) -> String {
@@ -350,3 +426,6 @@ impl File for SimulatedFile {
         })
     }
 }
+
+const SNAPSHOT: &str = "snapshot";
+const SNAPSHOT_BEGUN: &str = "snapshot.new";

@@ -18,6 +18,7 @@ mod direct;
 mod fresh;
 mod gaps;
 mod job;
+mod room;
 
 use std::sync::Arc;
 
@@ -26,14 +27,14 @@ use sync::{Change, Offset, PerLane, TimeStamp, WallTime};
 use super::database::SharedDatabase;
 use super::directory::Directory;
 use super::files::{Cut, Files, is_past};
-use super::intake::{Filling, Holding, Intake, Pressure};
+use super::intake::{Holding, Intake};
 use super::journal::{self, Journal};
 use super::retention::AgeClock;
 use super::{Batch, Committed, Event, Gap, LogError, Meter, Settings, frame, gap, recovery};
 
 pub(super) use self::fresh::Fresh;
 use self::job::Order;
-pub use self::job::{Done, Job};
+pub use self::job::{Done, Job, Progress};
 
 /// Makes batches durable and keeps the files in order. It owns everything that is written; there
 /// is one a folder.
@@ -175,8 +176,8 @@ impl Writer {
         if !files.may_try(wall) {
             return None;
         }
-        if let Err(error) = self.check_place() {
-            self.refuse_job(error, wall);
+        if !self.is_in_place() {
+            self.refuse_job(wall);
             return None;
         }
         let order = Order {
@@ -315,14 +316,22 @@ impl Writer {
         }
     }
 
-    /// Whether the journal is where the next start will look for it.
-    pub(super) fn check_place(&self) -> Result<(), LogError> {
-        if self.journal.is_in_place(self.directory.as_ref()) {
-            return Ok(());
+    fn check_place(&self) -> Result<(), LogError> {
+        match self.is_in_place() {
+            true => Ok(()),
+            false => Err(self.displaced()),
         }
-        Err(LogError::Displaced {
+    }
+
+    /// Whether the journal is where the next start will look for it.
+    fn is_in_place(&self) -> bool {
+        self.journal.is_in_place(self.directory.as_ref())
+    }
+
+    fn displaced(&self) -> LogError {
+        LogError::Displaced {
             path: format!("{}/{}", self.directory.path(), journal::NAME),
-        })
+        }
     }
 
     /// Hands over to the files what they lack.
@@ -344,6 +353,7 @@ impl Writer {
         marks.announced = self.announced.max(marks.announced);
         marks.handed_out = marks.announced.max(marks.handed_out);
         self.lent_gaps.clone_from(&files.gaps);
+        self.holding = files.holding();
         Some(files)
     }
 
@@ -384,12 +394,12 @@ impl Writer {
     }
 
     /// A job that can't begin, because the folder is not there.
-    fn refuse_job(&mut self, error: LogError, wall: WallTime) {
+    fn refuse_job(&mut self, wall: WallTime) {
         if std::mem::take(&mut self.order.copies) {
-            let result = self.check_place();
+            let result = Err(self.displaced());
             self.events.push(Event::Snapshot { result });
         }
-        self.note_outcome(Err(error), wall);
+        self.note_outcome(Err(self.displaced()), wall);
     }
 
     /// Takes the time.
@@ -403,24 +413,6 @@ impl Writer {
     fn has_started(&mut self) {
         if self.is_starting {
             self.is_starting = !recovery::unmark(self.directory.as_ref());
-        }
-    }
-
-    /// Says what lanes take, when that has changed.
-    fn tell_intake(&mut self) {
-        let pressure = Pressure {
-            files: self.holding,
-            most: self.settings.max_bytes,
-            journal: Filling {
-                bytes: self.journal.used_bytes(),
-                most: self.journal.capacity(),
-                segment: 0,
-            },
-        };
-        let intake = pressure.intake();
-        if intake != self.intake {
-            self.intake = intake;
-            self.events.push(Event::Intake { intake });
         }
     }
 

@@ -230,7 +230,8 @@ impl Connection {
         self.state = State::Closing;
     }
 
-    /// Says goodbye because the server stops. The will is published, as after a loss.
+    /// Says goodbye because the server stops. The will is published as after a loss
+    /// [MQTT-3.1.2-8], or waits for its delay in the session, over a restart if need be.
     pub fn handle_shutdown(&mut self) {
         self.give_up(ReasonCode::ServerShuttingDown, &Words::NONE);
     }

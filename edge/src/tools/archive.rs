@@ -1,8 +1,8 @@
 //! A data folder as one file, a POSIX tar archive, whether a gateway runs on it or not.
 //!
 //! A running gateway is asked for a snapshot, which it makes in the folder `snapshot` of its own:
-//! its segments are linked there, so it is held up for its state only, and the archive is written
-//! by this process in its own time. Of a folder on which none runs everything is taken that a start
+//! its segments are linked there, so it is held up for its state and mail only, and the archive is
+//! written by this process in its own time. Of a folder on which none runs everything is taken that a start
 //! needs, as it is, damage included.
 //!
 //! `tar -xf FILE -C EMPTY_FOLDER` restores it: it is a data folder then, for `run` and for the other
@@ -21,7 +21,7 @@ use crate::log::{Folder, LogError, is_of_a_log};
 ///
 /// # Errors
 /// When the folder can't be read or has no log, the file can't be written, or a gateway that runs
-/// there makes no snapshot in a minute.
+/// there has made nothing more of a snapshot for a minute.
 pub fn backup(data: &Path, file: &Path) -> Result<Outcome, ToolError> {
     match Folder::look(data) {
         // It is kept locked while it is copied.
@@ -50,15 +50,31 @@ fn take_snapshot(data: &Path, snapshot: &Path) -> Result<(), ToolError> {
         _ => {}
     }
     admin::ask(data, Request::Snapshot).map_err(failed(data))?;
-    for _ in 0..PATIENCE.as_millis() / PAUSE.as_millis() {
+    let begun = data.join("snapshot.new");
+    let (mut waited, mut seen) = (Duration::ZERO, 0);
+    while waited < PATIENCE {
         if snapshot.is_dir() {
             return Ok(());
         }
+        let bytes = bytes_in(&begun);
+        waited = match bytes == seen {
+            true => waited + PAUSE,
+            // It takes its time, and comes on.
+            false => Duration::ZERO,
+        };
+        seen = bytes;
         std::thread::park_timeout(PAUSE);
     }
     Err(ToolError::NoSnapshot {
         path: data.display().to_string(),
     })
+}
+
+/// What the files of a folder hold that comes and goes as it likes.
+fn bytes_in(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let sizes = entries.filter_map(|entry| Some(entry.metadata().ok()?.len()));
+    sizes.sum()
 }
 
 /// Writes the files of a log to an archive, which has its name only when it is complete.
@@ -135,7 +151,7 @@ fn failed(path: &Path) -> impl FnOnce(io::Error) -> ToolError {
 }
 
 const BLOCK_BYTES: usize = 512;
-/// For the state to be copied, at most.
+/// For another piece of the state or the mail to be copied, at most.
 const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(20);
 

@@ -269,6 +269,30 @@ fn will_is_published_whoever_ends_the_connection() {
     }
 }
 
+/// [MQTT-3.1.3-9]: a stop is no reason to say that a client is gone which comes back in time.
+#[test]
+fn will_with_a_delay_waits_for_its_client_over_a_stop() {
+    for is_back in [true, false] {
+        let mut world = World::new();
+        let client = world.join(&hello(V5, "a").durable().will("will/a", 60));
+        world.shut_down(client);
+        world.pass(3);
+        world.crash(0);
+        let watcher = world.join(&hello(V5, "watcher"));
+        world.subscribe(watcher, "will/#", 0);
+        if is_back {
+            world.rejoin(&hello(V5, "a").durable());
+        }
+        world.pass(50);
+        world.expect_nothing(watcher);
+        world.pass(10);
+        match is_back {
+            true => world.expect_nothing(watcher),
+            false => world.expect_publish(watcher, &message("will/a", "gone", 0)),
+        }
+    }
+}
+
 /// 3.1.3.2.4: the time of a will begins when it is published.
 #[test]
 fn will_expires_after_its_publication() {

@@ -6,7 +6,8 @@ use std::net::{SocketAddr, TcpStream};
 
 use rumqttc::mqttbytes::QoS;
 use rumqttc::mqttbytes::v4::{
-    ConnAck, Connect, ConnectReturnCode, Packet, PubAck, Publish, Subscribe, SubscribeFilter,
+    ConnAck, Connect, ConnectReturnCode, LastWill, Packet, PubAck, Publish, Subscribe,
+    SubscribeFilter,
 };
 
 use super::support::{Gateway, PATIENCE};
@@ -195,6 +196,28 @@ fn a_kept_session_gets_everything_after_a_kill() {
     for count in 1..=500 {
         assert_eq!(display.take(), Some(count.to_string()));
     }
+}
+
+/// [MQTT-3.1.2-8]: a will is published when its connection ends, also when the server ends it. What
+/// says so is stored before the program ends.
+#[test]
+fn a_stop_publishes_wills_and_keeps_them_for_who_is_away() {
+    let mut gateway = Gateway::start("");
+    let mut display = Device::connect(gateway.address, "display");
+    display.subscribe("plant/state");
+    drop(display);
+    let mut connect = Connect::new("sensor");
+    connect.last_will = Some(LastWill::new("plant/state", "gone", QoS::AtLeastOnce, true));
+    let sensor = Device::try_connect_saying(gateway.address, &connect);
+    let (status, _) = gateway.terminate();
+    assert!(status.success());
+    drop(sensor);
+    gateway.restart();
+    let mut display = Device::connect(gateway.address, "display");
+    assert_eq!(display.take().as_deref(), Some("gone"));
+    let mut other = Device::connect(gateway.address, "other");
+    other.subscribe("plant/state");
+    assert_eq!(other.take().as_deref(), Some("gone"), "it is retained");
 }
 
 #[test]

@@ -47,7 +47,7 @@ impl Files {
         facts: &mut Facts,
     ) -> Result<Option<Ledger>, LogError> {
         let is_same = gaps.is_empty() && facts.announced == self.facts.announced;
-        if is_same && !copy::is_missing(self.directory.as_ref()) {
+        if is_same && !self.is_copy_old && !copy::is_missing(self.directory.as_ref()) {
             return Ok(None);
         }
         let mut ledger = state::ledger(&self.state, self.marks)?;

@@ -4,13 +4,13 @@ use std::io;
 
 use super::super::database::SharedDatabase;
 use super::super::mail::{self, MailFacts, SharedMail};
-use super::super::{Event, LogError, gap, recovery};
+use super::super::{Event, LogError, exchange, gap, recovery};
 use super::Files;
 
 impl Files {
     /// Puts a new file in the place of `mail.redb`, with the rows of it that are intact: a reader
     /// came upon [`Damage::File`](super::super::Damage). Takes as long as reading and writing it
-    /// does.
+    /// does. What fails is done by the next job.
     pub(in super::super) fn mend_mail(&mut self) -> Result<(), LogError> {
         self.exchange_mail()?;
         self.commit_mail()
@@ -20,6 +20,9 @@ impl Files {
     pub(super) fn flush_mail(&mut self) -> Result<(), LogError> {
         if mail::changes(&self.puts).next().is_none() {
             return Ok(());
+        }
+        if self.bad_mail.is_some() {
+            return self.mend_mail();
         }
         match self.commit_mail() {
             Err(error) if error.is_damage() => {
@@ -62,7 +65,14 @@ impl Files {
     fn exchange_mail(&mut self) -> Result<(), LogError> {
         let (cache_bytes, facts) = (self.settings.cache_bytes, self.mail_facts());
         let open = self.mail.as_ref();
-        let exchanged = mail::exchange(&self.directory, cache_bytes, &facts, open)?;
+        let (directory, progress) = (&self.directory, &self.progress);
+        let aside = match self.bad_mail.take() {
+            Some(aside) => aside,
+            None => exchange::free_name(directory.as_ref(), mail::NAME)?,
+        };
+        self.bad_mail = Some(aside.clone());
+        let exchanged = mail::exchange(directory, cache_bytes, &facts, open, aside, progress)?;
+        self.bad_mail = None;
         if !exchanged.gaps.is_empty() {
             // Damage is seldom alone, and no other start looks at all of the mail.
             recovery::distrust(self.directory.as_ref());

@@ -187,8 +187,8 @@ impl Files {
             // Sealed segments are flushed, so the state may say so before its next flush.
             facts.next[trim.lane] = facts.next[trim.lane].max(trim.first);
         }
-        self.facts = self.commit_state(facts, &Puts::new(), gaps)?;
-        Ok(())
+        let stored = self.commit_state(facts, &Puts::new(), gaps)?;
+        self.note_stored(stored)
     }
 
     fn apply_trim(&mut self, trim: Trim) {

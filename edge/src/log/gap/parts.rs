@@ -26,6 +26,15 @@ impl Parts {
         self.0.is_empty()
     }
 
+    /// Whether it is as it should be, and nothing of it is outside of a range.
+    pub(super) fn are_within(&self, range: RangeInclusive<u64>) -> bool {
+        let is_ordered = self.0.is_sorted_by(|before, after| before.1 < after.0);
+        let is_inside = |(first, last): &(u64, u64)| {
+            first <= last && range.contains(first) && range.contains(last)
+        };
+        is_ordered && self.0.len() <= PARTS && self.0.iter().all(is_inside)
+    }
+
     /// Whether an offset is in it.
     pub(super) fn contains(&self, offset: u64) -> bool {
         let mut parts = self.0.iter();

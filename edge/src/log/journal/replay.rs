@@ -127,10 +127,16 @@ impl Journal {
             }
         }
         self.used_bytes = self.capacity();
+        let count = frames.len() as u64;
+        let ends = frames.first().zip(frames.last());
+        let all = ends.map_or(0, |(first, last)| {
+            last.identity.sequence - first.identity.sequence + 1
+        });
         leave_out_refused(&mut frames);
         let torn = self.torn()?;
         Ok(Replayed {
             frames,
+            lost_frames: all.saturating_sub(count),
             torn,
             ..Replayed::default()
         })

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use sync::PerLane;
+
 use super::super::database::SharedDatabase;
 use super::super::files::{Cut, Files};
 use super::super::gap::ledger::Marks;
 use super::super::journal::Journal;
 use super::super::mail as post;
 use super::super::retention::AgeClock;
-use super::super::{Writer, reserve};
+use super::super::{Progress, Writer, reserve};
 use super::Recovery;
 use super::found::Found;
 
@@ -34,6 +36,10 @@ impl Recovery {
             time: None,
             mail_changes: post::changes(&found.puts).count() as u64,
         };
+        let unflushed_bytes = PerLane::from_fn(|lane| {
+            let waiting = found.lanes[lane].waiting.iter();
+            waiting.map(|record| record.as_bytes().len() as u64).sum()
+        });
         let files = Files {
             directory: Arc::clone(&self.directory),
             settings: self.settings.clone(),
@@ -41,6 +47,7 @@ impl Recovery {
             facts: found.facts,
             lanes: found.lanes,
             mail: found.mail,
+            bad_mail: None,
             puts: found.puts,
             gaps: [found.gaps, found.noted].concat(),
             marks: Marks {
@@ -48,8 +55,10 @@ impl Recovery {
                 handed_out: announced,
             },
             has_fresh_gaps: true,
+            is_copy_old: false,
             unseen_since: None,
             waiting_bytes: found.waiting_bytes,
+            unflushed_bytes,
             made: Vec::new(),
             ready: Vec::new(),
             anew: Vec::new(),
@@ -60,6 +69,7 @@ impl Recovery {
             has_freed: false,
             clock: AgeClock::default(),
             meter: self.meter.clone(),
+            progress: Progress::default(),
             cut,
             emptied: None,
             events: Vec::new(),

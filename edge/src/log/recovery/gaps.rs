@@ -61,9 +61,9 @@ impl Recovery {
         Ok(())
     }
 
-    /// Writes down that the gaps of a log are lost whose state and copy are.
-    pub(super) fn tell_of_lost_gaps(&self, copy: Option<&Copy>, found: &mut Found) {
-        if copy.is_none() && self.has_lost_gaps && !self.report.is_new {
+    /// Writes down that gaps are lost: with state and copy, or with a frame that held them.
+    pub(super) fn tell_of_lost_gaps(&self, found: &mut Found) {
+        if self.has_lost_gaps && !self.report.is_new {
             let heads = PerLane::from_fn(|lane| found.lanes[lane].next());
             found.gaps.extend(Gap::forgotten(heads));
         }

@@ -4,10 +4,11 @@
 use sync::{Lane, Table};
 
 use super::super::database::SharedDatabase;
+use super::super::exchange;
 use super::super::journal::{Journal, Ownership, Replayed};
 use super::super::mail::{self, MailFacts};
 use super::super::state::Facts;
-use super::super::{Gap, LogError, reserve};
+use super::super::{Gap, LogError, Progress, reserve};
 use super::Recovery;
 use super::found::Found;
 
@@ -112,7 +113,9 @@ impl Recovery {
             reserve::give_back(self.directory.as_ref())?;
             self.names.retain(|known| known != reserve::NAME);
         }
-        mail::exchange(&self.directory, cache_bytes, told, None)
+        let aside = exchange::free_name(self.directory.as_ref(), mail::NAME)?;
+        let unwatched = Progress::default();
+        mail::exchange(&self.directory, cache_bytes, told, None, aside, &unwatched)
     }
 }
 

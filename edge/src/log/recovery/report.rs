@@ -29,8 +29,8 @@ pub struct Report {
     /// Whether the journal is lost: what was acknowledged last may be missing. How many records
     /// nobody can tell; a gap without a count says where.
     pub is_journal_lost: bool,
-    /// Frames of the journal that are damaged: their records are gaps, and changes of sessions
-    /// and cursors in them are lost.
+    /// Frames of the journal that are damaged: their records are gaps, what they held of gaps is one
+    /// without a count, and changes of sessions and cursors in them are lost.
     pub lost_frames: u64,
     /// Ranges found missing by this start although they were not released.
     pub gaps: Vec<Gap>,

@@ -9,9 +9,10 @@ use super::{Counts, Fault, Operation};
 #[derive(Debug, Default)]
 pub(super) struct Disk {
     pub(super) inodes: BTreeMap<u64, Inode>,
-    pub(super) names: BTreeMap<String, u64>,
-    pub(super) durable_names: BTreeMap<String, u64>,
-    pub(super) next_number: u64,
+    /// The folder itself, [`ROOT`], and those in it.
+    folders: BTreeMap<u64, Names>,
+    /// Given to a file or folder last.
+    last_number: u64,
     /// Counts power cuts; handles of an earlier era are dead.
     pub(super) era: u64,
     pub(super) capacity: Option<u64>,
@@ -23,7 +24,85 @@ pub(super) struct Disk {
     pub(super) counts: Counts,
 }
 
+/// What names in a folder lead to: numbers of files, or of folders.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    pub(super) current: BTreeMap<String, u64>,
+    durable: BTreeMap<String, u64>,
+}
+
+impl Names {
+    pub(super) fn find(&self, name: &str) -> io::Result<u64> {
+        let number = self.current.get(name);
+        number
+            .copied()
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    pub(super) fn sync(&mut self) {
+        self.durable.clone_from(&self.current);
+    }
+
+    fn leads_to(&self, number: u64) -> bool {
+        let mut all = self.current.values().chain(self.durable.values());
+        all.any(|it| *it == number)
+    }
+
+    /// Each name survives as it is, or as it was when the folder was synced.
+    fn power_cut(&mut self, dice: &mut Dice) {
+        let both = self.current.keys().chain(self.durable.keys());
+        let all: BTreeSet<String> = both.cloned().collect();
+        let mut names = BTreeMap::new();
+        for name in all {
+            let side = if dice.one_in(2) {
+                &self.current
+            } else {
+                &self.durable
+            };
+            if let Some(&number) = side.get(&name) {
+                names.insert(name, number);
+            }
+        }
+        self.durable.clone_from(&names);
+        self.current = names;
+    }
+}
+
 impl Disk {
+    /// Gives a folder, unless it is gone.
+    pub(super) fn folder(&mut self, number: u64) -> io::Result<&mut Names> {
+        if number == ROOT {
+            return Ok(self.folders.entry(ROOT).or_default());
+        }
+        let folder = self.folders.get_mut(&number);
+        folder.ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// Makes a file.
+    pub(super) fn make_file(&mut self, name: &str) -> u64 {
+        self.last_number += 1;
+        self.inodes.insert(self.last_number, Inode::new(name));
+        self.last_number
+    }
+
+    /// Makes an empty folder.
+    pub(super) fn make_folder(&mut self) -> u64 {
+        self.last_number += 1;
+        self.folders.insert(self.last_number, Names::default());
+        self.last_number
+    }
+
+    /// Removes a folder with what is in it, durably.
+    pub(super) fn remove_folder(&mut self, from: u64, name: &str) {
+        let Ok(folder) = self.folder(from) else {
+            return;
+        };
+        folder.durable.remove(name);
+        if let Some(number) = folder.current.remove(name) {
+            self.folders.remove(&number);
+        }
+    }
+
     pub(super) fn inode(&mut self, number: u64) -> &mut Inode {
         self.inodes
             .get_mut(&number)
@@ -55,6 +134,7 @@ impl Disk {
                 fault.times -= 1;
                 Err(match operation {
                     Operation::Read => io::Error::from_raw_os_error(EIO),
+                    Operation::Identify => io::ErrorKind::NotFound.into(),
                     _ => io::Error::other("input/output error"),
                 })
             }
@@ -63,15 +143,16 @@ impl Disk {
     }
 
     pub(super) fn used_pages(&self) -> u64 {
-        let linked: BTreeSet<u64> = self.names.values().copied().collect();
-        let pages = |number: &u64| self.inodes[number].pages.len() as u64;
-        linked.iter().map(pages).sum()
+        let names = self.folders.values().flat_map(|it| it.current.values());
+        let linked: BTreeSet<u64> = names.copied().collect();
+        let files = linked.iter().filter_map(|number| self.inodes.get(number));
+        files.map(|inode| inode.pages.len() as u64).sum()
     }
 
     pub(super) fn forget_unlinked(&mut self) {
         // Open handles may still use an unlinked file; its contents can't come back, though.
         for (number, inode) in &mut self.inodes {
-            if !self.names.values().any(|linked| linked == number) {
+            if !self.folders.values().any(|it| it.leads_to(*number)) {
                 inode.unsynced.clear();
                 inode.durable = Vec::new();
             }
@@ -79,30 +160,20 @@ impl Disk {
     }
 
     pub(super) fn power_cut(&mut self, dice: &mut Dice) {
-        let all: BTreeSet<String> = self
-            .names
-            .keys()
-            .chain(self.durable_names.keys())
-            .cloned()
-            .collect();
-        let mut names = BTreeMap::new();
-        for name in all {
-            let side = if dice.one_in(2) {
-                &self.names
-            } else {
-                &self.durable_names
-            };
-            if let Some(&number) = side.get(&name) {
-                names.insert(name, number);
-            }
+        for names in self.folders.values_mut() {
+            names.power_cut(dice);
         }
+        let top = self.folders.get(&ROOT);
+        let top: BTreeSet<u64> =
+            top.map_or_else(BTreeSet::new, |it| it.current.values().copied().collect());
+        self.folders
+            .retain(|number, _| *number == ROOT || top.contains(number));
+        let folders = &self.folders;
         self.inodes
-            .retain(|number, _| names.values().any(|linked| linked == number));
+            .retain(|number, _| folders.values().any(|it| it.leads_to(*number)));
         for inode in self.inodes.values_mut() {
             inode.power_cut(dice);
         }
-        self.durable_names.clone_from(&names);
-        self.names = names;
         self.era += 1;
         self.changes_left = None;
         self.faults.clear();
@@ -230,6 +301,8 @@ impl Dice {
     }
 }
 
+/// The number of the folder in which all others are.
+pub(super) const ROOT: u64 = 0;
 pub(super) const PAGE: u64 = 4096;
 pub(super) const SECTOR: usize = 512;
 /// Linux's number for a medium that can't be read.

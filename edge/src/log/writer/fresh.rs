@@ -19,6 +19,8 @@ pub(in super::super) struct Fresh {
     pub(in super::super) replaced: PerLane<Offset>,
     /// Of records and state.
     pub(in super::super) bytes: usize,
+    /// Of records.
+    pub(in super::super) lane_bytes: PerLane<u64>,
     /// When the oldest of the gaps became durable.
     pub(in super::super) unseen_since: Option<WallTime>,
 }
@@ -34,6 +36,7 @@ impl Fresh {
             Change::Append { lane, record } => {
                 self.records[*lane].push_back(record.clone());
                 self.bytes += record.as_bytes().len();
+                self.lane_bytes[*lane] += record.as_bytes().len() as u64;
                 return;
             }
             Change::Put { table, key, value } => (*table, key, Some(value)),

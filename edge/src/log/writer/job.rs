@@ -8,6 +8,9 @@
 //! for how long, is the driver's business: commits go on meanwhile, into the room that the journal
 //! has. There is one at a time.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use sync::WallTime;
 
 use super::super::files::Files;
@@ -22,6 +25,10 @@ pub struct Job {
     pub(super) order: Order,
     pub(super) wall: WallTime,
 }
+
+/// How far jobs have come that copy much, for who watches over them. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Progress(Arc<AtomicU64>);
 
 /// A job that was run; it goes back to [`Writer::finish`](super::Writer::finish).
 #[derive(Debug)]
@@ -41,7 +48,26 @@ pub(super) struct Order {
     pub(super) copies: bool,
 }
 
+impl Progress {
+    /// How many pieces were copied so far, of some hundred KiB at most. One that stays the same is
+    /// that of a job which copies nothing, or of a disk that hangs.
+    #[must_use]
+    pub fn pieces(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(in super::super) fn step(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 impl Job {
+    /// How far it has come, also while it runs.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        self.files.progress.clone()
+    }
+
     /// Does it: a few commits of redb, a few syncs each. Failures are events, and are tried again
     /// at most once a second.
     pub fn run(self) -> Done {
@@ -64,7 +90,7 @@ impl Job {
 impl Files {
     fn work(&mut self, order: Order) -> Result<(), LogError> {
         let removed = self.remove_doomed();
-        let mended = match order.mends_mail {
+        let mended = match order.mends_mail || self.bad_mail.is_some() {
             true => self.mend_mail(),
             false => Ok(()),
         };
