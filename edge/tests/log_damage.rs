@@ -50,7 +50,7 @@ fn whatever_is_damaged_the_log_opens_and_accounts_for_everything() {
     }
     println!("{seen:?}");
     assert!(
-        damages - from < 500 || seen.everything(),
+        damages - from < 2000 || seen.everything(),
         "a path was never taken: {seen:?}"
     );
 }
@@ -140,7 +140,7 @@ impl Base {
         for number in 0..120 {
             // The last is in the journal alone, with pages enough to be hit.
             let count = if number < 119 { 12 } else { 24 };
-            let batch = base.batch(&mut dice, count, number % 2 == 0);
+            let batch = base.batch(&mut dice, count, seed < 2 && number % 2 == 0);
             if number == 60 {
                 base.floors[Lane::Urgent] = log.reader.head(Lane::Urgent);
                 base.floors[Lane::Normal] = Offset(20);
