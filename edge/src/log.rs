@@ -4,8 +4,9 @@
 //! It promises that what [`Writer::commit`] answered is on stable storage: a group of changes is
 //! one write and one sync into a prewritten circular journal, and survives a power cut at any
 //! point, recovery included. Later, by size and never by the clock, a [`Job`] empties the journal
-//! into redb: lanes into chains of segment files, state into `state.redb`. Commits go on meanwhile. A record is
-//! read back with its offset until retention removes it, and what retention removes while somebody
+//! into redb: lanes into chains of segment files, state into `state.redb`. Commits go on meanwhile.
+//! A large group of nothing but records skips the detour, where nobody works on the segments: it is
+//! brought into them at once, and the journal has a page that says so. A record is read back with its offset until retention removes it, and what retention removes while somebody
 //! still wants it is written down as a [`Gap`] before it goes.
 //!
 //! It never reads a clock, never logs, never decides what is wanted, and never starts a thread:
@@ -13,7 +14,7 @@
 //!
 //! ```text
 //!  driver --- Batch ---> Writer --- one frame, one sync ---> journal
-//!    ^                     | Job                               | by size
+//!    ^                     | Job, or a large group             | by size
 //!    |  Committed, Events  v                                   v
 //!  Reader <-------- shared handles ------ {lane}-{first}.redb, mail.redb, state.redb
 //! ```
@@ -66,6 +67,7 @@ mod salvage;
 mod segment;
 mod settings;
 mod snapshot;
+mod standing;
 mod state;
 mod wear;
 mod writer;

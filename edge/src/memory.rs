@@ -184,6 +184,11 @@ impl Memory {
         })
     }
 
+    /// Whether anybody was refused and waits.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        !self.waiting.borrow().is_empty()
+    }
+
     /// The place that waits longest for room, once there is some.
     pub(crate) fn next_waiting(&self, limit: usize) -> Option<u32> {
         let mut waiting = self.waiting.borrow_mut();

@@ -50,7 +50,7 @@ fn whatever_is_damaged_the_log_opens_and_accounts_for_everything() {
     }
     println!("{seen:?}");
     assert!(
-        damages - from < 500 || seen.everything(),
+        damages - from < 2000 || seen.everything(),
         "a path was never taken: {seen:?}"
     );
 }
@@ -138,7 +138,9 @@ impl Base {
         limited.lanes[Lane::Urgent].max_bytes = 300 << 10;
         let mut log = reopen_with(&folder, limited);
         for number in 0..120 {
-            let batch = base.batch(&mut dice);
+            // The last is in the journal alone, with pages enough to be hit.
+            let count = if number < 119 { 12 } else { 24 };
+            let batch = base.batch(&mut dice, count, seed < 2 && number % 2 == 0);
             if number == 60 {
                 base.floors[Lane::Urgent] = log.reader.head(Lane::Urgent);
                 base.floors[Lane::Normal] = Offset(20);
@@ -163,14 +165,18 @@ impl Base {
         base
     }
 
-    fn batch(&self, dice: &mut Dice) -> Batch {
+    fn batch(&self, dice: &mut Dice, count: u64, is_records: bool) -> Batch {
         let mut batch = Batch::default();
         let mut next = PerLane::from_fn(|lane| self.lanes[lane].len());
-        for _ in 0..1 + dice.below(12) {
+        for _ in 0..1 + dice.below(count) {
             let lane = Lane::ALL[dice.below(4).min(2) as usize];
             let record = record(lane, next[lane], dice);
             next[lane] += 1;
             batch.changes.push(Change::Append { lane, record });
+        }
+        if is_records {
+            // Straight into segments, if it is large.
+            return batch;
         }
         let (table, key) = (
             TABLES[dice.below(TABLES.len() as u64) as usize],

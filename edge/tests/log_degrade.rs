@@ -232,6 +232,7 @@ fn settings() -> Settings {
     Settings {
         journal_bytes: 1 << 20,
         flush_bytes: 64 << 10,
+        direct_bytes: 4 << 10,
         segment_bytes: 256 << 10,
         ..small()
     }

@@ -19,7 +19,8 @@ use self::log_parts::{record_of, small};
 fn a_group_is_one_write_and_one_sync() {
     let folder = SimulatedFolder::new();
     let mut log = Log::open(&folder, Settings::default());
-    for group in [1, 10, 100, 1000] {
+    // A larger one goes straight into a segment.
+    for group in [1, 10, 100, 400] {
         folder.reset_counts();
         log.commit(&appends(group, 256)).unwrap();
         let counts = folder.counts();

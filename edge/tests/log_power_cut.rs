@@ -3,7 +3,8 @@
 //! After every cut the log is opened again and must hold what the model holds: every acknowledged
 //! record at its offset, or below what was released or written down as a gap; every table as the
 //! last acknowledged batch left it; and of a batch that was not acknowledged all, or nothing, or
-//! nothing but a gap that says that it was torn.
+//! nothing but a gap that says that it was torn; or where it was nothing but records the first of
+//! each lane.
 //!
 //! A copy for a backup is made now and then, in mid-load, and survives the next cut whole: it opens
 //! and holds what the model held when its job began, neither less nor more.
@@ -82,6 +83,12 @@ struct Seen {
     /// Commits while a job was under way, and failures of such jobs.
     amid: u64,
     failures_amid: u64,
+    /// Commits with records that went straight into segments; batches that were refused and came
+    /// to light, wholly or in part; and groups for which the journal had to stand in.
+    direct: u64,
+    come_to_light: u64,
+    in_part: u64,
+    fallbacks: u64,
     /// Copies for a backup that were there after a cut, and of these those that were cut themselves.
     copies: u64,
     copies_cut: u64,
@@ -109,6 +116,10 @@ impl Seen {
             self.mail_reads,
             self.amid,
             self.failures_amid,
+            self.direct,
+            self.come_to_light,
+            self.in_part,
+            self.fallbacks,
             self.copies,
             self.copies_failed,
         ];
@@ -186,14 +197,69 @@ impl Model {
         }
     }
 
+    /// Takes the first records that a batch has for a lane.
+    fn apply_some(&mut self, batch: &Batch, lane: Lane, records: std::ops::Range<usize>) {
+        let records = records_of(batch, lane)
+            .skip(records.start)
+            .take(records.len());
+        self.lanes[lane].extend(records.map(Some));
+    }
+
     fn next(&self, lane: Lane) -> Offset {
         Offset(self.lanes[lane].len() as u64)
     }
 }
 
+/// A model with the first records of each lane of a refused batch, as many as there are, and the rest
+/// of what it took torn.
+fn found_of(model: &Model, refused: &Refused, reader: &mut Reader) -> Model {
+    let mut found = model.clone();
+    for lane in Lane::ALL {
+        let (next, known) = (model.next(lane), refused.known[lane]);
+        let all = records_of(&refused.batch, lane).count();
+        let more = reader.head(lane).0.saturating_sub(next.0) as usize;
+        let end = (known + more).min(all);
+        let is_there = |number: &usize| {
+            let at = Offset(next.0 + (*number - known) as u64);
+            let one = Budget {
+                records: 1,
+                bytes: 1,
+            };
+            let chunk = reader.read(lane, at, one);
+            chunk.is_ok_and(|chunk| chunk.records.first().is_some_and(|it| it.0 == at))
+        };
+        let whole = known + (known..end).take_while(is_there).count();
+        found.apply_some(&refused.batch, lane, known..whole);
+        found.lanes[lane].extend((whole..end).map(|_| None));
+    }
+    found
+}
+
+/// A batch that was refused.
+#[derive(Clone)]
+struct Refused {
+    batch: Batch,
+    /// How many of its records of each lane have come to light.
+    known: PerLane<usize>,
+}
+
+fn records_of(batch: &Batch, of: Lane) -> impl Iterator<Item = Record> {
+    batch.changes.iter().filter_map(move |change| match change {
+        Change::Append { lane, record } if *lane == of => Some(record.clone()),
+        _ => None,
+    })
+}
+
+/// Whether a batch is nothing but records.
+fn is_records(batch: &Batch) -> bool {
+    let is_record = |change: &Change| matches!(change, Change::Append { .. });
+    batch.changes.iter().all(is_record)
+}
+
 /// What a copy for a backup must hold.
 struct Copied {
     model: Model,
+    refused: Vec<Refused>,
     floors: PerLane<Offset>,
     /// See [`World::durable_notes`].
     notes: (u64, u64),
@@ -213,7 +279,7 @@ struct World {
     wall: WallTime,
     model: Model,
     /// Refused since the last success: at most one of them may come back.
-    refused: Vec<Batch>,
+    refused: Vec<Refused>,
     floors: PerLane<Offset>,
     serial: u64,
     /// Gaps noted so far: those that a batch was committed after, and all.
@@ -292,7 +358,14 @@ impl World {
         }
         let now = (self.floors, (self.durable_notes, self.notes));
         (self.floors, (self.durable_notes, self.notes)) = (copied.floors, copied.notes);
-        let compared = self.compare(&copied.model, &mut opened.reader);
+        let mut compared = self.compare(&copied.model, &mut opened.reader);
+        for refused in copied.refused.iter().filter(|it| is_records(&it.batch)) {
+            if compared.is_err() {
+                // It waited for the files, and went into the copy with all that did.
+                let model = found_of(&copied.model, refused, &mut opened.reader);
+                compared = self.compare(&model, &mut opened.reader);
+            }
+        }
         (self.floors, (self.durable_notes, self.notes)) = now;
         compared.map_err(|wrong| format!("the copy: {wrong}"))
     }
@@ -305,6 +378,7 @@ impl World {
         }
         self.wants_copy.then(|| Copied {
             model: self.model.clone(),
+            refused: self.refused.clone(),
             floors: self.floors,
             notes: (self.durable_notes, self.notes),
             has_failed: false,
@@ -369,7 +443,7 @@ impl World {
         self.wall.0 += self.dice.below(400);
         match self.dice.below(20) {
             0..15 => return self.commit(writer, reader),
-            15..18 => self.maintain(writer, reader),
+            15..18 => self.maintain(writer, reader)?,
             18 => self.release(writer),
             _ if self.dice.below(3) == 0 => self.folder.inject(Fault {
                 operation: [Operation::Write, Operation::Sync][self.dice.below(2) as usize],
@@ -389,7 +463,7 @@ impl World {
     fn commit(&mut self, writer: &mut Writer, reader: &mut Reader) -> Result<bool, String> {
         let is_stored = self.commit_one(writer, reader)?;
         if is_stored && self.dice.below(2) == 0 {
-            self.maintain(writer, reader);
+            self.maintain(writer, reader)?;
         }
         Ok(is_stored || self.refused.len() < 10)
     }
@@ -397,11 +471,23 @@ impl World {
     /// Commits a batch; false when it was refused.
     fn commit_one(&mut self, writer: &mut Writer, reader: &mut Reader) -> Result<bool, String> {
         let batch = self.batch();
-        let Ok(committed) = writer.commit(&batch, self.wall) else {
+        let committed = writer.commit(&batch, self.wall);
+        for event in writer.events() {
+            self.follow(&event, reader);
+        }
+        self.bring_to_light(reader)?;
+        let Ok(committed) = committed else {
             self.seen.refusals += 1;
-            self.refused.push(batch);
+            self.refused.push(Refused {
+                batch,
+                known: PerLane::default(),
+            });
             let wait = 1 + self.dice.below(1500);
             self.wall.0 += wait;
+            for event in writer.events() {
+                self.follow(&event, reader);
+            }
+            self.bring_to_light(reader)?;
             return Ok(false);
         };
         for lane in Lane::ALL {
@@ -415,13 +501,50 @@ impl World {
         self.seen.commits += 1;
         self.durable_notes = self.notes;
         self.model.apply(&batch);
+        self.follow_direct(writer, reader);
         let announced = self.model.announced.0;
         self.handed_out.retain(|(number, _)| *number >= announced);
         self.refused.clear();
         Ok(true)
     }
 
-    fn maintain(&mut self, writer: &mut Writer, reader: &mut Reader) {
+    /// Follows what a commit did to segments itself, some of the time at once.
+    fn follow_direct(&mut self, writer: &mut Writer, reader: &mut Reader) {
+        if self.dice.below(2) == 0 {
+            return;
+        }
+        let (failures, flushes) = (self.seen.failures, self.seen.flushes);
+        for event in writer.events() {
+            self.follow(&event, reader);
+        }
+        self.seen.direct += u64::from(self.seen.flushes > flushes);
+        self.seen.fallbacks += u64::from(self.seen.failures > failures);
+    }
+
+    /// Takes records of a refused batch into the model that the log tells of while it is open.
+    fn bring_to_light(&mut self, reader: &Reader) -> Result<(), String> {
+        for lane in Lane::ALL {
+            let more = (reader.head(lane).0 - self.model.next(lane).0) as usize;
+            if more == 0 {
+                continue;
+            }
+            self.seen.come_to_light += 1;
+            let is_it = |it: &&mut Refused| {
+                let all = records_of(&it.batch, lane).count();
+                is_records(&it.batch) && it.known[lane] + more <= all
+            };
+            let Some(refused) = self.refused.iter_mut().find(is_it) else {
+                return Err(format!("{lane}: {more} records of nobody's"));
+            };
+            let known = refused.known[lane];
+            self.model
+                .apply_some(&refused.batch, lane, known..known + more);
+            refused.known[lane] += more;
+        }
+        Ok(())
+    }
+
+    fn maintain(&mut self, writer: &mut Writer, reader: &mut Reader) -> Result<(), String> {
         let mut copied = self.begin_copy(writer);
         if self.dice.below(2) == 0 {
             for event in writer.maintain(self.wall) {
@@ -442,6 +565,7 @@ impl World {
             }
             self.seen.failures_amid += self.seen.failures - before;
         }
+        self.bring_to_light(reader)
     }
 
     /// Remembers what became of a copy.
@@ -552,18 +676,25 @@ impl World {
     /// Compares everything with the model, or with the model and one refused batch.
     fn check(&mut self, reader: &mut Reader) -> Result<(), String> {
         let mut first_wrong = None;
-        let mut models = vec![(0, 0, self.model.clone())];
-        for batch in &self.refused {
+        let mut models = vec![(0, 0, 0, self.model.clone())];
+        for refused in &self.refused {
+            let Refused { batch, known } = refused;
             let (mut returned, mut torn) = (self.model.clone(), self.model.clone());
-            returned.apply(batch);
-            torn.apply_torn(batch);
-            models.extend([(1, 0, returned), (0, 1, torn)]);
+            if known.0 == [0; 3] {
+                returned.apply(batch);
+                torn.apply_torn(batch);
+                models.extend([(1, 0, 0, returned), (0, 1, 0, torn)]);
+            }
+            if is_records(batch) {
+                models.push((0, 0, 1, found_of(&self.model, refused, reader)));
+            }
         }
-        for (returned, torn, model) in models {
+        for (returned, torn, in_part, model) in models {
             match self.compare(&model, reader) {
                 Ok(()) => {
                     self.seen.returned += returned;
                     self.seen.torn += torn;
+                    self.seen.in_part += in_part;
                     self.model = model;
                     self.refused.clear();
                     return Ok(());
@@ -644,8 +775,9 @@ impl World {
 
     fn batch(&mut self) -> Batch {
         let mut batch = Batch::default();
+        let others = [10, 7][self.dice.below(2) as usize];
         for _ in 0..1 + self.dice.below(8) {
-            let change = match self.dice.below(10) {
+            let change = match self.dice.below(others) {
                 0..7 => Change::Append {
                     lane: [Lane::Critical, Lane::Urgent, Lane::Normal, Lane::Normal]
                         [self.dice.below(4) as usize],
@@ -746,6 +878,7 @@ fn settings() -> Settings {
     Settings {
         journal_bytes: 512 << 10,
         flush_bytes: 32 << 10,
+        direct_bytes: 1 << 10,
         segment_bytes: 128 << 10,
         cache_bytes: 512 << 10,
         read_cache_bytes: 128 << 10,

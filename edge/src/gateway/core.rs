@@ -198,69 +198,6 @@ impl Core {
         }
     }
 
-    /// Bytes came from a client. [`Core::go_on`] deals with them.
-    pub(crate) fn received(&mut self, now: Now, id: ConnectionId, bytes: &[u8]) {
-        self.links.bytes_received += bytes.len() as u64;
-        if let Some(peer) = self.peers.find(id) {
-            peer.connection.handle_bytes(now, bytes);
-            self.touch(id);
-        }
-    }
-
-    /// Deals with what a client said, packet by packet, so that a large fan-out never piles up.
-    /// `Held` when others have to take their share first; call it again, or give it the push.
-    pub(crate) fn go_on(&mut self, now: Now, id: ConnectionId, push: Push) -> Progress {
-        let mut progress = Progress::Done;
-        while let Some(input) = self.next_word(id) {
-            self.broker.handle(now, input);
-            self.settle(now);
-            if push == Push::Gentle && self.terms.shared().is_nearly_crowded() {
-                progress = Progress::Held;
-                break;
-            }
-        }
-        self.pump(now);
-        progress
-    }
-
-    /// Takes what is to be written to a client in exchange for an empty buffer. False when
-    /// everything was written and the connection is over.
-    pub(crate) fn take_outbound(
-        &mut self,
-        now: Now,
-        id: ConnectionId,
-        bytes: &mut Vec<u8>,
-    ) -> bool {
-        let Some(peer) = self.peers.find(id) else {
-            return false;
-        };
-        *bytes = peer.connection.take_outbound(std::mem::take(bytes));
-        self.links.bytes_sent += bytes.len() as u64;
-        peer.note_heard();
-        let is_over = bytes.is_empty() && peer.connection.is_closed();
-        // Room for a client is nearly always the client's own affair.
-        if peer.connection.is_quiet() {
-            peer.tell();
-        } else {
-            self.hear(now, id);
-            self.pump(now);
-        }
-        !is_over
-    }
-
-    /// Whether a client's link may be read now; if not, its `read` signal tells when to ask again.
-    pub(crate) fn may_read(&mut self, id: ConnectionId) -> bool {
-        let is_full = self.has_enough();
-        let Some(peer) = self.peers.find(id) else {
-            return false;
-        };
-        if is_full && !peer.is_held_back {
-            peer.is_held_back = true;
-            self.held_back.push(id);
-        }
-        !is_full && peer.connection.wants_more()
-    }
-
     /// Gives the broker a fact that is not a client's.
     pub(crate) fn tell_broker(&mut self, now: Now, input: Input) {
         self.broker.handle(now, input);

@@ -201,6 +201,8 @@ impl Desk {
             Request::Commit(group) => {
                 self.await_room(&group.batch);
                 let result = self.writer.commit(&group.batch, wall);
+                // What it did to segments itself is told behind its answer.
+                self.tell_events();
                 // A closed channel means that the core has gone; what is durable stays so.
                 let _ = self
                     .outbox

@@ -15,6 +15,9 @@
 //! brought over stays here, in its order, and what is handed over next comes behind it: nothing is
 //! ever given back.
 //!
+//! Large groups of records come straight into their segments, behind what waits there, and the state
+//! hears of them with the next flush.
+//!
 //! When redb fails (a full disk, above all) nothing is lost: the journal still has everything, and
 //! commits go on while it has room. The reserve is given back at once, and flushing is tried again
 //! about every second.
@@ -25,7 +28,7 @@ mod trim;
 
 use std::sync::Arc;
 
-use sync::{Lane, Offset, PerLane, Table, TimeStamp, WallTime};
+use sync::{Change, Lane, Offset, PerLane, Table, TimeStamp, WallTime};
 
 use super::database::{READ_CACHE_BYTES, SharedDatabase};
 use super::directory::Directory;
@@ -139,14 +142,48 @@ impl Files {
     /// Brings everything up to the cut into redb: segments and mail first, then the state with the
     /// position. Gives the reserve back when that is what it takes.
     pub(super) fn flush(&mut self) -> Result<(), LogError> {
-        match self.try_flush() {
+        self.with_reserve(Self::try_flush)
+    }
+
+    /// Brings records of some lanes into their segments, behind what waits there. They wait there
+    /// themselves where that fails.
+    pub(super) fn store(&mut self, records: Vec<Change>, lanes: &[Lane]) -> Result<(), LogError> {
+        let before = self.waiting_record_bytes(lanes);
+        for change in records {
+            if let Change::Append { lane, record } = change {
+                self.lanes[lane].waiting.push_back(record);
+            }
+        }
+        let stored = self.with_reserve(|files| {
+            files.leave_damaged();
+            lanes.iter().try_for_each(|lane| {
+                let lane = &mut files.lanes[*lane];
+                lane.flush(&files.directory, &mut files.events)
+            })
+        });
+        let after = self.waiting_record_bytes(lanes);
+        self.waiting_bytes = (self.waiting_bytes + after).saturating_sub(before);
+        stored
+    }
+
+    /// Does something that the reserve may have to make room for.
+    fn with_reserve(
+        &mut self,
+        mut act: impl FnMut(&mut Self) -> Result<(), LogError>,
+    ) -> Result<(), LogError> {
+        match act(self) {
             Err(error) if self.has_reserve && error.is_full() => {
                 self.has_reserve = false;
                 reserve::give_back(self.directory.as_ref())?;
-                self.try_flush()
+                act(self)
             }
             done => done,
         }
+    }
+
+    fn waiting_record_bytes(&self, lanes: &[Lane]) -> usize {
+        let records = lanes.iter().flat_map(|lane| &self.lanes[*lane].waiting);
+        records.map(|record| record.as_bytes().len()).sum()
     }
 
     fn try_flush(&mut self) -> Result<(), LogError> {

@@ -28,6 +28,9 @@
 //! 100 bytes are its header again: of a last frame whose beginning is damaged it is known then that
 //! there was one, and which offsets it took.
 //!
+//! The offsets of a lane may be more than the frame has appends to it: then it has none, and the
+//! records went straight into the lane's segments before the frame was written.
+//!
 //! The salt is what keeps a frame from being forged: after a wrap the place where the next frame
 //! is expected holds old bytes, and a publisher decides what some of those are.
 //!
@@ -48,6 +51,28 @@ pub(super) struct Identity {
     pub(super) sequence: u64,
 }
 
+/// The offsets that a frame stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Span {
+    /// Of its first append to each lane.
+    pub(super) first: PerLane<Offset>,
+    /// Of the first append after it.
+    pub(super) next: PerLane<Offset>,
+}
+
+impl Span {
+    /// That of a frame which holds all records of its batch.
+    pub(super) fn of(batch: &Batch, first: PerLane<Offset>) -> Self {
+        let mut next = first;
+        for change in &batch.changes {
+            if let Change::Append { lane, .. } = change {
+                next[*lane] = next[*lane].next();
+            }
+        }
+        Self { first, next }
+    }
+}
+
 /// A frame as read back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Frame {
@@ -59,6 +84,16 @@ pub(super) struct Frame {
     pub(super) batch: Batch,
     /// Bytes in the file, padding included.
     pub(super) padded_bytes: u64,
+}
+
+impl Frame {
+    /// Gives for each lane whose records went straight into a segment the offset after them.
+    pub(super) fn stored(&self) -> impl Iterator<Item = (Lane, Offset)> {
+        let own = Span::of(&self.batch, self.first).next;
+        let lanes = Lane::ALL.into_iter();
+        let stored = lanes.filter(move |lane| own[*lane] < self.next[*lane]);
+        stored.map(|lane| (lane, self.next[lane]))
+    }
 }
 
 /// A header that matches its own checksum; the body may be anything.
@@ -93,24 +128,20 @@ pub(super) fn encode(
     batch: &Batch,
     identity: Identity,
     wall: WallTime,
-    first: PerLane<Offset>,
+    span: Span,
     into: &mut Vec<u8>,
 ) -> Result<(), LogError> {
     into.clear();
     into.resize(HEADER_BYTES, 0);
-    let mut next = first;
     let mut run = Encoder::new(EXPANSION);
     for change in &batch.changes {
         encode_change(change, &mut run, into)?;
-        if let Change::Append { lane, .. } = change {
-            next[*lane] = next[*lane].next();
-        }
     }
     let body = length_u32(into.len() - HEADER_BYTES)?;
     write_identity(identity, into);
     into[20..24].copy_from_slice(&length_u32(batch.changes.len())?.to_le_bytes());
     into[32..40].copy_from_slice(&wall.0.to_le_bytes());
-    for (at, offsets) in [(40, first), (64, next)] {
+    for (at, offsets) in [(40, span.first), (64, span.next)] {
         for (lane, offset) in offsets.iter() {
             let at = at + 8 * lane as usize;
             into[at..at + 8].copy_from_slice(&offset.0.to_le_bytes());
@@ -365,7 +396,8 @@ mod tests {
     fn encoded() -> Vec<u8> {
         let mut bytes = Vec::new();
         let first = PerLane([Offset(1), Offset(2), Offset(3)]);
-        encode(&batch(), IDENTITY, WallTime(9), first, &mut bytes).unwrap();
+        let span = Span::of(&batch(), first);
+        encode(&batch(), IDENTITY, WallTime(9), span, &mut bytes).unwrap();
         bytes
     }
 
@@ -424,8 +456,8 @@ mod tests {
         let others = [append(Lane::Critical), append(Lane::Urgent)];
         batch.changes.extend(others);
         let mut bytes = Vec::new();
-        let first = PerLane::default();
-        encode(&batch, IDENTITY, WallTime(9), first, &mut bytes).unwrap();
+        let span = Span::of(&batch, PerLane::default());
+        encode(&batch, IDENTITY, WallTime(9), span, &mut bytes).unwrap();
         let body = &bytes[HEADER_BYTES..];
         assert_eq!(body[0x34..][..11], *b"\x10\x01\x00\x01p\x11\x01\x00\x01p\0");
         assert_eq!(decode(&bytes, IDENTITY).unwrap().batch, batch);
@@ -453,12 +485,26 @@ mod tests {
                 changes: (0..count).map(append).collect(),
             };
             let mut bytes = Vec::new();
-            let first = PerLane::default();
-            encode(&batch, IDENTITY, WallTime(9), first, &mut bytes).unwrap();
+            let span = Span::of(&batch, PerLane::default());
+            encode(&batch, IDENTITY, WallTime(9), span, &mut bytes).unwrap();
             let said = padded_bytes(&batch);
             assert!(bytes.len() as u64 <= said && said <= EXPANSION * bytes.len() as u64);
             assert_eq!(decode(&bytes, IDENTITY).unwrap().batch, batch);
         }
+    }
+
+    #[test]
+    fn a_frame_names_records_that_are_in_segments() {
+        let first = PerLane([Offset(1), Offset(2), Offset(3)]);
+        let next = PerLane([Offset(1), Offset(9), Offset(4)]);
+        let mut bytes = Vec::new();
+        let span = Span { first, next };
+        encode(&batch(), IDENTITY, WallTime(9), span, &mut bytes).unwrap();
+        let frame = decode(&bytes, IDENTITY).unwrap();
+        let stored: Vec<_> = frame.stored().collect();
+        assert_eq!(stored, [(Lane::Urgent, Offset(9))]);
+        let own = decode(&encoded(), IDENTITY).unwrap();
+        assert_eq!(own.stored().count(), 0);
     }
 
     #[test]
@@ -527,7 +573,7 @@ mod tests {
             &batch,
             IDENTITY,
             WallTime(0),
-            PerLane::default(),
+            Span::of(&batch, PerLane::default()),
             &mut Vec::new(),
         );
         assert!(matches!(

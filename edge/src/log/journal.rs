@@ -12,6 +12,9 @@
 //! then for the one after it, until there is none; then for later ones anywhere in the file, which
 //! tells damage in the middle from the end.
 //!
+//! A frame may stand for records that went straight into segments: it names their offsets and is
+//! written when they are durable there, so that recovery counts what of them is damaged later.
+//!
 //! The file is written and synced as a whole when it is made, because a later overwrite of a
 //! written block asks nothing of the file system's own journal.
 //!
@@ -42,7 +45,7 @@ use serde::{Deserialize, Serialize};
 use sync::{Epoch, Offset, PerLane, WallTime};
 
 use super::directory::{Directory, File};
-use super::frame::{self, Identity, PAGE_BYTES, u32_at, u64_at};
+use super::frame::{self, Identity, PAGE_BYTES, Span, u32_at, u64_at};
 use super::{Batch, LogError};
 
 pub(super) use self::replay::{Replayed, Torn};
@@ -227,12 +230,22 @@ impl Journal {
         wall: WallTime,
         first: PerLane<Offset>,
     ) -> Result<(), LogError> {
+        self.write_frame(batch, wall, Span::of(batch, first))
+    }
+
+    /// The same with a frame that names records beside its own, which are in segments.
+    pub(super) fn write_frame(
+        &mut self,
+        batch: &Batch,
+        wall: WallTime,
+        span: Span,
+    ) -> Result<(), LogError> {
         assert!(
             !self.is_failed(),
             "a failed place is given up before the next write"
         );
         let identity = self.identity(self.head.sequence);
-        frame::encode(batch, identity, wall, first, &mut self.buffer)?;
+        frame::encode(batch, identity, wall, span, &mut self.buffer)?;
         let bytes = self.buffer.len() as u64;
         assert!(
             self.has_room_for(bytes),
@@ -624,6 +637,25 @@ mod tests {
         assert!(journal.used_bytes() == 0 && journal.has_room_for(bytes));
     }
 
+    /// Behind a cut that left records in segments, and no frame of theirs.
+    #[test]
+    fn salvage_keeps_what_comes_before_offsets_that_no_frame_names() {
+        let folder = SimulatedFolder::new();
+        let mut journal = journal(&folder, 8);
+        let at = |offset| PerLane([Offset(0), Offset(0), Offset(offset)]);
+        for (first, next) in [(0, 5), (9, 9), (9, 12)] {
+            let span = Span {
+                first: at(first),
+                next: at(next),
+            };
+            let empty = Batch::default();
+            journal.write_frame(&empty, WallTime(1), span).unwrap();
+        }
+        let salvaged = journal.salvage().unwrap();
+        assert_eq!(sequences(&salvaged.frames), [0, 1, 2]);
+        assert_eq!(salvaged.stored(), at(12));
+    }
+
     #[test]
     fn a_payload_can_not_pose_as_a_frame() {
         let folder = SimulatedFolder::new();
@@ -638,7 +670,7 @@ mod tests {
             &batch(3),
             forged,
             WallTime(0),
-            PerLane::default(),
+            Span::of(&batch(3), PerLane::default()),
             &mut posing,
         )
         .unwrap();

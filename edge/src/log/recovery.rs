@@ -2,7 +2,9 @@
 //!
 //! Only four kinds of files are looked into: `state.redb`, the journal, the last segment of each
 //! lane, and `mail.redb`, of which one page is read; so opening takes the same time however much is
-//! stored. The log opens in every case
+//! stored. A segment may reach further than the state knows, and further than the journal: what is
+//! found was stored, and offsets go on behind it. One that does not reach as far as either says is
+//! damaged. The log opens in every case
 //! but a disk that fails or is full, and a folder that is another version's or is in use:
 //!
 //! | what is damaged | what is kept | what becomes of the file |
@@ -132,6 +134,7 @@ impl Recovery {
         let settings = Settings {
             journal_bytes: journal_bytes - journal_bytes % PAGE_BYTES,
             cache_bytes: settings.cache_bytes.max(SMALLEST_CACHE_BYTES),
+            direct_bytes: settings.direct_bytes.max(SMALLEST_DIRECT_BYTES),
             ..settings
         };
         Ok(Self {
@@ -180,10 +183,10 @@ impl Recovery {
         let copied = self.bring_gaps_back(&state, &mut facts)?;
         let known = tables::gaps(&state)?;
         let known: Vec<Gap> = known.into_iter().map(|(_, gap)| gap).collect();
-        let (lanes, mut gaps) = self.open_lanes(Some(&facts), &known)?;
+        let (journal, replayed) = self.replay(&facts)?;
+        let (lanes, mut gaps) = self.open_lanes(Some(&facts), replayed.stored(), &known)?;
         // What is still missing since an earlier start is written down already.
         gaps.retain_mut(|missing| gap::leave_out(missing, &known));
-        let (journal, replayed) = self.replay(&facts)?;
         // Any frame may have held a gap.
         self.has_lost_gaps |= replayed.lost_frames > 0;
         let salt = journal.ownership().salt;
@@ -276,7 +279,7 @@ impl Recovery {
         let has_segments = self.names.iter().any(|name| segment::parse(name).is_some());
         let copy = self.read_copy()?;
         let known: Vec<Gap> = copy.iter().flat_map(Copy::gaps).collect();
-        let (lanes, gaps) = self.open_lanes(None, &known)?;
+        let (lanes, gaps) = self.open_lanes(None, PerLane::default(), &known)?;
         let replayed = match &mut journal {
             Some(journal) => journal.salvage()?,
             None => Replayed::default(),
@@ -459,6 +462,8 @@ pub(super) fn unmark(directory: &dyn Directory) -> bool {
 const STARTING: &str = "starting";
 /// A journal has room for a few batches at least.
 pub(super) const SMALLEST_JOURNAL_BYTES: u64 = 16 * PAGE_BYTES;
+/// More than a frame says instead of records that are in segments.
+const SMALLEST_DIRECT_BYTES: usize = 1 << 10;
 /// What an append takes of a frame at least.
 const LEAST_APPEND_BYTES: u64 = 39;
 /// Less makes redb write every page several times.

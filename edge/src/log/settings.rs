@@ -14,6 +14,10 @@ pub struct Settings {
     /// may come meanwhile; then commits wait. What waits is also in memory, twice counted but once kept:
     /// writer and reader share the records.
     pub flush_bytes: usize,
+    /// Records of one lane that have at least this much in a group of nothing but records go straight
+    /// into a segment, and not through the journal first. At least 1 KiB. With less than a commit
+    /// of redb rewrites of its own it costs more flash than it saves.
+    pub direct_bytes: usize,
     /// A segment that holds this much is sealed and a new one begins. Effective at most a quarter
     /// of the lane's `max_bytes`, so that small limits hold too.
     pub segment_bytes: u64,
@@ -87,6 +91,7 @@ impl Default for Settings {
         Self {
             journal_bytes: 8 << 20,
             flush_bytes: 1 << 20,
+            direct_bytes: 128 << 10,
             segment_bytes: 64 << 20,
             cache_bytes: 4 << 20,
             read_cache_bytes: 512 << 10,

@@ -3,7 +3,8 @@
 //! Every write of the log goes through a [`Metered`] folder: journal, segments, state and what else
 //! is in it. A write counts as the pages of 4 KiB that it touches; what the file system writes of its
 //! own comes on top. The sum outlives restarts: it is in `state.redb`, and costs no write of its own.
-//! A power cut costs at most what the journal held, which is counted at the next start instead.
+//! A power cut costs at most what the journal held, which is counted at the next start instead; where
+//! groups went straight into segments the journal says what was written until then.
 
 use std::io;
 use std::sync::Arc;

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   commit --> journal (one write, one sync) --> memory
+//!   commit of much --> segments --> journal, a word (see log/writer/direct.rs)
 //!   begin, run, finish, when the journal is due:
 //!     memory --> segments --> mail.redb --> state.redb (see log/files.rs)
 //! ```
@@ -13,6 +14,7 @@
 //! itself.
 
 mod anew;
+mod direct;
 mod fresh;
 mod gaps;
 mod job;
@@ -68,6 +70,8 @@ pub struct Writer {
     /// When the last job began.
     looked_at: Option<WallTime>,
     pub(super) events: Vec<Event>,
+    /// What the last batch did to segments.
+    own_events: Vec<Event>,
     /// The mark of the start is still in the folder.
     is_starting: bool,
     /// What was written, since the log was made.
@@ -100,6 +104,7 @@ impl Writer {
             is_look_due: true,
             looked_at: None,
             events: Vec::new(),
+            own_events: Vec::new(),
             is_starting: true,
             meter: files.meter.clone(),
             metered_at: WallTime::default(),
@@ -109,13 +114,17 @@ impl Writer {
         }
     }
 
-    /// Makes a batch durable: one write and one sync of the journal. When it returns, the batch
-    /// may be acknowledged. Gaps noted before have a frame of their own, which goes first.
+    /// Makes a batch durable: one write and one sync of the journal, with a large group of records
+    /// in segments before. When it returns, the batch may be acknowledged. Gaps noted before have a
+    /// frame of their own, which goes first.
     ///
     /// # Errors
-    /// When the batch can't be stored. Nothing of it counts then: no offset is used up. After a
-    /// power cut it may be found stored all the same, which is what not acknowledging it means.
+    /// When the batch can't be stored. It may be found stored all the same, which is what not
+    /// acknowledging it means: as a whole after a power cut; or some of its records, where it is
+    /// nothing but records, and while the log is open as well. An [`Event::Flushed`] tells of these
+    /// before the answer of the next batch, which has offsets behind them.
     pub fn commit(&mut self, batch: &Batch, wall: WallTime) -> Result<Committed, LogError> {
+        self.events.append(&mut self.own_events);
         let first = self.next;
         let mut committed = Committed {
             first,
@@ -134,9 +143,13 @@ impl Writer {
         self.check_place()?;
         self.commit_noted(wall)?;
         self.make_room(bytes, wall)?;
-        self.journal.write(batch, wall, first)?;
-        for change in &batch.changes {
-            self.take(change, &mut committed);
+        let lanes = self.direct_lanes(batch);
+        if lanes.is_empty() {
+            self.journal.write(batch, wall, first)?;
+            self.take_all(batch, &mut committed);
+        } else {
+            let others = self.commit_directly(batch, &lanes, wall)?;
+            self.take_all(&others, &mut committed);
         }
         Ok(committed)
     }
@@ -157,6 +170,7 @@ impl Writer {
     /// go for what was released or is over a limit, a failure to be tried again. `None` while a job
     /// is under way. Call it after every commit, and at least every few seconds.
     pub fn begin(&mut self, wall: WallTime) -> Option<Job> {
+        self.events.append(&mut self.own_events);
         self.pass(wall);
         let files = self.files.as_deref()?;
         if !files.may_try(wall) {
@@ -189,10 +203,12 @@ impl Writer {
         }
     }
 
-    /// Gives what happened since, in order. It comes before the answers of later commits.
+    /// Gives what happened since, in order. What it gives after a commit comes before the answer to
+    /// it; what the commit itself did to segments is given behind that, by the next call.
     pub fn events(&mut self) -> Vec<Event> {
         self.tell_intake();
-        std::mem::take(&mut self.events)
+        let own = std::mem::take(&mut self.own_events);
+        std::mem::replace(&mut self.events, own)
     }
 
     /// Does here and now what a job would be lent the files for, until nothing is left to do. Never
@@ -397,6 +413,12 @@ impl Writer {
     fn has_started(&mut self) {
         if self.is_starting {
             self.is_starting = !recovery::unmark(self.directory.as_ref());
+        }
+    }
+
+    fn take_all(&mut self, batch: &Batch, committed: &mut Committed) {
+        for change in &batch.changes {
+            self.take(change, committed);
         }
     }
 

@@ -73,6 +73,12 @@ impl Settings {
 }
 
 impl Settings {
+    /// Whether a connection waits for room, so that everybody who gives some back says so.
+    #[must_use]
+    pub fn is_waited_for(&self) -> bool {
+        self.memory.is_waited_for()
+    }
+
     /// The place of the connection that waits longest for room, once there is some: it is to be told by
     /// [`super::Connection::handle_room`].
     #[must_use]

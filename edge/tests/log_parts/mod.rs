@@ -11,11 +11,13 @@ use sync::{Record, RecordParts, WallTime};
 
 pub(crate) use self::dice::{Dice, variable};
 
-/// A log whose journal, segments and caches are filled by a few hundred records.
+/// A log whose journal, segments and caches are filled by a few hundred records, and whose groups
+/// go straight into segments when they are a page.
 pub(crate) fn small() -> Settings {
     Settings {
         journal_bytes: 512 << 10,
         flush_bytes: 32 << 10,
+        direct_bytes: 4 << 10,
         segment_bytes: 128 << 10,
         cache_bytes: 512 << 10,
         ..Settings::default()

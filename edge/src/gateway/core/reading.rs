@@ -53,7 +53,9 @@ impl Core {
                 self.is_log_failing = false;
                 info!("the log can be written again");
             }
-            Event::StoredAnew { lane, .. } => self.stored_anew(now, *lane),
+            Event::StoredAnew { lane, .. } => self.moved_on(now, *lane),
+            // Those of a group that was refused came to light, of which no answer will tell.
+            Event::Flushed { lane, .. } if self.is_refusing => self.moved_on(now, *lane),
             Event::Intake { intake } => self.intake_changed(now, *intake),
             Event::Gaps { gaps } => self.gaps_found(now, gaps),
             Event::StateExchanged { aside, lost_rows } => warn!(
@@ -76,8 +78,8 @@ impl Core {
         self.pump(now);
     }
 
-    /// Old records are at the end of a lane again.
-    fn stored_anew(&mut self, now: Now, lane: Lane) {
+    /// Records are at the end of a lane without an answer that says so.
+    fn moved_on(&mut self, now: Now, lane: Lane) {
         let head = self.reader.head(lane);
         self.broker
             .handle(now, Input::Log(LogInput::Appended { lane, head }));

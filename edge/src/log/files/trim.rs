@@ -114,6 +114,12 @@ impl Files {
         Ok(trims)
     }
 
+    /// Whether segments have to go on account of bytes.
+    pub(in super::super) fn is_over_limits(&self) -> bool {
+        let is_over = |files: &LaneFiles| files.bytes() > files.limits.max_bytes;
+        self.excess() > 0 || self.lanes.iter().any(|(_, files)| is_over(files))
+    }
+
     /// By how much all lanes together are over their limit, without what nobody wants.
     fn excess(&self) -> u64 {
         let Some(most) = self.settings.max_bytes else {

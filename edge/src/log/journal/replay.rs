@@ -29,6 +29,15 @@ pub(in super::super) struct Replayed {
 }
 
 impl Replayed {
+    /// Up to where records went straight into segments, as far as the state does not know.
+    pub(in super::super) fn stored(&self) -> PerLane<Offset> {
+        let mut stored = PerLane::default();
+        for (lane, next) in self.frames.iter().flat_map(Frame::stored) {
+            stored[lane] = next.max(stored[lane]);
+        }
+        stored
+    }
+
     /// Whether the file was written as late as the state says. An old copy was not. The youngest
     /// frame alone may just be damaged.
     pub(in super::super) const fn reaches(&self, youngest: u64) -> bool {
@@ -272,7 +281,8 @@ impl Journal {
     }
 }
 
-/// A frame that was refused and given up has the offsets of the one after it.
+/// A frame that was refused and given up has offsets of the one after it. Where that one begins
+/// later, a cut left records in segments that no frame names.
 fn leave_out_refused(frames: &mut Vec<Frame>) {
     let heads: Vec<_> = frames
         .iter()
@@ -281,7 +291,9 @@ fn leave_out_refused(frames: &mut Vec<Frame>) {
         .collect();
     let mut following = heads.into_iter();
     frames.retain(|frame| match following.next() {
-        Some((sequence, first)) if sequence == frame.identity.sequence + 1 => first == frame.next,
+        Some((sequence, first)) if sequence == frame.identity.sequence + 1 => {
+            frame.next.iter().all(|(lane, next)| *next <= first[lane])
+        }
         _ => true,
     });
 }

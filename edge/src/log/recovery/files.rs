@@ -23,9 +23,12 @@ impl Recovery {
     ) -> Writer {
         let has_reserve = self.has(reserve::NAME) || reserve::take(self.directory.as_ref());
         let announced = found.announced.max(found.facts.announced);
-        self.wear = found.facts.wear;
-        // The state does not know of it.
-        self.wear.written_bytes += journal.used_bytes();
+        self.wear = found.wear.unwrap_or_else(|| {
+            let mut wear = found.facts.wear;
+            // The state does not know of it.
+            wear.written_bytes += journal.used_bytes();
+            wear
+        });
         self.meter.add(self.wear);
         let cut = Cut {
             journal: journal.cut(),

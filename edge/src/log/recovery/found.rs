@@ -11,8 +11,9 @@ use super::super::directory::Directory;
 use super::super::frame::Frame;
 use super::super::lane::LaneFiles;
 use super::super::rows::Puts;
+use super::super::standing::Standing;
 use super::super::state::Facts;
-use super::super::{Gap, LogError, Parts, Reason, gap, latest, reserve};
+use super::super::{Gap, LogError, Parts, Reason, Wear, gap, latest, reserve};
 
 /// What a writer begins with, besides its files.
 pub(super) struct Found {
@@ -31,6 +32,8 @@ pub(super) struct Found {
     /// Noted before the last end, and not yet in the state.
     pub(super) noted: Vec<Gap>,
     pub(super) waiting_bytes: usize,
+    /// What was written, where the journal knows it.
+    pub(super) wear: Option<Wear>,
 }
 
 impl Found {
@@ -46,12 +49,13 @@ impl Found {
             gaps,
             noted: Vec::new(),
             waiting_bytes: 0,
+            wear: None,
         }
     }
 
     /// Brings records and gaps of a frame back into memory, but for records that segments hold
-    /// already. What came before it in a lane, and is in no segment, is lost: frames say so of all
-    /// lanes, whatever they hold themselves.
+    /// already. What came before it in a lane, or should be in a segment since, and is not there, is
+    /// lost: frames say so of all lanes, whatever they hold themselves.
     pub(super) fn replay(
         &mut self,
         frame: &Frame,
@@ -74,12 +78,29 @@ impl Found {
                     self.noted.extend(Gap::decode(value));
                 }
                 Change::Put { .. } | Change::Delete { .. } => {
+                    self.take_standing(change);
                     let announced = gap::announced_by(change).unwrap_or(0);
                     self.announced = announced.max(self.announced);
                 }
             }
         }
+        for (lane, next) in frame.stored() {
+            self.skip(lane, next, Reason::Damage, directory)?;
+        }
         Ok(())
+    }
+
+    fn take_standing(&mut self, change: &Change) {
+        let Some(standing) = Standing::of(change) else {
+            return;
+        };
+        self.wear = Some(standing.wear);
+        for (lane, first, bytes) in standing.active {
+            let active = self.lanes[lane].active.as_mut();
+            if let Some(active) = active.filter(|active| active.first == first) {
+                active.bytes = bytes;
+            }
+        }
     }
 
     /// Moves both clocks on to the commit of a frame.
@@ -114,7 +135,7 @@ impl Found {
     /// Takes the changes of a frame to those tables that `is_taken` names.
     pub(super) fn take_puts(&mut self, frame: &Frame, is_taken: impl Fn(Table) -> bool) {
         for change in &frame.batch.changes {
-            if gap::announced_by(change).is_some() {
+            if gap::announced_by(change).is_some() || Standing::of(change).is_some() {
                 continue;
             }
             if let Some((lane, next)) = latest::replaced_by(change) {

@@ -18,15 +18,19 @@ struct Known {
     is_told: bool,
     first: Offset,
     next: Offset,
+    /// Up to where the journal says that records are in segments.
+    stored: Offset,
     active_bytes: u64,
 }
 
 impl Recovery {
-    /// Finds the segments and opens the last one of each lane. Gives what is missing, too. Of what
+    /// Finds the segments and opens the last one of each lane, which should reach as far as the
+    /// state says, and as far as `stored`, says the journal. Gives what is missing, too. Of what
     /// was missing before, `written_down`, offsets that no segment was ever given are known again.
     pub(super) fn open_lanes(
         &mut self,
         facts: Option<&Facts>,
+        stored: PerLane<Offset>,
         written_down: &[Gap],
     ) -> Result<(PerLane<LaneFiles>, Vec<Gap>), LogError> {
         let mut lanes = PerLane::from_fn(|lane| LaneFiles::new(lane, &self.settings));
@@ -36,6 +40,7 @@ impl Recovery {
                 is_told: true,
                 first: facts.first[lane],
                 next: facts.next[lane],
+                stored: stored[lane],
                 active_bytes: facts.active_bytes[lane],
             });
             self.open_lane(&mut lanes[lane], known, &mut gaps)?;
@@ -104,7 +109,8 @@ impl Recovery {
         let reached = ends.map_or(first, |(_, last)| last.next());
         // Nobody can say whether redb hides something: its file is searched, and closed.
         let is_doubtful = !known.is_told && first < reached;
-        if is_doubtful || reached < known.next && first < known.next {
+        let told = known.next.max(known.stored);
+        if is_doubtful || reached < told && first < told {
             return self.keep_damaged(files, (first, Some(reached)), known, gaps);
         }
         if ends.is_some() && reached <= known.first {

@@ -7,7 +7,7 @@ use super::super::Gap;
 pub struct Report {
     /// Whether the folder held no log before.
     pub is_new: bool,
-    /// Frames of the journal that were not yet in redb: more than zero after a power cut.
+    /// Frames of the journal that the state did not know yet: more than zero after a power cut.
     pub replayed_frames: u64,
     /// Files that were damaged or foreign, under their new names.
     pub damaged_files: Vec<String>,
