@@ -16,7 +16,7 @@ mod log_parts;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use edge::log::directory::Directory;
+use edge::log::directory::{Directory, File};
 use edge::log::simulated::SimulatedFolder;
 use edge::log::{
     Batch, Budget, Damage, Event, Gap, Opened, Parts, Reader, Reason, Settings, Writer, open,
@@ -138,7 +138,7 @@ impl Base {
         limited.lanes[Lane::Urgent].max_bytes = 300 << 10;
         let mut log = reopen_with(&folder, limited);
         for number in 0..120 {
-            // The last is in the journal alone, with pages enough to be hit.
+            // The last has pages enough to be hit.
             let count = if number < 119 { 12 } else { 24 };
             let batch = base.batch(&mut dice, count, seed < 2 && number % 2 == 0);
             if number == 60 {
@@ -151,8 +151,11 @@ impl Base {
             let committed = log.writer.commit(&batch, WALL).expect("the log works");
             log.reader.committed(&batch, &committed);
             base.take(&batch);
-            for event in log.writer.maintain(WALL) {
-                log.reader.apply(&event);
+            // What came last is in the journal alone.
+            if number < 117 {
+                for event in log.writer.maintain(WALL) {
+                    log.reader.apply(&event);
+                }
             }
         }
         if seed.is_multiple_of(2) {
@@ -474,7 +477,10 @@ fn damage(folder: &SimulatedFolder, dice: &mut Dice) -> Vec<String> {
         if bytes == 0 {
             continue;
         }
-        let at = dice.below(bytes);
+        let at = match name == "journal" && dice.below(2) == 0 {
+            true => near_the_last_frame(file.as_ref(), dice).min(bytes - 1),
+            false => dice.below(bytes),
+        };
         match dice.below(8) {
             0 => {
                 file.set_len(at).expect("the log works");
@@ -498,6 +504,22 @@ fn damage(folder: &SimulatedFolder, dice: &mut Dice) -> Vec<String> {
         file.sync_data().expect("the log works");
     }
     done
+}
+
+/// A place in the few pages of a journal that the next start needs.
+fn near_the_last_frame(journal: &dyn File, dice: &mut Dice) -> u64 {
+    let mut last = (0, 0);
+    let mut head = [0; 32];
+    for at in (0..).step_by(PAGE_BYTES as usize) {
+        if journal.read_at(at, &mut head).is_err() {
+            break;
+        }
+        let sequence = u64::from_le_bytes(head[24..].try_into().expect("it has 8 bytes"));
+        if head.starts_with(b"RMQF") {
+            last = last.max((sequence, at));
+        }
+    }
+    last.1.saturating_sub(3 * PAGE_BYTES) + dice.below(5 * PAGE_BYTES)
 }
 
 /// Has the next start look at everything.
@@ -642,6 +664,8 @@ fn read_all(reader: &mut Reader) -> (u64, u64) {
 
 const WALL: WallTime = WallTime(1_000_000);
 const RECORDS: u64 = 150;
+/// Frames begin at such places.
+const PAGE_BYTES: u64 = 4096;
 
 const TABLES: [Table; 6] = [
     Table::Sessions,

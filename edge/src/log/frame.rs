@@ -198,6 +198,11 @@ pub(super) fn claimed_sequence(page: &[u8]) -> u64 {
     u64_at(page, 24)
 }
 
+/// The sequence that the end of a page claims to have, if it is the last of a frame.
+pub(super) fn claimed_at_end(page: &[u8]) -> u64 {
+    claimed_sequence(&page[page.len() - HEADER_BYTES..])
+}
+
 /// Reads a frame that [`peek`] found; `None` when it is torn or damaged.
 pub(super) fn decode(bytes: &[u8], identity: Identity) -> Option<Frame> {
     let header = peek(bytes, identity)?;

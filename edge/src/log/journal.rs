@@ -54,7 +54,7 @@ pub(super) use self::replay::{Replayed, Torn};
 pub(super) const NAME: &str = "journal";
 
 /// Where a frame is or would be.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Position {
     /// The frame's number.
     pub(super) sequence: u64,
@@ -593,6 +593,37 @@ mod tests {
         }
         let salvaged = journal.salvage().unwrap().frames;
         assert_eq!(sequences(&salvaged), [0, 2, 3]);
+    }
+
+    /// Two frames behind each other were damaged, and nobody heard that the last one was there.
+    #[test]
+    fn the_end_of_a_last_frame_tells_of_it_when_the_one_before_is_damaged_too() {
+        let folder = SimulatedFolder::new();
+        let mut journal = journal(&folder, 8);
+        let position = journal.position_when_emptied();
+        let at = |offset| PerLane([Offset(0), Offset(0), Offset(offset)]);
+        for offset in [0, 5, 9] {
+            let span = Span {
+                first: at(offset),
+                next: at(offset + 4),
+            };
+            let empty = Batch::default();
+            journal.write_frame(&empty, WallTime(1), span).unwrap();
+        }
+        let file = folder.directory().open(NAME).unwrap();
+        // From within the second to within the third.
+        file.write_at(2 * PAGE_BYTES + 95, &[0; 4096]).unwrap();
+        let torn = Some(Torn::Offsets {
+            first: at(9),
+            next: at(13),
+        });
+        let mut again = Journal::open(folder.directory().as_ref(), None, 0).unwrap();
+        let replayed = again.replay(position).unwrap();
+        assert_eq!(sequences(&replayed.frames), [0]);
+        assert_eq!((replayed.torn, replayed.lost_frames), (torn, 1));
+        assert_eq!(again.head.sequence, 3);
+        let salvaged = again.salvage().unwrap();
+        assert_eq!((salvaged.torn, salvaged.lost_frames), (torn, 1));
     }
 
     /// What waits for redb is in memory at its full length.

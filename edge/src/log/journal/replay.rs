@@ -77,22 +77,22 @@ impl Journal {
         self.used_bytes = 0;
         self.held_bytes = 0;
         let mut replayed = Replayed::default();
-        let mut later = None;
+        let mut claims = None;
         loop {
             self.follow(&mut replayed.frames)?;
-            let later = match &mut later {
-                Some(later) => later,
+            let claims = match &mut claims {
+                Some(claims) => claims,
                 None => {
-                    let all = self.headers()?;
-                    self.youngest = all.last().map(|(sequence, _)| *sequence);
-                    later.insert(all)
+                    let all = self.claims()?;
+                    let youngest = all.heads.last().copied().max(all.end);
+                    self.youngest = youngest.map(|found| found.sequence);
+                    claims.insert(all)
                 }
             };
-            later.retain(|(sequence, _)| *sequence > self.head.sequence);
-            let Some((sequence, at)) = later.first().copied() else {
+            let Some(later) = claims.behind(self.head.sequence) else {
                 break;
             };
-            self.head = Position { sequence, at };
+            self.head = later;
             // Where the oldest needed frame was is not known any more.
             self.used_bytes = self.capacity();
         }
@@ -117,7 +117,8 @@ impl Journal {
     /// puts the head behind the youngest. Many of them are in segments already.
     pub(in super::super) fn salvage(&mut self) -> Result<Replayed, LogError> {
         let mut frames = Vec::new();
-        for (sequence, at) in self.headers()? {
+        let mut claims = self.claims()?;
+        for Position { sequence, at } in std::mem::take(&mut claims.heads) {
             if let Some(frame) = self.read_frame(at, sequence)? {
                 self.head = Position {
                     sequence: sequence + 1,
@@ -126,12 +127,13 @@ impl Journal {
                 frames.push(frame);
             }
         }
+        if let Some(later) = claims.behind(self.head.sequence) {
+            self.head = later;
+        }
         self.used_bytes = self.capacity();
         let count = frames.len() as u64;
-        let ends = frames.first().zip(frames.last());
-        let all = ends.map_or(0, |(first, last)| {
-            last.identity.sequence - first.identity.sequence + 1
-        });
+        let first = frames.first().map(|frame| frame.identity.sequence);
+        let all = first.map_or(0, |first| self.head.sequence - first);
         leave_out_refused(&mut frames);
         let torn = self.torn()?;
         Ok(Replayed {
@@ -199,23 +201,26 @@ impl Journal {
         Ok(end.map(|(_, torn)| torn))
     }
 
-    /// Looks at every page of the file for a header of this journal. Gives sequence and place,
-    /// by sequence.
-    fn headers(&self) -> Result<Vec<(u64, u64)>, LogError> {
-        let mut found = Vec::new();
+    /// Looks at every page of the file for what claims to be of a frame of this journal.
+    fn claims(&self) -> Result<Claims, LogError> {
+        let mut claims = Claims::default();
+        let mut at = 0;
         self.find_page(|page| {
+            at += PAGE_BYTES;
             let sequence = frame::claimed_sequence(page);
-            let is_header = frame::peek(page, self.identity(sequence)).is_some();
-            found.push(is_header.then_some(sequence));
+            if frame::peek(page, self.identity(sequence)).is_some() {
+                claims.heads.push(Position { sequence, at });
+            }
+            let sequence = frame::claimed_at_end(page);
+            if let Some(header) = frame::peek_at_end(page, self.identity(sequence)) {
+                let at = (at + PAGE_BYTES).saturating_sub(header.padded_bytes);
+                let at = at.max(PAGE_BYTES);
+                claims.end = claims.end.max(Some(Position { sequence, at }));
+            }
             None::<()>
         })?;
-        let places = (1..).map(|number| number * PAGE_BYTES);
-        let all = found.into_iter().zip(places);
-        let mut found: Vec<_> = all
-            .filter_map(|(sequence, at)| sequence.zip(Some(at)))
-            .collect();
-        found.sort_unstable();
-        Ok(found)
+        claims.heads.sort_unstable();
+        Ok(claims)
     }
 
     /// Looks at every page behind the header until one is what is looked for. Gives its place.
@@ -278,6 +283,24 @@ impl Journal {
             Err(error) if LogError::is_bad_medium(&error) => Ok(None),
             Err(error) => Err(LogError::file("read", NAME)(error)),
         }
+    }
+}
+
+/// Where frames of a journal seem to be.
+#[derive(Debug, Default)]
+struct Claims {
+    /// By their beginnings; the oldest first.
+    heads: Vec<Position>,
+    /// The youngest by its end, which may be all that is left of it.
+    end: Option<Position>,
+}
+
+impl Claims {
+    /// The first that is younger than `sequence`, by its beginning if there is such a one.
+    fn behind(&mut self, sequence: u64) -> Option<Position> {
+        self.heads.retain(|head| head.sequence > sequence);
+        let end = self.end.filter(|end| end.sequence > sequence);
+        self.heads.first().copied().or(end)
     }
 }
 
