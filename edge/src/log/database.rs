@@ -217,8 +217,8 @@ impl SharedDatabase {
     }
 
     /// Opens the file again if a failure closed it. Where it can't be written, on a file system
-    /// that became read-only, it can be read.
-    fn reopen(&self) -> Result<(), LogError> {
+    /// that became read-only, it can be read. Every write does; who reads before it writes asks.
+    pub(super) fn reopen(&self) -> Result<(), LogError> {
         if matches!(*self.handle(), Handle::Open(_)) {
             return Ok(());
         }

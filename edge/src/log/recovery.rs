@@ -41,7 +41,7 @@ mod state;
 
 use std::sync::Arc;
 
-use sync::{Epoch, PerLane, TimeStamp, WallTime};
+use sync::{Epoch, PerLane, Record, TimeStamp, WallTime};
 
 use self::found::Found;
 pub use self::report::Report;
@@ -464,7 +464,7 @@ const STARTING: &str = "starting";
 pub(super) const SMALLEST_JOURNAL_BYTES: u64 = 16 * PAGE_BYTES;
 /// More than a frame says instead of records that are in segments.
 const SMALLEST_DIRECT_BYTES: usize = 1 << 10;
-/// What an append takes of a frame at least.
-const LEAST_APPEND_BYTES: u64 = 39;
+/// What an append takes of the journal's room at least, however short it is in its frame.
+const LEAST_APPEND_BYTES: u64 = 2 + Record::HEADER_BYTES as u64;
 /// Less makes redb write every page several times.
 const SMALLEST_CACHE_BYTES: usize = 256 << 10;

@@ -4,7 +4,7 @@
 //! became of redb's tree around it. What is found is exactly what was stored: a block that matches
 //! its checksum is believed only with the mark that most blocks of the file have, which keeps a
 //! payload from posing as one. Copies that redb left behind are the same records under the same
-//! offsets, so it does not matter which of them is found.
+//! offsets, so it does not matter which of them is found; blocks that disagree are not believed.
 //!
 //! It takes one pass over the file, and memory for the places of the blocks alone.
 
@@ -67,7 +67,7 @@ impl Salvage {
         }
         match window.failure {
             Some(error) if window.read_pages == 0 => Err(LogError::file("read", name)(error)),
-            _ => Ok(Self::of_one_mark(&found)),
+            _ => Ok(Self::of_one_mark(file, &found)),
         }
     }
 
@@ -118,17 +118,17 @@ impl Salvage {
         self.headers().last().map(|header| header.next())
     }
 
-    fn of_one_mark(found: &[Place]) -> Self {
+    fn of_one_mark(file: &dyn File, found: &[Place]) -> Self {
         let mut counts = BTreeMap::<u32, usize>::new();
         for place in found {
             *counts.entry(place.header.mark).or_default() += 1;
         }
         let most = counts.iter().max_by_key(|(_, count)| **count);
+        let is_own = |place: &&Place| most.is_some_and(|(mark, _)| *mark == place.header.mark);
+        let mut own: Vec<Place> = found.iter().filter(is_own).copied().collect();
+        own.sort_by_key(|place| place.header.first);
         let mut blocks = BTreeMap::<Offset, Place>::new();
-        for place in found {
-            if most.is_none_or(|(mark, _)| *mark != place.header.mark) {
-                continue;
-            }
+        for place in undisputed(file, &own) {
             let known = blocks.entry(place.header.first).or_insert(*place);
             if known.header.count < place.header.count {
                 *known = *place;
@@ -143,6 +143,35 @@ impl Salvage {
         });
         Self { blocks }
     }
+}
+
+/// Leaves out blocks that have different records for one offset: a group that a power cut kept from
+/// being stored is in the file as well as one that was given its offsets later, and nobody can tell
+/// them apart.
+fn undisputed<'a>(file: &dyn File, own: &'a [Place]) -> impl Iterator<Item = &'a Place> {
+    let mut is_disputed = vec![false; own.len()];
+    for (at, place) in own.iter().enumerate() {
+        let later = own.iter().enumerate().skip(at + 1);
+        for (number, other) in later.take_while(|it| it.1.header.first < place.header.next()) {
+            if disagree(file, place, other) {
+                is_disputed[at] = true;
+                is_disputed[number] = true;
+            }
+        }
+    }
+    let places = own.iter().zip(is_disputed);
+    places.filter_map(|(place, is_disputed)| (!is_disputed).then_some(place))
+}
+
+/// Whether two blocks that overlap have another record somewhere.
+fn disagree(file: &dyn File, one: &Place, other: &Place) -> bool {
+    let block = |it: &Place| Block::read(Bytes::from(it.read(file)?), it.header.first).ok();
+    let Some((one, other)) = block(one).zip(block(other)) else {
+        return false;
+    };
+    let range = other.first().0..one.next().min(other.next()).0;
+    let mut offsets = range.map(Offset);
+    offsets.any(|offset| one.record(offset) != other.record(offset))
 }
 
 /// A part of a file in memory that moves along.
@@ -346,6 +375,26 @@ mod tests {
             assert_eq!(read.record(Offset(offset)), Some(record(&[*payload])));
         }
         assert!(found.holes(Offset(0), Offset(5)).is_empty());
+    }
+
+    /// One was begun and cut by the power, and the next group was given its offsets: its records were
+    /// read in the place of those that were answered.
+    #[test]
+    fn blocks_that_disagree_are_not_believed() {
+        let bytes = [
+            block(0, 7, &[b"a"]),
+            block(1, 7, &[b"b", b"c", b"d"]),
+            block(2, 7, &[b"x", b"y", b"z"]),
+            block(5, 7, &[b"f"]),
+        ];
+        let (file, found) = search(&bytes.concat());
+        let is_read = |offset| found.read(file.as_ref(), Offset(offset)).is_some();
+        assert_eq!(
+            [0, 1, 2, 3, 4, 5].map(is_read),
+            [true, false, false, false, false, true]
+        );
+        let hole = Offset(1)..Offset(5);
+        assert_eq!(found.holes(Offset(0), Offset(6)), [hole]);
     }
 
     #[test]

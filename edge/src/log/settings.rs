@@ -21,9 +21,8 @@ pub struct Settings {
     /// A segment that holds this much is sealed and a new one begins. Effective at most a quarter
     /// of the lane's `max_bytes`, so that small limits hold too.
     pub segment_bytes: u64,
-    /// Page cache of each file that is open for writing: three segments, the state, the mail. Flushes
-    /// are cut into transactions of at most half of it, because a transaction that outgrows half
-    /// of its cache is written twice.
+    /// Page cache of each file that is open for writing: three segments, the state, the mail. Of a
+    /// transaction at most half of it waits there; pages beyond are in the file before the commit.
     pub cache_bytes: usize,
     /// Decoded blocks that the reader keeps, for readers that come back for the next few records.
     pub read_cache_bytes: usize,
