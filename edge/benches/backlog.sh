@@ -9,11 +9,11 @@
 # By itself: how much memory the backlog costs, and whether the session gets all of it, in order.
 #
 # With `large`: under `limits.memory_bytes` of 24 MB, resident memory from second to second while it
-# fills and while it drains, each as lowest and highest, and what of it is data (`Pss_Anon`): the rest
-# is pages of the program, which count from their first use on; the range over all of it; the time from the start of the process to
-# the first PUBACK after SIGKILL with nothing stored, with a tenth and with everything, the best and worst
-# of five, once with the files in the page cache and once without; and at the end every
-# acknowledged message is read by the session, in order.
+# fills and while it drains, as lowest and highest of each and of both, and what of it is data
+# (`Pss_Anon`): the rest is pages of the program, which count from their first use on; the time from
+# the start of the process to the first PUBACK after SIGKILL with nothing stored, with a tenth and with
+# everything, the best and worst of five, once with the files in the page cache and once without; and
+# at the end every acknowledged message is read by the session, in order.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -46,7 +46,8 @@ if [ "${1:-}" != large ]; then
   up
   # Buffers and caches have their size after this.
   "$mqload" queue --qos 1 --port "$port" --count 20000 --size 256 --pid "$broker" --prefix warm >/dev/null
-  exec "$mqload" queue --qos 1 --port "$port" --count "${COUNT:-1000000}" --size 256 --pid "$broker" --strict
+  "$mqload" queue --qos 1 --port "$port" --count "${COUNT:-1000000}" --size 256 --pid "$broker" --strict
+  exit
 fi
 
 count=${COUNT:-10000000} size=1000

@@ -8,7 +8,7 @@
 #
 # Under `limits.memory_bytes` of 100 MB ($MEMORY). Prints the highest resident memory of the gateway
 # (VmHWM) from its start on, and fails when it is above the ceiling, or when a subscriber does not
-# get each message, in order.
+# get each message once, in order.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 

@@ -7,8 +7,8 @@
 #
 # By itself: syncs and writes for each group, and bytes written for each byte of payload, as the
 # kernel is asked for them. Needs strace. A message is stored because a session that is kept and
-# offline wants it. The journal is written by every group, once; the segments and the state only
-# when a flush is due, which the totals include.
+# offline wants it. The journal is written by every group, once; the state when a flush is due, and the
+# segments then and by groups of 128 KiB and more, which the totals include.
 #
 # With `device`: bytes that the device is asked to write for each byte of payload, as the block layer
 # counts them, one by one and in groups of 100 and 1,000; an ext4 file system of its own on a loop

@@ -1,7 +1,8 @@
 //! The operator's way in: a Unix socket `control` in the data folder, one line in, text out.
 //!
 //! `status` tells where every lane and connection stands; `replay LANE OFFSET` sends records up
-//! again; `snapshot` has a consistent copy of the log put into the folder `snapshot`. The socket belongs to the user that runs the gateway; nobody else may open it.
+//! again; `snapshot` has a consistent copy of the log put into the folder `snapshot`. The socket
+//! belongs to the user that runs the gateway; nobody else may open it.
 
 use std::io::{self, BufRead as _, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;

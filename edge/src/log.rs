@@ -6,8 +6,10 @@
 //! point, recovery included. Later, by size and never by the clock, a [`Job`] empties the journal
 //! into redb: lanes into chains of segment files, state into `state.redb`. Commits go on meanwhile.
 //! A large group of nothing but records skips the detour, where nobody works on the segments: it is
-//! brought into them at once, and the journal has a page that says so. A record is read back with its offset until retention removes it, and what retention removes while somebody
-//! still wants it is written down as a [`Gap`] before it goes.
+//! brought into them at once, and the journal has a page that says so.
+//!
+//! A record is read back with its offset until retention removes it, and what retention removes while
+//! somebody still wants it is written down as a [`Gap`] before it goes.
 //!
 //! It never reads a clock, never logs, never decides what is wanted, and never starts a thread:
 //! facts come back as values and [`Event`]s, and times come in as arguments.
@@ -32,7 +34,7 @@
 //! | `reserve` | 1 MiB that is given back to get out of a full disk |
 //! | `starting` | the next start checks every file: this one is under way, or found damage |
 //! | `snapshot/` | a consistent copy of the log for a backup, by links |
-//! | `*.new`, `*.redb.salvaged` | a file being made; removed at the next start |
+//! | `*.new`, `{lane}-*.redb.salvaged` | a file being made; removed at the next start |
 //! | `*.damaged-N` | a file that was damaged or foreign; never looked at again |
 
 pub mod directory;

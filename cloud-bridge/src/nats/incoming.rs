@@ -90,6 +90,11 @@ impl Incoming {
         self.bytes.extend_from_slice(&bytes[skipped..]);
     }
 
+    /// Whether nothing is there that was not understood.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.at == self.bytes.len()
+    }
+
     /// Gives the next thing that has arrived as a whole.
     ///
     /// # Errors

@@ -30,8 +30,8 @@ pub(super) struct Life {
     pub(super) events: Sender<Event>,
 }
 
-/// A server that says nothing for this long may wait for TLS; one whose INFO is longer under way than
-/// that takes TLS as well, and has as long as the whole greeting has.
+/// A server that says nothing for this long may wait for TLS; one whose INFO is longer under way
+/// takes TLS as well. One that has begun its INFO has as long as the whole greeting has.
 const SILENCE: Duration = Duration::from_secs(1);
 
 impl Life {
@@ -135,8 +135,12 @@ impl Life {
         let trust = self.settings.trust.as_ref();
         let trust = trust.expect("the settings were checked to have TLS where it is needed");
         let mut has_info = false;
-        while let Ok(ready) = timeout(SILENCE, link.readable()).await {
-            ready?;
+        loop {
+            match timeout(SILENCE, link.readable()).await {
+                Ok(ready) => ready?,
+                Err(_) if link.incoming.is_empty() => break,
+                Err(_) => continue,
+            }
             link.read()?;
             if let Some(Heard::Operation(operation)) = link.incoming.next().map_err(not_nats)? {
                 // What comes behind it counts for nothing.

@@ -257,6 +257,30 @@ fn an_info_that_comes_when_tls_has_begun_counts() {
     rig.stop();
 }
 
+/// A link that loses packets: what had come of it before a silence was forgotten, and the rest of it
+/// taken for broken TLS.
+#[test]
+fn an_info_that_stops_midway_is_waited_for() {
+    let (folder, authority, server) = (TempDir::new().unwrap(), authority(), Server::bind());
+    let rig = start_mail(&server, write(&folder, "ca.pem", &authority.pem()));
+    let mut stream = server.accept_stream();
+    let info = info_before_tls();
+    let (first, rest) = info.split_at(9);
+    stream.write_all(first.as_bytes()).expect("it reads");
+    // Longer than the silence after which it begins by itself.
+    let silence = std::time::Duration::from_millis(1500);
+    let patience = stream.read_timeout().expect("a socket");
+    stream.set_read_timeout(Some(silence)).expect("a socket");
+    let begun = stream.peek(&mut [0]);
+    assert!(begun.is_err(), "it begins TLS: {begun:?}");
+    stream.set_read_timeout(patience).expect("a socket");
+    stream.write_all(rest.as_bytes()).expect("it reads");
+    let said = greet(stream, server_config(&authority, "127.0.0.1", false), "");
+    assert!(said.starts_with("CONNECT {"), "{said}");
+    rig.expect_up();
+    rig.stop();
+}
+
 /// Nothing of it is read: that was tried without end, and held up the whole bridge.
 #[test]
 fn what_comes_behind_the_end_of_tls_ends_the_connection() {

@@ -3,8 +3,8 @@
 //! A segment goes when everything in it is released. It goes although wanted when its lane is over
 //! its bytes, or when its youngest record is over its age: then a gap says so, and is durable
 //! before the file is removed. All lanes together have a limit as well: there the lowest lane that
-//! has something to give gives way, and none whose new records are refused instead. Only whole segments go, the oldest first, so a lane is always one
-//! range of offsets.
+//! has something to give gives way, and none whose new records are refused instead. Only whole
+//! segments go, the oldest first, so a lane is always one range of offsets.
 
 use std::sync::Arc;
 use std::time::Duration;

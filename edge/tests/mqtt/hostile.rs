@@ -10,11 +10,11 @@ use wire::mqtt::property::{Properties, Property, PropertySet};
 use wire::mqtt::{Packet, Publish, Subscribe, Subscription, Subscriptions};
 use wire::topic::{TopicFilter, TopicName};
 
-use crate::model::Random;
+use crate::dice::Dice;
 use crate::world::*;
 
 /// A stream of everything that a client may say, with few names, so that exchanges meet.
-fn packet(random: &mut Random) -> Vec<u8> {
+fn packet(random: &mut Dice) -> Vec<u8> {
     let packet_identifier = 1 + random.below(4) as u16;
     let qos = qos_of(random.below(3) as u8);
     match random.below(9) {
@@ -57,7 +57,7 @@ fn packet(random: &mut Random) -> Vec<u8> {
 fn packets_out_of_turn_and_damaged_ones_do_no_harm() {
     for seed in 0..150 {
         println!("seed {seed}");
-        let mut random = Random(seed);
+        let mut random = Dice(seed);
         let settings = Settings {
             routes: vec!["a/b".into()],
             ..Settings::default()
@@ -99,7 +99,7 @@ fn packets_out_of_turn_and_damaged_ones_do_no_harm() {
 #[test]
 fn random_bytes_do_no_harm() {
     let mut world = World::new();
-    let mut random = Random(7);
+    let mut random = Dice(7);
     for _ in 0..500 {
         let client = world.open(V5);
         let bytes: Vec<u8> = (0..50).map(|_| random.below(256) as u8).collect();
@@ -125,7 +125,7 @@ fn a_log_that_refuses_for_an_hour_leaves_nothing_behind() {
         world.cut(client);
     }
     world.commits = Commits::Fail;
-    let mut random = Random(11);
+    let mut random = Dice(11);
     for _ in 0..360 {
         let id: &'static str = format!("c{}", 5 + random.below(25)).leak();
         let greeting = match random.below(3) {

@@ -11,24 +11,8 @@ use wire::mqtt::property::Property;
 use wire::mqtt::{Packet, Publish, Subscription, decode};
 use wire::topic::TopicFilter;
 
+use crate::dice::Dice;
 use crate::world::*;
-
-/// `SplitMix64`.
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-}
 
 /// A publisher that sends each message until it is answered, one exchange after the other.
 struct Writer {
@@ -67,7 +51,7 @@ struct Reader {
 
 struct Play {
     world: World,
-    random: Random,
+    random: Dice,
     writers: Vec<Writer>,
     readers: Vec<Reader>,
     /// A client that comes and goes in every way, and follows no protocol.
@@ -152,7 +136,7 @@ impl Play {
         ];
         let mut play = Self {
             world: World::with(settings, limits),
-            random: Random(seed),
+            random: Dice(seed),
             writers: writers.collect(),
             readers,
             stranger: None,

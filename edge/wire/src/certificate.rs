@@ -6,8 +6,8 @@
 
 use crate::date::Date;
 
-/// The time in which a certificate or a revocation list holds, in seconds since 1970, both ends included; before 1970 is
-/// 0.
+/// The time in which a certificate or a revocation list holds, in seconds since 1970, both ends
+/// included; before 1970 is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Validity {
     /// The first second.

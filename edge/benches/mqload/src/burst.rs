@@ -32,6 +32,7 @@ pub struct BurstArgs {
     /// Payload bytes
     #[arg(long, default_value_t = 108, value_parser = clap::value_parser!(u32).range(8..=1_000_000))]
     pub size: u32,
+    /// Of the messages and of the subscriptions
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
     pub qos: u8,
     /// Seconds that it may take at most
@@ -143,41 +144,32 @@ pub fn burst(a: BurstArgs) -> Result<i32, String> {
             .map_err(ep)?;
         subs.push(sub);
     }
-    let mut publisher = open(&t, &Session::clean("burst-publisher".into()))?.into_conn()?;
+    let mut publisher = Publisher::new(&a)?;
     let token = Token(subs.len());
     poll.registry()
-        .register(&mut publisher.sock, token, Interest::READABLE | Interest::WRITABLE)
+        .register(&mut publisher.conn.sock, token, Interest::READABLE | Interest::WRITABLE)
         .map_err(ep)?;
     // The broker has answered the last of them; it may still put things away.
     std::thread::sleep(Duration::from_millis(2500));
     let before = procfs::sample(a.pid).ok_or("the broker is gone")?;
 
     let start = now_ns();
-    let template = Template::new(t.ver, "burst/all", 1, false, &vec![b'x'; a.size as usize]);
-    for number in 0..u64::from(a.count) {
-        let at = publisher.out.len();
-        publisher.out.extend_from_slice(&template.bytes);
-        let pid = (number as u16 + 1).to_be_bytes();
-        publisher.out[at + template.pid_at..][..2].copy_from_slice(&pid);
-        publisher.out[at + template.payload_at..][..8].copy_from_slice(&number.to_be_bytes());
-    }
-    publisher.flush();
+    publisher.send();
     let mut prompt_done = None;
-    let mut acknowledged = 0;
     let mut scratch = Vec::new();
     let mut events = Events::with_capacity(1024);
     loop {
         poll.poll(&mut events, Some(Duration::from_millis(50))).map_err(ep)?;
         for event in events.iter() {
             let i = event.token().0;
-            let conn = if i < subs.len() { &mut subs[i].conn } else { &mut publisher };
+            let conn = if i < subs.len() { &mut subs[i].conn } else { &mut publisher.conn };
             conn.writable |= event.is_writable();
             conn.read_again |= event.is_readable() || event.is_read_closed();
             conn.flush();
             if let Some(sub) = subs.get_mut(i) {
                 sub.read(&mut scratch)?;
             } else {
-                acknowledged += pubacks(&mut publisher, &mut scratch)?;
+                publisher.read(&mut scratch)?;
             }
         }
         let is_done = |sub: &Subscriber| sub.is_done(a.count);
@@ -190,7 +182,7 @@ pub fn burst(a: BurstArgs) -> Result<i32, String> {
             }
         }
         let is_late = now_ns() - start > a.seconds * SEC;
-        if subs.iter().all(is_done) && acknowledged >= a.count || is_late {
+        if subs.iter().all(is_done) && publisher.acknowledged >= a.count || is_late {
             break;
         }
     }
@@ -201,17 +193,19 @@ pub fn burst(a: BurstArgs) -> Result<i32, String> {
     let repeats: u64 = subs.iter().map(|it| it.repeats).sum();
     let out_of_order: u64 = subs.iter().map(|it| it.out_of_order).sum();
 
+    let unacknowledged = a.count - publisher.acknowledged;
+
     let mut r = Report::new("burst");
     let delivered = u64::from(a.count) * u64::from(a.subs);
     let kept = subs.iter().filter(|it| it.is_kept).count();
     r.title(format!(
-        "MQTT {}, {} messages of {} B at QoS 1 for {} subscribers, {kept} of them kept",
-        t.ver.name(), a.count, a.size, a.subs
+        "MQTT {}, {} messages of {} B at QoS {} for {} subscribers, {kept} of them kept",
+        t.ver.name(), a.count, a.size, a.qos, a.subs
     ));
     let seconds = |ns: u64| ns.saturating_sub(start) as f64 / 1e9;
     let prompt_s = prompt_done.map_or(f64::NAN, seconds);
     r.line("delivered", format!("to all who read at once in {prompt_s:.2} s, to the rest in {:.2} s", seconds(end)));
-    r.line("checked", format!("{delivered} expected, missing {missing}, repeated {repeats}, out of order {out_of_order}, unacknowledged publishes {}", a.count - acknowledged));
+    r.line("checked", format!("{delivered} expected, missing {missing}, repeated {repeats}, out of order {out_of_order}, unacknowledged publishes {unacknowledged}"));
     r.line("broker", format!("RSS {} before, {} after, {} at most; CPU {:.2} s", human_bytes(before.rss), human_bytes(after.rss), human_bytes(after.hwm), after.cpu_s - before.cpu_s));
     for (key, value) in [
         ("missing", missing), ("repeated", repeats), ("out_of_order", out_of_order),
@@ -219,7 +213,7 @@ pub fn burst(a: BurstArgs) -> Result<i32, String> {
     ] {
         r.set(key, json!(value));
     }
-    r.set("acknowledged", json!(acknowledged));
+    r.set("acknowledged", json!(publisher.acknowledged));
     r.set("prompt_s", json!(round(prompt_s, 2)));
     r.set("all_s", json!(round(seconds(end), 2)));
     r.set("cpu_s", json!(round(after.cpu_s - before.cpu_s, 2)));
@@ -227,7 +221,8 @@ pub fn burst(a: BurstArgs) -> Result<i32, String> {
     for sub in &mut subs {
         sub.conn.disconnect();
     }
-    Ok(i32::from(missing > 0 || out_of_order > 0))
+    // No connection was lost, so nothing may come again.
+    Ok(i32::from(missing + repeats + out_of_order + u64::from(unacknowledged) > 0))
 }
 
 fn subscribe(a: &BurstArgs, i: u32) -> Result<Subscriber, String> {
@@ -259,24 +254,68 @@ fn subscribe(a: &BurstArgs, i: u32) -> Result<Subscriber, String> {
     })
 }
 
-fn pubacks(publisher: &mut Conn, scratch: &mut Vec<u8>) -> Result<u32, String> {
-    let mut count = 0;
-    while publisher.wants_read() {
-        let n = publisher.fill(scratch);
-        if n == 0 {
-            continue;
-        }
-        let mut packets = codec::Packets::new(&scratch[..n]);
-        while let Some((first, body)) = packets.next() {
-            match first >> 4 {
-                codec::PUBACK => count += 1,
-                _ => publisher.other_packet(first, body),
-            }
-        }
-        publisher.after(packets);
+/// Sends all messages at once; at QoS 2 as many as every broker takes.
+struct Publisher {
+    conn: Conn,
+    template: Template,
+    count: u32,
+    window: u32,
+    sent: u32,
+    acknowledged: u32,
+}
+
+impl Publisher {
+    fn new(a: &BurstArgs) -> Result<Publisher, String> {
+        let t = a.net.target()?;
+        let session = Session::clean("burst-publisher".into());
+        Ok(Publisher {
+            conn: open(&t, &session)?.into_conn()?,
+            template: Template::new(t.ver, "burst/all", a.qos, false, &vec![b'x'; a.size as usize]),
+            count: a.count,
+            window: if a.qos == 1 { a.count } else { 20 },
+            sent: 0,
+            acknowledged: 0,
+        })
     }
-    match &publisher.end {
-        Some(why) => Err(format!("the publisher: {why}")),
-        None => Ok(count),
+
+    fn send(&mut self) {
+        let out = &mut self.conn.out;
+        while self.sent < self.count && self.sent - self.acknowledged < self.window {
+            let at = out.len();
+            out.extend_from_slice(&self.template.bytes);
+            let pid = (self.sent as u16 + 1).to_be_bytes();
+            out[at + self.template.pid_at..][..2].copy_from_slice(&pid);
+            let number = u64::from(self.sent).to_be_bytes();
+            out[at + self.template.payload_at..][..8].copy_from_slice(&number);
+            self.sent += 1;
+        }
+        self.conn.flush();
+    }
+
+    fn read(&mut self, scratch: &mut Vec<u8>) -> Result<(), String> {
+        while self.conn.wants_read() {
+            let n = self.conn.fill(scratch);
+            if n == 0 {
+                continue;
+            }
+            let mut packets = codec::Packets::new(&scratch[..n]);
+            while let Some((first, body)) = packets.next() {
+                match first >> 4 {
+                    codec::PUBACK | codec::PUBCOMP => self.acknowledged += 1,
+                    codec::PUBREC => {
+                        let (pid, _) = codec::parse_ack(self.conn.ver, body)
+                            .map_err(|e| format!("the publisher: {}", e.0))?;
+                        codec::ack(&mut self.conn.out, codec::PUBREL, pid);
+                    }
+                    _ => self.conn.other_packet(first, body),
+                }
+            }
+            self.conn.after(packets);
+        }
+        self.send();
+        match &self.conn.end {
+            Some(why) => Err(format!("the publisher: {why}")),
+            None => Ok(()),
+        }
     }
 }
