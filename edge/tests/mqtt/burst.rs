@@ -199,24 +199,33 @@ fn who_writes_what_it_held_while_others_hold_all_room_is_told_when_they_let_go()
         ..mqtt::Settings::default()
     };
     let mut world = World::with(Settings::default(), limits);
-    let late = world.join(&hello(V5, "late").window(1000));
+    let late = world.join(&hello(V5, "late").durable().window(1000));
     world.subscribe(late, "late/#", 1);
     world.set_reading(late, false);
-    let readers = subscribers(&mut world, 1, "plant/#");
-    for client in &readers {
-        world.set_reading(*client, false);
+    let join = |number: usize| {
+        let client = world.join(&hello(V5, format!("reader-{number}").leak()).window(1000));
+        let filter = if number < 10 { "few/#" } else { "many/#" };
+        world.subscribe(client, filter, 1);
+        world.set_reading(client, false);
+        client
+    };
+    let readers: Vec<ClientId> = (0..SUBSCRIBERS).map(join).collect();
+    let publisher = world.join(&hello(V5, "publisher"));
+    // All that may be shared goes to few; the others take their fair parts.
+    for (topic, count, bytes) in [("late/1", 40, 700), ("few/1", 20, 200), ("many/1", 4, 200)] {
+        for number in 0..count {
+            let text = format!("{number:0>bytes$}");
+            world.publish(publisher, &message(topic, &text, 1).id(1));
+            world.expect_puback(publisher, 1);
+        }
     }
-    let publisher = world.join(&hello(V5, "late-publisher"));
-    for number in 0..40 {
-        let text = format!("{number:0>200}");
-        world.publish(publisher, &message("late/1", &text, 1).id(1));
-        world.expect_puback(publisher, 1);
-    }
-    publish_all(&mut world, |_| {});
     world.set_reading(late, true);
     let mut found = answer_all(&mut world, late);
     assert!(found.len() < 40, "it has to wait");
-    expect_all(&mut world, &readers);
+    for reader in readers {
+        world.set_reading(reader, true);
+        answer_all(&mut world, reader);
+    }
     found.extend(answer_all(&mut world, late));
     assert_eq!(found, (0..40).collect::<Vec<_>>());
 }
