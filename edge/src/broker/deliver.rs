@@ -376,7 +376,7 @@ impl Broker {
                     let topic = Box::from(record.topic());
                     let (filter, identifier) = (walk.filter.clone(), subscription.identifier);
                     let is_admitted = match qos {
-                        0 => !session.is_congested && self.room.admit_bytes(session, &record),
+                        0 => self.room.admit_unpromised(session, &record),
                         _ => self.room.admit(session, &record),
                     };
                     if !is_admitted {

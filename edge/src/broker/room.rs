@@ -2,8 +2,9 @@
 //! and to all of them, and what all sessions have under way.
 //!
 //! Whoever is refused reads the log later: when it is told that its connection has room again, or,
-//! where too much is under way, when it acknowledges. A session with nothing under way may always have
-//! one delivery, and a connection its fair part of what waits to be written.
+//! where too much is under way, when it acknowledges. A session that has nothing to acknowledge may
+//! always have one delivery, and is sent again what it had; a connection may always have its fair part
+//! of what waits to be written.
 
 use std::rc::Rc;
 
@@ -44,20 +45,19 @@ impl Room {
 
     /// The same for one that it has already, and did not acknowledge.
     pub(super) fn admit_again(&self, session: &Session, record: &Record) -> bool {
-        session.has_room() && self.admit_bytes(session, record)
-    }
-
-    /// Whether a connection takes one more record, whatever else it has. If so, its bytes are
-    /// promised.
-    pub(super) fn admit_bytes(&self, session: &Session, record: &Record) -> bool {
-        let Some(connection) = session.online() else {
-            return false;
-        };
-        let fits = self.fits(connection, record);
-        if fits {
+        let connection = session.online().filter(|_| session.has_room());
+        let connection = connection.filter(|it| self.fits(*it, record));
+        if let Some(connection) = connection {
             self.promise(connection, record);
         }
-        fits
+        connection.is_some()
+    }
+
+    /// Whether a session takes one more record with QoS 0. Its connection looks for room once more,
+    /// and would find the bytes in its way that are promised to itself.
+    pub(super) fn admit_unpromised(&self, session: &Session, record: &Record) -> bool {
+        let connection = session.online();
+        !session.is_congested && connection.is_some_and(|it| self.fits(it, record))
     }
 
     /// Whether a member of a group takes one more record with QoS over 0.
@@ -95,13 +95,16 @@ impl Room {
     pub(super) fn count_to_read(&self, session: &Session) -> usize {
         let underway = session.inflight.underway_bytes();
         let left = self.underway_bytes_maximum.saturating_sub(underway) / DELIVERY_BYTES;
-        usize::from(session.free_window()).min(left.max(1))
+        // What it has already takes no more room when it is sent again.
+        let unsent = session.inflight.len() - usize::from(session.inflight.sent_count);
+        usize::from(session.free_window()).min(left.max(unsent).max(1))
     }
 
-    /// Whether a session may have one more delivery under way.
+    /// Whether a session may have one more delivery under way: without any that it was sent and can
+    /// acknowledge, nothing would ever make it ask again.
     fn has_share(&self, session: &Session) -> bool {
         let inflight = &session.inflight;
-        inflight.len() == 0 || inflight.underway_bytes() < self.underway_bytes_maximum
+        inflight.sent_count == 0 || inflight.underway_bytes() < self.underway_bytes_maximum
     }
 
     fn fits(&self, connection: ConnectionId, record: &Record) -> bool {

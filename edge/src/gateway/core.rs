@@ -81,6 +81,8 @@ pub(crate) struct Core {
     /// Connections without a task that need one, each once.
     called: Vec<ConnectionId>,
     held_back: Vec<ConnectionId>,
+    /// Who has more to say, once what came of its last publish is delivered.
+    talking: BTreeSet<ConnectionId>,
     /// Whose requests wait until the mail office is less busy.
     asking: BTreeSet<ConnectionId>,
     /// Whether mail was read in this turn, which is enough for one, and for whom it was last.
@@ -175,6 +177,7 @@ impl Core {
             touched: Vec::new(),
             called: Vec::new(),
             held_back: Vec::new(),
+            talking: BTreeSet::new(),
             asking: BTreeSet::new(),
             has_read_mail: false,
             last_reader: ConnectionId {
@@ -348,6 +351,8 @@ impl Core {
                 self.obey_office(now, output);
             } else if let Some(output) = self.broker.poll() {
                 self.obey(now, output);
+            } else if let Some(id) = self.talking.pop_first() {
+                self.hear(now, id);
             } else if let Some(wish) = self.uplink.as_mut().and_then(Uplink::poll) {
                 self.grant(now, wish);
             } else {
@@ -416,11 +421,17 @@ impl Core {
         }
     }
 
-    /// Gives the broker what a connection has to say.
+    /// Gives the broker what a connection has to say, up to a publish: what was held back may be many
+    /// of them, and each may be for everybody.
     fn hear(&mut self, now: Now, id: ConnectionId) {
         self.touch(id);
         while let Some(input) = self.next_input(id) {
+            let is_publish = matches!(input, Input::Publish { .. });
             self.broker.handle(now, input);
+            if is_publish {
+                self.talking.insert(id);
+                return;
+            }
         }
     }
 

@@ -103,7 +103,12 @@ impl Connection {
         let place = self.id.index;
         let has_room = || !is_full && !self.is_crowded() && self.has_own_room();
         let memory = &self.settings.memory;
-        let was_refused = memory.is_refused(place) && has_room() && memory.take_refusal(place);
+        let is_refused = memory.is_refused(place);
+        let was_refused = is_refused && has_room() && memory.take_refusal(place);
+        if is_refused && !was_refused && self.is_crowded() {
+            // Its turn may have come while it held too much itself.
+            memory.refuse(place);
+        }
         if is_full != self.is_congested || was_refused {
             self.tell_of_room(is_full);
         }

@@ -155,6 +155,98 @@ fn a_connection_whose_link_is_lost_in_a_burst_leaves_no_promises() {
     );
 }
 
+/// Whoever came back at the limit was sent nothing again, and had nothing that it could acknowledge to
+/// make room: not a message more until it came once more, and none at all when all came back at once.
+#[test]
+fn who_comes_back_at_the_limit_of_what_is_under_way_is_sent_everything_again() {
+    for (qos, is_crash) in [(1, false), (2, false), (1, true), (2, true)] {
+        let settings = Settings {
+            underway_bytes_maximum: 20_000,
+            ..Settings::default()
+        };
+        let mut world = World::with(settings, mqtt::Settings::default());
+        let names = (0..SUBSCRIBERS).map(|number| &*format!("reader-{number}").leak());
+        let hellos: Vec<Hello> = names
+            .map(|name| hello(V5, name).durable().window(1000))
+            .collect();
+        for hello in &hellos {
+            let client = world.join(hello);
+            world.subscribe(client, "plant/#", qos);
+        }
+        publish_all(&mut world, |_| {});
+        assert!(world.broker.inflight_bytes() >= 20_000);
+        match is_crash {
+            true => {
+                world.pass(2);
+                world.crash(0);
+            }
+            false => (0..SUBSCRIBERS).for_each(|client| world.cut(client)),
+        }
+        let readers: Vec<ClientId> = hellos.iter().map(|it| world.rejoin(it)).collect();
+        expect_all(&mut world, &readers);
+        world.pass(2);
+        assert_eq!(world.broker.inflight_count(), 0);
+    }
+}
+
+/// It was named as one that waits while it held too much itself, and not named again when it had
+/// written that, while others held everything: it waited for the next sweep.
+#[test]
+fn who_writes_what_it_held_while_others_hold_all_room_is_told_when_they_let_go() {
+    let limits = mqtt::Settings {
+        outbound_bytes_maximum: 3_000,
+        outbound_total_bytes_maximum: 60_000,
+        ..mqtt::Settings::default()
+    };
+    let mut world = World::with(Settings::default(), limits);
+    let late = world.join(&hello(V5, "late").durable().window(1000));
+    world.subscribe(late, "late/#", 1);
+    world.set_reading(late, false);
+    let join = |number: usize| {
+        let client = world.join(&hello(V5, format!("reader-{number}").leak()).window(1000));
+        let filter = if number < 10 { "few/#" } else { "many/#" };
+        world.subscribe(client, filter, 1);
+        world.set_reading(client, false);
+        client
+    };
+    let readers: Vec<ClientId> = (0..SUBSCRIBERS).map(join).collect();
+    let publisher = world.join(&hello(V5, "publisher"));
+    // All that may be shared goes to few; the others take their fair parts.
+    for (topic, count, bytes) in [("late/1", 40, 700), ("few/1", 20, 200), ("many/1", 4, 200)] {
+        for number in 0..count {
+            let text = format!("{number:0>bytes$}");
+            world.publish(publisher, &message(topic, &text, 1).id(1));
+            world.expect_puback(publisher, 1);
+        }
+    }
+    world.set_reading(late, true);
+    let mut found = answer_all(&mut world, late);
+    assert!(found.len() < 40, "it has to wait");
+    for reader in readers {
+        world.set_reading(reader, true);
+        answer_all(&mut world, reader);
+    }
+    found.extend(answer_all(&mut world, late));
+    assert_eq!(found, (0..40).collect::<Vec<_>>());
+}
+
+/// Its own bytes were promised to it, and then taken for those of others.
+#[test]
+fn a_retained_message_of_qos_0_that_is_larger_than_all_room_is_sent_where_there_is_nothing_else() {
+    let limits = mqtt::Settings {
+        outbound_total_bytes_maximum: 60_000,
+        ..mqtt::Settings::default()
+    };
+    let mut world = World::with(Settings::default(), limits);
+    let publisher = world.join(&hello(V5, "publisher"));
+    let said = message("plant/image", &"i".repeat(70_000), 0).retained();
+    world.publish(publisher, &said);
+    let reader = world.join(&hello(V5, "reader"));
+    world.subscribe(reader, "plant/#", 0);
+    let found = world.next_message(reader).expect("it is sent");
+    assert_eq!(found.payload.len(), 70_000);
+}
+
 /// Properties are copied for each connection, however large they are.
 #[test]
 fn messages_with_large_properties_wait_for_room_as_well() {

@@ -132,7 +132,10 @@ impl Core {
             warn!("{name} was disconnected: {error}{times}");
         }
         peer.connection.handle_lost();
-        self.hear(now, id);
+        while let Some(input) = self.next_input(id) {
+            self.broker.handle(now, input);
+            self.settle(now);
+        }
         self.peers.remove(id);
         self.pump(now);
     }
