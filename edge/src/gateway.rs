@@ -2,8 +2,8 @@
 //!
 //! Four threads work: this one (links, broker, engine, on one executor, without locks), the log
 //! writer, its worker on the files behind the journal, and the bridge. They talk through bounded
-//! channels. The gateway promises to be gone two
-//! seconds after SIGTERM, whatever the disk and the cloud do.
+//! channels. The gateway promises to be gone two seconds after SIGTERM, whatever the disk, the cloud
+//! and the clients do.
 
 mod addresses;
 mod announce;
