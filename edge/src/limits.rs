@@ -186,6 +186,11 @@ impl Limits {
         };
         // And so does the cloud of what may wait for acknowledgements here.
         let underway_divisor = either(config.cloud.as_ref().map_or(32, |_| 64), 128);
+        let listeners = check.listeners(config)?;
+        // And layers, of what waits here for clients.
+        let is_layered = listeners.iter().any(|it| it.layer_bytes() > 0);
+        let underway_divisor = underway_divisor << u32::from(is_layered);
+        let outbound_divisor = either(10, 12) + 2 * u64::from(is_layered);
         let mut limits = Self {
             edge_id: config
                 .gateway
@@ -194,7 +199,7 @@ impl Limits {
                 .unwrap_or_else(|| "edge".to_owned()),
             data: config.gateway.data.clone(),
             self_protection: config.gateway.self_protection,
-            listeners: check.listeners(config)?,
+            listeners,
             cloud: config.cloud.clone(),
             lane_filters: check.lane_filters(config)?,
             retention: PerLane::from_fn(|lane| config.retention.of(lane)),
@@ -211,7 +216,7 @@ impl Limits {
             waiting_bytes: share(either(32, 64), 256 << 10, 4 << 20)
                 .max(u64::from(section.packet_bytes)),
             outbound_bytes: usize_of(share(128, 64 << 10, 1 << 20)),
-            outbound_total_bytes: usize_of(share(either(10, 12), 512 << 10, 64 << 20)),
+            outbound_total_bytes: usize_of(share(outbound_divisor, 512 << 10, 64 << 20)),
             inbound_total_bytes: usize_of(share(either(16, 24), 256 << 10, 64 << 20)),
             alias_bytes: usize_of(share(512, 32 << 10, 4 << 20)),
             nats_bytes: usize_of(share(256, 32 << 10, 4 << 20)),
