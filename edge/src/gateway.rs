@@ -2,8 +2,8 @@
 //!
 //! Four threads work: this one (links, broker, engine, on one executor, without locks), the log
 //! writer, its worker on the files behind the journal, and the bridge. They talk through bounded
-//! channels. The gateway promises to be gone two
-//! seconds after SIGTERM, whatever the disk and the cloud do.
+//! channels. The gateway promises to be gone two seconds after SIGTERM, whatever the disk, the cloud
+//! and the clients do.
 
 mod addresses;
 mod announce;
@@ -28,6 +28,7 @@ mod service;
 mod signal;
 mod start;
 mod status;
+mod stint;
 mod terms;
 
 use std::cell::RefCell;
@@ -93,7 +94,7 @@ pub fn run(limits: Limits, file: Option<&Path>) -> Result<(), GatewayError> {
     let executor = LocalExecutor::new();
     // Boxed, since each future that it is passed to would hold room for it twice.
     let serving = Box::pin(serve_until_told(&executor, limits, file));
-    smol::block_on(executor.run(serving))
+    smol::block_on(serving.or(stint::work(&executor)))
 }
 
 async fn serve_until_told(
@@ -138,7 +139,7 @@ async fn serve_until_told(
     let accepting = serving.start(executor, listeners);
     let running = executor.spawn({
         let clients = clients.clone();
-        async move { clients.run(std::future::pending::<()>()).await }
+        async move { stint::work::<()>(&clients).await }
     });
 
     service.ready();

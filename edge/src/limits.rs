@@ -184,8 +184,8 @@ impl Limits {
             None => alone,
             Some(_) => beside_mail,
         };
-        // And so does the cloud of what may wait for acknowledgements here.
-        let underway_divisor = either(config.cloud.as_ref().map_or(32, |_| 64), 128);
+        let listeners = check.listeners(config)?;
+        let parts = parts_of_clients(config, &listeners, mq9.is_some());
         let mut limits = Self {
             edge_id: config
                 .gateway
@@ -194,7 +194,7 @@ impl Limits {
                 .unwrap_or_else(|| "edge".to_owned()),
             data: config.gateway.data.clone(),
             self_protection: config.gateway.self_protection,
-            listeners: check.listeners(config)?,
+            listeners,
             cloud: config.cloud.clone(),
             lane_filters: check.lane_filters(config)?,
             retention: PerLane::from_fn(|lane| config.retention.of(lane)),
@@ -211,7 +211,7 @@ impl Limits {
             waiting_bytes: share(either(32, 64), 256 << 10, 4 << 20)
                 .max(u64::from(section.packet_bytes)),
             outbound_bytes: usize_of(share(128, 64 << 10, 1 << 20)),
-            outbound_total_bytes: usize_of(share(either(10, 12), 512 << 10, 64 << 20)),
+            outbound_total_bytes: usize_of(share(parts.outbound, 512 << 10, 64 << 20)),
             inbound_total_bytes: usize_of(share(either(16, 24), 256 << 10, 64 << 20)),
             alias_bytes: usize_of(share(512, 32 << 10, 4 << 20)),
             nats_bytes: usize_of(share(256, 32 << 10, 4 << 20)),
@@ -224,7 +224,7 @@ impl Limits {
             sys_interval: (config.gateway.sys_interval_seconds > 0)
                 .then(|| Duration::from_secs(config.gateway.sys_interval_seconds)),
             session_bytes: usize_of(share(32, 256 << 10, 16 << 20)),
-            underway_bytes: usize_of(share(underway_divisor, 128 << 10, 64 << 20)),
+            underway_bytes: usize_of(share(parts.underway, 128 << 10, 64 << 20)),
             // At least one CONNECT, whatever it holds but for user properties.
             login_bytes: usize_of(share(256, 256 << 10, 4 << 20)),
             mq9,
@@ -383,4 +383,27 @@ impl Limits {
 
 fn usize_of(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+/// By what the memory is divided.
+struct Parts {
+    /// For deliveries under way.
+    underway: u64,
+    /// For what is to be written.
+    outbound: u64,
+}
+
+/// Gives clients the more of what waits for them the less else there is: the cloud, mail, layers on
+/// their links.
+fn parts_of_clients(config: &Config, listeners: &[Listener], has_mail: bool) -> Parts {
+    let is_layered = listeners.iter().any(|it| it.layer_bytes() > 0);
+    let (underway, outbound) = match (has_mail, &config.cloud) {
+        (true, _) => (128, 12),
+        (false, Some(_)) => (64, 10),
+        (false, None) => (32, 10),
+    };
+    Parts {
+        underway: underway << u32::from(is_layered),
+        outbound: outbound + 2 * u64::from(is_layered),
+    }
 }

@@ -73,7 +73,7 @@ impl Clock {
     clippy::disallowed_methods,
     reason = "the driver is where clocks are read"
 )]
-fn read_clock() -> SystemInstant {
+pub(super) fn read_clock() -> SystemInstant {
     SystemInstant::now()
 }
 

@@ -13,6 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use async_channel::{Receiver, Sender};
+use smol::Timer;
 use smol::future::FutureExt as _;
 use sync::{Offset, PerLane, WallTime};
 
@@ -64,6 +65,8 @@ const ANSWERS: usize = 64;
 /// What a job may take before the writer counts as one that hangs, or a piece of one that copies. A
 /// slow card needs half a minute for a single sync now and then, and a job has several.
 const JOB_PATIENCE: Duration = Duration::from_secs(120);
+/// How often a job is looked after while nothing else can be done.
+const LOOK: Duration = Duration::from_millis(500);
 /// What a write on a hung disk may hold up the stop of the program.
 const CLOSE_PATIENCE: Duration = Duration::from_millis(900);
 
@@ -115,8 +118,8 @@ impl Disk {
         }
     }
 
-    /// How many requests the writer has dealt with while the worker kept up; it gets one a second
-    /// at least.
+    /// How many requests the writer has dealt with while the worker kept up, and how often it found,
+    /// waiting for a job, that this had come on; it gets one a second at least.
     pub(crate) fn turns(&self) -> u64 {
         self.turns.load(Ordering::Relaxed)
     }
@@ -228,7 +231,7 @@ impl Desk {
 
     fn await_job(&mut self) {
         if self.writer.is_lent()
-            && let Ok(done) = self.worker.done.recv_blocking()
+            && let Some(done) = self.worker.wait(&self.turns)
         {
             self.finish(done);
         }
@@ -286,13 +289,38 @@ impl Worker {
         let _ = self.jobs.send_blocking(job);
     }
 
+    /// Waits for the job under way, and counts a turn whenever it is seen to have come on: one that
+    /// copies may take longer than anybody's patience. `None` when the thread has gone.
+    fn wait(&mut self, turns: &AtomicU64) -> Option<Done> {
+        loop {
+            let done = async { Some(self.done.recv().await) };
+            let look = async {
+                Timer::after(LOOK).await;
+                None
+            };
+            match smol::future::block_on(done.or(look)) {
+                Some(done) => return done.ok(),
+                None => {
+                    turns.fetch_add(u64::from(self.comes_on(now())), Ordering::Relaxed);
+                }
+            }
+        }
+    }
+
     fn keeps_up(&mut self, now: Instant) -> bool {
+        self.comes_on(now);
+        self.since.is_none_or(|since| now < since + JOB_PATIENCE)
+    }
+
+    /// Whether the job has copied anything since it was last asked after.
+    fn comes_on(&mut self, now: Instant) -> bool {
         let (progress, seen) = &mut self.progress;
         let pieces = progress.pieces();
-        if std::mem::replace(seen, pieces) != pieces {
+        let comes_on = std::mem::replace(seen, pieces) != pieces;
+        if comes_on {
             self.since = self.since.map(|_| now);
         }
-        self.since.is_none_or(|since| now < since + JOB_PATIENCE)
+        comes_on
     }
 }
 
@@ -405,10 +433,8 @@ mod tests {
         writer.finish(done, WallTime(1));
     }
 
-    /// A backup with more mail than a card writes in two minutes ended the program.
-    #[test]
-    fn a_copy_may_take_its_time_for_as_long_as_it_comes_on() {
-        let folder = SimulatedFolder::new();
+    /// Opens a log with some MiB of mail, of which a copy has several pieces.
+    fn writer_of_mail(folder: &SimulatedFolder) -> Writer {
         let settings = Settings {
             has_mail: true,
             ..Settings::default()
@@ -427,7 +453,38 @@ mod tests {
         }
         writer.close().expect("the log works");
         let opened = open(folder.directory(), Settings::default(), WallTime(1));
-        let mut writer = opened.expect("the log works").writer;
+        opened.expect("the log works").writer
+    }
+
+    /// A group that found no room beside a long backup kept the writer waiting, and the service
+    /// manager ended the program in the middle of it.
+    #[test]
+    fn whoever_waits_for_a_copy_that_comes_on_counts_as_one_who_turns() {
+        let folder = SimulatedFolder::new();
+        let mut writer = writer_of_mail(&folder);
+        let mut worker = Worker::start().expect("a thread");
+        folder.hold_syncs(Some("mail"));
+        writer.snapshot();
+        worker.give(writer.begin(WallTime(1)).expect("it was asked for"));
+        let turns = AtomicU64::new(0);
+        let done = thread::scope(|scope| {
+            let waiting = scope.spawn(|| worker.wait(&turns));
+            let begun = now();
+            while turns.load(Ordering::Relaxed) == 0 {
+                assert!(begun.elapsed() < JOB_PATIENCE, "it comes on");
+                thread::yield_now();
+            }
+            folder.hold_syncs(None);
+            waiting.join().expect("it only waits")
+        });
+        writer.finish(done.expect("the thread lives"), WallTime(1));
+    }
+
+    /// A backup with more mail than a card writes in two minutes ended the program.
+    #[test]
+    fn a_copy_may_take_its_time_for_as_long_as_it_comes_on() {
+        let folder = SimulatedFolder::new();
+        let mut writer = writer_of_mail(&folder);
         let mut worker = Worker::start().expect("a thread");
         folder.hold_syncs(Some("mail"));
         writer.snapshot();

@@ -651,4 +651,21 @@ mod tests {
             assert!(error.starts_with(&expected), "{error}\nis not\n{expected}");
         }
     }
+
+    /// Room for bursts left none for the layers of links: gateways with these configurations did not
+    /// start any more.
+    #[test]
+    fn tls_fits_beside_a_revocation_list_or_the_cloud_or_mail_within_the_default_ceiling() {
+        let asks = "client_ca_file = \"ca.pem\"\nclient_certificate = \"required\"\n\
+                    crl_file = \"crl.pem\"\n";
+        let cloud = "[cloud]\nendpoints = [\"mqtt://127.0.0.1:1\"]\nuplink = [\"#\"]\n";
+        let mail = "[[listener]]\naddress = \"127.0.0.1:0\"\nprotocol = \"nats\"\n";
+        for more in ["", asks, cloud, mail] {
+            let text = format!(
+                "[gateway]\nid = \"plant-7\"\ndata = \"/d\"\n[[listener]]\n\
+                 address = \"127.0.0.1:0\"\n{TLS}{more}"
+            );
+            assert!(resolve(&text).is_ok(), "{more}: {:?}", resolve(&text).err());
+        }
+    }
 }

@@ -1,8 +1,10 @@
 //! The gateway as a service: what its manager hears, and what it gives up at its start.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
 use std::process::{Child, Command, Stdio};
+use std::thread;
 use std::time::Duration;
 
 use super::support::{Gateway, PATIENCE, skip};
@@ -145,4 +147,31 @@ fn privileges_are_given_up_at_the_start() {
     assert_eq!(gateway.status_of("NoNewPrivs:"), "1");
     let held = u64::from_str_radix(&gateway.status_of("CapPrm:"), 16).expect("a number");
     assert_eq!(held & !KEPT, 0, "{held:x}");
+}
+
+/// One client that sent QoS 0 as fast as it could kept everything but the links from its turn for as
+/// long as it went on: the service manager's watchdog, the keep alive of others, and SIGTERM.
+#[test]
+fn a_client_that_never_pauses_delays_neither_signs_of_life_nor_the_end() {
+    let manager = Manager::new();
+    let mut gateway = manager.start("");
+    manager.expect_ready();
+    let mut busy = TcpStream::connect(gateway.address).expect("a connection");
+    // CONNECT of MQTT 3.1.1 as "busy", without a keep alive.
+    let connect = b"\x10\x10\0\x04MQTT\x04\x02\0\0\0\x04busy";
+    busy.write_all(connect).expect("it listens");
+    busy.read_exact(&mut [0; 4]).expect("CONNACK");
+    let talking = thread::spawn(move || {
+        // PUBLISH of two bytes at QoS 0, which nobody has subscribed to.
+        let words = b"\x30\x05\0\x01a12".repeat(9_000);
+        while busy.write_all(&words).is_ok() {}
+    });
+    for _ in 0..4 {
+        let notice = manager.next(SILENCE);
+        assert_eq!(notice.as_deref(), Some("WATCHDOG=1"));
+    }
+    let (status, took) = gateway.terminate();
+    assert!(status.success());
+    assert!(took.as_secs() < 2, "{took:?}");
+    talking.join().expect("its link has ended");
 }
