@@ -72,7 +72,8 @@ mod tests {
             }
         };
         smol::block_on(beside.or(work(&outer)));
-        assert!((1..=60).contains(&turns.get()), "{}", turns.get());
+        // Without stints it would be tens of thousands.
+        assert!((1..=200).contains(&turns.get()), "{}", turns.get());
         drop((running, busy));
     }
 }
