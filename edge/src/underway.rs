@@ -39,6 +39,9 @@ struct Shared {
 /// A tail larger than this gives its memory back when it is used up.
 const TAIL_BYTES_KEPT: usize = 1024;
 
+/// A queue with room for more inputs than this gives its memory back when it is used up.
+const INPUTS_KEPT: usize = 8;
+
 /// A buffer of what is to be written grows to twice its length, but by no more than this or a quarter.
 const SPARE_BYTES: usize = 4096;
 
@@ -55,7 +58,13 @@ impl Underway {
 
     /// Takes the next input for the broker.
     pub(crate) fn poll(&mut self) -> Option<Input> {
-        self.0.held()?.inputs.pop_front()
+        let inputs = &mut self.0.held()?.inputs;
+        let next = inputs.pop_front();
+        if inputs.is_empty() && inputs.capacity() > INPUTS_KEPT {
+            // Who acknowledged a hundred messages at once would keep as much room as they take.
+            *inputs = VecDeque::new();
+        }
+        next
     }
 
     /// Keeps only some of the inputs.
@@ -233,6 +242,17 @@ mod tests {
             generation: 2,
         },
     };
+
+    /// Two thousand clients that once took a hundred messages each at QoS 2 held 30 MB of nothing.
+    #[test]
+    fn a_client_that_said_much_at_once_keeps_no_room_for_as_much_again() {
+        let mut underway = Underway::default();
+        for _ in 0..100 {
+            underway.tell(LOST);
+        }
+        while underway.poll().is_some() {}
+        assert!(underway.0.inputs.capacity() <= INPUTS_KEPT);
+    }
 
     #[test]
     fn a_connection_with_nothing_underway_holds_a_pointer() {
