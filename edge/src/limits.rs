@@ -399,7 +399,7 @@ fn parts_of_clients(config: &Config, listeners: &[Listener], has_mail: bool) -> 
     let is_layered = listeners.iter().any(|it| it.layer_bytes() > 0);
     let (underway, outbound) = match (has_mail, &config.cloud) {
         (true, _) => (128, 12),
-        (false, Some(_)) => (64, 10),
+        (false, Some(_)) => (96, 11),
         (false, None) => (32, 10),
     };
     Parts {
