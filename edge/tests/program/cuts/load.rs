@@ -216,15 +216,23 @@ impl Site {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tries until the gateway is there, or never will be again.
-    fn connect(&self, name: &str, is_closed: &AtomicBool) -> Option<Device<UnixStream>> {
+    /// Tries until the gateway is there, or never will be again. `patience` is for what comes later.
+    fn connect(
+        &self,
+        name: &str,
+        patience: Option<Duration>,
+        is_closed: &AtomicBool,
+    ) -> Option<Device<UnixStream>> {
         while !is_closed.load(Ordering::SeqCst) {
             if let Ok(stream) = UnixStream::connect(&self.socket) {
-                let patience = Some(PATIENCE);
-                stream
-                    .set_read_timeout(patience)
-                    .expect("a socket has time-outs");
-                if let Some(device) = Device::over(stream, name) {
+                let wait = |patience| {
+                    let set = stream.set_read_timeout(patience);
+                    set.expect("a socket has time-outs");
+                };
+                wait(Some(PATIENCE));
+                let twin = stream.try_clone().expect("a socket can be cloned");
+                if let Some(device) = Device::over(twin, name) {
+                    wait(patience);
                     return Some(device);
                 }
             }
@@ -259,7 +267,7 @@ impl Publisher {
         let name = format!("publisher-{}", self.number);
         while !(is_over.load(Ordering::SeqCst) && self.flight.is_empty()) {
             let never = AtomicBool::new(false);
-            let Some(mut device) = self.site.connect(&name, &never) else {
+            let Some(mut device) = self.site.connect(&name, Some(PATIENCE), &never) else {
                 return;
             };
             if self.is_known && !device.session_present {
@@ -368,7 +376,7 @@ struct Receiver {
 impl Receiver {
     fn subscribe(&self, qos: u8) {
         let never = AtomicBool::new(false);
-        let device = self.site.connect(self.name, &never);
+        let device = self.site.connect(self.name, Some(PATIENCE), &never);
         let mut device = device.expect("the gateway runs");
         let mut subscribe = Subscribe {
             pkid: 1,
@@ -382,7 +390,8 @@ impl Receiver {
     /// One that is not steady takes a bite, leaves without a word, and comes back for the next one.
     fn run(&mut self, is_steady: bool, is_over: &AtomicBool, is_closed: &AtomicBool) {
         let mut dice = Dice(self.name.len() as u64);
-        while let Some(mut device) = self.site.connect(self.name, is_closed) {
+        // Who has everything waits for as long as others still get something.
+        while let Some(mut device) = self.site.connect(self.name, None, is_closed) {
             if !device.session_present {
                 self.site.books().lose_session();
             }
