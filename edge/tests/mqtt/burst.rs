@@ -1,7 +1,10 @@
 //! Bursts: more messages at once than there is memory for. Subscribers fall behind and read the log
 //! later; nobody misses anything, and the limits hold while it lasts.
 
+use std::rc::Rc;
+
 use edge::broker::Settings;
+use edge::memory::Memory;
 use edge::mqtt;
 use wire::mqtt::property::Property;
 use wire::mqtt::{Packet, QoS, decode};
@@ -24,6 +27,21 @@ fn subscribers(world: &mut World, qos: u8, filter: &str) -> Vec<ClientId> {
         client
     };
     (0..SUBSCRIBERS).map(join).collect()
+}
+
+/// Subscribers that do not read, where so much may wait for all of them together.
+fn deaf_subscribers(outbound_bytes: usize) -> (World, Rc<Memory>, Vec<ClientId>) {
+    let limits = mqtt::Settings {
+        outbound_total_bytes_maximum: outbound_bytes,
+        ..mqtt::Settings::default()
+    };
+    let memory = limits.memory.clone();
+    let mut world = World::with(Settings::default(), limits);
+    let readers = subscribers(&mut world, 1, "plant/#");
+    for client in &readers {
+        world.set_reading(*client, false);
+    }
+    (world, memory, readers)
 }
 
 fn publish_all(world: &mut World, mut after_each: impl FnMut(&World)) {
@@ -132,16 +150,7 @@ fn what_waits_to_be_written_stays_within_its_limit_while_a_burst_is_handed_out()
 
 #[test]
 fn a_connection_whose_link_is_lost_in_a_burst_leaves_no_promises() {
-    let limits = mqtt::Settings {
-        outbound_total_bytes_maximum: 30_000,
-        ..mqtt::Settings::default()
-    };
-    let memory = limits.memory.clone();
-    let mut world = World::with(Settings::default(), limits);
-    let readers = subscribers(&mut world, 1, "plant/#");
-    for client in &readers {
-        world.set_reading(*client, false);
-    }
+    let (mut world, memory, readers) = deaf_subscribers(30_000);
     publish_all(&mut world, |_| {});
     for client in readers.iter().skip(1) {
         world.cut(*client);
@@ -250,16 +259,7 @@ fn a_retained_message_of_qos_0_that_is_larger_than_all_room_is_sent_where_there_
 /// Properties are copied for each connection, however large they are.
 #[test]
 fn messages_with_large_properties_wait_for_room_as_well() {
-    let limits = mqtt::Settings {
-        outbound_total_bytes_maximum: 60_000,
-        ..mqtt::Settings::default()
-    };
-    let memory = limits.memory.clone();
-    let mut world = World::with(Settings::default(), limits);
-    let readers = subscribers(&mut world, 1, "plant/#");
-    for client in &readers {
-        world.set_reading(*client, false);
-    }
+    let (mut world, memory, readers) = deaf_subscribers(60_000);
     let publisher = world.join(&hello(V5, "publisher"));
     let large = "p".repeat(9_000);
     for number in 0..MESSAGES {
