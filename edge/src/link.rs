@@ -18,7 +18,18 @@ pub(crate) mod websocket;
 use std::cell::Cell;
 use std::rc::Rc;
 
+use embedded_io_async::BufRead;
+
 pub(crate) use self::turnstile::Turnstile;
+
+/// A reading half.
+pub(crate) trait Source: BufRead {
+    /// Whether it is known that a read would have to wait. Whoever reads on need not stand aside for
+    /// others first.
+    fn is_drained(&self) -> bool {
+        false
+    }
+}
 
 /// The end of a writing half.
 pub(crate) trait Finish {

@@ -14,7 +14,7 @@ use smol::future::FutureExt as _;
 
 use crate::broker::ConnectionId;
 use crate::gateway::{Cue, Place, Progress, Push, Shared};
-use crate::link::{Finish, Turnstile, layered};
+use crate::link::{Finish, Source, Turnstile, layered};
 
 /// How long a peer may take to close its side after ours.
 const LINGER: Duration = Duration::from_millis(500);
@@ -29,7 +29,7 @@ const SPARE_BYTES: usize = 16 << 10;
     clippy::manual_async_fn,
     reason = "an async fn keeps its arguments twice, and each connection has one of these"
 )]
-pub(crate) fn serve<R: BufRead, W: Write<Error = R::Error> + Finish>(
+pub(crate) fn serve<R: Source, W: Write<Error = R::Error> + Finish>(
     gateway: Rc<Shared>,
     place: Place,
     (mut reader, mut writer): (R, W),
@@ -62,7 +62,7 @@ pub(crate) enum End {
     clippy::manual_async_fn,
     reason = "an async fn keeps its arguments twice, and each connection has one of these"
 )]
-pub(crate) fn converse<R: BufRead, W: Write<Error = R::Error>>(
+pub(crate) fn converse<R: Source, W: Write<Error = R::Error>>(
     gateway: &Shared,
     place: &Place,
     reader: &mut R,
@@ -158,7 +158,7 @@ async fn linger() {
     clippy::manual_async_fn,
     reason = "an async fn keeps its arguments twice, and each connection has one of these"
 )]
-fn read<R: BufRead>(
+fn read<R: Source>(
     gateway: &Shared,
     place: &Place,
     reader: &mut R,
@@ -181,7 +181,9 @@ fn read<R: BufRead>(
                 Box::pin(go_on(gateway, place.id)).await;
             }
             // One buffer a turn: others are served in between, and answers gather.
-            smol::future::yield_now().await;
+            if !reader.is_drained() {
+                smol::future::yield_now().await;
+            }
         }
     }
 }

@@ -47,7 +47,7 @@ impl Site {
         self.next_ticket += 1;
         let input = Input::Request {
             ticket: Ticket(self.next_ticket),
-            request,
+            request: Box::new(request),
             changes: Vec::new(),
         };
         self.office.handle(NOW, input, &mut Empty);

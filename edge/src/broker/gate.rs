@@ -67,7 +67,7 @@ impl Broker {
         &mut self,
         connection: ConnectionId,
         (topic, reply_topic): (&str, Option<&str>),
-        request: Request,
+        request: Box<Request>,
         token: Option<Token>,
     ) {
         let Some(id) = self.registry.session_of(connection) else {
@@ -89,7 +89,7 @@ impl Broker {
             let reply = Reply::Failed(Failure::Refused(refusal.to_string()));
             return self.tell_reply(connection, token, reply);
         }
-        let is_fetch = matches!(request, Request::Fetch(_));
+        let is_fetch = matches!(*request, Request::Fetch(_));
         let ticket = self.ask_office(Errand::View { connection, token }, request, Vec::new());
         if is_fetch {
             self.gate.fetches.insert((connection, ticket));
@@ -129,7 +129,7 @@ impl Broker {
         match request {
             Ok(request) => {
                 let errand = Errand::Letter(Box::new(publication));
-                self.ask_office(errand, request, changes);
+                self.ask_office(errand, Box::new(request), changes);
             }
             Err(refusal) => self.turn_down(&publication, refusal),
         }
@@ -207,7 +207,7 @@ impl Broker {
         }
     }
 
-    fn ask_office(&mut self, errand: Errand, request: Request, changes: Vec<Change>) -> Ticket {
+    fn ask_office(&mut self, errand: Errand, request: Box<Request>, changes: Vec<Change>) -> Ticket {
         self.gate.last_ticket += 1;
         let ticket = Ticket(self.gate.last_ticket);
         self.gate.waiting.insert(ticket, errand);

@@ -22,7 +22,7 @@ use smol::Async;
 use smol::future::FutureExt as _;
 
 use super::websocket::{self, Origins, WebSocket};
-use super::{Finish, Held, ReadBuffer, Turnstile, tls};
+use super::{Finish, Held, ReadBuffer, Source, Turnstile, tls};
 
 /// What a listener puts on its links.
 pub(crate) struct Layers {
@@ -169,6 +169,8 @@ impl embedded_io_async::Read for Reader {
         Ok(count)
     }
 }
+
+impl Source for Reader {}
 
 impl embedded_io_async::BufRead for Reader {
     async fn fill_buf(&mut self) -> io::Result<&[u8]> {

@@ -10,7 +10,7 @@ use std::os::fd::OwnedFd;
 use rustix::net::{self, RecvFlags, SendFlags};
 use smol::Async;
 
-use super::{Finish, Held, ReadBuffer};
+use super::{Finish, Held, ReadBuffer, Source};
 
 /// Who knows when a socket is worth another try. A try that finds nothing comes before each wait,
 /// and what happens between the two is not missed.
@@ -123,6 +123,12 @@ impl<A: Attendant> embedded_io_async::BufRead for Reader<'_, A> {
 
     fn consume(&mut self, count: usize) {
         self.held.consume(count);
+    }
+}
+
+impl<A: Attendant> Source for Reader<'_, A> {
+    fn is_drained(&self) -> bool {
+        self.is_drained && self.held.is_empty()
     }
 }
 

@@ -25,7 +25,7 @@ pub enum Input {
         /// To answer with.
         ticket: Ticket,
         /// What.
-        request: Request,
+        request: Box<Request>,
         /// Changes to commit with it (a note for exactly once, the position of a pull). Empty but
         /// for a request to send.
         changes: Vec<Change>,

@@ -160,7 +160,7 @@ impl Office {
                 changes,
             } => {
                 self.counters.requests += 1;
-                if let Err(failure) = self.request(ticket, request, changes, shelf) {
+                if let Err(failure) = self.request(ticket, *request, changes, shelf) {
                     self.counters.failures += 1;
                     self.answer(ticket, Reply::Failed(failure));
                 }

@@ -136,7 +136,7 @@ impl Connection {
         self.tell(Input::Mail(MailInput::Request {
             connection: self.id,
             topic,
-            request,
+            request: Box::new(request),
             reply_topic: reply_topic.map(str::to_owned),
             token,
         }));
@@ -203,7 +203,7 @@ impl Connection {
         self.tell(Input::Mail(MailInput::Request {
             connection: self.id,
             topic: wait.topic,
-            request: wait.request,
+            request: Box::new(wait.request),
             reply_topic: Some(topic),
             token: Some(token),
         }));

@@ -151,7 +151,7 @@ impl Desk {
         let ticket = Ticket(self.next_ticket);
         let input = Input::Request {
             ticket,
-            request,
+            request: Box::new(request),
             changes,
         };
         self.give(input);

@@ -18,7 +18,7 @@ pub enum MailInput {
         /// What the client must be allowed to write to.
         topic: String,
         /// What.
-        request: Request,
+        request: Box<Request>,
         /// Where the answer is to go; `None` when nobody wants to know.
         reply_topic: Option<String>,
         /// Given back with the answer; `None` when nobody wants to know.

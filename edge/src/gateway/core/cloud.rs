@@ -93,7 +93,7 @@ impl Core {
         let input = if more.is_empty() {
             mail::Input::Request {
                 ticket,
-                request: Request::Send(send),
+                request: Box::new(Request::Send(send)),
                 changes,
             }
         } else {

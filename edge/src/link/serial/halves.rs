@@ -7,7 +7,7 @@ use std::rc::Rc;
 use embedded_io::Write as _;
 use wire::serial::Encoder;
 
-use super::super::Finish;
+use super::super::{Finish, Source};
 use super::Lent;
 use super::line::{Heard, say_end};
 use super::tty::{self, Tty};
@@ -64,6 +64,8 @@ impl embedded_io_async::Read for Reader {
         Ok(count)
     }
 }
+
+impl Source for Reader {}
 
 impl embedded_io_async::BufRead for Reader {
     /// Ends as soon as our side has ended the link: nothing keeps the line from its next one.
