@@ -76,6 +76,15 @@ impl ReadBuffer {
     fn put_back(&self, part: Box<Part>) {
         self.spare.part.set(Some(part));
     }
+
+    /// Whether nobody holds the buffer that was taken first.
+    #[cfg(test)]
+    fn is_spare(&self) -> bool {
+        let part = self.spare.part.take();
+        let is_spare = part.is_some();
+        self.spare.part.set(part);
+        is_spare
+    }
 }
 
 /// Bytes that were read and not yet consumed, in a buffer taken from the pool.

@@ -39,7 +39,8 @@ where
     R::Error: Display,
 {
     async move {
-        let outcome = converse(&gateway, &place, &mut reader, &mut writer).await;
+        let halves = (&mut reader, &mut writer);
+        let outcome = converse(&gateway, &place, halves, Start::default()).await;
         lost(&gateway, &place, &name, outcome);
         say_goodbye(&mut reader, &writer).await;
         drop((reader, writer));
@@ -57,6 +58,15 @@ pub(crate) enum End {
     Rest,
 }
 
+/// What whoever served a link before has left to do.
+#[derive(Debug, Default)]
+pub(crate) struct Start {
+    /// Bytes that the core gave, and the link had no room for.
+    pub(crate) unsent: Vec<u8>,
+    /// Whether the core deals with what came only when others have had their share.
+    pub(crate) is_held: bool,
+}
+
 /// Carries bytes between a link and the core, until it ends or comes to rest.
 #[expect(
     clippy::manual_async_fn,
@@ -65,12 +75,12 @@ pub(crate) enum End {
 pub(crate) fn converse<R: Source, W: Write<Error = R::Error>>(
     gateway: &Shared,
     place: &Place,
-    reader: &mut R,
-    writer: &mut W,
+    (reader, writer): (&mut R, &mut W),
+    start: Start,
 ) -> impl Future<Output = Result<End, R::Error>> {
     async move {
-        let read = read(gateway, place, reader);
-        let write = write(gateway, place, writer);
+        let read = read(gateway, place, reader, start.is_held);
+        let write = write(gateway, place, writer, start.unsent);
         let abandon = async {
             place.signals.wait(Cue::Abandon).await;
             Ok(End::Over)
@@ -162,8 +172,12 @@ fn read<R: Source>(
     gateway: &Shared,
     place: &Place,
     reader: &mut R,
+    is_held: bool,
 ) -> impl Future<Output = Result<End, R::Error>> {
     async move {
+        if is_held {
+            Box::pin(go_on(gateway, place.id)).await;
+        }
         loop {
             while !gateway.core.borrow_mut().may_read(place.id) {
                 place.signals.wait(Cue::Read).await;
@@ -210,26 +224,31 @@ fn write<W: Write>(
     gateway: &Shared,
     place: &Place,
     writer: &mut W,
+    unsent: Vec<u8>,
 ) -> impl Future<Output = Result<End, W::Error>> {
     async move {
-        let mut bytes = Vec::new();
-        while gateway
-            .core
-            .borrow_mut()
-            .take_outbound(gateway.now(), place.id, &mut bytes)
-        {
+        let mut bytes = unsent;
+        loop {
+            if !bytes.is_empty() {
+                write_all(writer, &bytes, || gateway.core.borrow_mut().took(place.id)).await?;
+                writer.flush().await?;
+                bytes.clear();
+                if bytes.capacity() > SPARE_BYTES {
+                    bytes = Vec::new();
+                }
+            }
+            let now = gateway.now();
+            let taken = gateway
+                .core
+                .borrow_mut()
+                .take_outbound(now, place.id, &mut bytes);
+            if !taken {
+                return Ok(End::Over);
+            }
             if bytes.is_empty() {
                 place.signals.wait(Cue::Write).await;
-                continue;
-            }
-            write_all(writer, &bytes, || gateway.core.borrow_mut().took(place.id)).await?;
-            writer.flush().await?;
-            bytes.clear();
-            if bytes.capacity() > SPARE_BYTES {
-                bytes = Vec::new();
             }
         }
-        Ok(End::Over)
     }
 }
 

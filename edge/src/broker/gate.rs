@@ -207,7 +207,12 @@ impl Broker {
         }
     }
 
-    fn ask_office(&mut self, errand: Errand, request: Box<Request>, changes: Vec<Change>) -> Ticket {
+    fn ask_office(
+        &mut self,
+        errand: Errand,
+        request: Box<Request>,
+        changes: Vec<Change>,
+    ) -> Ticket {
         self.gate.last_ticket += 1;
         let ticket = Ticket(self.gate.last_ticket);
         self.gate.waiting.insert(ticket, errand);

@@ -79,7 +79,7 @@ pub(crate) struct Core {
     fetches: VecDeque<Fetch>,
     touched: Vec<ConnectionId>,
     /// Connections without a task that need one, each once.
-    called: Vec<ConnectionId>,
+    called: VecDeque<ConnectionId>,
     held_back: Vec<ConnectionId>,
     /// Who has more to say, once what came of its last publish is delivered.
     talking: BTreeSet<ConnectionId>,
@@ -175,7 +175,7 @@ impl Core {
             doors,
             fetches: VecDeque::new(),
             touched: Vec::new(),
-            called: Vec::new(),
+            called: VecDeque::new(),
             held_back: Vec::new(),
             talking: BTreeSet::new(),
             asking: BTreeSet::new(),
@@ -310,7 +310,7 @@ impl Core {
             if let Some(peer) = self.peers.find(id) {
                 peer.is_touched = false;
                 if peer.tell() {
-                    self.called.push(id);
+                    self.called.push_back(id);
                 }
             }
         }

@@ -1,8 +1,10 @@
 //! Plain sockets, nearly all of which are idle: a link has a task only while there is something to
 //! do, and rests as a descriptor and a name otherwise.
 //!
-//! What happens on the sockets comes to the porter, who passes it on to the task of the link or
-//! makes it one. A task ends by itself when there is nothing left to write and nothing to read.
+//! What happens on the sockets comes to the porter, who passes it on to the task of the link. For
+//! one without, he reads and writes in passing what is a matter of one call each, and makes it a task
+//! for all else: when much has come, when the socket has no room, when somebody has to wait or the
+//! link ends. A task ends by itself when there is nothing left to write and nothing to read.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -13,13 +15,13 @@ use std::rc::{Rc, Weak};
 use smol::future::FutureExt as _;
 use smol::{Async, LocalExecutor, Timer};
 
-use super::core::{Place, RestingPlace};
+use super::core::{Place, Progress, Push, RestingPlace};
 use super::descriptors::Guest;
 use super::{ACCEPT_PAUSE, Shared};
 use crate::broker::ConnectionId;
 use crate::link::sockets::{News, Paper, Sockets};
 use crate::link::{ReadBuffer, socket, unix};
-use crate::serve::{End, converse, lost, say_goodbye};
+use crate::serve::{End, Start, converse, lost, say_goodbye};
 
 /// The links on plain sockets.
 pub(super) struct Porter {
@@ -48,8 +50,13 @@ struct Resting {
     link: Link,
 }
 
-/// The most that one read of a link brings, in bytes.
+/// The most that one read of a link brings, in bytes; and all reads in passing together, before
+/// others have their turn.
 const READ_BYTES: usize = 64 << 10;
+/// The most that is read in passing. Whoever has more to say gets a task.
+const PASSING_BYTES: usize = 4 << 10;
+/// So many links are written to in passing before others have their turn.
+const CALLED_COUNT: usize = 64;
 
 /// Each link that rests has one, beside its place in the core.
 const _: () = assert!(size_of::<Option<Resting>>() <= 72);
@@ -87,15 +94,16 @@ impl Porter {
             core.not_opened(now, place.id, &link.guest, &error);
             return core.left(&place);
         }
-        clients.spawn(serve(self.clone(), place, link)).detach();
+        let serving = serve(self.clone(), place, link, Start::default());
+        clients.spawn(serving).detach();
     }
 
     /// Passes on what happens to the links for as long as their tasks are run.
     async fn attend(self: Rc<Self>, clients: Weak<LocalExecutor<'static>>) {
         let (mut paper, mut carried) = (Paper::default(), 0);
-        while let Some(clients) = clients.upgrade() {
-            let has_heard = self.hear_core(&clients) | self.hear_sockets(&clients, &mut paper);
-            drop(clients);
+        loop {
+            let has_called = self.hear_core(&clients);
+            let has_heard = self.hear_sockets(&clients, &mut paper).await || has_called;
             // The links have their turn. While they carry something it costs less to look again than
             // to be woken.
             smol::future::yield_now().await;
@@ -113,37 +121,115 @@ impl Porter {
         }
     }
 
-    fn hear_core(self: &Rc<Self>, clients: &LocalExecutor<'_>) -> bool {
-        let mut has_heard = false;
-        loop {
+    fn hear_core(self: &Rc<Self>, clients: &Weak<LocalExecutor<'static>>) -> bool {
+        for count in 0..CALLED_COUNT {
             let called = self.shared.core.borrow_mut().next_called();
             let Some(id) = called else {
-                return has_heard;
+                return count > 0;
             };
-            has_heard = true;
-            self.wake(clients, id, None);
+            if let Some(start) = self.write_in_passing(id) {
+                self.wake(clients, id, None, start);
+            }
         }
+        true
     }
 
-    fn hear_sockets(self: &Rc<Self>, clients: &LocalExecutor<'_>, paper: &mut Paper) -> bool {
+    async fn hear_sockets(
+        self: &Rc<Self>,
+        clients: &Weak<LocalExecutor<'static>>,
+        paper: &mut Paper,
+    ) -> bool {
         // A wait that was interrupted is one that brought nothing.
         let Ok(news) = self.sockets.poll(paper) else {
             return false;
         };
         let has_heard = news.len() > 0;
+        let mut before = self.shared.core.borrow().carried_bytes();
         for news in news {
             let id = connection(news.token);
-            let mut core = self.shared.core.borrow_mut();
-            if core.stir(id, &news) {
-                drop(core);
-                self.wake(clients, id, Some(&news));
+            if self.shared.core.borrow_mut().stir(id, &news)
+                && let Some(start) = self.read_in_passing(id, &news)
+            {
+                self.wake(clients, id, Some(&news), start);
+            }
+            let carried = self.shared.core.borrow().carried_bytes();
+            if carried - before >= READ_BYTES as u64 {
+                before = carried;
+                smol::future::yield_now().await;
             }
         }
         has_heard
     }
 
+    /// Reads what has come for a link that rests, and has the core deal with it. Gives what is left
+    /// to do for a task, if anything is.
+    fn read_in_passing(&self, id: ConnectionId, news: &News) -> Option<Start> {
+        let resting = self.resting.borrow();
+        let link = &resting.get(id.index as usize)?.as_ref()?.link;
+        let core = &self.shared.core;
+        // The end of a link, and what is held up, are a task's business.
+        if news.has_ended || !core.borrow_mut().may_read(id) {
+            return Some(Start::default());
+        }
+        let now = self.shared.now();
+        let read = socket::read_once(&link.socket, &self.buffer, PASSING_BYTES, |bytes| {
+            core.borrow_mut().received(now, id, bytes);
+            bytes.len()
+        });
+        let count = match read {
+            Ok(None) => return None,
+            // Which a task finds as well.
+            Ok(Some(0)) | Err(_) => return Some(Start::default()),
+            Ok(Some(count)) => count,
+        };
+        let progress = core.borrow_mut().go_on(now, id, Push::Gentle);
+        let is_held = progress == Progress::Held;
+        (is_held || count == PASSING_BYTES).then(|| Start {
+            is_held,
+            ..Start::default()
+        })
+    }
+
+    /// Writes what the core has for a link that rests. Gives what is left to do for a task, if
+    /// anything is.
+    fn write_in_passing(&self, id: ConnectionId) -> Option<Start> {
+        let resting = self.resting.borrow();
+        let Resting { place, link } = resting.get(id.index as usize)?.as_ref()?;
+        loop {
+            let mut unsent = Vec::new();
+            let mut core = self.shared.core.borrow_mut();
+            let goes_on = core.take_outbound(self.shared.now(), place.id(), &mut unsent);
+            drop(core);
+            if !goes_on {
+                return Some(Start::default());
+            }
+            if unsent.is_empty() {
+                return None;
+            }
+            // A link that is broken is so for a task as well.
+            let count = socket::write_once(&link.socket, &unsent).unwrap_or(0);
+            if count < unsent.len() {
+                unsent.drain(..count);
+                return Some(Start {
+                    unsent,
+                    ..Start::default()
+                });
+            }
+        }
+    }
+
     /// Gives a link that rests a task, and tells that what has happened.
-    fn wake(self: &Rc<Self>, clients: &LocalExecutor<'_>, id: ConnectionId, news: Option<&News>) {
+    fn wake(
+        self: &Rc<Self>,
+        clients: &Weak<LocalExecutor<'static>>,
+        id: ConnectionId,
+        news: Option<&News>,
+        start: Start,
+    ) {
+        // While the porter has a turn, his executor is there.
+        let Some(clients) = clients.upgrade() else {
+            return;
+        };
         let mut resting = self.resting.borrow_mut();
         let found = resting.get_mut(id.index as usize);
         let Some(Resting { place, link }) = found.and_then(Option::take) else {
@@ -155,7 +241,8 @@ impl Porter {
             core.stir(id, news);
         }
         drop(core);
-        clients.spawn(serve(self.clone(), place, link)).detach();
+        let serving = serve(self.clone(), place, link, start);
+        clients.spawn(serving).detach();
     }
 
     fn put_to_rest(&self, place: Place, link: Link) {
@@ -174,12 +261,13 @@ impl Porter {
     clippy::manual_async_fn,
     reason = "an async fn keeps its arguments twice, and each busy connection has one of these"
 )]
-fn serve(porter: Rc<Porter>, place: Place, link: Link) -> impl Future<Output = ()> {
+fn serve(porter: Rc<Porter>, place: Place, link: Link, start: Start) -> impl Future<Output = ()> {
     async move {
         let outcome = {
             let halves = socket::link(&link.socket, &*place.signals, &porter.buffer);
             let (mut reader, mut writer) = halves;
-            converse(&porter.shared, &place, &mut reader, &mut writer).await
+            let halves = (&mut reader, &mut writer);
+            converse(&porter.shared, &place, halves, start).await
         };
         if let Ok(End::Rest) = outcome {
             return porter.put_to_rest(place, link);

@@ -63,6 +63,43 @@ pub(crate) fn link<'a, A: Attendant>(
     (reader, Writer { socket, attendant })
 }
 
+/// Reads at most so many bytes, if there are any, and shows them. `None` when there is nothing to
+/// read yet.
+///
+/// # Errors
+/// When the link is broken.
+pub(crate) fn read_once<T>(
+    socket: &OwnedFd,
+    pool: &ReadBuffer,
+    most: usize,
+    show: impl FnOnce(&[u8]) -> T,
+) -> io::Result<Option<T>> {
+    let mut held = Held::new(pool.clone());
+    let receive = |buffer: &mut [u8]| {
+        let most = most.min(buffer.len());
+        let (count, _) = net::recv(socket, &mut buffer[..most], RecvFlags::empty())?;
+        Ok(Some(count))
+    };
+    if let Err(error) = held.fill(receive) {
+        return shall_wait(error).map(|_| None);
+    }
+    let bytes = held.as_slice();
+    let (shown, count) = (show(bytes), bytes.len());
+    held.consume(count);
+    Ok(Some(shown))
+}
+
+/// Writes as much as there is room for now; tells how many bytes that was.
+///
+/// # Errors
+/// When the link is broken.
+pub(crate) fn write_once(socket: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {
+    match net::send(socket, bytes, SendFlags::NOSIGNAL) {
+        Ok(count) => Ok(count),
+        Err(error) => shall_wait(error.into()).map(|_| 0),
+    }
+}
+
 /// The reading half.
 pub(crate) struct Reader<'a, A> {
     socket: &'a OwnedFd,
@@ -184,7 +221,7 @@ fn shall_wait(error: io::Error) -> io::Result<bool> {
 mod tests {
     use std::cell::Cell;
     use std::future::poll_fn;
-    use std::io::Write as _;
+    use std::io::{Read as _, Write as _};
     use std::os::unix::net::UnixStream;
     use std::task::Poll;
 
@@ -232,6 +269,43 @@ mod tests {
         let (far, near) = UnixStream::pair().expect("the system gives one");
         near.set_nonblocking(true).expect("it can");
         (far, near.into())
+    }
+
+    #[test]
+    fn one_read_brings_no_more_than_is_asked_for_and_keeps_no_buffer() {
+        let (mut far, near) = pair();
+        let pool = ReadBuffer::new(4);
+        let read = |most| {
+            let shown = read_once(&near, &pool, most, <[u8]>::to_vec).expect("the socket works");
+            assert!(pool.is_spare(), "it is given back");
+            shown
+        };
+        assert_eq!(read(2), None, "nothing is there");
+        far.write_all(b"abcdefg").expect("there is room");
+        assert_eq!(read(2).as_deref(), Some(&b"ab"[..]));
+        assert_eq!(read(9).as_deref(), Some(&b"cdef"[..]));
+        drop(far);
+        assert_eq!(read(9).as_deref(), Some(&b"g"[..]));
+        assert_eq!(read(9).as_deref(), Some(&b""[..]), "the end");
+    }
+
+    #[test]
+    fn one_write_takes_what_there_is_room_for_and_says_when_there_is_none() {
+        let (mut far, near) = pair();
+        let sent: Vec<u8> = (0..4 << 20).map(|at: u32| (at >> 8) as u8).collect();
+        let mut count = 0;
+        loop {
+            match write_once(&near, &sent[count..]).expect("the socket works") {
+                0 => break,
+                more => count += more,
+            }
+        }
+        assert!(count < sent.len(), "nobody reads");
+        let mut found = vec![0; count];
+        far.read_exact(&mut found).expect("it was written");
+        assert!(found == sent[..count]);
+        drop(far);
+        write_once(&near, &sent).expect_err("nobody is there");
     }
 
     #[test]

@@ -27,6 +27,7 @@ mod memory;
 mod nats;
 mod overflow;
 mod protection;
+mod resting;
 mod scripted;
 mod serial;
 mod service;

@@ -59,6 +59,13 @@ enum Full {
     ForItsAddress,
 }
 
+impl RestingPlace {
+    /// Whose it is.
+    pub(crate) const fn id(&self) -> ConnectionId {
+        self.id
+    }
+}
+
 impl Doors {
     /// Starts without connections; `address_limit` 0 is none.
     pub(crate) const fn new(limit: usize, address_limit: u32) -> Self {
@@ -192,7 +199,7 @@ impl Core {
 
     /// Gives the next link that rests and has something to write.
     pub(crate) fn next_called(&mut self) -> Option<ConnectionId> {
-        let id = self.called.pop()?;
+        let id = self.called.pop_front()?;
         if let Some(peer) = self.peers.find(id) {
             peer.hear_call();
         }

@@ -73,7 +73,10 @@ impl Core {
         let is_over = bytes.is_empty() && peer.connection.is_closed();
         // Room for a client is nearly always the client's own affair.
         if peer.connection.is_quiet() && !is_waited_for {
-            peer.tell();
+            if peer.tell() {
+                self.called.push_back(id);
+                self.wakes.links.raise();
+            }
         } else {
             self.hear(now, id);
             self.pump(now);
