@@ -14,6 +14,7 @@ use std::rc::{Rc, Weak};
 
 use smol::future::FutureExt as _;
 use smol::{Async, LocalExecutor, Timer};
+use sync::Now;
 
 use super::core::{Place, Progress, Push, RestingPlace};
 use super::descriptors::Guest;
@@ -122,12 +123,13 @@ impl Porter {
     }
 
     fn hear_core(self: &Rc<Self>, clients: &Weak<LocalExecutor<'static>>) -> bool {
+        let now = self.shared.now();
         for count in 0..CALLED_COUNT {
             let called = self.shared.core.borrow_mut().next_called();
             let Some(id) = called else {
                 return count > 0;
             };
-            if let Some(start) = self.write_in_passing(id) {
+            if let Some(start) = self.write_in_passing(now, id) {
                 self.wake(clients, id, None, start);
             }
         }
@@ -144,18 +146,19 @@ impl Porter {
             return false;
         };
         let has_heard = news.len() > 0;
+        let mut now = self.shared.now();
         let mut before = self.shared.core.borrow().carried_bytes();
         for news in news {
             let id = connection(news.token);
             if self.shared.core.borrow_mut().stir(id, &news)
-                && let Some(start) = self.read_in_passing(id, &news)
+                && let Some(start) = self.read_in_passing(now, id, &news)
             {
                 self.wake(clients, id, Some(&news), start);
             }
             let carried = self.shared.core.borrow().carried_bytes();
             if carried - before >= READ_BYTES as u64 {
-                before = carried;
                 smol::future::yield_now().await;
+                (now, before) = (self.shared.now(), carried);
             }
         }
         has_heard
@@ -163,7 +166,7 @@ impl Porter {
 
     /// Reads what has come for a link that rests, and has the core deal with it. Gives what is left
     /// to do for a task, if anything is.
-    fn read_in_passing(&self, id: ConnectionId, news: &News) -> Option<Start> {
+    fn read_in_passing(&self, now: Now, id: ConnectionId, news: &News) -> Option<Start> {
         let resting = self.resting.borrow();
         let link = &resting.get(id.index as usize)?.as_ref()?.link;
         let core = &self.shared.core;
@@ -171,7 +174,6 @@ impl Porter {
         if news.has_ended || !core.borrow_mut().may_read(id) {
             return Some(Start::default());
         }
-        let now = self.shared.now();
         let read = socket::read_once(&link.socket, &self.buffer, PASSING_BYTES, |bytes| {
             core.borrow_mut().received(now, id, bytes);
             bytes.len()
@@ -192,13 +194,13 @@ impl Porter {
 
     /// Writes what the core has for a link that rests. Gives what is left to do for a task, if
     /// anything is.
-    fn write_in_passing(&self, id: ConnectionId) -> Option<Start> {
+    fn write_in_passing(&self, now: Now, id: ConnectionId) -> Option<Start> {
         let resting = self.resting.borrow();
         let Resting { place, link } = resting.get(id.index as usize)?.as_ref()?;
         loop {
             let mut unsent = Vec::new();
             let mut core = self.shared.core.borrow_mut();
-            let goes_on = core.take_outbound(self.shared.now(), place.id(), &mut unsent);
+            let goes_on = core.take_outbound(now, place.id(), &mut unsent);
             drop(core);
             if !goes_on {
                 return Some(Start::default());
