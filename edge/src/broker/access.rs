@@ -258,7 +258,7 @@ impl Access {
 
     /// Whether there is anybody who may not use a topic: only then somebody has to ask who it is.
     pub(super) fn restricts(&self, topic: &str) -> bool {
-        self.is_restricting || topic.as_bytes().first() == Some(&b'$')
+        self.is_restricting || topic.starts_with('$')
     }
 
     fn policy(&self, listener: ListenerId) -> Option<&Policy> {
