@@ -66,6 +66,22 @@ fn what_a_link_has_no_room_for_in_passing_arrives_whole_and_in_order() {
     }
 }
 
+/// A link that was called for, and written to in pieces without a task, was never called for again.
+#[test]
+fn what_comes_after_a_message_in_pieces_is_written_as_well() {
+    let gateway = Gateway::start("");
+    let mut reader = Device::connect(gateway.address, "reader");
+    reader.subscribe("a");
+    let mut writer = Device::connect(gateway.address, "writer");
+    for _ in 0..3 {
+        for payload in ["x".repeat(200_000), "y".to_owned()] {
+            writer.publish("a", 1, &payload);
+            assert!(writer.is_acknowledged());
+            assert!(reader.take().is_some_and(|taken| taken == payload));
+        }
+    }
+}
+
 #[test]
 fn a_link_that_rests_is_ended_from_either_side() {
     let gateway = Gateway::start("");
