@@ -18,7 +18,7 @@ pub(crate) struct Peer {
     pub(crate) connection: Client,
     /// What its task waits for; `None` while it has none.
     signals: Option<Rc<Signals>>,
-    /// How often a task was called for in this second.
+    /// How often a task was called for in this second, or was not needed.
     calls: u8,
     /// Whether a task is called for now.
     is_called: bool,
@@ -91,6 +91,15 @@ impl Peer {
     pub(crate) fn rest(&mut self) {
         self.connection.let_go();
         self.signals = None;
+    }
+
+    /// Notes that there was something to do that needed no task. Who has little to do keeps no memory
+    /// for the next time.
+    pub(crate) fn pass(&mut self) {
+        self.calls = self.calls.saturating_add(1);
+        if self.calls <= CALLS {
+            self.connection.let_go();
+        }
     }
 
     /// Makes the signals of a task that was called for; `None` when there is one already.
@@ -263,6 +272,28 @@ mod tests {
         assert!(rests(&signals));
         peer.rest();
         assert!(peer.attend().is_some_and(|signals| rests(&signals)));
+    }
+
+    #[test]
+    fn who_is_served_without_a_task_keeps_memory_only_if_that_is_often() {
+        // MQTT 3.1.1 without anything optional, in two pieces.
+        const CONNECT: &[u8] = b"\x10\x0d\0\x04MQTT\x04\x02\0\0\0\x01a";
+        for time in [1, CALLS, CALLS + 1, u8::MAX] {
+            let settings = Rc::new(mqtt::Settings::default());
+            let mut peers = Peers::default();
+            let (id, _) = peers.insert(|id| {
+                let listener = ListenerId::default();
+                Client::Mqtt(mqtt::Connection::new(id, settings.clone(), listener, NOW))
+            });
+            let peer = peers.find(id).expect("it was inserted");
+            peer.calls = time - 1;
+            for piece in CONNECT.chunks(8) {
+                peer.connection.handle_bytes(NOW, piece);
+            }
+            assert!(peer.connection.poll().is_some(), "it is whole");
+            peer.pass();
+            assert_eq!(settings.memory.inbound_bytes() == 0, time <= CALLS, "{time}");
+        }
     }
 
     #[test]

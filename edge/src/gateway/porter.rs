@@ -186,10 +186,14 @@ impl Porter {
         };
         let progress = core.borrow_mut().go_on(now, id, Push::Gentle);
         let is_held = progress == Progress::Held;
-        (is_held || count == PASSING_BYTES).then(|| Start {
-            is_held,
-            ..Start::default()
-        })
+        if is_held || count == PASSING_BYTES {
+            return Some(Start {
+                is_held,
+                ..Start::default()
+            });
+        }
+        core.borrow_mut().passed(id);
+        None
     }
 
     /// Writes what the core has for a link that rests. Gives what is left to do for a task, if
@@ -200,14 +204,14 @@ impl Porter {
         loop {
             let mut unsent = Vec::new();
             let mut core = self.shared.core.borrow_mut();
-            let goes_on = core.take_outbound(now, place.id(), &mut unsent);
-            drop(core);
-            if !goes_on {
+            if !core.take_outbound(now, place.id(), &mut unsent) {
                 return Some(Start::default());
             }
             if unsent.is_empty() {
+                core.passed(place.id());
                 return None;
             }
+            drop(core);
             // A link that is broken is so for a task as well.
             let count = socket::write_once(&link.socket, &unsent).unwrap_or(0);
             if count < unsent.len() {

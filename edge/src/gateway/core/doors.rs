@@ -175,6 +175,13 @@ impl Core {
         Place { id, signals, door }
     }
 
+    /// A link without a task was served, and needs none.
+    pub(crate) fn passed(&mut self, id: ConnectionId) {
+        if let Some(peer) = self.peers.find(id) {
+            peer.pass();
+        }
+    }
+
     /// Passes on what happened on a link's socket; true when the link has no task and needs one, to
     /// which it is passed on again.
     pub(crate) fn stir(&mut self, id: ConnectionId, news: &News) -> bool {
