@@ -114,6 +114,7 @@ async fn serve_until_told(
     let bridge = started.bridge.map(Rc::new);
 
     let mut tasks = vec![
+        executor.spawn(write_groups(shared.clone(), disk.clone())),
         executor.spawn(fetch(shared.clone())),
         executor.spawn(check_passwords(shared.clone(), started.checker)),
         executor.spawn(watch_clock(shared.clone())),
@@ -125,7 +126,6 @@ async fn serve_until_told(
     }
     let mut service = Service::from_environment();
     let clients = Rc::new(LocalExecutor::new());
-    tasks.push(clients.spawn(write_groups(shared.clone(), disk.clone())));
     tasks.push(clients.spawn(take_answers(shared.clone(), disk.clone())));
     let porter = Porter::begin(shared.clone(), sockets, &clients);
     let serving = Serving {
@@ -212,9 +212,8 @@ impl Shared {
 }
 
 /// Hands notes and groups to the writer thread. Notes go first: a gap that the uplink gave up must
-/// be durable before the checkpoint that passes it. Among the links, behind those that were told of
-/// something together: a disk that is free gets all that these said in one group, and has it while
-/// the answers to the last one are still being written.
+/// be durable before the checkpoint that passes it. Its turn comes when the links have had theirs, so
+/// that a disk that is free gets all that they said at once in one group.
 async fn write_groups(shared: Rc<Shared>, disk: Rc<Disk>) {
     loop {
         let now = shared.now();

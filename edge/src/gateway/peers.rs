@@ -292,7 +292,11 @@ mod tests {
             }
             assert!(peer.connection.poll().is_some(), "it is whole");
             peer.pass();
-            assert_eq!(settings.memory.inbound_bytes() == 0, time <= CALLS, "{time}");
+            assert_eq!(
+                settings.memory.inbound_bytes() == 0,
+                time <= CALLS,
+                "{time}"
+            );
         }
     }
 
