@@ -6,7 +6,8 @@
 use sync::{Change, Table};
 
 use super::Broker;
-use super::event::{DeliveryId, Note, NoteChange, SessionId};
+use super::commit::{NoteWaiting, Waiting};
+use super::event::{ConnectionId, DeliveryId, Event, Note, NoteChange, SessionId, Token, Urgency};
 use super::group::Groups;
 use super::inflight::Source;
 use super::outcome::Refusal;
@@ -45,6 +46,64 @@ impl Groups {
 }
 
 impl Broker {
+    /// Keeps, changes or deletes a note. One about a delivery takes the cursors along, so that
+    /// tables never disagree about it.
+    pub(super) fn handle_change_note(
+        &mut self,
+        connection: ConnectionId,
+        token: Token,
+        change: NoteChange,
+    ) {
+        let Some(id) = self.registry.session_of(connection) else {
+            return;
+        };
+        let (NoteChange::Put { delivery, .. } | NoteChange::Delete { delivery, .. }) = change;
+        let source = delivery.and_then(|delivery| self.source_of(id, delivery));
+        let put = match &change {
+            NoteChange::Put { note, .. } => self.put_note(id, note, delivery),
+            NoteChange::Delete { key, .. } => {
+                if let Some(delivery) = delivery {
+                    self.settle(id, delivery);
+                }
+                Ok(self.delete_note(id, *key, delivery))
+            }
+        };
+        let (change_of_table, former) = match put {
+            Ok(Some((change_of_table, former))) => (change_of_table, former),
+            Ok(None) => {
+                let outcome = Ok(());
+                return self.tell(connection, Event::NoteKept { token, outcome });
+            }
+            Err(refusal) => {
+                let outcome = Err(refusal);
+                return self.tell(connection, Event::NoteKept { token, outcome });
+            }
+        };
+        let mut changes = vec![change_of_table];
+        changes.extend(match (delivery, &source) {
+            (None, _) => None,
+            (Some(_), Some(Source::Shared(group, ..))) => self.put_group(*group),
+            (Some(_), _) => self.put_cursors(id),
+        });
+        if delivery.is_some() {
+            let is_begun = matches!(change, NoteChange::Put { .. }) && former.is_none();
+            let begun = source.as_ref().filter(|_| is_begun);
+            self.put_walks(id, begun, &mut changes);
+        }
+        let waiting = NoteWaiting {
+            session: id,
+            connection,
+            token,
+            change,
+            former,
+        };
+        self.commit(
+            changes,
+            Urgency::Immediate,
+            Waiting::Note(Box::new(waiting)),
+        );
+    }
+
     /// Keeps a note, about a delivery or not. `None` when the session is not stored: its view
     /// remembers as long as it lasts.
     pub(super) fn put_note(
