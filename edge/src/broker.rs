@@ -26,6 +26,7 @@ mod intake;
 mod leftovers;
 mod login;
 mod note;
+mod notes;
 mod outcome;
 mod publish;
 mod registry;

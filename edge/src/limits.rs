@@ -93,6 +93,8 @@ pub struct Limits {
     pub session_bytes: usize,
     /// Deliveries of all sessions that are not acknowledged yet.
     pub underway_bytes: usize,
+    /// Exchanges of QoS 2 that clients of all sessions began and have not released.
+    pub note_bytes: usize,
     /// Clients that are about to prove who they are, with what they said.
     pub login_bytes: usize,
     /// What users and access lists take, once they are read.
@@ -137,6 +139,9 @@ const FIRST_DELIVERY_BYTES: u64 = 416;
 const FIRST_LIST_BYTES: usize = 104;
 /// The same while its client is away.
 const LEFT_DELIVERY_BYTES: u64 = 256;
+/// What the first exchange of QoS 2 takes that a client begins. There is room for one of each
+/// connection, as far as that is not much.
+const FIRST_EXCHANGE_BYTES: u64 = 360;
 /// A record on its way from the broker to a connection, with the room that the queue grows by.
 const EVENT_BYTES: u64 = 256;
 /// A login that is remembered, so that a client that comes back costs no hash.
@@ -225,6 +230,10 @@ impl Limits {
                 .then(|| Duration::from_secs(config.gateway.sys_interval_seconds)),
             session_bytes: usize_of(share(32, 256 << 10, 16 << 20)),
             underway_bytes: usize_of(share(parts.underway, 128 << 10, 64 << 20)),
+            note_bytes: usize_of(
+                share(512, 32 << 10, 4 << 20)
+                    + (section.connections as u64 * FIRST_EXCHANGE_BYTES).min(memory_bytes / 128),
+            ),
             // At least one CONNECT, whatever it holds but for user properties.
             login_bytes: usize_of(share(256, 256 << 10, 4 << 20)),
             mq9,
@@ -293,6 +302,7 @@ impl Limits {
                 "deliveries under way",
                 self.underway_bytes as u64 + self.worst_first_deliveries(),
             ),
+            ("exchanges not released", self.note_bytes as u64),
             (
                 "retained messages",
                 section.retained_bytes + section.retained_count as u64 * RETAINED_ENTRY_BYTES,

@@ -266,6 +266,48 @@ fn topics_behind_aliases_are_at_most_what_is_counted() {
     site.assert_counted(&parts, "16 aliases of 500 bytes for 300 clients");
 }
 
+/// A client may begin exchanges of QoS 2 over many sessions and release none of them: they are kept
+/// until the sessions end, and were in no part of the ceiling.
+#[test]
+fn exchanges_that_are_never_released_are_at_most_what_is_counted() {
+    for (sessions, expiry_seconds) in [(1000, 3600), (1000, 0), (40, 3600)] {
+        let mut site = Site::new("[limits]\nsessions = 1024\nconnections = 1024\n");
+        for number in 0..sessions {
+            let client = site.open();
+            let name = format!("device-{number}");
+            assert_eq!(site.join_for(client, &name, 0, expiry_seconds), SUCCESS);
+        }
+        let at_rest = site.idle_bytes();
+        site.before += at_rest - site.slab_bytes() + sessions * size_of::<Client>();
+        let (mut kept, mut refused) = (0, 0);
+        for packet_identifier in 1..=400 {
+            for client in 0..sessions {
+                // A connection may have 100 of its own.
+                if packet_identifier % 100 == 0 {
+                    site.leave(client);
+                    site.reopen(client);
+                    site.join_for(client, &format!("device-{client}"), 0, expiry_seconds);
+                }
+                match site.begin_exchange(client, packet_identifier) {
+                    QUOTA => refused += 1,
+                    _ => kept += 1,
+                }
+            }
+            if refused > 2000 {
+                break;
+            }
+        }
+        let shape = format!("{kept} in {sessions} sessions of {expiry_seconds} s");
+        assert!(refused > 0, "{shape}: the limit was reached");
+        site.idle_bytes();
+        site.assert_counted(&["exchanges not released"], &shape);
+        // Who releases has room again.
+        let release = Acknowledgement::with_reason(NonZeroU16::MIN, SUCCESS);
+        site.send(0, &Packet::Pubrel(release));
+        assert_ne!(site.begin_exchange(0, 500), QUOTA);
+    }
+}
+
 /// What waits for the disk was counted with 64 bytes beside its own, and took two to three times that:
 /// a storm of small commits went over its part before links were no longer read.
 #[test]
@@ -479,23 +521,49 @@ impl Site {
     }
 
     fn open(&mut self) -> usize {
-        let id = connection_id(self.clients.len());
-        let listener = ListenerId::default();
         self.clients.push(Client {
-            connection: Some(Connection::new(
-                id,
-                self.settings.clone(),
-                listener,
-                self.now,
-            )),
+            connection: None,
             is_deaf: false,
         });
+        self.reopen(self.clients.len() - 1);
         self.clients.len() - 1
+    }
+
+    /// Gives the place of a client that left to a new connection.
+    fn reopen(&mut self, client: usize) {
+        let (id, settings) = (connection_id(client), self.settings.clone());
+        let connection = Connection::new(id, settings, ListenerId::default(), self.now);
+        self.clients[client].connection = Some(connection);
+    }
+
+    /// PUBLISH with QoS 2 that nobody wants; gives the reason code of PUBREC.
+    fn begin_exchange(&mut self, client: usize, packet_identifier: u16) -> ReasonCode {
+        let publish = Publish {
+            dup: false,
+            qos: QoS::ExactlyOnce,
+            retain: false,
+            topic: Some(TopicName::new("nobody/wants").expect("valid")),
+            packet_identifier: NonZeroU16::new(packet_identifier),
+            properties: Properties::EMPTY,
+            payload: b"21.5",
+        };
+        self.send(client, &Packet::Publish(publish))
     }
 
     /// CONNECT with a session that is kept; gives the reason code.
     fn join(&mut self, client: usize, client_identifier: &str, alias_maximum: u16) -> ReasonCode {
-        let mut properties = vec![Property::SessionExpiryInterval(3600)];
+        self.join_for(client, client_identifier, alias_maximum, 3600)
+    }
+
+    /// The same with a session that is kept so long.
+    fn join_for(
+        &mut self,
+        client: usize,
+        client_identifier: &str,
+        alias_maximum: u16,
+        expiry_seconds: u32,
+    ) -> ReasonCode {
+        let mut properties = vec![Property::SessionExpiryInterval(expiry_seconds)];
         if alias_maximum > 0 {
             properties.push(Property::TopicAliasMaximum(alias_maximum));
         }
@@ -676,7 +744,7 @@ impl Site {
         while let Ok(Some((packet, length))) = decode(rest, Version::V5, u32::MAX) {
             code = match packet {
                 Packet::Connack(connack) => Some(connack.reason_code),
-                Packet::Puback(puback) => Some(puback.reason_code),
+                Packet::Puback(answer) | Packet::Pubrec(answer) => Some(answer.reason_code),
                 Packet::Suback(suback) => suback.reason_codes.iter().next(),
                 _ => code,
             };
@@ -701,6 +769,7 @@ fn broker_settings(limits: &Limits) -> broker::Settings {
         subscription_count_maximum: section.subscriptions_per_session,
         session_bytes_maximum: limits.session_bytes,
         inflight_maximum: section.inflight_count,
+        note_bytes_maximum: limits.note_bytes,
         retained_count_maximum: section.retained_count,
         retained_bytes_maximum: usize::try_from(section.retained_bytes).expect("valid"),
         underway_bytes_maximum: limits.underway_bytes_with_first(),

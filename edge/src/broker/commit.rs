@@ -9,9 +9,10 @@ use super::event::{
     ConnectionId, Event, GroupId, NoteChange, Output, SessionFound, SessionId, Ticket, Token,
     Urgency,
 };
+use super::notes::KeptNote;
 use super::outcome::{Outcome, Refusal};
 use super::publish::{Origin, Publication};
-use super::session::{KeptNote, Member, Session};
+use super::session::{Member, Session};
 use super::stored::{StoredCursors, cursor_key, encode};
 use super::subscribe::{SubscribeWaiting, UnsubscribeWaiting};
 

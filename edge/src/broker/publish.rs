@@ -438,7 +438,7 @@ impl Broker {
     pub(super) fn refuse(&mut self, publication: &Publication, refusal: Refusal) {
         self.counters.refused += 1;
         if let Some((id, key)) = publication.note {
-            self.forget_note(id, key);
+            self.registry.drop_note(id, key);
         }
         self.answer(publication, Outcome::Refused(refusal));
     }

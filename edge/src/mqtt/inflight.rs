@@ -19,7 +19,6 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use bytes::Bytes;
 use wire::mqtt::ReasonCode;
 
 use crate::broker::{Delivery, Note, Refusal, Token};
@@ -42,14 +41,13 @@ pub(super) enum Mark {
 impl Mark {
     /// Makes the note about a packet identifier.
     pub(super) const fn note(self, packet_identifier: u16) -> Note {
-        let value: &'static [u8] = match self {
-            Self::Published => &[1],
-            Self::Released => &[2],
-            Self::Received => &[3],
-        };
         Note {
             key: self.key(packet_identifier),
-            value: Bytes::from_static(value),
+            value: match self {
+                Self::Published => 1,
+                Self::Released => 2,
+                Self::Received => 3,
+            },
         }
     }
 
@@ -65,10 +63,10 @@ impl Mark {
     /// Reads a note; `None` for one that this version did not write.
     fn read(note: &Note) -> Option<(Self, u16)> {
         let packet_identifier = u16::try_from(note.key & !INBOUND).ok()?;
-        match (note.key & INBOUND, note.value.as_ref()) {
-            (0, [1]) => Some((Self::Published, packet_identifier)),
-            (0, [2]) => Some((Self::Released, packet_identifier)),
-            (INBOUND, [3]) => Some((Self::Received, packet_identifier)),
+        match (note.key & INBOUND, note.value) {
+            (0, 1) => Some((Self::Published, packet_identifier)),
+            (0, 2) => Some((Self::Released, packet_identifier)),
+            (INBOUND, 3) => Some((Self::Received, packet_identifier)),
             _ => None,
         }
     }
@@ -331,12 +329,12 @@ mod tests {
             (Mark::Received, 0x1_0102, 3),
         ] {
             let note = mark.note(0x0102);
-            assert_eq!((note.key, note.value.as_ref()), (key, [value].as_slice()));
+            assert_eq!((note.key, note.value), (key, value));
             assert_eq!(Mark::read(&note), Some((mark, 0x0102)));
         }
         let newer = Note {
             key: 1 << 17,
-            value: Bytes::from_static(&[1]),
+            value: 1,
         };
         assert_eq!(Mark::read(&newer), None);
     }

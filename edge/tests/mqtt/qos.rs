@@ -342,6 +342,53 @@ fn exchanges_over_the_limits_are_refused() {
     world.expect_closed(old);
 }
 
+/// They stay until their sessions end, so all sessions share a limit: a client that releases nothing
+/// would take the memory of everybody. A delivery of QoS 2 has its own account.
+#[test]
+fn exchanges_that_nobody_releases_are_refused_at_the_limit_of_all_sessions() {
+    for is_durable in [false, true] {
+        let settings = Settings {
+            note_bytes_maximum: 1_000,
+            ..Settings::default()
+        };
+        let mut world = World::with(settings, mqtt::Settings::default());
+        let hello_of = |name| match is_durable {
+            true => hello(V5, name).durable(),
+            false => hello(V5, name),
+        };
+        let reader = world.join(&hello(V5, "reader").durable());
+        world.subscribe(reader, "t", 2);
+        let (first, other) = (world.join(&hello_of("a")), world.join(&hello_of("b")));
+        let full = |id: u16| {
+            let id = id.try_into().unwrap();
+            Packet::Pubrec(Acknowledgement::with_reason(id, ReasonCode::QuotaExceeded))
+        };
+        let mut kept = 0;
+        while kept < 100 {
+            world.publish(first, &message("t", "1", 2).id(kept + 1));
+            match world.next_packet(first) {
+                Some(bytes) if bytes.get(4) == Some(&0x97) => break,
+                found => assert!(found.is_some()),
+            }
+            kept += 1;
+        }
+        assert!((10..30).contains(&kept), "{kept}");
+        world.publish(other, &message("t", "2", 2).id(1));
+        world.expect(other, &full(1));
+        // Those that were begun go on.
+        assert!(world.next_message(reader).is_some());
+        world.publish(first, &message("t", "1", 2).id(1).again());
+        world.expect_pubrec(first, 1);
+        for id in 1..=kept {
+            world.pubrel(first, id);
+            world.expect_pubcomp(first, id);
+        }
+        world.publish(other, &message("t", "2", 2).id(1));
+        world.expect_pubrec(other, 1);
+        world.disconnect(other);
+    }
+}
+
 /// [MQTT-4.3.3-9]
 #[test]
 fn a_refused_message_of_qos_2_leaves_its_packet_identifier_free() {
