@@ -33,10 +33,21 @@ static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
 /// One test at a time: they count what the whole program allocates.
 static TURN: Mutex<()> = Mutex::new(());
 
+/// All that takes memory, so that buffers have given way as far as they do.
+const EVERYTHING: &str = "[gateway]\nid = \"plant-7\"\n\
+    [[listener]]\naddress = \"127.0.0.1:0\"\n\
+    [listener.tls]\ncertificate_file = \"c.pem\"\nkey_file = \"c.key\"\n\
+    client_certificate = \"required\"\nclient_ca_file = \"ca.pem\"\ncrl_file = \"crl.pem\"\n\
+    [[listener]]\naddress = \"127.0.0.1:0\"\nprotocol = \"nats\"\n\
+    [[listener]]\naddress = \"127.0.0.1:0\"\nprotocol = \"websocket\"\n\
+    [cloud]\nendpoints = [\"mqtt://127.0.0.1:1\"]\nuplink = [\"#\"]\ndownlink = [\"down\"]\n\
+    [cloud.mq9]\nendpoints = [\"nats://127.0.0.1:2\"]\n";
+
 #[test]
 fn sessions_with_their_filters_are_at_most_what_is_counted() {
-    for filter_bytes in [12, 40, 250, 1000] {
-        let mut site = Site::new("[limits]\nsessions = 300\nsubscriptions_per_session = 100\n");
+    for (more, filter_bytes) in [("", 12), ("", 40), ("", 250), ("", 1000), (EVERYTHING, 40)] {
+        let limits = "[limits]\nsessions = 300\nsubscriptions_per_session = 100\n";
+        let mut site = Site::new(&format!("{limits}{more}"));
         let mut refused = 0;
         for session in 0..300 {
             let client = site.open();
@@ -129,8 +140,10 @@ fn an_idle_client_takes_little_and_as_little_again_after_messages() {
 
 #[test]
 fn packets_that_arrive_in_part_are_at_most_what_is_counted() {
-    for (packet_bytes, sent_bytes) in [(1 << 20, 900_000), (40_000, 30_000), (6000, 5000)] {
-        let mut site = Site::new("[limits]\nconnections = 1024\n");
+    let sizes = [(1 << 20, 900_000), (40_000, 30_000), (6000, 5000)];
+    let sizes = ["", EVERYTHING].map(|more| sizes.map(|size| (more, size)));
+    for (more, (packet_bytes, sent_bytes)) in sizes.into_iter().flatten() {
+        let mut site = Site::new(&format!("[limits]\nconnections = 1024\n{more}"));
         let mut closed = 0;
         for number in 0..1000 {
             let client = site.open();
@@ -149,8 +162,8 @@ fn packets_that_arrive_in_part_are_at_most_what_is_counted() {
 
 #[test]
 fn packets_that_nobody_takes_are_at_most_what_is_counted() {
-    for payload_bytes in [100, 1000] {
-        let mut site = Site::new("[limits]\nconnections = 1024\n");
+    for (more, payload_bytes) in [("", 100), ("", 1000), (EVERYTHING, 100), (EVERYTHING, 1000)] {
+        let mut site = Site::new(&format!("[limits]\nconnections = 1024\n{more}"));
         for number in 0..500 {
             let client = site.open();
             assert_eq!(site.join(client, &format!("deaf-{number}"), 0), SUCCESS);
@@ -176,11 +189,18 @@ fn packets_that_nobody_takes_are_at_most_what_is_counted() {
 #[test]
 fn a_burst_for_many_sessions_is_at_most_what_is_counted() {
     const SUBSCRIBERS: usize = 800;
-    for (is_deaf, parts) in [
-        (false, &["deliveries under way"][..]),
-        (true, &["deliveries under way", "packets leaving"][..]),
+    let hearing = (
+        "memory_bytes = 50000000\n",
+        false,
+        &["deliveries under way"][..],
+    );
+    let deaf = &["deliveries under way", "packets leaving"][..];
+    for (more, is_deaf, parts) in [
+        hearing,
+        ("memory_bytes = 50000000\n", true, deaf),
+        (EVERYTHING, true, deaf),
     ] {
-        let mut site = Site::new("[limits]\nmemory_bytes = 50000000\nsessions = 1024\n");
+        let mut site = Site::new(&format!("[limits]\nsessions = 1024\n{more}"));
         for number in 0..SUBSCRIBERS {
             let client = site.open();
             assert_eq!(site.join(client, &format!("device-{number}"), 0), SUCCESS);
