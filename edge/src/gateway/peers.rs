@@ -33,7 +33,7 @@ pub(crate) struct Peer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ear {
     Open,
-    /// Something waits, and since then it has taken nothing.
+    /// Something waits or is being written, and since then it has taken nothing.
     Deaf(Instant),
     /// We ended the connection; since then it may take the last bytes.
     Closing(Instant),
@@ -57,8 +57,8 @@ const _: () = assert!(size_of::<Place>() <= 160);
 
 /// A client whose connection we ended has this long to take the last bytes.
 const CLOSING: Duration = Duration::from_secs(2);
-/// A client for which something waits has this long to take anything; what it holds is memory that
-/// others need.
+/// A client for which something waits, be it in the buffer that is being written, has this long to take
+/// anything; what it holds is memory that others need.
 pub(crate) const DEAF: Duration = Duration::from_secs(30);
 
 /// So often in a second a task comes and goes; it costs less to keep one that is needed more often.
@@ -124,7 +124,7 @@ impl Peer {
         let is_closing = self.connection.is_closed();
         self.ear = match self.ear {
             Ear::Open | Ear::Deaf(_) if is_closing => Ear::Closing(now),
-            Ear::Open | Ear::Deaf(_) if self.connection.outbound_bytes() == 0 => Ear::Open,
+            Ear::Open | Ear::Deaf(_) if !self.connection.is_owed_anything() => Ear::Open,
             Ear::Open => Ear::Deaf(now),
             since => since,
         };
@@ -229,8 +229,8 @@ mod tests {
     use sync::{Now, WallTime};
 
     use super::*;
-    use crate::broker::ListenerId;
-    use crate::mqtt;
+    use crate::broker::{Connected, Event, ListenerId, SessionFound};
+    use crate::{mqtt, nats};
 
     const NOW: Now = Now {
         instant: Instant::from_micros(1),
@@ -242,6 +242,59 @@ mod tests {
         let is_given = |cue| block_on(poll_once(signals.wait(cue))).is_some();
         assert!(!is_given(Cue::Write) && !is_given(Cue::Readable));
         block_on(poll_once(signals.rest())).is_some()
+    }
+
+    fn at(seconds: u64) -> Instant {
+        NOW.instant + Duration::from_secs(seconds)
+    }
+
+    /// One whose whole backlog was in the buffer that was being written counted as one that had
+    /// taken everything, and held that memory for ever.
+    #[test]
+    fn who_takes_nothing_of_what_is_being_written_is_deaf_as_well() {
+        let mqtt = |id| {
+            let mut it = mqtt::Connection::new(id, Rc::default(), ListenerId::default(), NOW);
+            it.handle_bytes(NOW, b"\x10\x0e\0\x04MQTT\x05\x02\0\0\0\0\x01a");
+            let connected = Connected {
+                client_identifier: "a".to_owned(),
+                session: SessionFound::New,
+                session_expiry: 0,
+                notes: Vec::new(),
+            };
+            it.handle_event(NOW, Event::Connected(Box::new(connected)));
+            Client::Mqtt(it)
+        };
+        let nats = |id| {
+            let (listener, ends) = (ListenerId::default(), nats::Ends::default());
+            let it = nats::Connection::new(id, Rc::default(), listener, &ends, NOW);
+            Client::Nats(Box::new(it))
+        };
+        let clients: [fn(ConnectionId) -> Client; 2] = [mqtt, nats];
+        for client in clients {
+            let mut peers = Peers::default();
+            let (id, _) = peers.insert(client);
+            let peer = peers.find(id).expect("it was inserted");
+            let written = peer.connection.take_outbound(Vec::new());
+            assert!(!written.is_empty() && !peer.connection.is_closed());
+            assert_eq!(
+                peer.connection.outbound_bytes(),
+                0,
+                "all of it is being written"
+            );
+            for second in 0..30 {
+                assert!(!peer.abandon_if_deaf(at(second)), "{second}");
+            }
+            // It takes a piece.
+            peer.note_heard();
+            for second in 30..60 {
+                assert!(!peer.abandon_if_deaf(at(second)), "{second}");
+            }
+            assert!(peer.abandon_if_deaf(at(60)));
+            // It takes the rest.
+            peer.note_heard();
+            assert!(peer.connection.take_outbound(Vec::new()).is_empty());
+            assert!(!peer.abandon_if_deaf(at(61)) && !peer.abandon_if_deaf(at(999)));
+        }
     }
 
     #[test]
