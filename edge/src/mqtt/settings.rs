@@ -163,9 +163,9 @@ mod tests {
     /// One that waits for nobody but itself would be cut for being slow.
     #[test]
     fn room_is_scarce_only_where_all_together_hold_much() {
-        let settings = Settings::default();
-        let limit = settings.outbound_total_bytes_maximum;
+        let limit = Settings::default().outbound_total_bytes_maximum;
         for (held, is_scarce) in [(limit / 10, false), (limit, true)] {
+            let settings = Settings::default();
             let mut one = Held::default();
             let now = Holding {
                 outbound: held,
