@@ -4,6 +4,8 @@
 //! fit beside what must be there, all give way alike, as far as it takes: nobody has to work out what
 //! may be switched on together. Never touches what the file names itself.
 
+use std::ops::RangeInclusive;
+
 use super::{FIRST_EXCHANGE_BYTES, Limits, listener, usize_of};
 
 /// How much of the way from what they need to what they want buffers come, in parts of
@@ -11,12 +13,10 @@ use super::{FIRST_EXCHANGE_BYTES, Limits, listener, usize_of};
 #[derive(Clone, Copy)]
 struct Portion(u64);
 
-/// What a buffer wants and what it needs, as parts of the ceiling, and the bounds of both.
-struct Wish {
-    wanted_part: u64,
-    needed_part: u64,
-    least: u64,
-    most: u64,
+/// What a buffer wants and what it needs, as parts of the ceiling: the larger the number, the less.
+struct Parts {
+    wanted: u64,
+    needed: u64,
 }
 
 /// Messages that the cloud may send before the first is stored and confirmed.
@@ -46,9 +46,9 @@ impl Portion {
         })
     }
 
-    fn of(self, wish: &Wish, memory_bytes: u64) -> u64 {
-        let part = |part: u64| (memory_bytes / part).clamp(wish.least, wish.most);
-        self.between(part(wish.needed_part), part(wish.wanted_part))
+    fn of(self, ceiling: u64, parts: &Parts, bounds: &RangeInclusive<u64>) -> u64 {
+        let part = |part: u64| (ceiling / part).clamp(*bounds.start(), *bounds.end());
+        self.between(part(parts.needed), part(parts.wanted))
     }
 }
 
@@ -72,24 +72,17 @@ impl Limits {
 
     fn take(&mut self, portion: Portion) {
         let ceiling = self.section.memory_bytes;
-        let share = |parts: (u64, u64), bounds: (u64, u64)| {
-            let wish = Wish {
-                wanted_part: parts.0,
-                needed_part: parts.1,
-                least: bounds.0,
-                most: bounds.1,
-            };
-            portion.of(&wish, ceiling)
-        };
+        let share =
+            |wanted, needed, bounds| portion.of(ceiling, &Parts { wanted, needed }, &bounds);
         let packet_bytes = u64::from(self.section.packet_bytes);
-        self.cache_bytes = share((64, 128), (512 << 10, 4 << 20));
-        self.waiting_bytes = share((32, 64), (256 << 10, 4 << 20)).max(packet_bytes);
-        self.outbound_total_bytes = usize_of(share((10, 32), (512 << 10, 64 << 20)));
-        self.inbound_total_bytes = usize_of(share((16, 64), (256 << 10, 64 << 20)));
-        self.underway_bytes = usize_of(share((32, 256), (128 << 10, 64 << 20)));
-        self.session_bytes = usize_of(share((32, 64), (256 << 10, 16 << 20)));
-        self.read_ahead_bytes = usize_of(share((64, 128), (256 << 10, 4 << 20)));
-        self.flight_bytes = usize_of(share((64, 128), (256 << 10, 1 << 20)));
+        self.cache_bytes = share(64, 128, 512 << 10..=4 << 20);
+        self.waiting_bytes = share(32, 64, 256 << 10..=4 << 20).max(packet_bytes);
+        self.outbound_total_bytes = usize_of(share(10, 32, 512 << 10..=64 << 20));
+        self.inbound_total_bytes = usize_of(share(16, 64, 256 << 10..=64 << 20));
+        self.underway_bytes = usize_of(share(32, 256, 128 << 10..=64 << 20));
+        self.session_bytes = usize_of(share(32, 64, 256 << 10..=16 << 20));
+        self.read_ahead_bytes = usize_of(share(64, 128, 256 << 10..=4 << 20));
+        self.flight_bytes = usize_of(share(64, 128, 256 << 10..=1 << 20));
         let layers = portion.twice().between(ceiling / 16, ceiling / 8);
         listener::share_places(&mut self.listeners, self.section.connections, layers);
         let window = portion.between(1, DOWNLINK_WINDOW);
