@@ -358,7 +358,7 @@ fn exchanges_that_nobody_releases_are_refused_at_the_limit_of_all_sessions() {
         };
         let reader = world.join(&hello(V5, "reader").durable());
         world.subscribe(reader, "t", 2);
-        let (first, other) = (world.join(&hello_of("a")), world.join(&hello_of("b")));
+        let (mut first, mut other) = (world.join(&hello_of("a")), world.join(&hello_of("b")));
         let full = |id: u16| {
             let id = id.try_into().unwrap();
             Packet::Pubrec(Acknowledgement::with_reason(id, ReasonCode::QuotaExceeded))
@@ -375,17 +375,33 @@ fn exchanges_that_nobody_releases_are_refused_at_the_limit_of_all_sessions() {
         assert!((10..30).contains(&kept), "{kept}");
         world.publish(other, &message("t", "2", 2).id(1));
         world.expect(other, &full(1));
-        // Those that were begun go on.
         assert!(world.next_message(reader).is_some());
+        if is_durable {
+            // They are there after a restart, and count.
+            world.crash(0);
+            first = world.rejoin(&hello_of("a"));
+            other = world.rejoin(&hello_of("b"));
+            world.publish(other, &message("t", "2", 2).id(1));
+            world.expect(other, &full(1));
+        }
+        // Those that were begun go on.
         world.publish(first, &message("t", "1", 2).id(1).again());
         world.expect_pubrec(first, 1);
         for id in 1..=kept {
             world.pubrel(first, id);
             world.expect_pubcomp(first, id);
         }
-        world.publish(other, &message("t", "2", 2).id(1));
-        world.expect_pubrec(other, 1);
+        // With a session its exchanges go.
+        for id in 1..=kept {
+            world.publish(other, &message("t", "2", 2).id(id));
+            world.expect_pubrec(other, id);
+        }
+        world.publish(first, &message("t", "1", 2).id(1));
+        world.expect(first, &full(1));
         world.disconnect(other);
+        world.join(&hello_of("b").clean());
+        world.publish(first, &message("t", "1", 2).id(1));
+        world.expect_pubrec(first, 1);
     }
 }
 
