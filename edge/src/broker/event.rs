@@ -351,7 +351,7 @@ pub struct Note {
     /// The view's own.
     pub key: u32,
     /// The view's own.
-    pub value: u8,
+    pub value: u32,
 }
 
 /// A change of a note.

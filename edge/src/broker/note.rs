@@ -130,7 +130,7 @@ impl Broker {
             return Ok(None);
         }
         let source = delivery.and_then(|it| Some((it.0, session.inflight.find(it)?.source)));
-        let value = Blob(Bytes::copy_from_slice(&[value]));
+        let value = Blob(Bytes::copy_from_slice(&value.to_be_bytes()));
         let change = Change::Put {
             table: Table::Handshakes,
             key: member_key(&session.client_identifier, &note.key.to_be_bytes()),

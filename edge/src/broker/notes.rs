@@ -7,7 +7,7 @@ use super::event::DeliveryId;
 /// A note of the view with the delivery it is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct KeptNote {
-    pub(super) value: u8,
+    pub(super) value: u32,
     pub(super) delivery: Option<DeliveryId>,
 }
 
@@ -114,7 +114,7 @@ impl KeptNote {
 mod tests {
     use super::*;
 
-    const fn own(value: u8) -> KeptNote {
+    const fn own(value: u32) -> KeptNote {
         KeptNote {
             value,
             delivery: None,

@@ -203,7 +203,7 @@ impl Broker {
                 });
                 continue;
             };
-            let &[value] = &*stored.value.0 else {
+            let Ok(value) = stored.value.0.as_ref().try_into().map(u32::from_be_bytes) else {
                 self.counters.damaged += 1;
                 continue;
             };

@@ -64,6 +64,90 @@ fn a_repeat_while_the_commit_waits_is_not_stored() {
     assert_eq!(world.log_len(Lane::Normal), 1);
 }
 
+/// A device that forgets its packet identifiers with its power, and keeps its session: its next
+/// message was answered as if it were the one before, and was nowhere.
+#[test]
+fn a_packet_identifier_that_an_earlier_connection_left_may_mean_another_message() {
+    for version in [V311, V5] {
+        for crashes in [false, true] {
+            let hello_a = hello(version, "a").durable();
+            let mut world = routed();
+            let client = world.join(&hello_a);
+            world.publish(client, &message("t", "1", 2).id(7));
+            world.expect_pubrec(client, 7);
+            world.cut(client);
+            if crashes {
+                world.crash(0);
+            }
+            let client = world.rejoin(&hello_a);
+            for sent in [message("t", "2", 2), message("t", "2", 2).again()] {
+                world.publish(client, &sent.id(7));
+                world.expect_pubrec(client, 7);
+                assert_eq!(world.log_len(Lane::Normal), 2);
+            }
+            world.cut(client);
+            let client = world.rejoin(&hello_a);
+            world.publish(client, &message("t", "2", 2).id(7).again());
+            world.expect_pubrec(client, 7);
+            world.publish(client, &message("t/t", "2", 2).id(8));
+            world.expect_pubrec(client, 8);
+            for id in [7, 8] {
+                world.pubrel(client, id);
+                world.expect_pubcomp(client, id);
+            }
+            assert_eq!(world.log_len(Lane::Normal), 3);
+            assert_eq!(world.table(Table::Handshakes), 0);
+        }
+    }
+}
+
+/// [MQTT-4.3.3-9]
+#[test]
+fn a_message_that_is_refused_leaves_the_packet_identifier_as_it_was() {
+    let hello_a = hello(V5, "a").durable();
+    let mut world = routed();
+    let client = world.join(&hello_a);
+    world.publish(client, &message("t", "1", 2).id(7));
+    world.expect_pubrec(client, 7);
+    world.cut(client);
+    let client = world.rejoin(&hello_a);
+    world.commits = Commits::Fail;
+    world.publish(client, &message("t", "2", 2).id(7));
+    let refused = world.next_packet(client).expect("PUBREC");
+    assert_eq!((refused[0] >> 4, refused[4]), (5, 0x97));
+    world.commits = Commits::Succeed;
+    world.cut(client);
+    let client = world.rejoin(&hello_a);
+    world.publish(client, &message("t", "1", 2).id(7).again());
+    world.expect_pubrec(client, 7);
+    assert_eq!(world.log_len(Lane::Normal), 1);
+    world.publish(client, &message("t", "2", 2).id(7));
+    world.expect_pubrec(client, 7);
+    assert_eq!(world.log_len(Lane::Normal), 2);
+}
+
+/// The client broke [MQTT-2.2.1-3].
+#[test]
+fn a_packet_identifier_in_use_is_not_for_another_message_of_the_same_connection() {
+    for waits in [false, true] {
+        let mut world = routed();
+        let client = world.join(&hello(V5, "a"));
+        world.commits = if waits {
+            Commits::Wait
+        } else {
+            Commits::Succeed
+        };
+        world.publish(client, &message("t", "1", 2).id(7));
+        if !waits {
+            world.expect_pubrec(client, 7);
+        }
+        world.publish(client, &message("t", "2", 2).id(7));
+        world.expect_disconnect(client, ReasonCode::ProtocolError);
+        world.finish_commits(9);
+        assert_eq!(world.log_len(Lane::Normal), 1);
+    }
+}
+
 /// Publishes with QoS 2 as a client that repeats what is not answered, with the power cut after
 /// `durable` more commits became durable in the step that `crash_at` names.
 fn publish_with_crash(version: wire::mqtt::Version, crash_at: usize, durable: usize) -> usize {
