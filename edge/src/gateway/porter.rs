@@ -101,15 +101,15 @@ impl Porter {
 
     /// Passes on what happens to the links for as long as their tasks are run.
     async fn attend(self: Rc<Self>, clients: Weak<LocalExecutor<'static>>) {
-        let (mut paper, mut carried) = (Paper::default(), 0);
+        let mut paper = Paper::default();
         loop {
-            let has_called = self.hear_core(&clients);
-            let has_heard = self.hear_sockets(&clients, &mut paper).await || has_called;
+            let is_called = self.hear_core(&clients);
+            let has_heard = self.hear_sockets(&clients, &mut paper).await;
+            let carried = self.shared.core.borrow().carried_bytes();
             // The links have their turn. While they carry something it costs less to look again than
             // to be woken.
             smol::future::yield_now().await;
-            let before = std::mem::replace(&mut carried, self.shared.core.borrow().carried_bytes());
-            if has_heard || carried != before {
+            if is_called || has_heard || carried != self.shared.core.borrow().carried_bytes() {
                 continue;
             }
             let called = async {
@@ -122,12 +122,13 @@ impl Porter {
         }
     }
 
+    /// Writes what the core has for links that rest, for some of them; true when there are more.
     fn hear_core(self: &Rc<Self>, clients: &Weak<LocalExecutor<'static>>) -> bool {
         let now = self.shared.now();
-        for count in 0..CALLED_COUNT {
+        for _ in 0..CALLED_COUNT {
             let called = self.shared.core.borrow_mut().next_called();
             let Some(id) = called else {
-                return count > 0;
+                return false;
             };
             if let Some(start) = self.write_in_passing(now, id) {
                 self.wake(clients, id, None, start);
