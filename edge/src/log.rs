@@ -52,6 +52,7 @@ mod files;
 mod folder;
 mod frame;
 mod gap;
+mod image;
 mod intake;
 mod journal;
 mod lane;

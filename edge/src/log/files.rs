@@ -33,6 +33,7 @@ use sync::{Change, Lane, Offset, PerLane, Table, TimeStamp, WallTime};
 use super::database::{READ_CACHE_BYTES, SharedDatabase};
 use super::directory::Directory;
 use super::gap::ledger::Marks;
+use super::image::Images;
 use super::intake::{Filling, Holding};
 use super::journal::{self, Ownership};
 use super::lane::LaneFiles;
@@ -96,6 +97,10 @@ pub(super) struct Files {
     pub(super) meter: Meter,
     /// Of copies that take long.
     pub(super) progress: Progress,
+    /// What a copy for a backup still lacks.
+    pub(super) images: Images,
+    /// A copy for a backup is under way.
+    pub(super) is_copying: bool,
     /// Up to where everything was handed over.
     pub(super) cut: Cut,
     /// The cut that `state.redb` stands for since, until the writer hears of it.
@@ -337,6 +342,7 @@ impl Files {
 
     /// Closes all files, so that the next start has nothing to repair.
     pub(super) fn close(mut self) -> Result<(), LogError> {
+        self.give_up_copy();
         for lane in Lane::ALL {
             if let Some(active) = self.lanes[lane].active.take() {
                 active.database.close()?;

@@ -51,6 +51,7 @@ use super::directory::Directory;
 use super::exchange::{self, name_aside};
 use super::frame::PAGE_BYTES;
 use super::gap::copy::{self, Copy};
+use super::image::Images;
 use super::journal::{self, Journal, Ownership, Replayed, Torn};
 use super::mail as post;
 use super::rows::Rows;
@@ -90,7 +91,9 @@ pub fn open(
 ) -> Result<Opened, LogError> {
     let meter = Meter::default();
     let directory = Metered::wrap(directory, &meter);
-    let mut recovery = Recovery::survey(directory, settings, meter)?;
+    let images = Images::default();
+    let directory = images.wrap(directory);
+    let mut recovery = Recovery::survey(directory, settings, (meter, images))?;
     recovery.mark();
     recovery.finish_exchanges()?;
     match recovery.open_state()? {
@@ -109,6 +112,7 @@ struct Recovery {
     is_suspicious: bool,
     report: Report,
     meter: Meter,
+    images: Images,
     /// Gaps that were in the state are not in it any more, as far as is known.
     has_lost_gaps: bool,
     /// What was written before.
@@ -120,8 +124,10 @@ impl Recovery {
     fn survey(
         directory: Arc<dyn Directory>,
         settings: Settings,
-        meter: Meter,
+        (meter, images): (Meter, Images),
     ) -> Result<Self, LogError> {
+        // Its links keep segments on the disk; if it can't be removed, that is no reason not to start.
+        let _ = directory.give_up_snapshot();
         let path = directory.path();
         let mut names = directory.names().map_err(LogError::file("list", &path))?;
         for name in names.extract_if(.., |name| is_half_made(name)) {
@@ -144,6 +150,7 @@ impl Recovery {
             is_suspicious,
             report: Report::default(),
             meter,
+            images,
             has_lost_gaps: false,
             wear: Wear::default(),
         })

@@ -193,6 +193,16 @@ impl SimulatedFolder {
         }
     }
 
+    /// Removes a folder in it with what is in that, if it is there.
+    fn remove_inner(&self, name: &str) -> io::Result<()> {
+        self.change_names(|disk| {
+            if let Some(number) = disk.folder(self.number)?.current.remove(name) {
+                disk.folder(number)?.current.clear();
+            }
+            Ok(())
+        })
+    }
+
     /// Counts a change of the folder, and makes it if the power is still there.
     fn change_names<T>(&self, act: impl FnOnce(&mut Disk) -> io::Result<T>) -> io::Result<T> {
         self.announce_change();
@@ -278,12 +288,7 @@ impl Directory for SimulatedFolder {
 
     fn snapshot(&self, names: &[String]) -> io::Result<Arc<dyn Directory>> {
         for old in [SNAPSHOT, SNAPSHOT_BEGUN] {
-            self.change_names(|disk| {
-                if let Some(number) = disk.folder(self.number)?.current.remove(old) {
-                    disk.folder(number)?.current.clear();
-                }
-                Ok(())
-            })?;
+            self.remove_inner(old)?;
         }
         let begun = self.change_names(|disk| {
             let number = disk.make_folder();
@@ -306,6 +311,14 @@ impl Directory for SimulatedFolder {
         self.inner(begun).sync()?;
         self.rename(SNAPSHOT_BEGUN, SNAPSHOT)?;
         self.sync()
+    }
+
+    fn give_up_snapshot(&self) -> io::Result<()> {
+        let found = self.disk().folder(self.number)?.find(SNAPSHOT_BEGUN);
+        match found {
+            Ok(_) => self.remove_inner(SNAPSHOT_BEGUN),
+            Err(_) => Ok(()),
+        }
     }
 
     fn sync(&self) -> io::Result<()> {
