@@ -44,7 +44,7 @@ use smol::stream::StreamExt as _;
 use smol::{LocalExecutor, Timer};
 use sync::Instant;
 use sync::Now;
-use tracing::info;
+use tracing::{error, info};
 
 use self::checker::Checker;
 use self::clock::Clock;
@@ -88,7 +88,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// When it can't start: the data folder, a port, the cloud's files, or those that say who may do
-/// what. Afterwards nothing ends it but a signal.
+/// what. Afterwards nothing ends it but a signal, or a log that only a start makes whole
+/// ([`GatewayError::Unusable`]): whoever started it does so again.
 pub fn run(limits: Limits, file: Option<&Path>) -> Result<(), GatewayError> {
     start::protect(&limits);
     let executor = LocalExecutor::new();
@@ -150,9 +151,21 @@ async fn serve_until_told(
     // A task, so that nobody asks for signals at every turn of the others.
     let obeying = obey_signals(shared.clone(), bridge.clone(), signals, reload);
     let obeying = executor.spawn(obeying);
-    let signal = sweep(&shared, turns, &mut service).or(obeying).await;
-    service.stopping();
-    info!("stopping: {signal:?}");
+    let sweeping = async {
+        sweep(&shared, turns, &mut service).await;
+        Err(GatewayError::Unusable)
+    };
+    let ending = sweeping.or(async { Ok(obeying.await) }).await;
+    match &ending {
+        Ok(signal) => {
+            service.stopping();
+            info!("stopping: {signal:?}");
+        }
+        Err(why) => {
+            service.failing(why);
+            error!("stopping: {why}");
+        }
+    }
     for task in accepting {
         task.cancel().await;
     }
@@ -164,8 +177,9 @@ async fn serve_until_told(
     }
     drop((clients, shared, bridge));
     let disk = Rc::into_inner(disk).expect("all tasks that used the disk are gone");
-    disk.close()
-        .map_err(|source| GatewayError::Close { source })
+    let closed = disk.close();
+    ending?;
+    closed.map_err(|source| GatewayError::Close { source })
 }
 
 /// Reloads at each SIGHUP; gives the signal that ends the gateway.
@@ -297,16 +311,19 @@ async fn watch_clock(shared: Rc<Shared>) {
     shared.clock.keep_time(&shared.wakes.clock, turn).await
 }
 
-/// Looks at everything once a second, and feeds the watchdog while all threads turn.
-async fn sweep<T>(shared: &Shared, turns: impl Fn() -> Turns, service: &mut Service) -> T {
+/// Looks at everything once a second, and feeds the watchdog while all threads turn. Ends when only a
+/// start makes the log whole.
+async fn sweep(shared: &Shared, turns: impl Fn() -> Turns, service: &mut Service) {
     loop {
         Timer::after(SWEEP).await;
         let turns = turns();
         let stamp = shared.clock.stamp();
-        shared
-            .core
-            .borrow_mut()
-            .sweep(shared.now(), turns.writer, stamp);
+        let mut core = shared.core.borrow_mut();
+        core.sweep(shared.now(), turns.writer, stamp);
+        if core.needs_start {
+            return;
+        }
+        drop(core);
         service.feed(turns);
     }
 }

@@ -266,12 +266,25 @@ impl Files {
 
     /// Goes on with a state made of the rows that are intact: the damaged one takes no changes. Gives
     /// what must be written down because of it.
+    ///
+    /// # Errors
+    /// [`LogError::Unusable`] when there is no such row. A state without any would pass for that of
+    /// sessions that have lost their subscriptions without a word, as soon as some of what is in memory
+    /// is written to it: only a start begins all of it anew, in an epoch of its own.
     fn exchange_state(&mut self) -> Result<Vec<Gap>, LogError> {
-        let damaged = SharedDatabase::open_sealed(&self.directory, state::NAME, READ_CACHE_BYTES)?;
+        let unusable = |what: String| LogError::Unusable {
+            path: state::NAME.to_owned(),
+            what,
+        };
+        let damaged = SharedDatabase::open_sealed(&self.directory, state::NAME, READ_CACHE_BYTES);
+        let damaged = damaged.map_err(|error| match error.is_damage() {
+            true => unusable(error.to_string()),
+            false => error,
+        })?;
         let rows = Rows::of(&damaged, state::TABLES)?;
         let has_gaps = are_whole(&damaged, &[Table::Gaps])?;
         if rows.is_empty() {
-            return Err(LogError::corrupt(state::NAME, "none of its rows is whole"));
+            return Err(unusable("none of its rows is whole".to_owned()));
         }
         damaged.abandon();
         let salvaged = exchange::salvaged(state::NAME);
@@ -386,6 +399,43 @@ mod tests {
         files.exchange_state().unwrap();
         files.flush().unwrap();
         assert_eq!(state::gaps(&files.state).unwrap(), [(0, gap)]);
+    }
+
+    /// It failed every flush until somebody restarted the program, and nothing told of that.
+    #[test]
+    fn a_state_of_which_nothing_can_be_read_asks_for_a_start_which_makes_it_anew() {
+        let folder = SimulatedFolder::new();
+        let mut log = open(folder.directory(), Settings::default(), WallTime(1)).unwrap();
+        let put = Change::Put {
+            table: Table::Sessions,
+            key: b"k".to_vec(),
+            value: b"v".to_vec(),
+        };
+        let batch = super::super::Batch { changes: vec![put] };
+        log.writer.commit(&batch, WallTime(1)).unwrap();
+        for at in 0..folder.open(state::NAME).unwrap().len().unwrap() {
+            folder.flip(state::NAME, at);
+        }
+        folder.inject(Fault {
+            operation: Operation::Sync,
+            name: state::NAME.to_owned(),
+            times: 1,
+        });
+        assert!(log.writer.flush().is_err());
+        for _ in 0..2 {
+            let failed = log.writer.flush();
+            assert!(
+                matches!(failed, Err(LogError::Unusable { .. })),
+                "{failed:?}"
+            );
+        }
+        log.writer.commit(&batch, WallTime(1)).unwrap();
+        let epoch = log.epoch;
+        drop(log);
+        let mut log = open(folder.directory(), Settings::default(), WallTime(2)).unwrap();
+        assert!(log.report.is_state_lost && log.epoch > epoch);
+        assert_eq!(log.report.damaged_files, ["state.redb.damaged-1"]);
+        log.writer.flush().unwrap();
     }
 
     /// What a failed group left here was counted nowhere, and what a group took along was counted on.

@@ -329,7 +329,7 @@ mod tests {
 
     #[test]
     fn an_image_is_the_file_of_its_beginning_whatever_is_written_between_its_pieces() {
-        for luck in 0..200_u64 {
+        for luck in 0..50_u64 {
             let (folder, images) = (SimulatedFolder::new(), Images::default());
             let folder = images.wrap(folder.directory());
             let file = file(folder.as_ref(), 200);
