@@ -84,6 +84,9 @@ const GOODBYE: Duration = Duration::from_millis(700);
 /// After a failed accept (no file descriptors left), before the next.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// What ends a gateway: a signal, or something that only another start mends.
+type Ending = Result<Option<io::Result<OsSignal>>, GatewayError>;
+
 /// Runs a gateway until SIGTERM or SIGINT. At SIGHUP it reads `file`, and what that names, again.
 ///
 /// # Errors
@@ -151,21 +154,8 @@ async fn serve_until_told(
     // A task, so that nobody asks for signals at every turn of the others.
     let obeying = obey_signals(shared.clone(), bridge.clone(), signals, reload);
     let obeying = executor.spawn(obeying);
-    let sweeping = async {
-        sweep(&shared, turns, &mut service).await;
-        Err(GatewayError::Unusable)
-    };
-    let ending = sweeping.or(async { Ok(obeying.await) }).await;
-    match &ending {
-        Ok(signal) => {
-            service.stopping();
-            info!("stopping: {signal:?}");
-        }
-        Err(why) => {
-            service.failing(why);
-            error!("stopping: {why}");
-        }
-    }
+    let ending = sweep(&shared, turns, &mut service).or(obeying).await;
+    tell_of_end(&service, &ending);
     for task in accepting {
         task.cancel().await;
     }
@@ -178,8 +168,20 @@ async fn serve_until_told(
     drop((clients, shared, bridge));
     let disk = Rc::into_inner(disk).expect("all tasks that used the disk are gone");
     let closed = disk.close();
-    ending?;
-    closed.map_err(|source| GatewayError::Close { source })
+    ending.and(closed.map_err(|source| GatewayError::Close { source }))
+}
+
+fn tell_of_end(service: &Service, ending: &Ending) {
+    match ending {
+        Ok(signal) => {
+            service.stopping();
+            info!("stopping: {signal:?}");
+        }
+        Err(why) => {
+            service.failing(why);
+            error!("stopping: {why}");
+        }
+    }
 }
 
 /// Reloads at each SIGHUP; gives the signal that ends the gateway.
@@ -188,11 +190,11 @@ async fn obey_signals(
     bridge: Option<Rc<Bridge>>,
     mut signals: OsSignals,
     mut reload: Option<Reload>,
-) -> Option<io::Result<OsSignal>> {
+) -> Ending {
     loop {
         let signal = signals.next().await;
         let Some(Ok(OsSignal::Hup)) = signal else {
-            return signal;
+            return Ok(signal);
         };
         let Some(reload) = &mut reload else {
             info!("nothing to reload: there is no configuration file");
@@ -313,7 +315,7 @@ async fn watch_clock(shared: Rc<Shared>) {
 
 /// Looks at everything once a second, and feeds the watchdog while all threads turn. Ends when only a
 /// start makes the log whole.
-async fn sweep(shared: &Shared, turns: impl Fn() -> Turns, service: &mut Service) {
+async fn sweep(shared: &Shared, turns: impl Fn() -> Turns, service: &mut Service) -> Ending {
     loop {
         Timer::after(SWEEP).await;
         let turns = turns();
@@ -321,7 +323,7 @@ async fn sweep(shared: &Shared, turns: impl Fn() -> Turns, service: &mut Service
         let mut core = shared.core.borrow_mut();
         core.sweep(shared.now(), turns.writer, stamp);
         if core.needs_start {
-            return;
+            return Err(GatewayError::Unusable);
         }
         drop(core);
         service.feed(turns);

@@ -197,7 +197,7 @@ impl Files {
     fn try_flush(&mut self) -> Result<(), LogError> {
         self.leave_damaged();
         for lane in Lane::ALL {
-            self.lanes[lane].flush(&self.directory, &mut self.events)?;
+            self.flush_lane(lane)?;
             self.unflushed_bytes[lane] = 0;
         }
         self.flush_mail()?;
@@ -210,7 +210,10 @@ impl Files {
         facts.next = PerLane::from_fn(|lane| self.lanes[lane].flushed);
         facts.announced = self.marks.announced;
         let stored = match self.commit_state(facts.clone(), &self.puts, &self.gaps) {
-            Err(error) if error.is_damage() => {
+            // What can't be read a second later is on a bad medium.
+            Err(error)
+                if error.is_damage() || self.failed_at.is_some() && error.is_unreadable() =>
+            {
                 let forgotten = self.exchange_state()?;
                 self.gaps.extend(forgotten);
                 self.commit_state(facts, &self.puts, &self.gaps)?
@@ -226,6 +229,16 @@ impl Files {
         self.note_stored(stored)?;
         self.emptied = Some(self.cut.journal);
         Ok(())
+    }
+
+    fn flush_lane(&mut self, lane: Lane) -> Result<(), LogError> {
+        let files = &mut self.lanes[lane];
+        let flushed = files.flush(&self.directory, &mut self.events);
+        if self.failed_at.is_some() && flushed.as_ref().is_err_and(LogError::is_unreadable) {
+            // What can't be read a second later is on a bad medium: the lane goes on elsewhere.
+            let _ = files.seal(&mut self.events);
+        }
+        flushed
     }
 
     /// Closes segments in which a reader found damage: nothing more goes into them.
@@ -277,9 +290,13 @@ impl Files {
             what,
         };
         let damaged = SharedDatabase::open_sealed(&self.directory, state::NAME, READ_CACHE_BYTES);
-        let damaged = damaged.map_err(|error| match error.is_damage() {
-            true => unusable(error.to_string()),
-            false => error,
+        let damaged = damaged.map_err(|error| {
+            // Bad where the file is, on a disk that takes others.
+            let is_bad_place = || recovery::is_distrusted(self.directory.as_ref());
+            match error.is_damage() || error.is_unreadable() && is_bad_place() {
+                true => unusable(error.to_string()),
+                false => error,
+            }
         })?;
         let rows = Rows::of(&damaged, state::TABLES)?;
         let has_gaps = are_whole(&damaged, &[Table::Gaps])?;

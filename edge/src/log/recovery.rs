@@ -454,7 +454,13 @@ fn is_of_rows(name: &str) -> bool {
 
 /// Has the next start check every file before it trusts it. What can't be written can't be helped.
 pub fn distrust(directory: &dyn Directory) {
-    let _ = directory.create(STARTING).and_then(|_| directory.sync());
+    let _ = is_distrusted(directory);
+}
+
+/// The same; whether it could be written.
+pub(super) fn is_distrusted(directory: &dyn Directory) -> bool {
+    let marked = directory.create(STARTING).and_then(|_| directory.sync());
+    marked.is_ok()
 }
 
 /// Notes that a start got through; false when the mark is still there.

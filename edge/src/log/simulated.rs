@@ -12,7 +12,7 @@ mod disk;
 use std::io::{self, ErrorKind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use self::disk::{Change, Dice, Disk, PAGE};
+use self::disk::{Change, Dice, Disk, PAGE, bad_medium};
 use super::directory::{Directory, File, FileId};
 
 /// The folder; clones share it. Handles opened before a power cut are dead after it.
@@ -142,6 +142,14 @@ impl SimulatedFolder {
     /// Begins counting anew.
     pub fn reset_counts(&self) {
         self.disk().counts = Counts::default();
+    }
+
+    /// Makes a file unreadable for good, whatever its name will be; nothing when there is none.
+    pub fn spoil(&self, name: &str) {
+        let mut disk = self.disk();
+        if let Ok(number) = disk.folder(self.number).and_then(|it| it.find(name)) {
+            disk.inode(number).is_bad = true;
+        }
     }
 
     /// Changes a byte of a file as a failing medium would; nothing when there is no such byte.
@@ -366,6 +374,9 @@ impl File for SimulatedFile {
             disk.counts.reads += 1;
             let name = disk.inode(self.number).name.clone();
             disk.fail(Operation::Read, &name)?;
+            if disk.inode(self.number).is_bad {
+                return Err(bad_medium());
+            }
             let current = &disk.inode(self.number).current;
             let found = current.get(at as usize..at as usize + bytes.len());
             bytes.copy_from_slice(found.ok_or(ErrorKind::UnexpectedEof)?);

@@ -25,7 +25,10 @@ impl Files {
             return self.mend_mail();
         }
         match self.commit_mail() {
-            Err(error) if error.is_damage() => {
+            // What can't be read a second later is on a bad medium.
+            Err(error)
+                if error.is_damage() || self.failed_at.is_some() && error.is_unreadable() =>
+            {
                 self.exchange_mail()?;
                 self.commit_mail()
             }
