@@ -92,6 +92,8 @@ pub(super) struct Journal {
     youngest: Option<u64>,
     /// The header or the length of the file is not what it must be.
     is_damaged: bool,
+    /// Its own header says whose it is, and not the state alone.
+    is_signed: bool,
     buffer: Vec<u8>,
 }
 
@@ -148,7 +150,7 @@ impl Journal {
     ) -> Result<Self, LogError> {
         let file = directory.open(NAME).map_err(LogError::file("open", NAME))?;
         let found_bytes = file.len().map_err(LogError::file("measure", NAME))?;
-        let mut page = [0; 36];
+        let mut page = [0; HEADER_BYTES];
         if found_bytes >= page.len() as u64 {
             file.read_at(0, &mut page)
                 .map_err(LogError::file("read", NAME))?;
@@ -184,6 +186,7 @@ impl Journal {
         let file_bytes = file_bytes.max(2 * PAGE_BYTES);
         let mut journal = Self::new(file, file_bytes, epoch, salt, start);
         journal.is_damaged = !is_sound || found_bytes < file_bytes;
+        journal.is_signed = is_sound;
         Ok(journal)
     }
 
@@ -199,6 +202,7 @@ impl Journal {
             behind_failure: None,
             youngest: None,
             is_damaged: false,
+            is_signed: true,
             buffer: Vec::new(),
         }
     }
@@ -396,8 +400,8 @@ impl Journal {
     }
 }
 
-fn header(file_bytes: u64, epoch: Epoch, salt: u64) -> [u8; 36] {
-    let mut header = [0; 36];
+fn header(file_bytes: u64, epoch: Epoch, salt: u64) -> [u8; HEADER_BYTES] {
+    let mut header = [0; HEADER_BYTES];
     header[0..4].copy_from_slice(&MAGIC);
     header[4..6].copy_from_slice(&FORMAT.to_le_bytes());
     header[8..16].copy_from_slice(&salt.to_le_bytes());
@@ -421,6 +425,7 @@ fn prewrite(file: &dyn File, from: u64, bytes: u64) -> io::Result<()> {
 
 const MAGIC: [u8; 4] = *b"RMQJ";
 const FORMAT: u16 = 3;
+const HEADER_BYTES: usize = 36;
 
 /// A buffer that grew beyond this for one large batch is given back.
 const LARGE_BUFFER_BYTES: usize = 1 << 20;

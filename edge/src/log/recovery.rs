@@ -242,7 +242,7 @@ impl Recovery {
     fn replay(&mut self, facts: &Facts) -> Result<(Journal, Replayed), LogError> {
         if let Some(mut journal) = self.open_journal(Some(facts.journal()))? {
             let replayed = journal.replay(facts.position)?;
-            if replayed.reaches(facts.last) {
+            if replayed.reaches(facts.last) && journal.is_recognised()? {
                 self.report.lost_frames = replayed.lost_frames;
                 return Ok((journal, replayed));
             }

@@ -14,7 +14,7 @@ use sync::{Offset, PerLane};
 
 use super::super::LogError;
 use super::super::frame::{self, Frame, Header, PAGE_BYTES};
-use super::{Journal, NAME, Position};
+use super::{HEADER_BYTES, Journal, NAME, Position};
 
 /// What a journal holds behind a position.
 #[derive(Debug, Default)]
@@ -116,6 +116,19 @@ impl Journal {
             self.used_bytes = (self.used_bytes + PAGE_BYTES).min(self.capacity());
         }
         Ok(replayed)
+    }
+
+    /// Whether the file is what the state takes it for, as far as a replay has found: its header says
+    /// so, or a frame; or something is left of the header, and no frame was ever written.
+    pub(in super::super) fn is_recognised(&self) -> Result<bool, LogError> {
+        if self.is_signed || self.youngest.is_some() {
+            return Ok(true);
+        }
+        let is_written = |bytes: &[u8]| bytes.iter().any(|byte| *byte != 0);
+        let header = self.read(0, HEADER_BYTES as u64)?;
+        let has_header = header.is_some_and(|header| is_written(&header));
+        let frames = self.find_page(|page| is_written(page).then_some(()))?;
+        Ok(has_header && frames.is_none())
     }
 
     /// Reads all whole frames of the file, for a state that no longer says where to begin, and
