@@ -168,7 +168,8 @@ async fn serve_until_told(
     drop((clients, shared, bridge));
     let disk = Rc::into_inner(disk).expect("all tasks that used the disk are gone");
     let closed = disk.close();
-    ending.and(closed.map_err(|source| GatewayError::Close { source }))
+    ending?;
+    closed.map_err(|source| GatewayError::Close { source })
 }
 
 fn tell_of_end(service: &Service, ending: &Ending) {
