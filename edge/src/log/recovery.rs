@@ -21,6 +21,8 @@
 //! | the mail | all rows that are intact; a gap for the messages lost | made anew, the old one set aside |
 //! | the mail as a whole, or there is no room for two | nothing; a gap without a count | set aside |
 //!
+//! A file that can't be read because the medium is bad there is as good as a damaged one.
+//!
 //! Every step may be cut and begun again: replaying drops by offset what segments already hold,
 //! the state changes with its position in one transaction, and new files get their names only
 //! when they are whole.
