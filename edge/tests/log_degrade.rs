@@ -253,6 +253,56 @@ fn a_file_that_can_not_be_read_any_more_stops_nothing_for_long() {
     }
 }
 
+/// A disk that fails as a whole for some seconds, as one does that lost its contact, comes back with
+/// everything: nothing that could not be read meanwhile is given up.
+#[test]
+fn a_disk_that_is_gone_for_a_while_costs_no_mail_and_no_row() {
+    let folder = SimulatedFolder::new();
+    let mut log = Log::open(&folder);
+    for _ in 0..50 {
+        log.append(Lane::Normal, 500).expect("the log works");
+        log.put().expect("the log works");
+        log.put_mail().expect("the log works");
+        log.maintain(10);
+    }
+    folder.set_read_only(true);
+    for operation in [Operation::Read, Operation::Write, Operation::Sync] {
+        folder.inject(Fault {
+            operation,
+            name: String::new(),
+            times: 300,
+        });
+    }
+    for _ in 0..20 {
+        assert!(log.append(Lane::Normal, 500).is_err());
+        log.maintain(1000);
+    }
+    folder.set_read_only(false);
+    for _ in 0..1000 {
+        log.maintain(1000);
+    }
+    assert!(!log.is_failing && !log.needs_start);
+    log.append(Lane::Normal, 500).expect("it is back");
+    assert_eq!(log.read_all(Lane::Normal), 51);
+    let row = log.reader.find(Table::Mail, &[1]).expect("the log is read");
+    assert_eq!(row, Some(vec![2; 500]));
+    drop(log);
+    folder.power_cut(3);
+    let opened = open(folder.directory(), settings(), WallTime(1_000_000));
+    let mut opened = opened.expect("the log works");
+    assert!(opened.report.is_clean(), "{:?}", opened.report);
+    let row = opened
+        .reader
+        .find(Table::Mail, &[1])
+        .expect("the log is read");
+    assert_eq!(row, Some(vec![2; 500]));
+    let names = folder.names().expect("the log works");
+    assert!(
+        names.iter().all(|name| !name.contains("damaged")),
+        "{names:?}"
+    );
+}
+
 struct Log {
     writer: Writer,
     reader: Reader,
