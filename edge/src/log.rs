@@ -54,6 +54,7 @@ mod frame;
 mod gap;
 mod intake;
 mod journal;
+mod kept;
 mod lane;
 mod latest;
 mod mail;

@@ -557,7 +557,7 @@ impl World {
             let nth = 1 + self.dice.below(16);
             let done = in_turns(job, &folder, nth, || self.commit_amid(writer, reader, 2));
             self.commit_amid(writer, reader, 2);
-            writer.finish(done, self.wall);
+            writer.finish(done);
             let before = self.seen.failures;
             for event in writer.events() {
                 self.follow(&event, reader);

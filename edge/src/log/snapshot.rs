@@ -18,7 +18,7 @@ use super::files::Files;
 use super::gap::copy::Copy;
 use super::journal::Journal;
 use super::recovery::SMALLEST_JOURNAL_BYTES;
-use super::{LogError, Progress, mail, segment, state};
+use super::{LogError, Progress, mail, state};
 
 impl Files {
     /// Puts a copy of the log into the folder `snapshot` inside its own, up to the cut.
@@ -31,7 +31,7 @@ impl Files {
             let files = &mut self.lanes[lane];
             files.seal(&mut self.events)?;
             let sealed = files.sealed.iter();
-            names.extend(sealed.map(|sealed| segment::name(lane, sealed.first)));
+            names.extend(sealed.map(|sealed| sealed.name(lane)));
         }
         let path = self.directory.path();
         let failed = |action| LogError::file(action, &path);

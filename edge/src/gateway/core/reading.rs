@@ -53,7 +53,6 @@ impl Core {
                 self.is_log_failing = false;
                 info!("the log can be written again");
             }
-            Event::StoredAnew { lane, .. } => self.moved_on(now, *lane),
             // Those of a group that was refused came to light, of which no answer will tell.
             Event::Flushed { lane, .. } if self.is_refusing => self.moved_on(now, *lane),
             Event::Intake { intake } => self.intake_changed(now, *intake),

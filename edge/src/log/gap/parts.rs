@@ -7,6 +7,7 @@
 use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
+use sync::Offset;
 
 /// Ranges of offsets, both ends inclusive, in growing order, with a hole between any two: at most
 /// 256. Beyond that the lowest are forgotten, which have most likely left the lane.
@@ -18,6 +19,14 @@ impl Parts {
     /// One range.
     pub(in super::super) fn of(range: RangeInclusive<u64>) -> Self {
         Self(vec![(*range.start(), *range.end())])
+    }
+
+    /// Ranges, both ends inclusive, in any order.
+    pub(in super::super) fn of_ranges(ranges: Vec<(Offset, Offset)>) -> Self {
+        let ranges = ranges.into_iter().map(|(first, last)| (first.0, last.0));
+        let mut parts = Self::default();
+        parts.join(&Self(ranges.collect()));
+        parts
     }
 
     /// Whether nothing is in it.

@@ -13,7 +13,7 @@ use super::super::lane::LaneFiles;
 use super::super::rows::Puts;
 use super::super::standing::Standing;
 use super::super::state::Facts;
-use super::super::{Gap, LogError, Parts, Reason, Wear, gap, latest, reserve};
+use super::super::{Gap, LogError, Parts, Reason, Wear, gap, reserve};
 
 /// What a writer begins with, besides its files.
 pub(super) struct Found {
@@ -136,12 +136,6 @@ impl Found {
     pub(super) fn take_puts(&mut self, frame: &Frame, is_taken: impl Fn(Table) -> bool) {
         for change in &frame.batch.changes {
             if gap::announced_by(change).is_some() || Standing::of(change).is_some() {
-                continue;
-            }
-            if let Some((lane, next)) = latest::replaced_by(change) {
-                if is_taken(Table::Meta) {
-                    self.facts.replaced[lane] = next;
-                }
                 continue;
             }
             let (table, key, value) = match change {
