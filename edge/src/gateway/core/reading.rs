@@ -38,6 +38,11 @@ impl Core {
                     uplink.trimmed(now.instant, *lane, *first);
                 }
             }
+            Event::Thinned { lane, .. } => {
+                if let Some(uplink) = &mut self.uplink {
+                    uplink.thinned(now.instant, *lane);
+                }
+            }
             Event::Failed { error } => {
                 self.is_log_failing = true;
                 let is_gone = matches!(error, LogError::Displaced { .. });
