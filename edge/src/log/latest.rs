@@ -77,7 +77,7 @@ impl Search {
     }
 
     /// The records that somebody wants and that are the latest of their topics, in growing order of
-    /// their offsets: of the youngest as many as `bytes` have room for in a file.
+    /// their offsets: the youngest first, those that a file of so many bytes has room for.
     pub(super) fn survivors(
         &mut self,
         files: &LaneFiles,
@@ -102,7 +102,7 @@ impl Search {
             // A block of its own, and a void one behind it.
             let taken = (record.as_bytes().len() + 2 * HEADER_BYTES) as u64;
             let Some(rest) = left.checked_sub(taken) else {
-                break;
+                continue;
             };
             left = rest;
             records.push((offset, record));
