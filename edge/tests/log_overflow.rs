@@ -154,6 +154,39 @@ fn the_latest_of_a_topic_outlives_its_segment() {
     log.assert_latest_kept();
 }
 
+/// A gap names 256 ranges of offsets at most, and what outlives a segment may leave more.
+#[test]
+fn gaps_add_up_with_more_records_that_outlive_them_than_they_name() {
+    let folder = SimulatedFolder::new();
+    let mut settings = keeping_latest();
+    settings.segment_bytes = 256 << 10;
+    settings.lanes[Lane::Normal].max_bytes = 1 << 20;
+    let mut log = Log::open(&folder, settings);
+    for number in 0..9000 {
+        let rare = format!("rare/{number}");
+        let topic = if number % 4 == 0 { &rare } else { "noise/busy" };
+        log.append(Lane::Normal, topic, 200);
+        if number % 50 == 0 {
+            log.maintain();
+        }
+    }
+    let kept = log.assert_all_accounted_for();
+    let first = log.reader.first(Lane::Normal);
+    let busy = log
+        .acknowledged
+        .iter()
+        .position(|it| it.0 == kept["noise/busy"][0]);
+    let outlived = (busy.expect("it was acknowledged") as u64 - first.0) / 4;
+    assert!(
+        outlived > 256 && log.thinned > 2,
+        "{outlived} {}",
+        log.thinned
+    );
+    log = log.reopen(&folder);
+    log.assert_all_accounted_for();
+    assert_eq!(log.reader.first(Lane::Normal), first);
+}
+
 /// A small lane whose records are all the latest of their topics: one goes for each that comes.
 #[test]
 fn a_lane_of_nothing_but_latest_records_keeps_to_its_limit() {

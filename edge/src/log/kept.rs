@@ -15,6 +15,7 @@
 //! ([`Facts::kept`](super::state::Facts)): a start that finds another removes it, and the segments
 //! that the one that counts stands for.
 
+use std::iter::Peekable;
 use std::sync::Arc;
 
 use sync::{Lane, Offset, Record, WallTime};
@@ -27,15 +28,25 @@ use super::salvage::Salvage;
 use super::segment::{self, NewBlock};
 use super::{LogError, Parts};
 
-/// Makes the file of a lane from records in growing order of their offsets, at least one. It ends
-/// before `next`.
+/// How large the file is at most where segments have so many bytes: of one that is all latest records
+/// half goes, or nothing would ever be won.
+pub(super) fn most_bytes(segment_bytes: u64) -> u64 {
+    MOST_BYTES.min(segment_bytes / 2)
+}
+
+/// Makes the file of a lane from records in growing order of their offsets, which are read as they
+/// are written. It ends before `next`. Gives the offsets that have a record as well; nothing without any.
 pub(super) fn store(
     directory: &Arc<dyn Directory>,
     (lane, mark): (Lane, u32),
-    records: &[(Offset, Record)],
+    records: impl Iterator<Item = (Offset, Record)>,
     next: Offset,
-) -> Result<Sealed, LogError> {
-    let first = records.first().map_or(next, |(first, _)| *first);
+) -> Result<Option<(Sealed, Parts)>, LogError> {
+    let mut records = records.peekable();
+    let Some((first, _)) = records.peek() else {
+        return Ok(None);
+    };
+    let first = *first;
     let name = segment::kept_name(lane, first, next);
     let mut blocks = Blocks {
         records,
@@ -44,16 +55,18 @@ pub(super) fn store(
         mark,
         times: (WallTime(u64::MAX), WallTime(0)),
         bytes: 0,
+        kept: Vec::new(),
     };
     segment::create_whole(directory, &name, CACHE_BYTES, &mut blocks)?.close()?;
-    Ok(Sealed {
+    let kept = Sealed {
         first,
         next,
         bytes: blocks.bytes,
         times: Some(blocks.times),
         is_silent: false,
         is_kept: true,
-    })
+    };
+    Ok(Some((kept, Parts::of_ranges(blocks.kept))))
 }
 
 /// The offsets of a file that were given up before, as far as it can be read.
@@ -72,28 +85,31 @@ pub(super) fn voids(directory: &Arc<dyn Directory>, lane: Lane, kept: &Sealed) -
 
 /// Makes one block after the other: of records whose offsets follow one another, and of what is
 /// between.
-struct Blocks<'a> {
-    records: &'a [(Offset, Record)],
+struct Blocks<R: Iterator<Item = (Offset, Record)>> {
+    records: Peekable<R>,
     at: Offset,
     next: Offset,
     mark: u32,
     /// Of the oldest and the youngest record so far.
     times: (WallTime, WallTime),
     bytes: u64,
+    /// The first and the last offset of each block with records.
+    kept: Vec<(Offset, Offset)>,
 }
 
-impl Blocks<'_> {
+impl<R: Iterator<Item = (Offset, Record)>> Blocks<R> {
     fn fill(&mut self) -> Vec<u8> {
-        let mut builder = Builder::new(self.at, self.mark, MAX_BYTES);
-        while let Some(((offset, record), rest)) = self.records.split_first() {
-            if *offset != self.at || !builder.push(record) {
-                break;
-            }
+        let first = self.at;
+        let mut builder = Builder::new(first, self.mark, MAX_BYTES);
+        while let Some((_, record)) = self.records.next_if(|(offset, record)| {
+            // What it takes it has taken.
+            *offset == self.at && builder.push(record)
+        }) {
             let (oldest, youngest) = self.times;
             self.times = (oldest.min(record.time()), youngest.max(record.time()));
             self.at = self.at.next();
-            self.records = rest;
         }
+        self.kept.push((first, Offset(self.at.0 - 1)));
         builder.finish()
     }
 
@@ -105,15 +121,12 @@ impl Blocks<'_> {
     }
 }
 
-impl Iterator for Blocks<'_> {
+impl<R: Iterator<Item = (Offset, Record)>> Iterator for Blocks<R> {
     type Item = NewBlock;
 
     fn next(&mut self) -> Option<NewBlock> {
         let first = self.at;
-        let following = self
-            .records
-            .first()
-            .map_or(self.next, |(offset, _)| *offset);
+        let following = self.records.peek().map_or(self.next, |(offset, _)| *offset);
         let block = if first < following {
             self.void(following)
         } else if first < self.next {
@@ -126,5 +139,7 @@ impl Iterator for Blocks<'_> {
     }
 }
 
+/// It is written anew with each segment that goes.
+const MOST_BYTES: u64 = 1 << 20;
 /// Least that redb works well with; the file is written once.
 const CACHE_BYTES: usize = 256 << 10;

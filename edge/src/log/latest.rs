@@ -7,11 +7,15 @@
 //! while the lane nears its limit, so that no commit waits for it; what is appended meanwhile is
 //! read last.
 //!
-//! It misses the latest record of no topic but beyond [`TOPIC_BYTES`]. One that is not the latest
-//! any more may pass for it, where the later one can't be read or was committed while the search
-//! ended: it has its offset still, and so its place before the later one.
+//! It misses the latest record of no topic but beyond [`TOPICS`]. One that is not the latest any more
+//! may pass for it, where the later one can't be read or was committed while the search ended: it has
+//! its offset still, and so its place before the later one.
+//!
+//! A topic is known by a hash with a key that nobody outside has. Of two with one hash the older would
+//! not outlive its segment, once in a billion such lanes.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 
 use sync::{Lane, Offset, Record};
@@ -31,11 +35,12 @@ pub(super) struct Search {
     pub(super) next: Offset,
     /// Everything below was read.
     at: Offset,
-    /// The latest of each topic so far, all of what goes.
-    latest: BTreeMap<Box<str>, Offset>,
-    topic_bytes: usize,
+    /// The latest of each topic so far, all of what goes, by the hash of the topic.
+    latest: BTreeMap<u64, Offset>,
     /// The closed file that was read last.
     open: Option<(Offset, SharedDatabase)>,
+    /// The block of a record that was asked for last.
+    block: Option<Block>,
 }
 
 impl Search {
@@ -48,8 +53,8 @@ impl Search {
             next,
             at: oldest.first.max(files.floor),
             latest: BTreeMap::new(),
-            topic_bytes: 0,
             open: None,
+            block: None,
         })
     }
 
@@ -69,46 +74,57 @@ impl Search {
         let mut left = bytes;
         while left > 0 && !self.is_done(files) {
             left = left.saturating_sub(match self.in_memory(files) {
-                Some(record) => self.note(&record),
+                Some(record) => self.note(&record, files.mark),
                 None => self.read_block(files, directory)?,
             });
         }
         Ok(())
     }
 
-    /// The records that somebody wants and that are the latest of their topics, in growing order of
-    /// their offsets: the youngest first, those that a file of so many bytes has room for.
+    /// Where the records are that somebody wants and that are the latest of their topics, in growing
+    /// order: the youngest first, those that a file of so many bytes has room for.
     pub(super) fn survivors(
         &mut self,
         files: &LaneFiles,
         directory: &Arc<dyn Directory>,
         bytes: u64,
-    ) -> Result<Vec<(Offset, Record)>, LogError> {
+    ) -> Result<Vec<Offset>, LogError> {
         let latest = self.latest.values().copied();
         let mut offsets: Vec<Offset> = latest.filter(|it| *it >= files.floor).collect();
         offsets.sort_unstable_by(|one, other| other.cmp(one));
-        let (mut records, mut left) = (Vec::new(), bytes);
+        let (mut survivors, mut left) = (Vec::new(), bytes);
         for offset in offsets {
-            let found = match self.find(files, directory, offset) {
-                Err(error) if !error.is_unreadable() => return Err(error),
-                found => found,
-            };
-            let Ok(Found::Block(block)) = found else {
-                continue;
-            };
-            let Some(record) = block.record(offset) else {
+            let Some(record) = self.record(files, directory, offset)? else {
                 continue;
             };
             // A block of its own, and a void one behind it.
             let taken = (record.as_bytes().len() + 2 * HEADER_BYTES) as u64;
-            let Some(rest) = left.checked_sub(taken) else {
-                continue;
-            };
-            left = rest;
-            records.push((offset, record));
+            if let Some(rest) = left.checked_sub(taken) {
+                left = rest;
+                survivors.push(offset);
+            }
         }
-        records.reverse();
-        Ok(records)
+        survivors.reverse();
+        Ok(survivors)
+    }
+
+    /// Reads a record of what goes; `None` for one that can't be read. Those of one block are best
+    /// asked for together.
+    pub(super) fn record(
+        &mut self,
+        files: &LaneFiles,
+        directory: &Arc<dyn Directory>,
+        offset: Offset,
+    ) -> Result<Option<Record>, LogError> {
+        let has_it = |block: &Block| (block.first()..block.next()).contains(&offset);
+        if !self.block.as_ref().is_some_and(has_it) {
+            self.block = match self.find(files, directory, offset) {
+                Ok(Found::Block(block)) => Some(block),
+                Err(error) if !error.is_unreadable() => return Err(error),
+                _ => None,
+            };
+        }
+        Ok(self.block.as_ref().and_then(|block| block.record(offset)))
     }
 
     fn in_memory(&self, files: &LaneFiles) -> Option<Record> {
@@ -143,7 +159,7 @@ impl Search {
         let mut bytes = ENTRY_BYTES;
         while self.at < end {
             match block.record(self.at) {
-                Some(record) => bytes += self.note(&record),
+                Some(record) => bytes += self.note(&record, files.mark),
                 None => self.at = self.at.next(),
             }
         }
@@ -151,19 +167,18 @@ impl Search {
     }
 
     /// Takes the record at the place that is read, and gives what it weighs.
-    fn note(&mut self, record: &Record) -> usize {
-        let topic = record.topic();
-        let goes = self.at < self.next;
-        if goes && record.keeps_latest() {
-            let has_room = self.topic_bytes + topic.len() + ENTRY_BYTES <= TOPIC_BYTES;
-            if let Some(latest) = self.latest.get_mut(topic) {
-                *latest = self.at;
-            } else if has_room {
-                self.topic_bytes += topic.len() + ENTRY_BYTES;
-                self.latest.insert(topic.into(), self.at);
+    fn note(&mut self, record: &Record, key: u32) -> usize {
+        let mut hasher = DefaultHasher::new();
+        hasher.write_u32(key);
+        hasher.write(record.topic().as_bytes());
+        let topic = hasher.finish();
+        if self.at < self.next && record.keeps_latest() {
+            let has_room = self.latest.len() < TOPICS || self.latest.contains_key(&topic);
+            if has_room {
+                self.latest.insert(topic, self.at);
             }
-        } else if self.latest.remove(topic).is_some() {
-            self.topic_bytes -= topic.len() + ENTRY_BYTES;
+        } else {
+            self.latest.remove(&topic);
         }
         self.at = self.at.next();
         record.as_bytes().len()
@@ -227,7 +242,7 @@ fn end_of(files: &LaneFiles, at: Offset) -> Offset {
     ends.find(|end| *end > at).unwrap_or(files.flushed)
 }
 
-/// What the topics of a search may take.
-const TOPIC_BYTES: usize = 256 << 10;
-/// What an entry takes beside its topic.
+/// Topics whose latest records are in what goes, at most: some 160 KB.
+const TOPICS: usize = 4096;
+/// What anything counts that is not a record.
 const ENTRY_BYTES: usize = 64;

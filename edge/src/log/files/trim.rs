@@ -7,7 +7,7 @@
 //!
 //! Files go when readers have been told that what is in them is gone, with the job after.
 
-use sync::{Lane, Offset, Record};
+use sync::{Lane, Offset};
 
 use super::super::lane::{LaneFiles, Sealed};
 use super::super::latest::Search;
@@ -151,21 +151,20 @@ impl Files {
         let Some(gap) = &trim.gap else {
             return Ok(());
         };
-        let records = match gap.reason {
-            Reason::Limit => self.survivors(trim.lane)?,
-            _ => Vec::new(),
-        };
-        let next = trim.first;
-        match self.keep(trim.lane, &records, next) {
-            // Segments go all the same, or there would never be room again.
-            Err(error) if error.is_full() => {}
-            Err(error) => return Err(error),
-            Ok(kept) => trim.kept = kept,
-        }
         let mut others = Parts::default();
-        if let Some(kept) = &trim.kept {
-            trim.first = kept.first;
-            others.extend(records.iter().map(|(offset, _)| offset.0));
+        let search = self.lanes[trim.lane].search.take();
+        if let Some(search) = search.filter(|_| gap.reason == Reason::Limit) {
+            match self.keep(trim.lane, search, trim.first) {
+                // Segments go all the same, or there would never be room again.
+                Err(error) if error.is_full() => {}
+                Err(error) => return Err(error),
+                Ok(None) => {}
+                Ok(Some((kept, offsets))) => {
+                    trim.first = kept.first;
+                    trim.kept = Some(kept);
+                    others = offsets;
+                }
+            }
         }
         let files = &self.lanes[trim.lane];
         // It was counted when it was given up.
@@ -179,32 +178,30 @@ impl Files {
         Ok(())
     }
 
-    /// The records that outlive the segments which go.
-    fn survivors(&mut self, lane: Lane) -> Result<Vec<(Offset, Record)>, LogError> {
-        let files = &mut self.lanes[lane];
-        let Some(mut search) = files.search.take() else {
-            return Ok(Vec::new());
-        };
-        // Of a segment that is all latest records half goes, or nothing would ever be won.
-        let most = LATEST_BYTES.min(files.segment_bytes / 2);
-        search.survivors(files, &self.directory, most)
-    }
-
-    /// Makes the file of what outlives the segments below `next`, if anything does.
+    /// Makes the file of what outlives the segments below `next`. Gives its offsets as well; nothing
+    /// where nothing does.
     fn keep(
         &mut self,
         lane: Lane,
-        records: &[(Offset, Record)],
+        mut search: Search,
         next: Offset,
-    ) -> Result<Option<Sealed>, LogError> {
+    ) -> Result<Option<(Sealed, Parts)>, LogError> {
+        let files = &self.lanes[lane];
+        let most = kept::most_bytes(files.segment_bytes);
+        let offsets = search.survivors(files, &self.directory, most)?;
         let mut made = None;
-        if !records.is_empty() {
-            self.with_reserve(|files| {
-                let mark = files.lanes[lane].mark;
-                made = Some(kept::store(&files.directory, (lane, mark), records, next)?);
-                Ok(())
-            })?;
-        }
+        self.with_reserve(|files| {
+            let (directory, files) = (&files.directory, &files.lanes[lane]);
+            let mut failed = None;
+            let mut read = |offset: &Offset| {
+                let record = search.record(files, directory, *offset);
+                let record = record.map_err(|error| failed = Some(error)).ok()?;
+                Some(record.map(|record| (*offset, record)))
+            };
+            let records = offsets.iter().map_while(&mut read).flatten();
+            made = kept::store(directory, (lane, files.mark), records, next)?;
+            failed.map_or(Ok(()), Err)
+        })?;
         Ok(made)
     }
 
@@ -261,5 +258,3 @@ impl Files {
 
 /// What a search reads at a time.
 const STEP_BYTES: usize = 1 << 20;
-/// Records that outlive their segments, together, in a lane.
-const LATEST_BYTES: u64 = 256 << 10;

@@ -61,11 +61,6 @@ impl Parts {
         Some((self.0.first()?.0, self.0.last()?.1))
     }
 
-    /// Adds offsets one by one.
-    pub(in super::super) fn extend(&mut self, offsets: impl Iterator<Item = u64>) {
-        self.join(&Self(offsets.map(|it| (it, it)).collect()));
-    }
-
     /// Adds what is in another one.
     pub(in super::super) fn join(&mut self, other: &Self) {
         self.0.extend_from_slice(&other.0);

@@ -6,9 +6,9 @@ use super::super::block::Header;
 use super::super::database::{READ_CACHE_BYTES, SharedDatabase};
 use super::super::lane::{Active, LaneFiles, Sealed};
 use super::super::salvage::Salvage;
-use super::super::segment;
 use super::super::state::Facts;
 use super::super::{Gap, LogError, Reason};
+use super::super::{kept, segment};
 use super::Recovery;
 use super::found::missing;
 
@@ -213,7 +213,11 @@ impl Recovery {
         // redb's files have room to grow: a start must not count it, or it would drop records that
         // were within the limit before.
         let bytes = file.len().map_err(LogError::file("measure", &name))?;
-        sealed.bytes = bytes.min(files.segment_bytes);
+        let most = match is_kept {
+            true => kept::most_bytes(files.segment_bytes),
+            false => files.segment_bytes,
+        };
+        sealed.bytes = bytes.min(most);
         Ok(sealed)
     }
 
