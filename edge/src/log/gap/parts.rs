@@ -160,9 +160,8 @@ mod tests {
     #[test]
     fn of_all_parts_of_eight_offsets_exactly_the_others_are_left() {
         let parts = |bits: u16| {
-            let mut parts = Parts::default();
-            parts.extend((0..8).filter(|at| bits >> at & 1 == 1));
-            parts
+            let offsets = (0..8).filter(|at| bits >> at & 1 == 1).map(Offset);
+            Parts::of_ranges(offsets.map(|at| (at, at)).collect())
         };
         for one in 0..256 {
             for other in 0..256 {

@@ -25,6 +25,14 @@ struct Known {
     kept_to: Offset,
 }
 
+/// The segments of a lane that count.
+struct Settled {
+    /// The first offset of each, in growing order.
+    firsts: Vec<Offset>,
+    /// First offset and end of the file of what outlived others.
+    kept: Option<(Offset, Offset)>,
+}
+
 impl Recovery {
     /// Finds the segments and opens the last one of each lane, which should reach as far as the
     /// state says, and as far as `stored`, says the journal. Gives what is missing, too. Of what
@@ -63,7 +71,7 @@ impl Recovery {
         let lane = files.lane;
         let is_known = known.is_some();
         let known = known.unwrap_or_default();
-        let (mut firsts, kept) = self.settle_kept(lane, known)?;
+        let Settled { mut firsts, kept } = self.settle_kept(lane, known)?;
         let following = firsts.first().copied();
         let last = firsts.pop();
         files.is_unheard_of = !is_known && last.is_none() && kept.is_none();
@@ -221,14 +229,9 @@ impl Recovery {
         Ok(sealed)
     }
 
-    /// Gives the first offsets of the segments of a lane, in order, and the range of the file of what
-    /// outlived others. Removes what a cut left beside: such a file that does not count, and segments
+    /// Looks for the segments of a lane, and for the file of what outlived others. Removes what a cut left beside: such a file that does not count, and segments
     /// that the one which counts stands for. Where nobody can tell, segments count if they are there.
-    fn settle_kept(
-        &self,
-        lane: Lane,
-        known: Known,
-    ) -> Result<(Vec<Offset>, Option<(Offset, Offset)>), LogError> {
+    fn settle_kept(&self, lane: Lane, known: Known) -> Result<Settled, LogError> {
         let named = self.names.iter().filter_map(|name| segment::parse(name));
         let (mut firsts, mut kept) = (Vec::new(), Vec::new());
         for named in named.filter(|named| named.lane == lane) {
@@ -253,7 +256,8 @@ impl Recovery {
             self.remove(&segment::name(lane, *first))?;
         }
         firsts.retain(|first| *first >= known.kept_to);
-        Ok((firsts, counting.map(|(next, first)| (first, next))))
+        let kept = counting.map(|(next, first)| (first, next));
+        Ok(Settled { firsts, kept })
     }
 
     /// Removes segments whose trimming was durable before their files were gone.
