@@ -4,11 +4,11 @@
 //! [`Event::Flushed`] named, and from there on the records in memory, shared with the writer. The
 //! mail is read likewise, by keys (`log/reader/mail.rs`).
 
+mod damaged;
 mod mail;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
-use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -17,12 +17,12 @@ use sync::{Change, Lane, Offset, PerLane, Record, Table, WallTime};
 use super::block::Block;
 use super::cache::BlockCache;
 use super::database::{READ_CACHE_BYTES, SharedDatabase};
-use super::directory::{Directory, File};
+use super::directory::Directory;
 use super::rows::{self, Puts};
-use super::salvage::Salvage;
 use super::{Batch, Committed, Event, Gap, LogError, Parts, Reason};
 use super::{files::Files, segment, state};
 
+use self::damaged::Salvaged;
 use self::mail::Mail;
 pub use self::mail::{Damage, Walked};
 
@@ -89,17 +89,6 @@ enum Segment {
         next: Offset,
         name: String,
     },
-}
-
-/// A damaged segment that was searched.
-#[derive(Debug)]
-struct Salvaged {
-    lane: Lane,
-    first: Offset,
-    /// Where the segment ended at the time.
-    end: Offset,
-    file: Arc<dyn File>,
-    blocks: Salvage,
 }
 
 /// What is at an offset below the tail.
@@ -359,40 +348,6 @@ impl Reader {
         let block = Arc::new(block);
         self.cache.insert(lane, Arc::clone(&block));
         Place::Block(block)
-    }
-
-    /// Looks for a record in a file that redb can't be asked for. The first time it reads all of
-    /// the file.
-    fn search_damaged(
-        &mut self,
-        lane: Lane,
-        (range, name): (Range<Offset>, String),
-        at: Offset,
-    ) -> Result<Place, LogError> {
-        let Range { start: first, end } = range;
-        let is_it = |it: &Salvaged| (it.lane, it.first) == (lane, first) && at < it.end;
-        if !self.salvaged.iter().any(is_it) {
-            let file = self.directory.open(&name).map_err(removed(&name))?;
-            let blocks = Salvage::search(file.as_ref(), &name, first..end)?;
-            self.salvaged
-                .retain(|it| (it.lane, it.first) != (lane, first));
-            self.salvaged.push_back(Salvaged {
-                lane,
-                first,
-                end,
-                file,
-                blocks,
-            });
-            if self.salvaged.len() > self.open_count {
-                self.salvaged.pop_front();
-            }
-        }
-        let found = self.salvaged.iter().find(|it| is_it(it));
-        let it = found.expect("what was not there was just added");
-        match it.blocks.read(it.file.as_ref(), at) {
-            Some(block) => Ok(self.keep(lane, block)),
-            None => Ok(Place::Damage(it.blocks.following(at).unwrap_or(end))),
-        }
     }
 
     /// Looks into a sealed segment, opening it first when it is not open.
