@@ -11,7 +11,7 @@ use edge::log::{
 };
 use sync::{Change, Lane, Offset, PerLane, WallTime};
 
-use self::log_parts::{Dice, record_of, small};
+use self::log_parts::{Dice, make_foreign, record_of, small};
 
 #[test]
 fn all_lanes_together_have_a_limit_and_the_lower_give_way_first() {
@@ -282,6 +282,25 @@ fn a_cut_while_a_segment_is_thinned_leaves_it_or_what_outlives_it() {
         assert!(!kept.contains_key("noise/0"), "it went as any record does");
     }
     assert!(whole > 2 && thinned > 2, "{whole} {thinned} of {changes}");
+}
+
+/// A start that began anew took the file of what outlived segments, and the next one removed it.
+#[test]
+fn what_outlived_segments_is_there_although_the_state_is_lost() {
+    let (mut log, folder) = nearly_full();
+    assert!(log.append_until_thinned());
+    log.maintain();
+    let rare = |log: &mut Log| {
+        let found = log.read_all().into_values();
+        found.filter(|it| it.2 != "noise/busy").count()
+    };
+    assert_eq!(rare(&mut log), 5);
+    make_foreign(&folder, "state.redb");
+    for start in 0..3 {
+        log = log.reopen(&folder);
+        log.maintain();
+        assert_eq!(rare(&mut log), 5, "start {start}");
+    }
 }
 
 /// A log before the first segment of a lane goes, which has some records that outlive it.

@@ -98,6 +98,12 @@ impl LaneFiles {
         Offset(self.flushed.0 + self.waiting.len() as u64)
     }
 
+    /// Where the file of what outlived segments ends; 0 where there is none.
+    pub(super) fn kept_to(&self) -> Offset {
+        let kept = self.sealed.front().filter(|oldest| oldest.is_kept);
+        kept.map_or(Offset(0), |kept| kept.next)
+    }
+
     /// Bytes of all segments.
     pub(super) fn bytes(&self) -> u64 {
         let sealed: u64 = self.sealed.iter().map(|segment| segment.bytes).sum();

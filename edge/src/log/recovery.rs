@@ -308,6 +308,7 @@ impl Recovery {
         found.waiting_bytes = 0;
         found.facts.first = PerLane::from_fn(|lane| found.lanes[lane].first);
         found.facts.next = PerLane::from_fn(|lane| found.lanes[lane].flushed);
+        found.facts.kept = PerLane::from_fn(|lane| found.lanes[lane].kept_to());
         found.facts.active_bytes = found.active_bytes();
         // What it says of gaps as well, and the state is not there yet.
         let copy = self.settle_gaps(copy, &rows, &mut found);

@@ -1,7 +1,7 @@
 //! Lanes at their limits, over a real connection.
 
 use super::devices::Device;
-use super::support::Gateway;
+use super::support::{Gateway, run};
 
 /// The smallest that may be configured.
 const SMALL: &str = "[durability]\nsegment_bytes = 1048576\n\
@@ -67,6 +67,14 @@ fn the_latest_of_each_topic_reaches_who_was_away_and_nobody_twice() {
     send("end", "end");
     gateway.expect_fact("gaps", |count| count > 300);
     assert!(gateway.terminate().0.success());
+    let data = gateway.data();
+    let data = data.to_str().expect("a path of the test");
+    assert!(run(&["fsck", data]).status.success());
+    let exported = run(&["export", data, "--lane=normal"]);
+    assert!(exported.status.success());
+    let exported = String::from_utf8(exported.stdout).expect("JSON");
+    let is_missing = |line: &&str| line.contains("\"missing\":\"limit\"");
+    assert!(exported.lines().any(|line| is_missing(&line)));
     gateway.restart();
 
     let everything = |name| {
@@ -88,6 +96,8 @@ fn the_latest_of_each_topic_reaches_who_was_away_and_nobody_twice() {
         early.is_sorted_by(|before, after| before < after),
         "{early:?}"
     );
+    let records = exported.lines().filter(|line| !is_missing(line));
+    assert_eq!(records.count(), late.len());
     let count = gateway.fact("gaps");
     assert_eq!(count + late.len() as u64, 611, "{count} in gaps");
 }

@@ -166,15 +166,23 @@ impl Files {
                 }
             }
         }
-        let files = &self.lanes[trim.lane];
+        let going = self.lanes[trim.lane].sealed.iter().take(trim.count);
+        let mut is_sparse = trim.kept.is_some();
         // It was counted when it was given up.
-        for segment in files.sealed.iter().take(trim.count).filter(|it| it.is_kept) {
+        for segment in going.filter(|segment| segment.is_kept) {
             others.join(&kept::voids(&self.directory, trim.lane, segment));
+            is_sparse = true;
         }
-        let known = self.known_gaps();
-        trim.gap = trim
-            .gap
-            .take_if(|gap| gap::leave_out_also(gap, &known, others));
+        let (known, bytes) = (self.known_gaps(), gap.bytes);
+        let left = trim.kept.as_ref().map_or(0, |kept| kept.bytes);
+        trim.gap = trim.gap.take_if(|gap| {
+            let is_left = gap::leave_out_also(gap, &known, others);
+            if is_sparse {
+                // Records weigh what their number among the offsets does not say.
+                gap.bytes = bytes.saturating_sub(left);
+            }
+            is_left
+        });
         Ok(())
     }
 
