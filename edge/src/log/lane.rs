@@ -98,10 +98,9 @@ impl LaneFiles {
         Offset(self.flushed.0 + self.waiting.len() as u64)
     }
 
-    /// Where the file of what outlived segments ends; 0 where there is none.
-    pub(super) fn kept_to(&self) -> Offset {
-        let kept = self.sealed.front().filter(|oldest| oldest.is_kept);
-        kept.map_or(Offset(0), |kept| kept.next)
+    /// The file of what outlived segments, where there is one.
+    pub(super) fn kept(&self) -> Option<&Sealed> {
+        self.sealed.front().filter(|oldest| oldest.is_kept)
     }
 
     /// Bytes of all segments.

@@ -41,7 +41,7 @@ mod state;
 
 use std::sync::Arc;
 
-use sync::{Epoch, PerLane, Record, TimeStamp, WallTime};
+use sync::{Epoch, Lane, PerLane, Record, TimeStamp, WallTime};
 
 use self::found::Found;
 pub use self::report::Report;
@@ -308,7 +308,12 @@ impl Recovery {
         found.waiting_bytes = 0;
         found.facts.first = PerLane::from_fn(|lane| found.lanes[lane].first);
         found.facts.next = PerLane::from_fn(|lane| found.lanes[lane].flushed);
-        found.facts.kept = PerLane::from_fn(|lane| found.lanes[lane].kept_to());
+        for lane in Lane::ALL {
+            if let Some(kept) = found.lanes[lane].kept() {
+                found.facts.kept[lane] = kept.next;
+                found.facts.kept_bytes[lane] = kept.bytes;
+            }
+        }
         found.facts.active_bytes = found.active_bytes();
         // What it says of gaps as well, and the state is not there yet.
         let copy = self.settle_gaps(copy, &rows, &mut found);

@@ -233,7 +233,10 @@ impl Files {
             let lane = trim.lane;
             facts.first[lane] = trim.first;
             let kept_to = trim.kept.as_ref().map(|kept| kept.next);
-            facts.kept[lane] = kept_to.unwrap_or(facts.kept[lane]);
+            if let Some(kept) = &trim.kept {
+                facts.kept[lane] = kept.next;
+                facts.kept_bytes[lane] = kept.bytes;
+            }
             // Sealed segments are flushed, so the state may say so before its next flush.
             let next = kept_to.unwrap_or(trim.first);
             facts.next[lane] = facts.next[lane].max(next);

@@ -23,6 +23,7 @@ struct Known {
     active_bytes: u64,
     /// Where the file of what outlived segments ends.
     kept_to: Offset,
+    kept_bytes: u64,
 }
 
 /// The segments of a lane that count.
@@ -53,6 +54,7 @@ impl Recovery {
                 stored: stored[lane],
                 active_bytes: facts.active_bytes[lane],
                 kept_to: facts.kept[lane],
+                kept_bytes: facts.kept_bytes[lane],
             });
             self.open_lane(&mut lanes[lane], known, &mut gaps)?;
             for sealed in lanes[lane].sealed.iter_mut().filter(|it| !it.is_kept) {
@@ -89,7 +91,10 @@ impl Recovery {
         if let Some((first, next)) = kept {
             let following = following.unwrap_or(next);
             gaps.extend(missing(lane, next, following, Reason::Damage));
-            let kept = self.sealed(files, (first, next), true)?;
+            let mut kept = self.sealed(files, (first, next), true)?;
+            if known.is_told {
+                kept.bytes = known.kept_bytes;
+            }
             files.sealed.push_front(kept);
         }
         self.remove_trimmed(files, known.first)?;
