@@ -178,7 +178,11 @@ impl Recovery {
         let name = segment::name(lane, first);
         let file = self.directory.open(&name);
         let file = file.map_err(LogError::file("open", &name))?;
-        let found = Salvage::search(file.as_ref(), &name, first..Offset(u64::MAX))?;
+        let found = match Salvage::search(file.as_ref(), &name, first..Offset(u64::MAX)) {
+            // A disk that is bad all over does not take its new name either.
+            Err(error) if error.is_unreadable() => Salvage::default(),
+            found => found?,
+        };
         let Some(end) = found.end() else {
             self.set_aside(&name)?;
             return Ok(first);
