@@ -43,7 +43,7 @@ mod state;
 
 use std::sync::Arc;
 
-use sync::{Epoch, Lane, PerLane, Record, TimeStamp, WallTime};
+use sync::{Epoch, PerLane, Record, TimeStamp, WallTime};
 
 use self::found::Found;
 pub use self::report::Report;
@@ -315,15 +315,7 @@ impl Recovery {
             self.report.lost_frames = self.report.replayed_frames;
         }
         found.waiting_bytes = 0;
-        found.facts.first = PerLane::from_fn(|lane| found.lanes[lane].first);
-        found.facts.next = PerLane::from_fn(|lane| found.lanes[lane].flushed);
-        for lane in Lane::ALL {
-            if let Some(kept) = found.lanes[lane].kept() {
-                found.facts.kept[lane] = kept.next;
-                found.facts.kept_bytes[lane] = kept.bytes;
-            }
-        }
-        found.facts.active_bytes = found.active_bytes();
+        found.state_lanes();
         // What it says of gaps as well, and the state is not there yet.
         let copy = self.settle_gaps(copy, &rows, &mut found);
         let is_copied = !self.report.is_new && copy.try_write(self.directory.as_ref()).is_ok();

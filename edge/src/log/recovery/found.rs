@@ -193,6 +193,19 @@ impl Found {
         Ok(())
     }
 
+    /// Has the facts of a new state say how the lanes are.
+    pub(super) fn state_lanes(&mut self) {
+        for (lane, files) in self.lanes.iter() {
+            self.facts.first[lane] = files.first;
+            self.facts.next[lane] = files.flushed;
+            if let Some(kept) = files.kept() {
+                self.facts.kept[lane] = kept.next;
+                self.facts.kept_bytes[lane] = kept.bytes;
+            }
+        }
+        self.facts.active_bytes = self.active_bytes();
+    }
+
     pub(super) fn active_bytes(&self) -> PerLane<u64> {
         PerLane::from_fn(|lane| {
             let active = self.lanes[lane].active.as_ref();
