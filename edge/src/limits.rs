@@ -158,8 +158,9 @@ const READ_FILE_BYTES: u64 = 256 << 10;
 const DECODED_BYTES: u64 = 512 << 10;
 /// What redb takes beside its cache, each file.
 const REDB_FILE_BYTES: u64 = 300 << 10;
-/// Topics of the segment that goes next, and a group of its records that are stored anew.
-const LATEST_BYTES: u64 = 512 << 10;
+/// Topics of the segment that goes next, the places of what outlives it, and the file of that while it
+/// is made.
+const LATEST_BYTES: u64 = 1280 << 10;
 /// Searches of damaged segments: what they read at a time, and what they found in those that are
 /// open, for each block that a segment has.
 const SEARCH_BYTES: u64 = 320 << 10;

@@ -29,6 +29,7 @@
 //! | `mail.redb` | the tables of the mail, where there is some; format in `log/mail.rs` |
 //! | `gaps` | the gaps once more; format in `log/gap/copy.rs` |
 //! | `{lane}-{first offset, 20 digits}.redb` | a segment; format in `log/segment.rs` and `log/block.rs` |
+//! | `{lane}-{first offset}-{end}.redb` | what outlived the segments up to `end`, see `log/kept.rs` |
 //! | `state.redb.salvaged` | a state made of what was left of a damaged one, before it has its name |
 //! | `mail.redb.salvaged` | the same of the mail |
 //! | `reserve` | 1 MiB that is given back to get out of a full disk |
@@ -56,6 +57,7 @@ mod gap;
 mod image;
 mod intake;
 mod journal;
+mod kept;
 mod lane;
 mod latest;
 mod mail;

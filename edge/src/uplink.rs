@@ -191,6 +191,11 @@ impl Uplink {
         self.engine.handle(now, Input::Trimmed { lane, first });
     }
 
+    /// Retention left of some records only the latest of their topics.
+    pub(crate) fn thinned(&mut self, now: Instant, lane: Lane) {
+        self.engine.handle(now, Input::Thinned { lane });
+    }
+
     /// The log answered, or could not.
     pub(crate) fn fetched(
         &mut self,

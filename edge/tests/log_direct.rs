@@ -245,7 +245,7 @@ fn groups_go_through_the_journal_while_the_files_are_lent_and_wait_for_nothing()
     let before = log.opened.writer.journal_used_bytes();
     log.commit(&group(Lane::Normal, 0, 40)).unwrap();
     assert!(log.opened.writer.journal_used_bytes() > before + 40 * 256);
-    log.opened.writer.finish(job.run(), log.wall);
+    log.opened.writer.finish(job.run());
     log.follow();
     // The next takes along what waits since.
     log.commit(&group(Lane::Normal, 40, 40)).unwrap();

@@ -269,7 +269,7 @@ fn a_message_that_a_reader_and_a_job_find_damaged_counts_once() {
                 drop((done, log));
                 log = reopen(&folder);
             } else {
-                log.writer.finish(done, WALL);
+                log.writer.finish(done);
             }
             settle(&mut log);
             let gaps = log.reader.gaps(0).expect("the log works");
@@ -321,7 +321,7 @@ fn mend(damaged: &SimulatedFolder, fails_at: u64, model: &Model) -> Mend {
         changes += 1;
     });
     folder.set_read_only(false);
-    log.writer.finish(done, WALL);
+    log.writer.finish(done);
     let mut events = log.writer.events();
     let has_failed = events.iter().any(|it| matches!(it, Event::Failed { .. }));
     let names = folder.names().expect("the log works");

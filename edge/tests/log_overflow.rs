@@ -11,7 +11,7 @@ use edge::log::{
 };
 use sync::{Change, Lane, Offset, PerLane, WallTime};
 
-use self::log_parts::{Dice, record_of, small};
+use self::log_parts::{Dice, make_foreign, record_of, small};
 
 #[test]
 fn all_lanes_together_have_a_limit_and_the_lower_give_way_first() {
@@ -93,7 +93,7 @@ fn what_waits_for_a_segment_counts_as_what_is_in_one() {
         assert_eq!(log.intake[Lane::Critical], Intake::Open);
         if let Some(job) = job {
             let done = job.run();
-            log.writer.finish(done, log.wall);
+            log.writer.finish(done);
             log.follow();
             assert_eq!(log.intake[Lane::Normal], Intake::Full, "it waits still");
         }
@@ -146,12 +146,45 @@ fn the_latest_of_a_topic_outlives_its_segment() {
         log.append(Lane::Normal, "busy/a", 256);
         log.maintain();
     }
-    assert!(log.stored_anew > 1, "the file went more than once");
+    assert!(log.thinned > 1, "the file went more than once");
     let kept = log.assert_all_accounted_for();
     let serials = &kept["rare/once"];
     assert_eq!(serials, &[6002], "only the last one, and once");
     assert!(!kept.contains_key("plain/once"));
     log.assert_latest_kept();
+}
+
+/// A gap names 256 ranges of offsets at most, and what outlives a segment may leave more.
+#[test]
+fn gaps_add_up_with_more_records_that_outlive_them_than_they_name() {
+    let folder = SimulatedFolder::new();
+    let mut settings = keeping_latest();
+    settings.segment_bytes = 256 << 10;
+    settings.lanes[Lane::Normal].max_bytes = 1 << 20;
+    let mut log = Log::open(&folder, settings);
+    for number in 0..9000 {
+        let rare = format!("rare/{number}");
+        let topic = if number % 4 == 0 { &rare } else { "noise/busy" };
+        log.append(Lane::Normal, topic, 200);
+        if number % 50 == 0 {
+            log.maintain();
+        }
+    }
+    let kept = log.assert_all_accounted_for();
+    let first = log.reader.first(Lane::Normal);
+    let busy = log
+        .acknowledged
+        .iter()
+        .position(|it| it.0 == kept["noise/busy"][0]);
+    let outlived = (busy.expect("it was acknowledged") as u64 - first.0) / 4;
+    assert!(
+        outlived > 256 && log.thinned > 2,
+        "{outlived} {}",
+        log.thinned
+    );
+    log = log.reopen(&folder);
+    log.assert_all_accounted_for();
+    assert_eq!(log.reader.first(Lane::Normal), first);
 }
 
 /// A small lane whose records are all the latest of their topics: one goes for each that comes.
@@ -172,11 +205,11 @@ fn a_lane_of_nothing_but_latest_records_keeps_to_its_limit() {
     log.assert_all_accounted_for();
 }
 
-/// Records go on to be stored while the power is cut again and again, also between the frame that
-/// stores the latest anew and the end of their segment.
+/// Records go on to be stored while the power is cut again and again, also while what outlives a
+/// segment takes its place.
 #[test]
 fn the_latest_of_each_topic_is_there_after_every_power_cut() {
-    let (mut stored_anew, mut cuts) = (0, 0);
+    let (mut thinned, mut cuts) = (0, 0);
     for seed in 1..=3_u64 {
         let folder = SimulatedFolder::new();
         let mut log = Log::open(&folder, keeping_latest());
@@ -210,26 +243,34 @@ fn the_latest_of_each_topic_is_there_after_every_power_cut() {
             log.assert_all_accounted_for();
             log.assert_latest_kept();
         }
-        stored_anew += log.stored_anew;
+        thinned += log.thinned;
     }
-    println!("{cuts} cuts, {stored_anew} groups stored anew");
-    assert!(stored_anew > 5, "{stored_anew}");
+    println!("{cuts} cuts, {thinned} segments thinned");
+    assert!(thinned > 5, "{thinned}");
 }
 
-/// A cut between the frame that stores the latest anew and the end of their segment, and then several
-/// segments go at once, because a limit became smaller: their gap counted what was stored anew.
+/// A cut anywhere while what outlives a segment takes its place: before its file counts, the segment
+/// is there as it was; behind that, the segment is no more. Then several go at once, because a limit
+/// became smaller, and no gap counts what another one does.
 #[test]
-fn what_was_stored_anew_before_a_cut_is_in_no_gap_of_several_segments() {
+fn a_cut_while_a_segment_is_thinned_leaves_it_or_what_outlives_it() {
     let (mut log, folder) = nearly_full();
     folder.reset_counts();
-    assert!(log.append_until_stored_anew());
+    assert!(log.append_until_thinned());
     let changes = folder.counts().changes;
-    let mut stored_anew = 0;
-    for cut in changes.saturating_sub(20)..=changes {
+    let (mut whole, mut thinned) = (0, 0);
+    for cut in (changes.saturating_sub(60)..=changes).step_by(3) {
         let (mut log, folder) = nearly_full();
         folder.stop_after(cut);
-        log.append_until_stored_anew();
+        log.append_until_thinned();
         folder.power_cut(cut);
+        log = log.reopen(&folder);
+        log.settle();
+        match log.assert_all_accounted_for()["noise/busy"][0] {
+            5 => whole += 1,
+            _ => thinned += 1,
+        }
+        log.assert_latest_kept();
         log.settings.keeps_latest = false;
         log.settings.lanes[Lane::Normal].max_bytes = 256 << 10;
         log = log.reopen(&folder);
@@ -237,11 +278,29 @@ fn what_was_stored_anew_before_a_cut_is_in_no_gap_of_several_segments() {
             log.wall.0 += 2000;
             log.maintain();
         }
-        log.settle();
         let kept = log.assert_all_accounted_for();
-        stored_anew += u64::from(kept.contains_key("noise/0"));
+        assert!(!kept.contains_key("noise/0"), "it went as any record does");
     }
-    assert!((1..20).contains(&stored_anew), "{stored_anew} of {changes}");
+    assert!(whole > 2 && thinned > 2, "{whole} {thinned} of {changes}");
+}
+
+/// A start that began anew took the file of what outlived segments, and the next one removed it.
+#[test]
+fn what_outlived_segments_is_there_although_the_state_is_lost() {
+    let (mut log, folder) = nearly_full();
+    assert!(log.append_until_thinned());
+    log.maintain();
+    let rare = |log: &mut Log| {
+        let found = log.read_all().into_values();
+        found.filter(|it| it.2 != "noise/busy").count()
+    };
+    assert_eq!(rare(&mut log), 5);
+    make_foreign(&folder, "state.redb");
+    for start in 0..3 {
+        log = log.reopen(&folder);
+        log.maintain();
+        assert_eq!(rare(&mut log), 5, "start {start}");
+    }
 }
 
 /// A log before the first segment of a lane goes, which has some records that outlive it.
@@ -256,7 +315,7 @@ fn nearly_full() -> (Log, SimulatedFolder) {
         log.maintain();
         turn += 1;
     }
-    assert_eq!(log.stored_anew, 0);
+    assert_eq!(log.thinned, 0);
     (log, folder)
 }
 
@@ -268,7 +327,7 @@ struct Log {
     settings: Settings,
     intake: PerLane<Intake>,
     floors: PerLane<Offset>,
-    stored_anew: u64,
+    thinned: u64,
     /// What was acknowledged: the serial number and topic of each record.
     acknowledged: Vec<(u64, Lane, String)>,
     /// Not acknowledged, so it may be stored or not.
@@ -288,7 +347,7 @@ impl Log {
             settings,
             intake: PerLane::from_fn(|_| Intake::Open),
             floors: PerLane::default(),
-            stored_anew: 0,
+            thinned: 0,
             acknowledged: Vec::new(),
             uncertain: None,
             serial: 0,
@@ -299,7 +358,7 @@ impl Log {
         let new = Self::open(folder, self.settings);
         Self {
             wall: self.wall,
-            stored_anew: self.stored_anew,
+            thinned: self.thinned,
             acknowledged: self.acknowledged,
             uncertain: self.uncertain,
             serial: self.serial,
@@ -359,20 +418,20 @@ impl Log {
             self.reader.apply(&event);
             match event {
                 Event::Intake { intake } => self.intake = intake,
-                Event::StoredAnew { .. } => self.stored_anew += 1,
+                Event::Thinned { .. } => self.thinned += 1,
                 _ => {}
             }
         }
     }
 
     /// False when the power went before.
-    fn append_until_stored_anew(&mut self) -> bool {
+    fn append_until_thinned(&mut self) -> bool {
         for _ in 0..100 {
             if self.try_append(Lane::Normal, "noise/busy", 3000).is_err() {
                 return false;
             }
             self.maintain();
-            if self.stored_anew > 0 {
+            if self.thinned > 0 {
                 return true;
             }
         }
@@ -393,7 +452,7 @@ impl Log {
         }
     }
 
-    /// Every record by its serial number, with the last offset it has.
+    /// Every record by its serial number, with its offset: each is there once.
     fn read_all(&mut self) -> BTreeMap<u64, (Lane, Offset, String)> {
         let mut found = BTreeMap::new();
         for lane in Lane::ALL {
@@ -407,7 +466,8 @@ impl Log {
                 for (offset, record) in chunk.records {
                     let (serial, _) = record.payload().split_first_chunk().expect("a serial");
                     let entry = (lane, offset, record.topic().to_owned());
-                    found.insert(u64::from_le_bytes(*serial), entry);
+                    let other = found.insert(u64::from_le_bytes(*serial), entry);
+                    assert_eq!(other, None, "{serial:?}");
                 }
                 at = chunk.next;
             }

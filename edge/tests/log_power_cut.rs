@@ -9,6 +9,9 @@
 //! A copy for a backup is made now and then, in mid-load, and survives the next cut whole: it opens
 //! and holds what the model held when its job began, neither less nor more.
 //!
+//! Every other world keeps the latest of each topic where a lane is at its limit: what is missing
+//! between records is then in a gap, and the latest of a topic is never missing.
+//!
 //! Half of the jobs run while commits go on, before them, after them, and between any two of their
 //! writes and syncs.
 //!
@@ -20,7 +23,7 @@ mod log_parts;
 #[path = "log_jobs/turns.rs"]
 mod turns;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use edge::log::directory::Directory;
 use edge::log::simulated::{Fault, Operation, SimulatedFolder};
@@ -74,6 +77,7 @@ struct Seen {
     flushes: u64,
     seals: u64,
     trims: u64,
+    thinned: u64,
     gaps: u64,
     failures: u64,
     recoveries: u64,
@@ -101,7 +105,14 @@ impl Seen {
     fn everything(&self) -> bool {
         // Once in some hundred cuts.
         let torn = self.torn + u64::from(self.cuts < 2000);
-        let rare = [self.returned, torn, self.seals, self.trims, self.gaps];
+        let rare = [
+            self.returned,
+            torn,
+            self.seals,
+            self.trims,
+            self.thinned,
+            self.gaps,
+        ];
         let common = [
             self.cut_openings,
             self.refusals,
@@ -280,6 +291,12 @@ struct World {
     copying: Option<Copied>,
     copied: Option<Copied>,
     lies: bool,
+    /// Whether the latest of a topic outlives its segment.
+    thins: bool,
+    /// The disk was without room: then it may not.
+    was_full: bool,
+    /// Below, only the latest of their topics may be there.
+    thinned_to: PerLane<Offset>,
     wall: WallTime,
     model: Model,
     /// Refused since the last success: at most one of them may come back.
@@ -307,6 +324,9 @@ impl World {
             copying: None,
             copied: None,
             lies,
+            thins: seed % 2 == 1,
+            was_full: false,
+            thinned_to: PerLane::default(),
             wall: WallTime(1_000_000),
             model: Model::default(),
             refused: Vec::new(),
@@ -356,7 +376,7 @@ impl World {
         };
         self.seen.copies += 1;
         self.seen.copies_cut += u64::from(copied.has_failed);
-        let opened = open(copy.directory(), settings(), self.wall);
+        let opened = open(copy.directory(), self.settings(), self.wall);
         let mut opened = opened.map_err(|error| format!("can't open the copy: {error}"))?;
         if !opened.report.is_clean() {
             return Err(format!("the copy: {:?}", opened.report));
@@ -413,7 +433,7 @@ impl World {
     fn open_and_check(&mut self) -> Result<Opened, String> {
         while self.dice.below(3) == 0 {
             self.folder.stop_after(self.dice.below(40));
-            let opened = open(self.folder.directory(), settings(), self.wall);
+            let opened = open(self.folder.directory(), self.settings(), self.wall);
             self.seen.cut_openings += u64::from(opened.is_err());
             drop(opened);
             self.cut();
@@ -426,7 +446,7 @@ impl World {
         if is_tight {
             self.tighten();
         }
-        let opened = open(self.folder.directory(), settings(), self.wall);
+        let opened = open(self.folder.directory(), self.settings(), self.wall);
         // They come again.
         self.handed_out.clear();
         let mut opened = opened.map_err(|error| format!("can't open: {error}"))?;
@@ -448,6 +468,7 @@ impl World {
 
     /// Leaves the disk next to no room.
     fn tighten(&mut self) {
+        self.was_full = true;
         let room = self.dice.below(200 << 10);
         self.folder
             .set_capacity(Some(self.folder.used_bytes() + room));
@@ -563,7 +584,7 @@ impl World {
         self.ask_for_copy(writer);
         if self.dice.below(2) == 0 {
             while let Some(job) = self.begin(writer) {
-                writer.finish(job.run(), self.wall);
+                writer.finish(job.run());
             }
             for event in writer.events() {
                 self.follow(&event, reader);
@@ -575,7 +596,7 @@ impl World {
             let nth = 1 + self.dice.below(16);
             let done = in_turns(job, &folder, nth, || self.commit_amid(writer, reader, 2));
             self.commit_amid(writer, reader, 2);
-            writer.finish(done, self.wall);
+            writer.finish(done);
             let before = self.seen.failures;
             for event in writer.events() {
                 self.follow(&event, reader);
@@ -615,6 +636,10 @@ impl World {
                 assert_eq!(reader.first(*lane), *first);
                 self.seen.trims += 1;
                 self.seen.gaps += u64::from(gap.is_some());
+            }
+            Event::Thinned { lane, next, .. } => {
+                self.thinned_to[*lane] = *next;
+                self.seen.thinned += 1;
             }
             Event::Gaps { gaps } => {
                 assert_eq!(self.handed_out, [], "a few at a time");
@@ -662,17 +687,27 @@ impl World {
         };
         let mut at = from.max(reader.first(lane));
         for (offset, record) in chunk.records {
-            let expected = self.model.lanes[lane].get(at.0 as usize);
-            if offset != at || expected != Some(&Some(record)) {
-                return Err(format!("{lane} {at}: read {offset}, not {expected:?}"));
+            self.pass_over(lane, at, offset)?;
+            let expected = self.model.lanes[lane].get(offset.0 as usize);
+            if expected != Some(&Some(record)) {
+                return Err(format!("{lane}: read {offset}, not {expected:?}"));
             }
-            at = at.next();
+            at = offset.next();
         }
-        let torn = self.model.lanes[lane].iter().skip(at.0 as usize);
-        at.0 += torn.take_while(|record| record.is_none()).count() as u64;
-        (chunk.next <= at)
-            .then_some(())
-            .ok_or_else(|| format!("{lane} {at}: next is wrong"))
+        self.pass_over(lane, at, chunk.next)
+    }
+
+    /// What a read left out is torn, or was given up.
+    fn pass_over(&self, lane: Lane, at: Offset, to: Offset) -> Result<(), String> {
+        let lane_of_model = &self.model.lanes[lane];
+        let is_missing = |it: &u64| {
+            let is_torn = lane_of_model.get(*it as usize).is_some_and(Option::is_none);
+            !is_torn && *it >= self.thinned_to[lane].0
+        };
+        match (at.0..to.0).find(is_missing) {
+            Some(missing) => Err(format!("{lane} {missing} is passed over")),
+            None => Ok(()),
+        }
     }
 
     /// Looks for a row while the log is at work.
@@ -757,30 +792,61 @@ impl World {
             if first > covered {
                 return Err(format!("{lane}: begins at {first}, gone from {covered} on"));
             }
-            let mut at = first;
-            while at < head {
-                let chunk = reader.read(lane, at, self.budget());
-                let chunk = chunk.map_err(|error| error.to_string())?;
-                let is_torn = model.lanes[lane][at.0 as usize].is_none();
-                if chunk.records.is_empty() != is_torn {
-                    return Err(format!("{lane} {at}: nothing there, or too much"));
+            let found = self.read_all(lane, reader)?;
+            let latest = self.latest_of(&model.lanes[lane]);
+            for (at, expected) in (0..).zip(&model.lanes[lane]).skip(first.0 as usize) {
+                let at = Offset(at);
+                let is_told = gaps.iter().any(|(_, gap)| is_in(lane, at, gap));
+                match (found.get(&at), expected) {
+                    (Some(record), Some(expected)) if record == expected => {}
+                    (None, None) if is_told => {}
+                    (None, Some(_)) if is_told && self.thins && !latest.contains(&at) => {}
+                    // Nobody wants it, and so nothing is told of it.
+                    (None, Some(_)) if self.thins && at < self.floors[lane] => {}
+                    (found, _) => return Err(format!("{lane} {at}: found {found:?}")),
                 }
-                for (offset, record) in chunk.records {
-                    let expected = model.lanes[lane][at.0 as usize].as_ref();
-                    if offset != at || expected != Some(&record) {
-                        return Err(format!("{lane} {at}: found {offset} {record:?}"));
-                    }
-                    at = at.next();
-                }
-                while at < chunk.next && model.lanes[lane][at.0 as usize].is_none() {
-                    if !gaps.iter().any(|(_, gap)| is_in(lane, at, gap)) {
-                        return Err(format!("{lane} {at}: torn without a word"));
-                    }
-                    at = at.next();
-                }
+            }
+            let wanted = latest.range(self.floors[lane]..);
+            if let Some(at) = wanted.clone().find(|at| !found.contains_key(at)) {
+                return Err(format!("{lane} {at}: the latest of its topic is gone"));
             }
         }
         compare_state(model, reader)
+    }
+
+    fn read_all(
+        &mut self,
+        lane: Lane,
+        reader: &mut Reader,
+    ) -> Result<BTreeMap<Offset, Record>, String> {
+        let mut found = BTreeMap::new();
+        let mut at = reader.first(lane);
+        while at < reader.head(lane) {
+            let chunk = reader.read(lane, at, self.budget());
+            let chunk = chunk.map_err(|error| error.to_string())?;
+            if chunk.next <= at || chunk.damaged.is_some() {
+                return Err(format!("{lane} {at}: no way on"));
+            }
+            found.extend(chunk.records);
+            at = chunk.next;
+        }
+        Ok(found)
+    }
+
+    /// The offsets of the latest of each topic that has to be there, whatever went.
+    fn latest_of(&self, records: &[Option<Record>]) -> BTreeSet<Offset> {
+        let mut latest = BTreeMap::new();
+        for (at, record) in (0..).zip(records) {
+            if let Some(record) = record
+                && record.topic().starts_with(RARE)
+            {
+                latest.insert(record.topic(), Offset(at));
+            }
+        }
+        match self.was_full {
+            true => BTreeSet::new(),
+            false => latest.into_values().collect(),
+        }
     }
 
     fn budget(&mut self) -> Budget {
@@ -841,7 +907,24 @@ impl World {
         };
         let mut payload = self.serial.to_le_bytes().to_vec();
         payload.resize(8 + bytes as usize, self.serial as u8);
-        record_of("a/b", self.wall, &payload)
+        if self.thins && self.serial.is_multiple_of(16) {
+            let topic = format!("{RARE}{}", self.serial / 16 % 6);
+            payload.truncate(400);
+            return record_of(&topic, self.wall, &payload).keeping_latest();
+        }
+        let record = record_of("a/b", self.wall, &payload);
+        if self.thins {
+            record.keeping_latest()
+        } else {
+            record
+        }
+    }
+
+    fn settings(&self) -> Settings {
+        Settings {
+            keeps_latest: self.thins,
+            ..settings()
+        }
     }
 }
 
@@ -910,6 +993,8 @@ fn settings() -> Settings {
     }
 }
 
+/// What topics begin with of which there are few records.
+const RARE: &str = "rare/";
 /// Where gaps are announced.
 const GAPS: &str = "$edge/test/gaps";
 /// More than all other gaps of a run have together.

@@ -54,7 +54,7 @@ fn a_reader_follows_a_writer_on_another_thread() {
                 done.try_recv().ok()
             };
             if let Some(done) = is_done {
-                writer.finish(done, wall);
+                writer.finish(done);
             }
             let events = writer.events();
             let is_seal = |event: &&Event| matches!(event, Event::SegmentSealed { .. });
@@ -68,7 +68,7 @@ fn a_reader_follows_a_writer_on_another_thread() {
             }
         }
         if writer.is_lent() {
-            writer.finish(done.recv().unwrap(), WallTime(BATCHES));
+            writer.finish(done.recv().unwrap());
             sender.send(Report::Events(writer.events())).unwrap();
         }
         drop((sender, jobs));

@@ -151,6 +151,7 @@ impl Engine {
             }
             Input::FetchFailed { lane } => self.lanes[lane].fetch_failed(now),
             Input::Trimmed { lane, first } => self.trimmed(lane, first),
+            Input::Thinned { lane } => self.thinned(lane),
             Input::Up {
                 connection,
                 receive_maximum,
@@ -262,6 +263,14 @@ impl Engine {
     fn trimmed(&mut self, lane: Lane, first: Offset) {
         self.counters.trimmed += self.lanes[lane].trimmed(first);
         self.void(lane, |offset| offset < first);
+        self.refresh_all(None);
+    }
+
+    /// What is gone of what was ready is found missing when it is read again.
+    fn thinned(&mut self, lane: Lane) {
+        for at in 0..self.connections.len() {
+            self.lanes[lane].hold_ready(at, None);
+        }
         self.refresh_all(None);
     }
 

@@ -77,6 +77,12 @@ pub enum Input {
         /// The oldest record that still exists.
         first: Offset,
     },
+    /// Retention dropped some records of a lane and left others between them. The log has written its
+    /// gap itself; what was read and not yet sent is read again.
+    Thinned {
+        /// The lane.
+        lane: Lane,
+    },
     /// A connection is ready for records.
     Up {
         /// Which one.

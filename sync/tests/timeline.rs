@@ -402,6 +402,25 @@ fn a_record_too_large_for_the_connection_is_given_up_before_it_is_sent() {
 }
 
 #[test]
+fn what_was_read_and_is_given_up_is_not_sent() {
+    let mut settings = settings();
+    (settings.window_count, settings.window_least) = (1, 1);
+    let mut gateway = Gateway::connected(settings);
+    (0..4).for_each(|_| gateway.append("a"));
+    assert_eq!(gateway.sent(), [0]);
+    gateway.given_up = vec![1, 2];
+    gateway.handle(Input::Thinned { lane: NORMAL });
+    gateway.handle(Input::Trimmed {
+        lane: NORMAL,
+        first: Offset(0),
+    });
+    gateway.accept(FIRST, 0);
+    assert_eq!(gateway.sent(), [3]);
+    gateway.accept(FIRST, 3);
+    assert_eq!(gateway.floor(), 4);
+}
+
+#[test]
 fn replay_sends_old_offsets_again() {
     let mut gateway = Gateway::connected(settings());
     for offset in 0..4 {

@@ -40,7 +40,7 @@ impl Broker {
         }
     }
 
-    /// Who is behind finds them there; who is not has had them before.
+    /// Who is behind finds them there; nobody was promised them.
     fn handle_appended(&mut self, lane: Lane, head: Offset) {
         assert!(head >= self.head[lane], "offsets of a lane only grow");
         self.head[lane] = head;

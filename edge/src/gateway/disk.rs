@@ -239,7 +239,7 @@ impl Desk {
 
     fn finish(&mut self, done: Done) {
         self.worker.since = None;
-        self.writer.finish(done, self.clock.stamp().steady);
+        self.writer.finish(done);
     }
 
     fn tell_events(&mut self) {
@@ -430,7 +430,7 @@ mod tests {
         assert!(!worker.keeps_up(now() + JOB_PATIENCE));
         folder.hold_syncs(None);
         let done = worker.done.recv_blocking().expect("the thread lives");
-        writer.finish(done, WallTime(1));
+        writer.finish(done);
     }
 
     /// Opens a log with some MiB of mail, of which a copy has several pieces.
@@ -482,7 +482,7 @@ mod tests {
             folder.hold_syncs(None);
             waiting.join().expect("it only waits")
         });
-        writer.finish(done.expect("the thread lives"), WallTime(1));
+        writer.finish(done.expect("the thread lives"));
     }
 
     /// A backup with more mail than a card writes in two minutes ended the program.
@@ -512,7 +512,7 @@ mod tests {
         }
         folder.hold_syncs(None);
         let done = worker.done.recv_blocking().expect("the thread lives");
-        writer.finish(done, WallTime(1));
+        writer.finish(done);
         assert!(worker.keeps_up(at + JOB_PATIENCE));
     }
 

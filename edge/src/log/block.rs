@@ -13,6 +13,9 @@
 //! | 40 | 4 | length of the block |
 //! | 44 | | the records as a [run], at most [`EXPANSION`] times as long once decoded |
 //!
+//! A block that ends with its header is void: the records of so many offsets were given up, and are
+//! counted elsewhere. Its times are those of its neighbours.
+//!
 //! All integers are little-endian. The checksum is the log's own because redb checks its pages
 //! only when it repairs. The mark keeps a payload from posing as a block where one is searched for in
 //! a damaged file (`log/salvage.rs`). A block is at most [`MAX_BYTES`] long; a record that needs more has a
@@ -86,17 +89,17 @@ impl Builder {
     /// Gives the finished block.
     pub(super) fn finish(mut self) -> Vec<u8> {
         let bytes = &mut self.bytes;
-        bytes[0] = FORMAT;
-        bytes[8..16].copy_from_slice(&self.first.0.to_le_bytes());
-        bytes[16..20].copy_from_slice(&self.count.to_le_bytes());
-        bytes[20..24].copy_from_slice(&self.mark.to_le_bytes());
-        bytes[24..32].copy_from_slice(&self.oldest.0.to_le_bytes());
-        bytes[32..40].copy_from_slice(&self.youngest.0.to_le_bytes());
         let length =
             u32::try_from(bytes.len()).expect("a record was in a frame, whose lengths are 32 bits");
-        bytes[40..44].copy_from_slice(&length.to_le_bytes());
-        let crc = crc32c::crc32c(&bytes[8..]);
-        bytes[4..8].copy_from_slice(&crc.to_le_bytes());
+        let header = Header {
+            first: self.first,
+            count: self.count,
+            mark: self.mark,
+            oldest: self.oldest,
+            youngest: self.youngest,
+            bytes: length,
+        };
+        header.write(bytes);
         self.bytes
     }
 }
@@ -114,6 +117,44 @@ pub(super) struct Header {
 }
 
 impl Header {
+    /// Makes a void block of so many offsets.
+    pub(super) fn void(first: Offset, count: u32, mark: u32, time: WallTime) -> Vec<u8> {
+        let mut block = vec![0; HEADER_BYTES];
+        let header = Self {
+            first,
+            count,
+            mark,
+            oldest: time,
+            youngest: time,
+            bytes: HEADER_BYTES as u32,
+        };
+        header.write(&mut block);
+        block
+    }
+
+    /// Whether the block has no records.
+    pub(super) const fn is_void(&self) -> bool {
+        self.bytes as usize == HEADER_BYTES
+    }
+
+    /// The first and the last offset of a void block.
+    pub(super) fn void_range(&self) -> Option<(Offset, Offset)> {
+        let last = Offset(self.next().0 - 1);
+        self.is_void().then_some((self.first, last))
+    }
+
+    fn write(&self, block: &mut [u8]) {
+        block[0] = FORMAT;
+        block[8..16].copy_from_slice(&self.first.0.to_le_bytes());
+        block[16..20].copy_from_slice(&self.count.to_le_bytes());
+        block[20..24].copy_from_slice(&self.mark.to_le_bytes());
+        block[24..32].copy_from_slice(&self.oldest.0.to_le_bytes());
+        block[32..40].copy_from_slice(&self.youngest.0.to_le_bytes());
+        block[40..44].copy_from_slice(&self.bytes.to_le_bytes());
+        let crc = crc32c::crc32c(&block[8..]);
+        block[4..8].copy_from_slice(&crc.to_le_bytes());
+    }
+
     /// Checks a whole block and reads its header.
     pub(super) fn read(block: &[u8], first: Offset) -> Result<Self, BlockError> {
         if block.len() < HEADER_BYTES {
@@ -158,7 +199,7 @@ impl Header {
     pub(super) const fn has_a_length(&self) -> bool {
         let is_small = self.bytes as usize <= MAX_BYTES || self.count == 1;
         let least = HEADER_BYTES as u64 + self.count as u64 * run::LEAST_BYTES as u64;
-        is_small && self.bytes as u64 >= least
+        is_small && (self.bytes as u64 >= least || self.is_void())
     }
 }
 
@@ -180,7 +221,8 @@ impl Block {
         let mut starts = Vec::with_capacity((header.count as usize).min(most));
         let mut heads = Heads::new(EXPANSION);
         let mut at = HEADER_BYTES;
-        for _ in 0..header.count {
+        let count = if header.is_void() { 0 } else { header.count };
+        for _ in 0..count {
             let short = BlockError::Short { found: bytes.len() };
             let entry = heads.take(&bytes, at).ok_or(short)?;
             starts.push(at as u32);
@@ -205,29 +247,37 @@ impl Block {
         self.header.next()
     }
 
+    /// Whether its offsets have no records.
+    pub(super) const fn is_void(&self) -> bool {
+        self.header.is_void()
+    }
+
     pub(super) const fn memory_bytes(&self) -> usize {
         self.bytes.len() + self.starts.len() * size_of::<u32>() + self.heads.memory_bytes()
     }
 
-    /// Bytes of the record at `offset`.
+    /// Bytes of the record at `offset`; 0 when it was given up.
     pub(super) fn record_bytes(&self, offset: Offset) -> usize {
-        self.entry(offset).record_bytes()
+        self.entry(offset).map_or(0, |entry| entry.record_bytes())
     }
 
-    /// The record at `offset`; `None` when its bytes are no record. A small record is copied, so
+    /// The record at `offset`; `None` when it was given up or its bytes are no record. A small record is copied, so
     /// that keeping it does not keep its block; one of half a block or more shares it.
     pub(super) fn record(&self, offset: Offset) -> Option<Record> {
-        let bytes = match self.entry(offset) {
+        let bytes = match self.entry(offset)? {
             Entry::Whole(all) if all.len() * 2 >= self.bytes.len() => self.bytes.slice(all),
             entry => entry.to_bytes(&self.bytes),
         };
         Record::from_bytes(bytes).ok()
     }
 
-    fn entry(&self, offset: Offset) -> Entry {
+    fn entry(&self, offset: Offset) -> Option<Entry> {
+        if self.is_void() {
+            return None;
+        }
         let index = (offset.0 - self.header.first.0) as usize;
         let entry = self.heads.entry(&self.bytes, self.starts[index] as usize);
-        entry.expect("each entry was read when the block was")
+        Some(entry.expect("each entry was read when the block was"))
     }
 }
 
@@ -351,6 +401,19 @@ mod tests {
         assert!(!builder.push(&record(1, b"")));
         let read = Block::read(Bytes::from(builder.finish()), Offset(4)).unwrap();
         assert_eq!(read.record(Offset(4)), Some(large));
+    }
+
+    #[test]
+    fn a_void_block_has_offsets_and_no_records() {
+        let bytes = Header::void(Offset(5), u32::MAX, 9, WallTime(3));
+        let header = Header::read(&bytes, Offset(5)).unwrap();
+        assert!(header.is_void() && header.has_a_length());
+        assert_eq!((header.oldest, header.youngest), (WallTime(3), WallTime(3)));
+        let read = Block::read(Bytes::from(bytes), Offset(5)).unwrap();
+        assert!(read.is_void() && read.memory_bytes() < 64);
+        assert_eq!(read.next(), Offset(5 + u64::from(u32::MAX)));
+        assert_eq!(read.record(Offset(7)), None);
+        assert_eq!(read.record_bytes(Offset(7)), 0);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What the writer tells the reader and the driver.
 
-use sync::{Lane, Offset, PerLane, Record};
+use sync::{Lane, Offset, PerLane};
 
 use super::{Gap, Intake, LogError, SharedMail, SharedSegment};
 
@@ -52,15 +52,16 @@ pub enum Event {
         /// What was dropped although wanted; `None` when everything was released.
         gap: Option<Gap>,
     },
-    /// Records whose segment goes next were appended anew, because they are the latest of their
-    /// topics. Readers that have passed them find them again.
-    StoredAnew {
+    /// The oldest segments of a lane gave way to one with what outlives them, under the offsets that
+    /// it had. An [`Event::Trimmed`] follows: who reads on from below finds what is left, and nobody
+    /// finds anything again.
+    Thinned {
         /// The lane.
         lane: Lane,
-        /// The offset of the first.
+        /// The first offset that is left.
         first: Offset,
-        /// In growing order of their offsets.
-        records: Vec<Record>,
+        /// Where the last of these segments ended.
+        next: Offset,
     },
     /// What lanes take has changed. Whoever appends refuses what they do not.
     Intake {

@@ -28,7 +28,7 @@ mod trim;
 
 use std::sync::Arc;
 
-use sync::{Change, Lane, Offset, PerLane, Table, TimeStamp, WallTime};
+use sync::{Change, Lane, PerLane, Table, TimeStamp, WallTime};
 
 use super::database::{READ_CACHE_BYTES, SharedDatabase};
 use super::directory::Directory;
@@ -36,14 +36,12 @@ use super::gap::ledger::Marks;
 use super::image::Images;
 use super::intake::{Filling, Holding};
 use super::journal::{self, Ownership};
-use super::lane::LaneFiles;
+use super::lane::{LaneFiles, Sealed};
 use super::retention::{AgeClock, Trim};
 use super::rows::{Puts, Rows, are_whole};
 use super::state::{self, Facts};
 use super::writer::Fresh;
 use super::{Event, Gap, LogError, Meter, Progress, Reason, Settings, exchange, recovery, reserve};
-
-pub(super) use self::trim::Anew;
 
 /// Everything that is written but the journal. It belongs to the writer, which lends it to a
 /// [`Job`](super::Job).
@@ -79,12 +77,10 @@ pub(super) struct Files {
     pub(super) waiting_bytes: usize,
     /// Of records that wait for segments, at most.
     pub(super) unflushed_bytes: PerLane<u64>,
-    /// Segments that go as soon as the state may say so: what outlives them is in the journal.
+    /// Segments that go as soon as the state says so: what outlives them is in a file.
     pub(super) ready: Vec<Trim>,
-    /// What has to be in the journal before its segment may go.
-    pub(super) anew: Vec<Anew>,
-    /// Files that are trimmed and still have to be removed.
-    pub(super) doomed: Vec<(Lane, Offset)>,
+    /// Segments that are trimmed and whose files still have to be removed, the last one first.
+    pub(super) doomed: Vec<(Lane, Sealed)>,
     /// When flushing failed last; `None` while it works.
     pub(super) failed_at: Option<WallTime>,
     pub(super) has_reserve: bool,
@@ -133,8 +129,6 @@ impl Files {
         for (lane, records) in Lane::ALL.into_iter().zip(&mut fresh.records.0) {
             self.lanes[lane].waiting.append(records);
             self.unflushed_bytes[lane] += std::mem::take(&mut fresh.lane_bytes[lane]);
-            let replaced = &mut self.facts.replaced[lane];
-            *replaced = fresh.replaced[lane].max(*replaced);
         }
         self.puts.append(&mut fresh.puts);
         self.gaps.append(&mut fresh.gaps);

@@ -412,13 +412,20 @@ struct Stored {
 
 /// Takes out of a gap what `known` ones count already; false when nothing is left of it.
 pub(super) fn leave_out(gap: &mut Gap, known: &[Gap]) -> bool {
+    leave_out_also(gap, known, Parts::default())
+}
+
+/// Takes out of a gap what `known` ones count already, and `others`; false when nothing is left of
+/// it. What is taken out at once is exact, whatever is kept of the places afterwards.
+pub(super) fn leave_out_also(gap: &mut Gap, known: &[Gap], others: Parts) -> bool {
     if known.contains(gap) {
         return false;
     }
     // Whoever finds a message damaged may not know its priority.
     let is_damaged_mail = |it: &Gap| it.reason == Reason::Mail;
     let is_alike = |it: &&Gap| it.is_like(gap) || is_damaged_mail(it) && is_damaged_mail(gap);
-    let places = Parts::union(known.iter().filter(is_alike).map(Gap::places));
+    let places = known.iter().filter(is_alike).map(Gap::places);
+    let places = Parts::union(places.chain([others]));
     gap.leave_out(&places)
 }
 

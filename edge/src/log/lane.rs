@@ -56,6 +56,8 @@ pub(super) struct Sealed {
     pub(super) times: Option<(WallTime, WallTime)>,
     /// Somebody asked and the file did not say: nobody asks again before the next start.
     pub(super) is_silent: bool,
+    /// It holds what outlived others (`log/kept.rs`); the oldest one only.
+    pub(super) is_kept: bool,
 }
 
 /// The segment that is written.
@@ -94,6 +96,11 @@ impl LaneFiles {
     /// The offset that the next append has.
     pub(super) fn next(&self) -> Offset {
         Offset(self.flushed.0 + self.waiting.len() as u64)
+    }
+
+    /// The file of what outlived segments, where there is one.
+    pub(super) fn kept(&self) -> Option<&Sealed> {
+        self.sealed.front().filter(|oldest| oldest.is_kept)
     }
 
     /// Bytes of all segments.
@@ -164,6 +171,7 @@ impl LaneFiles {
             bytes: active.bytes,
             times: active.times,
             is_silent: false,
+            is_kept: false,
         });
         events.push(Event::SegmentSealed {
             lane: self.lane,
@@ -229,6 +237,14 @@ impl LaneFiles {
 }
 
 impl Sealed {
+    /// The name of its file.
+    pub(super) fn name(&self, lane: Lane) -> String {
+        match self.is_kept {
+            true => segment::kept_name(lane, self.first, self.next),
+            false => segment::name(lane, self.first),
+        }
+    }
+
     /// Oldest and youngest record, read from the file the first time; `None` when it can't be read.
     pub(super) fn times(
         &mut self,
@@ -247,7 +263,7 @@ impl Sealed {
         directory: &Arc<dyn Directory>,
         lane: Lane,
     ) -> Option<(WallTime, WallTime)> {
-        let name = segment::name(lane, self.first);
+        let name = self.name(lane);
         let ends = SharedDatabase::open_sealed(directory, &name, READ_CACHE_BYTES)
             .and_then(|file| segment::ends(&file));
         let (first, last) = match ends {

@@ -1,53 +1,60 @@
-//! Finds the records of the segment that goes next which are the latest of their topic.
+//! Finds the records of what goes next which are the latest of their topic: of the oldest segment,
+//! and of what outlived those before it.
 //!
-//! A search reads that segment once, and then what came after it until everything it looks for has
+//! A search reads these once, and then what came after them until everything it looks for has
 //! turned up again or the end is reached: closed files, the one that is written, and memory. It
 //! needs no index and nothing at a start, and its memory is bounded. It goes on a step at a time
 //! while the lane nears its limit, so that no commit waits for it; what is appended meanwhile is
 //! read last.
 //!
-//! It is exact but for two things, and both are on the side of order, at the cost of a record that
-//! is then in the gap: topics beyond [`TOPIC_BYTES`], and a file behind the segment that can't be
-//! read, where a later record may have been.
+//! It misses the latest record of no topic but beyond [`TOPICS`]. One that is not the latest any more
+//! may pass for it, where the later one can't be read or was committed while the search ended: it has
+//! its offset still, and so its place before the later one.
+//!
+//! A topic is known by a hash with a key that nobody outside has. Of two with one hash the older would
+//! not outlive its segment, once in a billion such lanes.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 
-use sync::{Change, Lane, Offset, Record, Table};
+use sync::{Lane, Offset, Record};
 
-use super::block::Block;
+use super::block::{Block, HEADER_BYTES};
 use super::database::{READ_CACHE_BYTES, SharedDatabase};
 use super::directory::Directory;
-use super::lane::LaneFiles;
+use super::lane::{LaneFiles, Sealed};
 use super::{LogError, segment};
 
-/// A search for one segment.
+/// A search for what goes together.
 #[derive(Debug)]
 pub(super) struct Search {
-    /// The segment's first offset.
+    /// The first offset of the oldest file.
     pub(super) first: Offset,
-    /// The offset after its last.
-    next: Offset,
+    /// The offset after the last of the youngest.
+    pub(super) next: Offset,
     /// Everything below was read.
     at: Offset,
-    /// The latest of each topic so far, all in the segment.
-    latest: BTreeMap<Box<str>, Offset>,
-    topic_bytes: usize,
+    /// The latest of each topic so far, all of what goes, by the hash of the topic.
+    latest: BTreeMap<u64, Offset>,
     /// The closed file that was read last.
     open: Option<(Offset, SharedDatabase)>,
+    /// The block of a record that was asked for last.
+    block: Option<Block>,
 }
 
 impl Search {
     /// Begins with the oldest closed segment, if there is one that somebody wants.
     pub(super) fn begin(files: &LaneFiles) -> Option<Self> {
         let oldest = files.sealed.front()?;
-        (oldest.next > files.floor).then(|| Self {
+        let next = files.sealed.iter().find(|it| !it.is_kept)?.next;
+        (next > files.floor).then(|| Self {
             first: oldest.first,
-            next: oldest.next,
+            next,
             at: oldest.first.max(files.floor),
             latest: BTreeMap::new(),
-            topic_bytes: 0,
             open: None,
+            block: None,
         })
     }
 
@@ -67,44 +74,57 @@ impl Search {
         let mut left = bytes;
         while left > 0 && !self.is_done(files) {
             left = left.saturating_sub(match self.in_memory(files) {
-                Some(record) => self.note(&record),
+                Some(record) => self.note(&record, files.mark),
                 None => self.read_block(files, directory)?,
             });
         }
         Ok(())
     }
 
-    /// The records that are the latest of their topics, in growing order of their offsets: of the
-    /// youngest as many as `bytes` have room for.
+    /// Where the records are that somebody wants and that are the latest of their topics, in growing
+    /// order: the youngest first, those that a file of so many bytes has room for.
     pub(super) fn survivors(
         &mut self,
         files: &LaneFiles,
         directory: &Arc<dyn Directory>,
         bytes: u64,
-    ) -> Result<Vec<(Offset, Record)>, LogError> {
-        let mut offsets: Vec<Offset> = self.latest.values().copied().collect();
+    ) -> Result<Vec<Offset>, LogError> {
+        let latest = self.latest.values().copied();
+        let mut offsets: Vec<Offset> = latest.filter(|it| *it >= files.floor).collect();
         offsets.sort_unstable_by(|one, other| other.cmp(one));
-        let (mut records, mut left) = (Vec::new(), bytes);
+        let (mut survivors, mut left) = (Vec::new(), bytes);
         for offset in offsets {
-            let found = match self.find(files, directory, offset) {
-                Err(error) if !error.is_unreadable() => return Err(error),
-                found => found,
-            };
-            let Ok(Found::Block(block)) = found else {
+            let Some(record) = self.record(files, directory, offset)? else {
                 continue;
             };
-            let Some(record) = block.record(offset) else {
-                continue;
-            };
-            let taken = (record.as_bytes().len() + ENTRY_BYTES) as u64;
-            let Some(rest) = left.checked_sub(taken) else {
-                break;
-            };
-            left = rest;
-            records.push((offset, record));
+            // A block of its own, and a void one behind it.
+            let taken = (record.as_bytes().len() + 2 * HEADER_BYTES) as u64;
+            if let Some(rest) = left.checked_sub(taken) {
+                left = rest;
+                survivors.push(offset);
+            }
         }
-        records.reverse();
-        Ok(records)
+        survivors.reverse();
+        Ok(survivors)
+    }
+
+    /// Reads a record of what goes; `None` for one that can't be read. Those of one block are best
+    /// asked for together.
+    pub(super) fn record(
+        &mut self,
+        files: &LaneFiles,
+        directory: &Arc<dyn Directory>,
+        offset: Offset,
+    ) -> Result<Option<Record>, LogError> {
+        let has_it = |block: &Block| (block.first()..block.next()).contains(&offset);
+        if !self.block.as_ref().is_some_and(has_it) {
+            self.block = match self.find(files, directory, offset) {
+                Ok(Found::Block(block)) => Some(block),
+                Err(error) if !error.is_unreadable() => return Err(error),
+                _ => None,
+            };
+        }
+        Ok(self.block.as_ref().and_then(|block| block.record(offset)))
     }
 
     fn in_memory(&self, files: &LaneFiles) -> Option<Record> {
@@ -127,20 +147,19 @@ impl Search {
                 self.at = next;
                 return Ok(ENTRY_BYTES);
             }
-            // A later record of any topic may have been there.
             Found::Damage => {
-                if self.at >= self.next {
-                    self.latest.clear();
-                }
                 self.at = end_of(files, self.at);
                 return Ok(ENTRY_BYTES);
             }
         };
         let end = block.next();
-        let mut bytes = 0;
+        if block.is_void() {
+            self.at = end;
+        }
+        let mut bytes = ENTRY_BYTES;
         while self.at < end {
             match block.record(self.at) {
-                Some(record) => bytes += self.note(&record),
+                Some(record) => bytes += self.note(&record, files.mark),
                 None => self.at = self.at.next(),
             }
         }
@@ -148,19 +167,18 @@ impl Search {
     }
 
     /// Takes the record at the place that is read, and gives what it weighs.
-    fn note(&mut self, record: &Record) -> usize {
-        let topic = record.topic();
-        let is_of_segment = self.at < self.next;
-        if is_of_segment && record.keeps_latest() {
-            let has_room = self.topic_bytes + topic.len() + ENTRY_BYTES <= TOPIC_BYTES;
-            if let Some(latest) = self.latest.get_mut(topic) {
-                *latest = self.at;
-            } else if has_room {
-                self.topic_bytes += topic.len() + ENTRY_BYTES;
-                self.latest.insert(topic.into(), self.at);
+    fn note(&mut self, record: &Record, key: u32) -> usize {
+        let mut hasher = DefaultHasher::new();
+        hasher.write_u32(key);
+        hasher.write(record.topic().as_bytes());
+        let topic = hasher.finish();
+        if self.at < self.next && record.keeps_latest() {
+            let has_room = self.latest.len() < TOPICS || self.latest.contains_key(&topic);
+            if has_room {
+                self.latest.insert(topic, self.at);
             }
-        } else if self.latest.remove(topic).is_some() {
-            self.topic_bytes -= topic.len() + ENTRY_BYTES;
+        } else {
+            self.latest.remove(&topic);
         }
         self.at = self.at.next();
         record.as_bytes().len()
@@ -174,7 +192,7 @@ impl Search {
     ) -> Result<Found, LogError> {
         let file = match (files.sealed.iter().find(|it| at < it.next), &files.active) {
             (Some(sealed), _) if at < sealed.first => return Ok(Found::End(sealed.first)),
-            (Some(sealed), _) => self.open(files.lane, directory, sealed.first)?,
+            (Some(sealed), _) => self.open(files.lane, directory, sealed)?,
             (None, Some(active)) if at < active.first => return Ok(Found::End(active.first)),
             (None, Some(active)) => active.database.clone(),
             (None, None) => return Ok(Found::End(files.flushed)),
@@ -196,14 +214,14 @@ impl Search {
         &mut self,
         lane: Lane,
         directory: &Arc<dyn Directory>,
-        first: Offset,
+        sealed: &Sealed,
     ) -> Result<SharedDatabase, LogError> {
         match &self.open {
-            Some((open, file)) if *open == first => Ok(file.clone()),
+            Some((open, file)) if *open == sealed.first => Ok(file.clone()),
             _ => {
-                let name = segment::name(lane, first);
+                let name = sealed.name(lane);
                 let file = SharedDatabase::open_sealed(directory, &name, READ_CACHE_BYTES)?;
-                self.open = Some((first, file.clone()));
+                self.open = Some((sealed.first, file.clone()));
                 Ok(file)
             }
         }
@@ -224,37 +242,7 @@ fn end_of(files: &LaneFiles, at: Offset) -> Offset {
     ends.find(|end| *end > at).unwrap_or(files.flushed)
 }
 
-/// The change that says that what outlives the segments of a lane below `next` is stored anew, and
-/// the rest is in a gap. It is in the same frame.
-pub(super) fn replaced(lane: Lane, next: Offset) -> Change {
-    Change::Put {
-        table: Table::Meta,
-        key: [REPLACED, lane.name().as_bytes()].concat(),
-        value: next.0.to_be_bytes().to_vec(),
-    }
-}
-
-/// Reads what [`replaced`] says; `None` for every other change.
-pub(super) fn replaced_by(change: &Change) -> Option<(Lane, Offset)> {
-    let Change::Put {
-        table: Table::Meta,
-        key,
-        value,
-    } = change
-    else {
-        return None;
-    };
-    let name = key.strip_prefix(REPLACED)?;
-    let lane = Lane::ALL
-        .into_iter()
-        .find(|lane| lane.name().as_bytes() == name)?;
-    let next = value.as_slice().try_into().ok()?;
-    Some((lane, Offset(u64::from_be_bytes(next))))
-}
-
-const REPLACED: &[u8] = b"replaced-";
-
-/// What the topics of a search may take.
-const TOPIC_BYTES: usize = 256 << 10;
-/// What an entry takes beside its topic.
+/// Topics whose latest records are in what goes, at most: some 160 KB.
+const TOPICS: usize = 4096;
+/// What anything counts that is not a record.
 const ENTRY_BYTES: usize = 64;

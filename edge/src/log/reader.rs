@@ -4,11 +4,11 @@
 //! [`Event::Flushed`] named, and from there on the records in memory, shared with the writer. The
 //! mail is read likewise, by keys (`log/reader/mail.rs`).
 
+mod damaged;
 mod mail;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
-use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -17,12 +17,12 @@ use sync::{Change, Lane, Offset, PerLane, Record, Table, WallTime};
 use super::block::Block;
 use super::cache::BlockCache;
 use super::database::{READ_CACHE_BYTES, SharedDatabase};
-use super::directory::{Directory, File};
+use super::directory::Directory;
 use super::rows::{self, Puts};
-use super::salvage::Salvage;
 use super::{Batch, Committed, Event, Gap, LogError, Parts, Reason};
 use super::{files::Files, segment, state};
 
+use self::damaged::Salvaged;
 use self::mail::Mail;
 pub use self::mail::{Damage, Walked};
 
@@ -87,24 +87,14 @@ enum Segment {
     Active(SharedDatabase),
     Sealed {
         next: Offset,
+        name: String,
     },
-}
-
-/// A damaged segment that was searched.
-#[derive(Debug)]
-struct Salvaged {
-    lane: Lane,
-    first: Offset,
-    /// Where the segment ended at the time.
-    end: Offset,
-    file: Arc<dyn File>,
-    blocks: Salvage,
 }
 
 /// What is at an offset below the tail.
 enum Place {
     Block(Arc<Block>),
-    /// No segment has what is before this offset: who left it out has written it down.
+    /// Nothing is before this offset: who gave it up or left it out has written it down.
     Hole(Offset),
     /// What a segment has before this offset can't be read.
     Damage(Offset),
@@ -114,10 +104,11 @@ impl Reader {
     pub(super) fn new(files: &Files) -> Self {
         let lanes = PerLane::from_fn(|lane| {
             let files = &files.lanes[lane];
-            let sealed = files.sealed.iter();
-            let mut segments: BTreeMap<_, _> = sealed
-                .map(|it| (it.first, Segment::Sealed { next: it.next }))
-                .collect();
+            let mut segments = BTreeMap::new();
+            for sealed in &files.sealed {
+                let (next, name) = (sealed.next, sealed.name(lane));
+                segments.insert(sealed.first, Segment::Sealed { next, name });
+            }
             let active = files.active.iter();
             segments.extend(active.map(|it| (it.first, Segment::Active(it.database.clone()))));
             View {
@@ -174,17 +165,18 @@ impl Reader {
                 self.lanes[*lane].segments.insert(*first, active);
             }
             Event::SegmentSealed { lane, first, next } => {
-                let sealed = Segment::Sealed { next: *next };
+                let (next, name) = (*next, segment::name(*lane, *first));
+                let sealed = Segment::Sealed { next, name };
                 self.lanes[*lane].segments.insert(*first, sealed);
             }
-            Event::StoredAnew {
-                lane,
-                first,
-                records,
-            } => {
-                let head = self.head(*lane);
-                assert_eq!(*first, head, "records reach the reader in order");
-                self.lanes[*lane].tail.extend(records.iter().cloned());
+            Event::Thinned { lane, first, next } => {
+                // Nothing of the segments before is read any more, also where one began as this does.
+                self.trim(*lane, *next);
+                let (next, name) = (*next, segment::kept_name(*lane, *first, *next));
+                let kept = Segment::Sealed { next, name };
+                let view = &mut self.lanes[*lane];
+                view.first = *first;
+                view.segments.insert(*first, kept);
             }
             Event::Trimmed { lane, first, .. } => self.trim(*lane, *first),
             Event::MailFlushed { up_to, file } => self.mail.flushed(*up_to, file),
@@ -227,6 +219,7 @@ impl Reader {
                 continue;
             }
             match self.place(lane, at) {
+                Ok(Place::Hole(next)) => chunk.next = next,
                 Ok(Place::Block(block)) => {
                     if !take(&block, &mut chunk, &mut bytes_left, budget.records) {
                         if chunk.records.is_empty() {
@@ -235,8 +228,7 @@ impl Reader {
                         break;
                     }
                 }
-                Ok(Place::Hole(_) | Place::Damage(_)) | Err(_) if !is_first => break,
-                Ok(Place::Hole(next)) => return Ok(Chunk { next, ..chunk }),
+                Ok(Place::Damage(_)) | Err(_) if !is_first => break,
                 Ok(Place::Damage(next)) => return Ok(self.passed(lane, next, chunk)),
                 Err(error) => return Err(error),
             }
@@ -263,7 +255,7 @@ impl Reader {
         let view = &self.lanes[lane];
         view.segments.iter().map(|(first, segment)| match segment {
             Segment::Active(_) => (*first, view.flushed),
-            Segment::Sealed { next } => (*first, *next),
+            Segment::Sealed { next, .. } => (*first, *next),
         })
     }
 
@@ -319,16 +311,19 @@ impl Reader {
         let Some((&first, segment)) = view.segments.range(..=at).next_back() else {
             return Ok(Place::Hole(hole_end));
         };
-        let (end, active) = match segment {
-            Segment::Active(database) => (view.flushed, Some(database.clone())),
-            Segment::Sealed { next } => (*next, None),
+        let (end, active, name) = match segment {
+            Segment::Active(database) => {
+                let name = segment::name(lane, first);
+                (view.flushed, Some(database.clone()), name)
+            }
+            Segment::Sealed { next, name } => (*next, None, name.clone()),
         };
         if at >= end {
             return Ok(Place::Hole(hole_end));
         }
         let found = match active {
             Some(database) => segment::find(&database, at),
-            None => self.find_sealed(lane, first, at),
+            None => self.find_sealed((lane, first), &name, at),
         };
         match found {
             Ok(found) => {
@@ -343,55 +338,23 @@ impl Reader {
             Err(error) => return Err(error),
         }
         // A segment has every offset from its first to its end.
-        self.search_damaged(lane, first..end, at)
+        self.search_damaged(lane, (first..end, name), at)
     }
 
     fn keep(&mut self, lane: Lane, block: Block) -> Place {
+        if block.is_void() {
+            return Place::Hole(block.next());
+        }
         let block = Arc::new(block);
         self.cache.insert(lane, Arc::clone(&block));
         Place::Block(block)
     }
 
-    /// Looks for a record in a file that redb can't be asked for. The first time it reads all of
-    /// the file.
-    fn search_damaged(
-        &mut self,
-        lane: Lane,
-        range: Range<Offset>,
-        at: Offset,
-    ) -> Result<Place, LogError> {
-        let Range { start: first, end } = range;
-        let is_it = |it: &Salvaged| (it.lane, it.first) == (lane, first) && at < it.end;
-        if !self.salvaged.iter().any(is_it) {
-            let name = segment::name(lane, first);
-            let file = self.directory.open(&name).map_err(removed(&name))?;
-            let blocks = Salvage::search(file.as_ref(), &name, first..end)?;
-            self.salvaged
-                .retain(|it| (it.lane, it.first) != (lane, first));
-            self.salvaged.push_back(Salvaged {
-                lane,
-                first,
-                end,
-                file,
-                blocks,
-            });
-            if self.salvaged.len() > self.open_count {
-                self.salvaged.pop_front();
-            }
-        }
-        let found = self.salvaged.iter().find(|it| is_it(it));
-        let it = found.expect("what was not there was just added");
-        match it.blocks.read(it.file.as_ref(), at) {
-            Some(block) => Ok(self.keep(lane, block)),
-            None => Ok(Place::Damage(it.blocks.following(at).unwrap_or(end))),
-        }
-    }
-
     /// Looks into a sealed segment, opening it first when it is not open.
     fn find_sealed(
         &mut self,
-        lane: Lane,
-        first: Offset,
+        (lane, first): (Lane, Offset),
+        name: &str,
         at: Offset,
     ) -> Result<Option<(Offset, Bytes)>, LogError> {
         let is_it = |entry: &(Lane, Offset, SharedDatabase)| (entry.0, entry.1) == (lane, first);
@@ -402,7 +365,7 @@ impl Reader {
                     .expect("the position was just found")
                     .2
             }
-            None => self.open_sealed(lane, first)?,
+            None => self.open_sealed(name)?,
         };
         let found = segment::find(&database, at)?;
         self.open.push_back((lane, first, database));
@@ -412,10 +375,9 @@ impl Reader {
         Ok(found)
     }
 
-    fn open_sealed(&self, lane: Lane, first: Offset) -> Result<SharedDatabase, LogError> {
-        let name = segment::name(lane, first);
-        match SharedDatabase::open_sealed(&self.directory, &name, READ_CACHE_BYTES) {
-            Err(LogError::File { source, .. }) => Err(removed(&name)(source)),
+    fn open_sealed(&self, name: &str) -> Result<SharedDatabase, LogError> {
+        match SharedDatabase::open_sealed(&self.directory, name, READ_CACHE_BYTES) {
+            Err(LogError::File { source, .. }) => Err(removed(name)(source)),
             opened => opened,
         }
     }
@@ -443,7 +405,7 @@ impl Reader {
         view.first = first;
         view.segments.retain(|_, segment| match segment {
             Segment::Active(_) => true,
-            Segment::Sealed { next } => *next > first,
+            Segment::Sealed { next, .. } => *next > first,
         });
         self.cache.trim(lane, first);
         self.reported.retain(|(of, at)| *of != lane || *at >= first);

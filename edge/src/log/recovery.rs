@@ -99,7 +99,7 @@ pub fn open(
     recovery.mark();
     recovery.finish_exchanges()?;
     match recovery.open_state()? {
-        StateFound::Whole(state, facts) => recovery.resume(state, facts, wall),
+        StateFound::Whole(state, facts) => recovery.resume(state, *facts, wall),
         StateFound::Rows(rows) => recovery.begin(rows, wall),
         StateFound::Nothing => recovery.begin(Rows::default(), wall),
     }
@@ -315,9 +315,7 @@ impl Recovery {
             self.report.lost_frames = self.report.replayed_frames;
         }
         found.waiting_bytes = 0;
-        found.facts.first = PerLane::from_fn(|lane| found.lanes[lane].first);
-        found.facts.next = PerLane::from_fn(|lane| found.lanes[lane].flushed);
-        found.facts.active_bytes = found.active_bytes();
+        found.state_lanes();
         // What it says of gaps as well, and the state is not there yet.
         let copy = self.settle_gaps(copy, &rows, &mut found);
         let is_copied = !self.report.is_new && copy.try_write(self.directory.as_ref()).is_ok();

@@ -4,7 +4,8 @@
 //! its bytes, or when its youngest record is over its age: then a gap says so, and is durable
 //! before the file is removed. All lanes together have a limit as well: there the lowest lane that
 //! has something to give gives way, and none whose new records are refused instead. Only whole
-//! segments go, the oldest first, so a lane is always one range of offsets.
+//! segments go, the oldest first, so a lane is always one range of offsets. What outlived earlier ones
+//! (`log/kept.rs`) goes together with the next one, and what of both is the latest is kept again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +28,8 @@ pub(super) struct Trim {
     pub(super) bytes: u64,
     /// What of them was wanted.
     pub(super) gap: Option<Gap>,
+    /// What outlives them, which begins with `first`.
+    pub(super) kept: Option<Sealed>,
 }
 
 /// How old records are by a clock that may be set. Many devices start in 1970 and learn the time
@@ -68,8 +71,6 @@ impl AgeClock {
 pub(super) struct Given<'a> {
     pub(super) clock: &'a AgeClock,
     pub(super) ready: Ready,
-    /// What segments below have is stored anew or in a gap: a cut came before they could go.
-    pub(super) replaced: Offset,
     /// Bytes that all lanes together have over their limit.
     pub(super) excess: u64,
 }
@@ -79,8 +80,8 @@ pub(super) struct Given<'a> {
 pub(super) enum Ready {
     /// Any.
     All,
-    /// The one with this first offset, and no other with it: it is known what outlives it.
-    Alone(Offset),
+    /// Those that end no later than here, all of them together: it is known what outlives them.
+    Together(Offset),
     /// None yet.
     None,
 }
@@ -96,18 +97,18 @@ pub(super) fn plan(
         files.seal(events)?;
     }
     let lane = files.lane;
-    let (limits, released, mut bytes) = (files.limits, files.floor, files.bytes());
-    let floor = released.max(given.replaced);
+    let (limits, floor, mut bytes) = (files.limits, files.floor, files.bytes());
+    let mut is_giving_way = false;
     let mut trim: Option<Trim> = None;
     for (index, segment) in files.sealed.iter_mut().enumerate() {
         let (before, gone) = match &trim {
             Some(trim) => (trim.gap.as_ref(), trim.bytes),
             None => (None, 0),
         };
-        let is_over = bytes > limits.max_bytes || given.excess > gone;
+        let is_over = bytes > limits.max_bytes || given.excess > gone || is_giving_way;
         let is_ready = match given.ready {
             Ready::All => true,
-            Ready::Alone(first) => segment.first == first && before.is_none(),
+            Ready::Together(next) => segment.next <= next && (before.is_none() || is_giving_way),
             Ready::None => false,
         };
         let reason = if segment.next <= floor {
@@ -128,17 +129,21 @@ pub(super) fn plan(
             lane,
             first: segment.next,
             count: index + 1,
-            bytes: match segment.next > released {
-                true => gone + segment.bytes,
-                false => gone,
+            bytes: match reason {
+                Some(_) => gone + segment.bytes,
+                None => gone,
             },
             gap: match (before, gap) {
                 (Some(before), Some(gap)) => Some(before.merged(&gap)),
                 (before, gap) => before.cloned().or(gap),
             },
+            kept: None,
         });
-        if reason == Some(Reason::Limit) && given.ready != Ready::All {
-            break;
+        if let (Some(Reason::Limit), Ready::Together(next)) = (reason, given.ready) {
+            is_giving_way = segment.next < next;
+            if !is_giving_way {
+                break;
+            }
         }
     }
     Ok(trim)
@@ -157,7 +162,7 @@ fn is_active_due(files: &LaneFiles, given: Given<'_>) -> bool {
     };
     // A lane with one segment gives way as well, before a more important one does.
     let gives_way = given.excess > 0
-        && files.sealed.is_empty()
+        && files.sealed.iter().all(|segment| segment.is_kept)
         && files.limits.overflow == Overflow::DropOldest;
     (is_released || gives_way) && is_worth_it || is_old
 }

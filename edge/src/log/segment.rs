@@ -1,6 +1,7 @@
 //! A segment: one redb file with consecutive blocks of one lane.
 //!
-//! Its name is `{lane}-{first offset, 20 digits}.redb`. It has one table, `blocks`, whose key is
+//! Its name is `{lane}-{first offset, 20 digits}.redb`, and of one that holds what outlived others
+//! (`log/kept.rs`) `{lane}-{first offset}-{offset after the last}.redb`. It has one table, `blocks`, whose key is
 //! the first offset of a [block](super::block) and whose value is the block. Only the last segment
 //! of a lane is ever written; space returns by deleting whole files, because a redb file never
 //! shrinks in service and a full one can't even delete.
@@ -27,13 +28,38 @@ pub(super) fn name(lane: Lane, first: Offset) -> String {
     format!("{}-{:020}.redb", lane.name(), first.0)
 }
 
-/// Reads lane and first offset from a file's name; `None` when it is no segment's.
-pub(super) fn parse(file: &str) -> Option<(Lane, Offset)> {
-    let (lane, digits) = file.strip_suffix(".redb")?.split_once('-')?;
+pub(super) fn kept_name(lane: Lane, first: Offset, next: Offset) -> String {
+    format!("{}-{:020}-{:020}.redb", lane.name(), first.0, next.0)
+}
+
+/// What a segment's name says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Named {
+    pub(super) lane: Lane,
+    pub(super) first: Offset,
+    /// Where one ends that holds what outlived others.
+    pub(super) kept_to: Option<Offset>,
+}
+
+/// Reads a file's name; `None` when it is no segment's.
+pub(super) fn parse(file: &str) -> Option<Named> {
+    let (lane, offsets) = file.strip_suffix(".redb")?.split_once('-')?;
     let lane = Lane::ALL.into_iter().find(|known| known.name() == lane)?;
+    let (first, kept_to) = match offsets.split_once('-') {
+        Some((first, next)) => (first, Some(parse_offset(next)?)),
+        None => (offsets, None),
+    };
+    let first = parse_offset(first)?;
+    kept_to.is_none_or(|next| first < next).then_some(Named {
+        lane,
+        first,
+        kept_to,
+    })
+}
+
+fn parse_offset(digits: &str) -> Option<Offset> {
     let is_number = digits.len() == 20 && digits.bytes().all(|digit| digit.is_ascii_digit());
-    let first = Offset(is_number.then(|| digits.parse().ok())??);
-    Some((lane, first))
+    is_number.then(|| digits.parse().ok().map(Offset))?
 }
 
 pub(super) fn create(
@@ -54,6 +80,36 @@ pub(super) fn create_as(
     SharedDatabase::create(directory, name, cache_bytes, |transaction| {
         transaction.open_table(BLOCKS)?;
         Ok(())
+    })
+}
+
+/// Makes a segment with all its blocks, which has its name only when they are in it.
+pub(super) fn create_whole(
+    directory: &Arc<dyn Directory>,
+    name: &str,
+    cache_bytes: usize,
+    blocks: impl IntoIterator<Item = NewBlock>,
+) -> Result<SharedDatabase, LogError> {
+    SharedDatabase::create(directory, name, cache_bytes, |transaction| {
+        let mut table = transaction.open_table(BLOCKS)?;
+        for (first, block) in blocks {
+            table.insert(first.0, block.as_slice())?;
+        }
+        Ok(())
+    })
+}
+
+/// Gives what of a segment is [void](super::block): the first offset of each part and its last.
+pub(super) fn voids(segment: &SharedDatabase) -> Result<Vec<(Offset, Offset)>, LogError> {
+    segment.read(|transaction| {
+        let table = transaction.open_table(BLOCKS)?;
+        let mut voids = Vec::new();
+        for entry in table.iter()? {
+            let (first, block) = entry?;
+            let header = Header::read(block.value(), Offset(first.value()));
+            voids.extend(header.ok().and_then(|header| header.void_range()));
+        }
+        Ok(voids)
     })
 }
 
@@ -144,7 +200,20 @@ mod tests {
     fn names_are_read_back_and_nothing_else_is() {
         let name = name(Lane::Urgent, Offset(u64::MAX));
         assert_eq!(name, "urgent-18446744073709551615.redb");
-        assert_eq!(parse(&name), Some((Lane::Urgent, Offset(u64::MAX))));
+        let (lane, first) = (Lane::Urgent, Offset(u64::MAX));
+        let kept_to = None;
+        let named = |lane, first, kept_to| Named {
+            lane,
+            first,
+            kept_to,
+        };
+        assert_eq!(parse(&name), Some(named(lane, first, kept_to)));
+        let kept = kept_name(lane, Offset(7), first);
+        assert_eq!(
+            kept,
+            "urgent-00000000000000000007-18446744073709551615.redb"
+        );
+        assert_eq!(parse(&kept), Some(named(lane, Offset(7), Some(first))));
         for other in [
             "state.redb",
             "urgent-1.redb",
@@ -152,6 +221,9 @@ mod tests {
             "urgent-99999999999999999999.redb",
             "other-00000000000000000001.redb",
             "urgent-00000000000000000001.redb.damaged-1",
+            "urgent-00000000000000000001-1.redb",
+            "urgent-00000000000000000007-00000000000000000007.redb",
+            "urgent-00000000000000000007-00000000000000000008-00000000000000000009.redb",
         ] {
             assert_eq!(parse(other), None, "{other}");
         }

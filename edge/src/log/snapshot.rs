@@ -26,7 +26,7 @@ use super::files::Files;
 use super::gap::copy::Copy;
 use super::journal::Journal;
 use super::recovery::SMALLEST_JOURNAL_BYTES;
-use super::{Event, LogError, mail, segment, state};
+use super::{Event, LogError, mail, state};
 
 impl Files {
     /// Begins a copy of the log as it is at the cut. One that is under way is given up.
@@ -85,7 +85,7 @@ impl Files {
             let files = &mut self.lanes[lane];
             files.seal(&mut self.events)?;
             let sealed = files.sealed.iter();
-            names.extend(sealed.map(|sealed| segment::name(lane, sealed.first)));
+            names.extend(sealed.map(|sealed| sealed.name(lane)));
         }
         let path = self.directory.path();
         let failed = |action| LogError::file(action, &path);

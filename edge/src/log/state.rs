@@ -20,7 +20,8 @@
 //! | `active_bytes` | for each lane the bytes of the segment that is written |
 //! | `time` | `steady` and `device`, see [`TimeStamp`]; absent when nobody told |
 //! | `wear` | `written_bytes` and `open_seconds`, see `log/wear.rs`; absent when nothing is known |
-//! | `replaced` | for each lane: what outlives segments below is stored anew; absent when all 0 |
+//! | `replaced` | for each lane: where the file of what outlived segments ends, see `log/kept.rs`; absent when all 0 |
+//! | `kept_bytes` | for each lane the bytes of that file; absent when all 0 |
 //! | `mail` | how often `mail.redb` was flushed, at least; missing where there never was one |
 //! | `announced` | all gaps with lower numbers were announced; absent when 0 |
 //! | `gaps` | how often gaps were changed, see `log/gap/copy.rs`; absent when 0 |
@@ -70,8 +71,12 @@ pub(super) struct Facts {
     pub(super) time: Option<TimeStamp>,
     #[serde(default, skip_serializing_if = "Wear::is_nothing")]
     pub(super) wear: Wear,
-    #[serde(default, skip_serializing_if = "is_nowhere")]
-    pub(super) replaced: PerLane<Offset>,
+    /// Where the file of what outlived segments ends.
+    #[serde(default, rename = "replaced", skip_serializing_if = "is_nowhere")]
+    pub(super) kept: PerLane<Offset>,
+    /// What is in that file, in bytes.
+    #[serde(default, skip_serializing_if = "is_empty")]
+    pub(super) kept_bytes: PerLane<u64>,
 }
 
 /// The part of [`Facts`] that every format has.
@@ -96,7 +101,8 @@ impl Facts {
             gaps: 0,
             time: None,
             wear: Wear::default(),
-            replaced: PerLane::default(),
+            kept: PerLane::default(),
+            kept_bytes: PerLane::default(),
         }
     }
 
@@ -276,6 +282,10 @@ fn put_gap(
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
 const fn is_zero(number: &u64) -> bool {
     *number == 0
+}
+
+fn is_empty(bytes: &PerLane<u64>) -> bool {
+    *bytes == PerLane::default()
 }
 
 fn is_nowhere(offsets: &PerLane<Offset>) -> bool {

@@ -13,7 +13,6 @@
 //! waits for the job ([`Writer::waits_for_job`]), or where the files are at home does the work
 //! itself.
 
-mod anew;
 mod direct;
 mod fresh;
 mod gaps;
@@ -196,12 +195,8 @@ impl Writer {
     }
 
     /// Takes the files back from a job. Its events come with [`Writer::events`].
-    pub fn finish(&mut self, done: Done, wall: WallTime) {
+    pub fn finish(&mut self, done: Done) {
         self.take_back(done.files);
-        let anew = self.files.as_mut().map(|it| std::mem::take(&mut it.anew));
-        for anew in anew.into_iter().flatten() {
-            self.store_anew(anew, wall);
-        }
     }
 
     /// Gives what happened since, in order. What it gives after a commit comes before the answer to
@@ -216,7 +211,7 @@ impl Writer {
     /// fails as a whole: failures are events, and are tried again at most once a second.
     pub fn maintain(&mut self, wall: WallTime) -> Vec<Event> {
         while let Some(job) = self.begin(wall) {
-            self.finish(job.run(), wall);
+            self.finish(job.run());
         }
         self.events()
     }

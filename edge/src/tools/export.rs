@@ -57,45 +57,75 @@ pub fn export(
 ) -> Result<Outcome, ToolError> {
     let mut log = open(data)?;
     let lane = range.lane;
-    let mut gaps: Vec<Gap> = log
-        .reader
-        .gaps(0)?
-        .into_iter()
-        .map(|(_, gap)| gap)
-        .collect();
+    let gaps = log.reader.gaps(0)?.into_iter().map(|(_, gap)| gap);
     let head = log.reader.head(lane);
     let end = range
         .to
         .map_or(head, |to| Offset(to.0.saturating_add(1)).min(head));
     let mut at = range.from.max(log.reader.first(lane));
-    let mut outcome = Outcome::Fine;
+    let mut writing = Writing {
+        lane,
+        format,
+        gaps: gaps.collect(),
+        expected: at,
+        outcome: Outcome::Fine,
+        out,
+    };
     while at < end {
         let chunk = log.reader.read(lane, at, STEP)?;
-        gaps.extend(chunk.damaged);
-        let mut expected = at;
-        for (offset, record) in &chunk.records {
-            if *offset < end {
-                let entry = match format {
-                    Format::JsonLines => json(lane, *offset, record).into_bytes(),
-                    Format::Cbor => cbor(lane, *offset, record),
-                };
-                out.write_all(&entry).map_err(output)?;
-            }
-            expected = offset.next();
+        writing.gaps.extend(chunk.damaged);
+        for (offset, record) in chunk.records.iter().filter(|(offset, _)| *offset < end) {
+            writing.pass_to(*offset)?;
+            writing.record(*offset, record)?;
         }
-        let next = chunk.next.min(end);
-        if expected < next {
-            outcome = Outcome::Damaged;
-            let gap = gaps.iter().find(|gap| explains(gap, lane, expected));
-            let reason = gap.map_or(Reason::Damage, |gap| gap.reason);
-            let last = Offset(next.0 - 1);
-            let entry = missing(lane, expected, last, reason, format);
-            out.write_all(&entry).map_err(output)?;
-        }
+        writing.pass_to(chunk.next.min(end))?;
         at = chunk.next;
     }
-    out.flush().map_err(output)?;
-    Ok(outcome)
+    writing.out.flush().map_err(output)?;
+    Ok(writing.outcome)
+}
+
+/// An export under way.
+struct Writing<'a> {
+    lane: Lane,
+    format: Format,
+    gaps: Vec<Gap>,
+    /// Everything below is written, or written to be missing.
+    expected: Offset,
+    outcome: Outcome,
+    out: &'a mut dyn Write,
+}
+
+impl Writing<'_> {
+    fn record(&mut self, offset: Offset, record: &Record) -> Result<(), ToolError> {
+        let entry = match self.format {
+            Format::JsonLines => json(self.lane, offset, record).into_bytes(),
+            Format::Cbor => cbor(self.lane, offset, record),
+        };
+        self.expected = offset.next();
+        self.out.write_all(&entry).map_err(output)
+    }
+
+    /// Says of what is not there below an offset that it is missing. What a lane gave up that was at
+    /// its limit is no damage.
+    fn pass_to(&mut self, offset: Offset) -> Result<(), ToolError> {
+        let first = self.expected;
+        if first >= offset {
+            return Ok(());
+        }
+        self.expected = offset;
+        let gaps = || self.gaps.iter();
+        let counts = |gap: &&Gap| gap.lane == self.lane && gap.has(first);
+        let near = || gaps().find(|gap| explains(gap, self.lane, first));
+        let gap = gaps().find(counts).or_else(near);
+        let reason = gap.map_or(Reason::Damage, |gap| gap.reason);
+        if reason != Reason::Limit {
+            self.outcome = Outcome::Damaged;
+        }
+        let last = Offset(offset.0 - 1);
+        let entry = missing(self.lane, first, last, reason, self.format);
+        self.out.write_all(&entry).map_err(output)
+    }
 }
 
 fn json(lane: Lane, offset: Offset, record: &Record) -> String {

@@ -28,7 +28,7 @@ fn commits_go_on_while_much_mail_is_copied() {
             reader.committed(&batch, &committed);
             commits += 1;
         }
-        writer.finish(job.run(), WALL);
+        writer.finish(job.run());
         let events = writer.events();
         events.iter().for_each(|event| reader.apply(event));
         let is_flushed = |event: &&Event| matches!(event, Event::MailFlushed { .. });
@@ -58,7 +58,7 @@ fn a_copy_that_is_not_gone_on_with_leaves_nothing_behind() {
     let before = folder.used_bytes();
     let one_piece = |writer: &mut Writer| {
         let job = writer.begin(WALL).expect("there is more to copy");
-        writer.finish(job.run(), WALL);
+        writer.finish(job.run());
         assert!(!is_made(&writer.events()));
     };
     writer.snapshot();
@@ -113,7 +113,7 @@ fn a_copy_that_fails_fails_alone() {
         let (mut writer, _) = log_of_mail(&folder);
         writer.snapshot();
         let job = writer.begin(WALL).expect("it was asked for");
-        writer.finish(job.run(), WALL);
+        writer.finish(job.run());
         // Changes are copied ahead, into a file of the same name.
         for number in 0..ROWS {
             writer

@@ -3,7 +3,7 @@
 //! tables and nothing else.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::num::NonZeroU16;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -34,6 +34,8 @@ pub(crate) use wire::mqtt::Version::{V5, V311};
 pub(crate) struct Disk {
     pub(crate) lanes: [Vec<Record>; 3],
     pub(crate) first: PerLane<Offset>,
+    /// Above the first, and not there any more.
+    pub(crate) given_up: BTreeSet<(Lane, Offset)>,
     pub(crate) tables: BTreeMap<Table, BTreeMap<Vec<u8>, Vec<u8>>>,
 }
 
@@ -726,6 +728,26 @@ impl World {
         self.run();
     }
 
+    /// Lets records below an offset go but for the latest of their topics. Gives those that went.
+    pub(crate) fn thin(&mut self, lane: Lane, next: u64) -> Vec<Record> {
+        let records = &self.disk.lanes[lane as usize];
+        let mut latest = BTreeMap::new();
+        for (offset, record) in (0..).map(Offset).zip(records) {
+            latest.insert(record.topic(), offset);
+        }
+        let (mut first, mut gone) = (None, Vec::new());
+        for offset in (self.disk.first[lane].0..next).map(Offset) {
+            let record = &records[offset.0 as usize];
+            if latest.get(record.topic()) == Some(&offset) {
+                first.get_or_insert(offset);
+            } else if self.disk.given_up.insert((lane, offset)) {
+                gone.push(record.clone());
+            }
+        }
+        self.trim(lane, first.map_or(next, |first| first.0));
+        gone
+    }
+
     pub(crate) fn table(&self, table: Table) -> usize {
         self.disk.tables.get(&table).map_or(0, BTreeMap::len)
     }
@@ -908,10 +930,14 @@ impl World {
         let records = &self.disk.lanes[lane as usize];
         let start = from.max(self.disk.first[lane]);
         let found: Vec<_> = (start.0..records.len() as u64)
+            .filter(|offset| !self.disk.given_up.contains(&(lane, Offset(*offset))))
             .take(maximum_count)
             .map(|offset| (Offset(offset), records[offset as usize].clone()))
             .collect();
-        let next = found.last().map_or(start, |(offset, _)| offset.next());
+        let next = match found.last() {
+            Some((last, _)) if found.len() == maximum_count => last.next(),
+            _ => start.max(Offset(records.len() as u64)),
+        };
         let input = Input::Fetched {
             reader,
             lane,

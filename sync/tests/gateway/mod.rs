@@ -19,6 +19,8 @@ pub(crate) struct Gateway {
     pub(crate) settings: Settings,
     pub(crate) log: PerLane<Vec<Record>>,
     pub(crate) first: PerLane<u64>,
+    /// Above the first, in any lane, and not there any more.
+    pub(crate) given_up: Vec<u64>,
     pub(crate) millis: u64,
     pub(crate) checkpoint: Option<Vec<u8>>,
     /// What the engine said since it was last asked; without fetches and checkpoints, which are
@@ -70,6 +72,7 @@ impl Gateway {
             settings,
             log,
             first,
+            given_up: Vec::new(),
             millis: 0,
             checkpoint: None,
             said: Vec::new(),
@@ -125,8 +128,10 @@ impl Gateway {
                     let records = self.log[lane].iter().cloned().enumerate();
                     let records = records.map(|(at, record)| (Offset(at as u64), record));
                     let from = from.max(Offset(self.first[lane]));
-                    let records: Vec<_> = records.skip(from.0 as usize).take(max_records).collect();
+                    let mut records: Vec<_> =
+                        records.skip(from.0 as usize).take(max_records).collect();
                     let next = Offset(from.0 + records.len() as u64);
+                    records.retain(|(offset, _)| !self.given_up.contains(&offset.0));
                     let now = self.now();
                     let input = Input::Fetched {
                         lane,

@@ -91,6 +91,27 @@ impl Log {
         dropped
     }
 
+    /// Drops everything below an offset but the latest of each topic; gives what went, and where the
+    /// lane begins.
+    pub(crate) fn thin(&mut self, lane: Lane, next: u64) -> (Vec<At>, u64) {
+        let all = (lane, 0)..(lane, self.head[lane]);
+        let latest: BTreeMap<&str, At> = self
+            .records
+            .range(all)
+            .map(|(at, record)| (record.topic(), *at))
+            .collect();
+        let latest: BTreeSet<At> = latest.into_values().collect();
+        let going = self.records.range((lane, 0)..(lane, next));
+        let going = going.map(|(at, _)| *at).filter(|at| !latest.contains(at));
+        let dropped: Vec<At> = going.collect();
+        for at in &dropped {
+            self.records.remove(at);
+        }
+        let kept = self.records.range((lane, 0)..(lane, next)).next();
+        self.first[lane] = kept.map_or(next, |((_, offset), _)| *offset);
+        (dropped, self.first[lane])
+    }
+
     /// Reads as the driver does: what the route wants, and some that came from the cloud.
     pub(crate) fn read(
         &self,

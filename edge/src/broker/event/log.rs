@@ -9,7 +9,7 @@ use super::super::intake::Intake;
 pub enum LogInput {
     /// What each lane takes from now on.
     Intake(PerLane<Intake>),
-    /// Old records were stored anew, at the end.
+    /// Records came to light at the end of a lane, of which no answer tells.
     Appended {
         /// The lane.
         lane: Lane,

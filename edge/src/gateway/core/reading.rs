@@ -38,6 +38,11 @@ impl Core {
                     uplink.trimmed(now.instant, *lane, *first);
                 }
             }
+            Event::Thinned { lane, .. } => {
+                if let Some(uplink) = &mut self.uplink {
+                    uplink.thinned(now.instant, *lane);
+                }
+            }
             Event::Failed { error } => {
                 // Once more, a second later: it may have been the cable.
                 let is_again = std::mem::replace(&mut self.is_log_failing, true);
@@ -57,7 +62,6 @@ impl Core {
                 self.is_log_failing = false;
                 info!("the log can be written again");
             }
-            Event::StoredAnew { lane, .. } => self.moved_on(now, *lane),
             // Those of a group that was refused came to light, of which no answer will tell.
             Event::Flushed { lane, .. } if self.is_refusing => self.moved_on(now, *lane),
             Event::Intake { intake } => self.intake_changed(now, *intake),

@@ -1,67 +1,49 @@
 //! The end of records: what is released, too old or too much goes, a whole segment at a time.
 //!
-//! What was wanted is in a gap before it goes. Where the latest of a topic outlives its segment,
-//! those records are appended anew in the same frame as the gap that counts the others and the word
-//! that this was done; a cut behind that frame finds that word, and the segment goes as it is. That
-//! frame is the writer's: it is told what outlives the segment ([`Anew`]), and hands the segment
-//! back as one that may go.
+//! What was wanted is in a gap before it goes. Where the latest of a topic outlives its segment, the
+//! file that keeps it ([`kept`]) is durable first; then the state says in one commit that this file
+//! counts, what the gap counts of the others, and where the lane begins. A cut before that leaves a
+//! file that does not count, one behind it segments that do not any more.
 //!
 //! Files go when readers have been told that what is in them is gone, with the job after.
 
-use std::collections::{BTreeSet, VecDeque};
+use sync::{Lane, Offset};
 
-use sync::{Lane, Offset, Record};
-
-use super::super::lane::LaneFiles;
+use super::super::lane::{LaneFiles, Sealed};
 use super::super::latest::Search;
 use super::super::retention::{self, Given, Ready, Trim};
 use super::super::rows::Puts;
-use super::super::{Event, Gap, LogError, Overflow, Parts, Reason, gap, segment};
+use super::super::{Event, Gap, LogError, Overflow, Parts, Reason, gap, kept};
 use super::Files;
 
 impl Files {
     /// Gives up what nobody wants and what is over a limit: first what was found so before.
     pub(in super::super) fn trim(&mut self) -> Result<(), LogError> {
-        if !self.ready.is_empty() {
-            let ready = std::mem::take(&mut self.ready);
-            // Their gaps are in the journal, and must not be in the state as well.
-            return match self.note_trims(&ready, &[]) {
-                Ok(()) => {
-                    ready.into_iter().for_each(|trim| self.apply_trim(trim));
-                    Ok(())
-                }
-                failed => {
-                    self.ready = ready;
-                    failed
-                }
-            };
-        }
-        self.search()?;
-        let mut trims = self.plan()?;
-        if trims.iter().any(|trim| trim.gap.is_some()) {
-            let known = self.known_gaps();
-            for trim in &mut trims {
-                trim.gap = trim.gap.take_if(|gap| gap::leave_out(gap, &known));
+        if self.ready.is_empty() {
+            self.search()?;
+            for mut trim in self.plan()? {
+                self.thin(&mut trim)?;
+                self.ready.push(trim);
             }
+        } else {
+            self.leave_out_known();
         }
-        let mut going = Vec::new();
-        for trim in trims {
-            let records = self.survivors(&trim)?;
-            if records.is_empty() {
-                going.push(trim);
-            } else {
-                self.anew.push(Anew { trim, records });
-            }
-        }
-        if going.is_empty() {
+        let trims = std::mem::take(&mut self.ready);
+        if trims.is_empty() {
             return Ok(());
         }
-        let gaps: Vec<Gap> = going.iter().filter_map(|trim| trim.gap.clone()).collect();
-        self.note_trims(&going, &gaps)?;
+        let gaps: Vec<Gap> = trims.iter().filter_map(|it| it.gap.clone()).collect();
+        let copied = match self.note_trims(&trims, &gaps) {
+            Ok(copied) => copied,
+            Err(error) => {
+                self.ready = trims;
+                return Err(error);
+            }
+        };
         self.has_fresh_gaps |= !gaps.is_empty();
         self.made.extend(gaps);
-        going.into_iter().for_each(|trim| self.apply_trim(trim));
-        Ok(())
+        trims.into_iter().for_each(|trim| self.apply_trim(trim));
+        copied
     }
 
     /// Whether another job would find something to do at once.
@@ -79,8 +61,8 @@ impl Files {
         if self.doomed.is_empty() {
             return Ok(());
         }
-        while let Some((lane, first)) = self.doomed.last().copied() {
-            let name = segment::name(lane, first);
+        while let Some((lane, segment)) = self.doomed.last() {
+            let (lane, first, name) = (*lane, segment.first, segment.name(*lane));
             match self.directory.remove(&name) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     return Err(LogError::file("remove", &name)(error));
@@ -103,7 +85,6 @@ impl Files {
             let given = Given {
                 clock: &self.clock,
                 ready: self.ready(lane),
-                replaced: self.facts.replaced[lane],
                 excess,
             };
             let files = &mut self.lanes[lane];
@@ -160,35 +141,108 @@ impl Files {
         let files = &self.lanes[lane];
         match &files.search {
             _ if !self.settings.keeps_latest => Ready::All,
-            Some(search) if search.is_done(files) => Ready::Alone(search.first),
+            Some(search) if search.is_done(files) => Ready::Together(search.next),
             Some(_) | None => Ready::None,
         }
     }
 
-    /// The records that outlive a segment, which is none where they are in the journal already.
-    fn survivors(&mut self, trim: &Trim) -> Result<Vec<(Offset, Record)>, LogError> {
-        let files = &mut self.lanes[trim.lane];
-        let gap = trim.gap.as_ref();
-        let is_dropped = gap.is_some_and(|gap| gap.reason == Reason::Limit);
-        let Some(mut search) = files.search.take().filter(|_| is_dropped) else {
-            return Ok(Vec::new());
+    /// Puts what outlives segments into a file, and takes it out of their gap.
+    fn thin(&mut self, trim: &mut Trim) -> Result<(), LogError> {
+        let Some(gap) = &trim.gap else {
+            return Ok(());
         };
-        // Of a segment that is all latest records half goes, or nothing would ever be won.
-        let half = files.segment_bytes / 2;
-        let most = LATEST_BYTES.min(self.settings.journal_bytes / 4).min(half);
-        search.survivors(files, &self.directory, most)
+        let mut others = Parts::default();
+        let search = self.lanes[trim.lane].search.take();
+        if let Some(search) = search.filter(|_| gap.reason == Reason::Limit) {
+            match self.keep(trim.lane, search, trim.first) {
+                // Segments go all the same, or there would never be room again.
+                Err(error) if error.is_full() => {}
+                Err(error) => return Err(error),
+                Ok(None) => {}
+                Ok(Some((kept, offsets))) => {
+                    trim.first = kept.first;
+                    trim.kept = Some(kept);
+                    others = offsets;
+                }
+            }
+        }
+        let going = self.lanes[trim.lane].sealed.iter().take(trim.count);
+        let mut is_sparse = trim.kept.is_some();
+        // It was counted when it was given up.
+        for segment in going.filter(|segment| segment.is_kept) {
+            others.join(&kept::voids(&self.directory, trim.lane, segment));
+            is_sparse = true;
+        }
+        let (known, bytes) = (self.known_gaps(), gap.bytes);
+        let left = trim.kept.as_ref().map_or(0, |kept| kept.bytes);
+        trim.gap = trim.gap.take_if(|gap| {
+            let is_left = gap::leave_out_also(gap, &known, others);
+            if is_sparse {
+                // Records weigh what their number among the offsets does not say.
+                gap.bytes = bytes.saturating_sub(left);
+            }
+            is_left
+        });
+        Ok(())
     }
 
-    /// Has the state say that segments are gone, with gaps.
-    fn note_trims(&mut self, trims: &[Trim], gaps: &[Gap]) -> Result<(), LogError> {
+    /// Makes the file of what outlives the segments below `next`. Gives its offsets as well; nothing
+    /// where nothing does.
+    fn keep(
+        &mut self,
+        lane: Lane,
+        mut search: Search,
+        next: Offset,
+    ) -> Result<Option<(Sealed, Parts)>, LogError> {
+        let files = &self.lanes[lane];
+        let most = kept::most_bytes(files.segment_bytes);
+        let offsets = search.survivors(files, &self.directory, most)?;
+        let mut made = None;
+        self.with_reserve(|files| {
+            let (directory, files) = (&files.directory, &files.lanes[lane]);
+            let mut failed = None;
+            let mut read = |offset: &Offset| {
+                let record = search.record(files, directory, *offset);
+                let record = record.map_err(|error| failed = Some(error)).ok()?;
+                Some(record.map(|record| (*offset, record)))
+            };
+            let records = offsets.iter().map_while(&mut read).flatten();
+            made = kept::store(directory, (lane, files.mark), records, next)?;
+            failed.map_or(Ok(()), Err)
+        })?;
+        Ok(made)
+    }
+
+    /// Leaves out of gaps what was written down since they were made.
+    fn leave_out_known(&mut self) {
+        let known = self.known_gaps();
+        for trim in &mut self.ready {
+            trim.gap = trim.gap.take_if(|gap| gap::leave_out(gap, &known));
+        }
+    }
+
+    /// Has the state say that segments are gone, with gaps, and what stays of them. Gives what became
+    /// of the copy of the gaps.
+    fn note_trims(
+        &mut self,
+        trims: &[Trim],
+        gaps: &[Gap],
+    ) -> Result<Result<(), LogError>, LogError> {
         let mut facts = self.facts.clone();
         for trim in trims {
-            facts.first[trim.lane] = trim.first;
+            let lane = trim.lane;
+            facts.first[lane] = trim.first;
+            let kept_to = trim.kept.as_ref().map(|kept| kept.next);
+            if let Some(kept) = &trim.kept {
+                facts.kept[lane] = kept.next;
+                facts.kept_bytes[lane] = kept.bytes;
+            }
             // Sealed segments are flushed, so the state may say so before its next flush.
-            facts.next[trim.lane] = facts.next[trim.lane].max(trim.first);
+            let next = kept_to.unwrap_or(trim.first);
+            facts.next[lane] = facts.next[lane].max(next);
         }
         let stored = self.commit_state(facts, &Puts::new(), gaps)?;
-        self.note_stored(stored)
+        Ok(self.note_stored(stored))
     }
 
     fn apply_trim(&mut self, trim: Trim) {
@@ -196,8 +250,15 @@ impl Files {
         files.first = trim.first;
         files.search = None;
         let gone = files.sealed.drain(..trim.count);
-        self.doomed
-            .extend(gone.map(|segment| (trim.lane, segment.first)));
+        self.doomed.extend(gone.map(|segment| (trim.lane, segment)));
+        if let Some(kept) = trim.kept {
+            self.events.push(Event::Thinned {
+                lane: trim.lane,
+                first: kept.first,
+                next: kept.next,
+            });
+            files.sealed.push_front(kept);
+        }
         self.events.push(Event::Trimmed {
             lane: trim.lane,
             first: trim.first,
@@ -206,41 +267,5 @@ impl Files {
     }
 }
 
-/// A segment that waits for the records that outlive it: they are appended anew first.
-#[derive(Debug)]
-pub(in super::super) struct Anew {
-    /// Its gap counts them as well.
-    trim: Trim,
-    /// With the offsets that they have in the segment.
-    records: Vec<(Offset, Record)>,
-}
-
-impl Anew {
-    pub(in super::super) const fn lane(&self) -> Lane {
-        self.trim.lane
-    }
-
-    /// Gives what is to be appended, without what has a younger record of its topic behind it, and
-    /// the segment with the gap that counts the others.
-    pub(in super::super) fn without_topics_of(
-        self,
-        younger: &VecDeque<Record>,
-    ) -> (Trim, Vec<Record>) {
-        let Self {
-            mut trim,
-            mut records,
-        } = self;
-        let topics: BTreeSet<&str> = younger.iter().map(Record::topic).collect();
-        records.retain(|(_, record)| !topics.contains(record.topic()));
-        let (offsets, records): (Vec<Offset>, Vec<Record>) = records.into_iter().unzip();
-        let mut survivors = Parts::default();
-        survivors.extend(offsets.into_iter().map(|it| it.0));
-        trim.gap = trim.gap.take_if(|gap| gap.leave_out(&survivors));
-        (trim, records)
-    }
-}
-
 /// What a search reads at a time.
 const STEP_BYTES: usize = 1 << 20;
-/// Records of a segment that are stored anew, together.
-const LATEST_BYTES: u64 = 256 << 10;

@@ -7,6 +7,7 @@
 use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
+use sync::Offset;
 
 /// Ranges of offsets, both ends inclusive, in growing order, with a hole between any two: at most
 /// 256. Beyond that the lowest are forgotten, which have most likely left the lane.
@@ -18,6 +19,14 @@ impl Parts {
     /// One range.
     pub(in super::super) fn of(range: RangeInclusive<u64>) -> Self {
         Self(vec![(*range.start(), *range.end())])
+    }
+
+    /// Ranges, both ends inclusive, in any order.
+    pub(in super::super) fn of_ranges(ranges: Vec<(Offset, Offset)>) -> Self {
+        let ranges = ranges.into_iter().map(|(first, last)| (first.0, last.0));
+        let mut parts = Self::default();
+        parts.join(&Self(ranges.collect()));
+        parts
     }
 
     /// Whether nothing is in it.
@@ -50,11 +59,6 @@ impl Parts {
     /// From the lowest offset to the highest.
     pub(super) fn bounds(&self) -> Option<(u64, u64)> {
         Some((self.0.first()?.0, self.0.last()?.1))
-    }
-
-    /// Adds offsets one by one.
-    pub(in super::super) fn extend(&mut self, offsets: impl Iterator<Item = u64>) {
-        self.join(&Self(offsets.map(|it| (it, it)).collect()));
     }
 
     /// Adds what is in another one.
@@ -156,9 +160,8 @@ mod tests {
     #[test]
     fn of_all_parts_of_eight_offsets_exactly_the_others_are_left() {
         let parts = |bits: u16| {
-            let mut parts = Parts::default();
-            parts.extend((0..8).filter(|at| bits >> at & 1 == 1));
-            parts
+            let offsets = (0..8).filter(|at| bits >> at & 1 == 1).map(Offset);
+            Parts::of_ranges(offsets.map(|at| (at, at)).collect())
         };
         for one in 0..256 {
             for other in 0..256 {

@@ -61,7 +61,6 @@ impl Recovery {
             unflushed_bytes,
             made: Vec::new(),
             ready: Vec::new(),
-            anew: Vec::new(),
             doomed: Vec::new(),
             failed_at: None,
             has_reserve,

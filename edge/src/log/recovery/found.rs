@@ -13,7 +13,7 @@ use super::super::lane::LaneFiles;
 use super::super::rows::Puts;
 use super::super::standing::Standing;
 use super::super::state::Facts;
-use super::super::{Gap, LogError, Parts, Reason, Wear, gap, latest, reserve};
+use super::super::{Gap, LogError, Parts, Reason, Wear, gap, reserve};
 
 /// What a writer begins with, besides its files.
 pub(super) struct Found {
@@ -138,12 +138,6 @@ impl Found {
             if gap::announced_by(change).is_some() || Standing::of(change).is_some() {
                 continue;
             }
-            if let Some((lane, next)) = latest::replaced_by(change) {
-                if is_taken(Table::Meta) {
-                    self.facts.replaced[lane] = next;
-                }
-                continue;
-            }
             let (table, key, value) = match change {
                 Change::Put { table, key, value } => (*table, key, Some(value)),
                 Change::Delete { table, key } => (*table, key, None),
@@ -197,6 +191,19 @@ impl Found {
             }
         }
         Ok(())
+    }
+
+    /// Has the facts of a new state say how the lanes are.
+    pub(super) fn state_lanes(&mut self) {
+        for (lane, files) in self.lanes.iter() {
+            self.facts.first[lane] = files.first;
+            self.facts.next[lane] = files.flushed;
+            if let Some(kept) = files.kept() {
+                self.facts.kept[lane] = kept.next;
+                self.facts.kept_bytes[lane] = kept.bytes;
+            }
+        }
+        self.facts.active_bytes = self.active_bytes();
     }
 
     pub(super) fn active_bytes(&self) -> PerLane<u64> {

@@ -6,9 +6,9 @@ use super::super::block::Header;
 use super::super::database::{READ_CACHE_BYTES, SharedDatabase};
 use super::super::lane::{Active, LaneFiles, Sealed};
 use super::super::salvage::Salvage;
-use super::super::segment;
 use super::super::state::Facts;
 use super::super::{Gap, LogError, Reason};
+use super::super::{kept, segment};
 use super::Recovery;
 use super::found::missing;
 
@@ -21,6 +21,17 @@ struct Known {
     /// Up to where the journal says that records are in segments.
     stored: Offset,
     active_bytes: u64,
+    /// Where the file of what outlived segments ends.
+    kept_to: Offset,
+    kept_bytes: u64,
+}
+
+/// The segments of a lane that count.
+struct Settled {
+    /// The first offset of each, in growing order.
+    firsts: Vec<Offset>,
+    /// First offset and end of the file of what outlived others.
+    kept: Option<(Offset, Offset)>,
 }
 
 impl Recovery {
@@ -42,9 +53,11 @@ impl Recovery {
                 next: facts.next[lane],
                 stored: stored[lane],
                 active_bytes: facts.active_bytes[lane],
+                kept_to: facts.kept[lane],
+                kept_bytes: facts.kept_bytes[lane],
             });
             self.open_lane(&mut lanes[lane], known, &mut gaps)?;
-            for sealed in &mut lanes[lane].sealed {
+            for sealed in lanes[lane].sealed.iter_mut().filter(|it| !it.is_kept) {
                 sealed.next = end_before(lane, sealed.next, written_down);
             }
         }
@@ -60,19 +73,29 @@ impl Recovery {
         let lane = files.lane;
         let is_known = known.is_some();
         let known = known.unwrap_or_default();
-        let named = self.names.iter().filter_map(|name| segment::parse(name));
-        let of_lane = named.filter(|(of, _)| *of == lane);
-        let mut firsts: Vec<Offset> = of_lane.map(|(_, first)| first).collect();
-        firsts.sort_unstable();
+        let Settled { mut firsts, kept } = self.settle_kept(lane, known)?;
+        let following = firsts.first().copied();
         let last = firsts.pop();
-        files.is_unheard_of = !is_known && last.is_none();
-        let reached = match last {
-            Some(first) => self.open_last(files, first, known, gaps)?,
-            None => known.first,
+        files.is_unheard_of = !is_known && last.is_none() && kept.is_none();
+        let reached = match (last, &kept) {
+            (Some(first), _) => self.open_last(files, first, known, gaps)?,
+            (None, Some((_, next))) => *next,
+            (None, None) => known.first,
         };
         for (at, first) in firsts.iter().enumerate() {
             let next = firsts.get(at + 1).copied().or(last).unwrap_or(reached);
-            files.sealed.insert(at, self.sealed(files, *first, next)?);
+            files
+                .sealed
+                .insert(at, self.sealed(files, (*first, next), false)?);
+        }
+        if let Some((first, next)) = kept {
+            let following = following.unwrap_or(next);
+            gaps.extend(missing(lane, next, following, Reason::Damage));
+            let mut kept = self.sealed(files, (first, next), true)?;
+            if known.is_told {
+                kept.bytes = known.kept_bytes;
+            }
+            files.sealed.push_front(kept);
         }
         self.remove_trimmed(files, known.first)?;
         files.flushed = reached.max(known.next);
@@ -167,7 +190,9 @@ impl Recovery {
         let is_whole = reached == Some(end) && found.holes(first, end).is_empty();
         if is_whole {
             // If anything is missing it is the one after it.
-            files.sealed.push_back(self.sealed(files, first, end)?);
+            files
+                .sealed
+                .push_back(self.sealed(files, (first, end), false)?);
             return Ok(end);
         }
         let next = end.max(known.next);
@@ -176,13 +201,28 @@ impl Recovery {
             .iter()
             .filter_map(|hole| missing(lane, hole.start, hole.end, Reason::Damage));
         gaps.extend(lost);
-        files.sealed.push_back(self.sealed(files, first, next)?);
+        files
+            .sealed
+            .push_back(self.sealed(files, (first, next), false)?);
         self.report.damaged_segments.push(name);
         Ok(next)
     }
 
-    fn sealed(&self, files: &LaneFiles, first: Offset, next: Offset) -> Result<Sealed, LogError> {
-        let name = segment::name(files.lane, first);
+    fn sealed(
+        &self,
+        files: &LaneFiles,
+        (first, next): (Offset, Offset),
+        is_kept: bool,
+    ) -> Result<Sealed, LogError> {
+        let mut sealed = Sealed {
+            first,
+            next,
+            bytes: 0,
+            times: None,
+            is_silent: false,
+            is_kept,
+        };
+        let name = sealed.name(files.lane);
         let file = self
             .directory
             .open(&name)
@@ -190,19 +230,49 @@ impl Recovery {
         // redb's files have room to grow: a start must not count it, or it would drop records that
         // were within the limit before.
         let bytes = file.len().map_err(LogError::file("measure", &name))?;
-        Ok(Sealed {
-            first,
-            next,
-            bytes: bytes.min(files.segment_bytes),
-            times: None,
-            is_silent: false,
-        })
+        let most = match is_kept {
+            true => kept::most_bytes(files.segment_bytes),
+            false => files.segment_bytes,
+        };
+        sealed.bytes = bytes.min(most);
+        Ok(sealed)
+    }
+
+    /// Looks for the segments of a lane, and for the file of what outlived others. Removes what a cut left beside: such a file that does not count, and segments
+    /// that the one which counts stands for. Where nobody can tell, segments count if they are there.
+    fn settle_kept(&self, lane: Lane, known: Known) -> Result<Settled, LogError> {
+        let named = self.names.iter().filter_map(|name| segment::parse(name));
+        let (mut firsts, mut kept) = (Vec::new(), Vec::new());
+        for named in named.filter(|named| named.lane == lane) {
+            match named.kept_to {
+                Some(next) => kept.push((next, named.first)),
+                None => firsts.push(named.first),
+            }
+        }
+        firsts.sort_unstable();
+        kept.sort_unstable();
+        let counts = |next: Offset| match known.is_told {
+            true => next == known.kept_to,
+            false => firsts.first().is_none_or(|first| next <= *first),
+        };
+        let counting = kept.iter().rposition(|(next, _)| counts(*next));
+        let counting = counting.map(|at| kept.remove(at));
+        for (next, first) in kept {
+            self.remove(&segment::kept_name(lane, first, next))?;
+        }
+        let gone = firsts.iter().filter(|first| **first < known.kept_to);
+        for first in gone {
+            self.remove(&segment::name(lane, *first))?;
+        }
+        firsts.retain(|first| *first >= known.kept_to);
+        let kept = counting.map(|(next, first)| (first, next));
+        Ok(Settled { firsts, kept })
     }
 
     /// Removes segments whose trimming was durable before their files were gone.
     fn remove_trimmed(&self, files: &mut LaneFiles, first: Offset) -> Result<(), LogError> {
         while let Some(sealed) = files.sealed.front().filter(|sealed| sealed.next <= first) {
-            self.remove(&segment::name(files.lane, sealed.first))?;
+            self.remove(&sealed.name(files.lane))?;
             files.sealed.pop_front();
         }
         Ok(())

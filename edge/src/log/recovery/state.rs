@@ -13,7 +13,7 @@ pub(super) enum StateFound {
     /// No file, or none of which anything could be saved.
     Nothing,
     /// All of it, or the file made anew of what was saved.
-    Whole(SharedDatabase, Facts),
+    Whole(SharedDatabase, Box<Facts>),
     /// Rows, but not what the log says of itself. The file is still in its place.
     Rows(Rows),
 }
@@ -45,7 +45,7 @@ impl Recovery {
             && are_whole(&state, TABLES)?
         {
             self.has_lost_gaps = false;
-            return Ok(StateFound::Whole(state, facts.clone()));
+            return Ok(StateFound::Whole(state, Box::new(facts.clone())));
         }
         let rows = Rows::of(&state, TABLES)?;
         self.has_lost_gaps = !are_whole(&state, &[Table::Gaps])?;
@@ -54,7 +54,7 @@ impl Recovery {
             Some(mut facts) => {
                 self.count_on_copy(&mut facts)?;
                 let state = self.exchange_state(&facts, &rows)?;
-                Ok(StateFound::Whole(state, facts))
+                Ok(StateFound::Whole(state, Box::new(facts)))
             }
             None if rows.is_empty() => {
                 self.set_aside(state::NAME)?;

@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use sync::{Change, Offset, PerLane, Record, WallTime};
+use sync::{Change, PerLane, Record, WallTime};
 
 use super::super::rows::Puts;
-use super::super::{Committed, Gap, latest};
+use super::super::{Committed, Gap};
 
 /// Durable in the journal, kept in memory, and unknown to the files. It is bounded by the journal:
 /// whatever has no room there is not committed.
@@ -15,8 +15,6 @@ pub(in super::super) struct Fresh {
     pub(in super::super) records: PerLane<VecDeque<Record>>,
     pub(in super::super) puts: Puts,
     pub(in super::super) gaps: Vec<Gap>,
-    /// What outlives segments below is stored anew.
-    pub(in super::super) replaced: PerLane<Offset>,
     /// Of records and state.
     pub(in super::super) bytes: usize,
     /// Of records.
@@ -28,10 +26,6 @@ pub(in super::super) struct Fresh {
 impl Fresh {
     /// Takes a change that was made durable.
     pub(super) fn take(&mut self, change: &Change, committed: &mut Committed) {
-        if let Some((lane, next)) = latest::replaced_by(change) {
-            self.replaced[lane] = next;
-            return;
-        }
         let (table, key, value) = match change {
             Change::Append { lane, record } => {
                 self.records[*lane].push_back(record.clone());

@@ -138,6 +138,13 @@ impl World {
         let extent = self.log.extents()[lane];
         let first = extent.first.0 + self.generator.below(12);
         let first = Offset(first.min(extent.head.0));
+        if self.generator.below(2) == 0 {
+            let (dropped, first) = self.log.thin(lane, first.0);
+            self.checker.trimmed(&dropped, &self.cloud);
+            self.feed(Input::Thinned { lane })?;
+            let first = Offset(first);
+            return self.feed(Input::Trimmed { lane, first });
+        }
         let dropped = self.log.trim(lane, first.0);
         self.checker.trimmed(&dropped, &self.cloud);
         self.feed(Input::Trimmed { lane, first })
