@@ -75,7 +75,7 @@ mod tests {
     use bytes::Bytes;
     use sync::{Record, RecordParts, WallTime};
 
-    use super::super::block::{Builder, MAX_BYTES};
+    use super::super::block::{Builder, MAX_BYTES, Origin};
     use super::*;
 
     /// A block of two records and about 200 bytes.
@@ -91,11 +91,15 @@ mod tests {
             properties: &[],
             payload: &[0; 40],
         });
-        let mut builder = Builder::new(Offset(first), 0, MAX_BYTES);
+        let origin = Origin {
+            lane: Lane::Normal,
+            mark: 0,
+        };
+        let mut builder = Builder::new(Offset(first), origin, MAX_BYTES);
         builder.push(&record);
         builder.push(&record);
         let bytes = Bytes::from(builder.finish());
-        Arc::new(Block::read(bytes, Offset(first)).unwrap())
+        Arc::new(Block::read(bytes, Lane::Normal, Offset(first)).unwrap())
     }
 
     #[test]

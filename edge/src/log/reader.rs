@@ -332,7 +332,7 @@ impl Reader {
         };
         match found {
             Ok(found) => {
-                let read = found.map(|(first, bytes)| Block::read(bytes, first));
+                let read = found.map(|(first, bytes)| Block::read(bytes, lane, first));
                 if let Some(Ok(block)) = read
                     && at < block.next()
                 {
@@ -365,7 +365,7 @@ impl Reader {
         if !self.salvaged.iter().any(is_it) {
             let name = segment::name(lane, first);
             let file = self.directory.open(&name).map_err(removed(&name))?;
-            let blocks = Salvage::search(file.as_ref(), &name, first..end)?;
+            let blocks = Salvage::search(file.as_ref(), &name, lane, first..end)?;
             self.salvaged
                 .retain(|it| (it.lane, it.first) != (lane, first));
             self.salvaged.push_back(Salvaged {

@@ -22,7 +22,7 @@ pub fn rebuild_segment(directory: &Arc<dyn Directory>, name: &str) -> Result<Str
     let (lane, first) =
         segment::parse(name).ok_or_else(|| LogError::corrupt(name, "its name is no segment's"))?;
     let file = directory.open(name).map_err(LogError::file("open", name))?;
-    let found = Salvage::search(file.as_ref(), name, first..Offset(u64::MAX))?;
+    let found = Salvage::search(file.as_ref(), name, lane, first..Offset(u64::MAX))?;
     let aside = copy(directory.as_ref(), name).map_err(LogError::file("copy", name))?;
     let making = segment::create_as(directory, &format!("{name}.salvaged"), CACHE_BYTES)?;
     for header in found.headers() {
