@@ -298,8 +298,7 @@ const EXPANSION: u64 = 16;
 
 #[cfg(test)]
 mod tests {
-    use sync::RecordParts;
-
+    use super::super::samples;
     use super::*;
 
     const ORIGIN: Origin = Origin {
@@ -308,17 +307,7 @@ mod tests {
     };
 
     fn record(time: u64, payload: &[u8]) -> Record {
-        Record::new(&RecordParts {
-            qos: 1,
-            retain: false,
-            from_cloud: false,
-            time: WallTime(time),
-            expiry_seconds: None,
-            publisher: 0,
-            topic: "t",
-            properties: &[],
-            payload,
-        })
+        samples::record(0, "t", time, payload)
     }
 
     fn block(first: u64, records: &[Record]) -> Vec<u8> {

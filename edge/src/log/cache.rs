@@ -72,25 +72,14 @@ impl BlockCache {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-    use sync::{Record, RecordParts, WallTime};
-
     use super::super::block::{Builder, MAX_BYTES, Origin};
+    use super::super::samples;
     use super::*;
+    use bytes::Bytes;
 
     /// A block of two records and about 200 bytes.
     fn block(first: u64) -> Arc<Block> {
-        let record = Record::new(&RecordParts {
-            qos: 0,
-            retain: false,
-            from_cloud: false,
-            time: WallTime(1),
-            expiry_seconds: None,
-            publisher: 0,
-            topic: "t",
-            properties: &[],
-            payload: &[0; 40],
-        });
+        let record = samples::record(0, "t", 1, &[0; 40]);
         let origin = Origin {
             lane: Lane::Normal,
             mark: 0,

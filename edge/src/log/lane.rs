@@ -259,7 +259,8 @@ impl Sealed {
             Ok(ends) => ends?,
             Err(_) => {
                 let file = directory.open(&name).ok()?;
-                let found = Salvage::search(file.as_ref(), &name, lane, self.first..self.next).ok()?;
+                let found =
+                    Salvage::search(file.as_ref(), &name, lane, self.first..self.next).ok()?;
                 found.headers().next().zip(found.headers().last())?
             }
         };

@@ -98,22 +98,13 @@ const fn unused_bytes(block: &Builder) -> usize {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use sync::{Lane, RecordParts, WallTime};
+    use sync::Lane;
 
+    use super::super::samples;
     use super::*;
 
     fn record(payload_bytes: usize) -> Record {
-        Record::new(&RecordParts {
-            qos: 1,
-            retain: false,
-            from_cloud: false,
-            time: WallTime(1),
-            expiry_seconds: None,
-            publisher: payload_bytes as u64 % 3,
-            topic: "t",
-            properties: &[],
-            payload: &vec![0; payload_bytes],
-        })
+        samples::record(payload_bytes as u64 % 3, "t", 1, &vec![0; payload_bytes])
     }
 
     /// The first offset of each block and the one after its last, and its bytes.

@@ -85,7 +85,9 @@ impl Salvage {
     /// Reads the block that begins with `first` as it is stored.
     pub(super) fn bytes(&self, file: &dyn File, first: Offset) -> Option<Vec<u8>> {
         let bytes = self.blocks.get(&first)?.read(file)?;
-        Header::read(&bytes, self.lane, first).is_ok().then_some(bytes)
+        Header::read(&bytes, self.lane, first)
+            .is_ok()
+            .then_some(bytes)
     }
 
     /// The first offset after `offset` that a block begins with.
@@ -296,26 +298,17 @@ const PAGE_BYTES: usize = 4096;
 
 #[cfg(test)]
 mod tests {
-    use sync::{Record, RecordParts, WallTime};
+    use sync::Record;
 
     use super::super::block::{Builder, Origin};
+    use super::super::samples;
     use super::super::simulated::SimulatedFolder;
     use super::*;
 
     const ALL: Range<Offset> = Offset(0)..Offset(u64::MAX);
 
     fn record(payload: &[u8]) -> Record {
-        Record::new(&RecordParts {
-            qos: 1,
-            retain: false,
-            from_cloud: false,
-            time: WallTime(5),
-            expiry_seconds: None,
-            publisher: 0,
-            topic: "t",
-            properties: &[],
-            payload,
-        })
+        samples::record(0, "t", 5, payload)
     }
 
     fn block(first: u64, mark: u32, payloads: &[&[u8]]) -> Vec<u8> {

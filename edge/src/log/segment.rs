@@ -105,11 +105,7 @@ pub(super) fn find(
     })
 }
 
-fn edge(
-    segment: &SharedDatabase,
-    lane: Lane,
-    is_last: bool,
-) -> Result<Option<Header>, LogError> {
+fn edge(segment: &SharedDatabase, lane: Lane, is_last: bool) -> Result<Option<Header>, LogError> {
     let found = segment.read(|transaction| {
         let table = transaction.open_table(BLOCKS)?;
         let entry = if is_last {
