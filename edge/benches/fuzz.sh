@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs fuzz targets, each for some seconds on what earlier runs found and on the
-# packets of edge/wire/tests/mqtt-packets.json. Ends with 1 at the first input that breaks a target;
-# the input is below edge/fuzz/artifacts.
+# packets of edge/wire/tests/mqtt-packets.json. Ends with an error if an input breaks a target: says
+# what broke, and prints the input, which is also below edge/fuzz/artifacts.
 #
 #   edge/benches/fuzz.sh                         # all targets, 30 minutes each
 #   edge/benches/fuzz.sh 60                      # 60 seconds each
@@ -37,12 +37,21 @@ seed round_trip '\x02' 5
 seed connection '' any
 
 fuzz() { # target
-  mkdir -p "corpus/$1"
+  local found=artifacts/$1 before
+  mkdir -p "corpus/$1" "$found"
+  before=$(mktemp)
   # Scripts of many steps find what short ones do not.
   cargo fuzz run --fuzz-dir . "$1" -- -max_total_time="$seconds" -max_len=4096 -len_control=10 \
     -timeout=20 -seed="$walk" -print_final_stats=1 2>&1 |
-    grep -E --line-buffered 'panicked|assertion|left:|right:|ERROR|SUMMARY|artifact|stat::number|^Done|^#[0-9]+\s+(pulse|DONE)' |
-    sed -u "s/^/$1: /"
+    sed -unE "s/^/$1: /; /panicked/ { p; n; s/^/$1: /p; b }
+      /assertion|left:|right:|ERROR|SUMMARY|artifact|stat::number|: Done|: #[0-9]+\s+(pulse|DONE)/ p" &&
+    rm "$before" && return
+  find "$found" -type f -newer "$before" | while read -r input; do
+    echo "$1: base64 -d <<<$(base64 -w0 "$input") >input"
+    echo "$1: RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir edge/fuzz $1 input"
+  done
+  rm "$before"
+  return 1
 }
 export -f fuzz
 export seconds walk=${SEED:-0}

@@ -17,7 +17,7 @@ const MESSAGES: usize = 60;
 /// Every second session outlives its connection.
 fn subscribers(world: &mut World, qos: u8, filter: &str) -> Vec<ClientId> {
     let join = |number: usize| {
-        let id: &'static str = format!("reader-{number}").leak();
+        let id = format!("reader-{number}");
         let hello: Hello = match number % 2 {
             0 => hello(V5, id),
             _ => hello(V5, id).durable(),
@@ -174,7 +174,7 @@ fn who_comes_back_at_the_limit_of_what_is_under_way_is_sent_everything_again() {
             ..Settings::default()
         };
         let mut world = World::with(settings, mqtt::Settings::default());
-        let names = (0..SUBSCRIBERS).map(|number| &*format!("reader-{number}").leak());
+        let names = (0..SUBSCRIBERS).map(|number| format!("reader-{number}"));
         let hellos: Vec<Hello> = names
             .map(|name| hello(V5, name).durable().window(1000))
             .collect();
@@ -212,7 +212,7 @@ fn who_writes_what_it_held_while_others_hold_all_room_is_told_when_they_let_go()
     world.subscribe(late, "late/#", 1);
     world.set_reading(late, false);
     let join = |number: usize| {
-        let client = world.join(&hello(V5, format!("reader-{number}").leak()).window(1000));
+        let client = world.join(&hello(V5, format!("reader-{number}")).window(1000));
         let filter = if number < 10 { "few/#" } else { "many/#" };
         world.subscribe(client, filter, 1);
         world.set_reading(client, false);

@@ -70,7 +70,7 @@ fn an_assigned_client_identifier_is_new_and_names_its_session() {
     }
     assert_eq!(world.broker.session_count(), 20);
     for id in assigned {
-        let client = world.rejoin(&hello(V5, id.leak()).durable());
+        let client = world.rejoin(&hello(V5, id).durable());
         world.publish(client, &message("t", "1", 0));
         world.expect_publish(client, &message("t", "1", 0));
         world.disconnect(client);

@@ -166,7 +166,7 @@ fn second_connect_is_a_protocol_error() {
             clean_start: true,
             keep_alive: 0,
             properties: Properties::EMPTY,
-            client_identifier: other.id,
+            client_identifier: &other.id,
             will: None,
             user_name: None,
             password: None,

@@ -119,7 +119,7 @@ fn a_log_that_refuses_for_an_hour_leaves_nothing_behind() {
     };
     let mut world = World::with(settings, mqtt::Settings::default());
     for at in 0..15 {
-        let id: &'static str = format!("c{at}").leak();
+        let id = format!("c{at}");
         let client = world.join(&hello(V311, id).durable().will("up", 0));
         world.subscribe(client, "t", 2);
         world.cut(client);
@@ -127,7 +127,7 @@ fn a_log_that_refuses_for_an_hour_leaves_nothing_behind() {
     world.commits = Commits::Fail;
     let mut random = Dice(11);
     for _ in 0..360 {
-        let id: &'static str = format!("c{}", 5 + random.below(25)).leak();
+        let id = format!("c{}", 5 + random.below(25));
         let greeting = match random.below(3) {
             0 => hello(V5, id),
             1 => hello(V311, id).durable(),

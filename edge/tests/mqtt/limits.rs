@@ -146,7 +146,7 @@ fn topics_with_an_alias_count_as_memory() {
     let mut world = World::with(Settings::default(), limits);
     let mut ended = 0;
     for number in 0..3u16 {
-        let id: &'static str = format!("c{number}").leak();
+        let id = format!("c{number}");
         let client = world.join(&hello(V5, id));
         let topic = "x".repeat(50_000);
         let alias = [Property::TopicAlias(1.try_into().unwrap())];

@@ -99,7 +99,7 @@ impl Play {
             .zip(TOPICS)
             .enumerate()
             .map(|(index, ((name, _), topic))| Writer {
-                hello: hello(version(index), name).durable(),
+                hello: hello(version(index), *name).durable(),
                 topic: topic.0,
                 qos: topic.1,
                 client: None,

@@ -551,7 +551,7 @@ fn members_that_acknowledge_nothing_leave_the_others_their_part_of_the_window() 
     for silent_count in [1, 3, 9, 40] {
         let mut world = World::new();
         for number in 0..silent_count {
-            let name = format!("silent-{number}").leak();
+            let name = format!("silent-{number}");
             member(&mut world, &hello(V5, name).durable());
         }
         let worker = member(&mut world, &hello(V5, "worker").durable());

@@ -12,7 +12,7 @@ fn heard(filters: &[&'static str], names: &[&str]) -> Vec<Vec<String>> {
     let readers: Vec<_> = filters
         .iter()
         .map(|filter| {
-            let reader = world.join(&hello(V5, filter));
+            let reader = world.join(&hello(V5, *filter));
             world.subscribe(reader, filter, 0);
             reader
         })

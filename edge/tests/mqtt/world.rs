@@ -2,6 +2,7 @@
 //! reads are answered at once, or held back until the test says so; a crash keeps the log and the
 //! tables and nothing else.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::num::NonZeroU16;
 use std::rc::Rc;
@@ -127,7 +128,7 @@ impl Message {
 #[derive(Clone, Debug)]
 pub(crate) struct Hello {
     pub(crate) version: Version,
-    pub(crate) id: &'static str,
+    pub(crate) id: Cow<'static, str>,
     pub(crate) clean: bool,
     pub(crate) keep_alive: u16,
     pub(crate) properties: Vec<u8>,
@@ -144,10 +145,10 @@ pub(crate) struct Testament {
     pub(crate) properties: Vec<u8>,
 }
 
-pub(crate) fn hello(version: Version, id: &'static str) -> Hello {
+pub(crate) fn hello(version: Version, id: impl Into<Cow<'static, str>>) -> Hello {
     Hello {
         version,
-        id,
+        id: id.into(),
         clean: true,
         keep_alive: 0,
         properties: Vec::new(),
@@ -322,7 +323,7 @@ impl World {
             clean_start: hello.clean,
             keep_alive: hello.keep_alive,
             properties: Properties::parse(&hello.properties, PropertySet::CONNECT).unwrap(),
-            client_identifier: hello.id,
+            client_identifier: &hello.id,
             will,
             user_name: hello.user.map(|user| user.0),
             password: hello.user.map(|user| user.1.as_bytes()),

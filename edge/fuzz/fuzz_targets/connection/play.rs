@@ -1,6 +1,7 @@
 //! Plays a script, and checks what must hold.
 
 use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::{NonZeroU16, NonZeroU32};
 use std::rc::Rc;
 use std::time::Duration;
@@ -69,6 +70,7 @@ pub(crate) struct Play {
     memory: Rc<Memory>,
     clients: Vec<Client>,
     witness: Client,
+    witness_name: String,
     next_number: u32,
     /// Messages that were acknowledged and have no expiry.
     accepted: BTreeSet<u32>,
@@ -115,7 +117,8 @@ impl Play {
         };
         let memory = mqtt.memory.clone();
         let mut world = World::with(broker, mqtt);
-        let witness = join_witness(&mut world);
+        let witness_name = secret_name(script);
+        let witness = join_witness(&mut world, &witness_name);
         world.subscribe(witness.id, "#", 1);
         world.subscribe(witness.id, "$x/#", 1);
         Self {
@@ -123,6 +126,7 @@ impl Play {
             memory,
             clients: Vec::new(),
             witness,
+            witness_name,
             next_number: 0,
             accepted: BTreeSet::new(),
             witnessed: BTreeSet::new(),
@@ -496,7 +500,7 @@ impl Play {
         self.listen();
         self.world.cut(self.witness.id);
         self.clients.clear();
-        self.witness = join_witness(&mut self.world);
+        self.witness = join_witness(&mut self.world, &self.witness_name);
         for _ in 0..5 {
             self.listen();
             while let Some((owed, identifier)) = self.witness.judge.owed.pop_front() {
@@ -594,10 +598,17 @@ impl Client {
     }
 }
 
+/// A name that no client of a script takes, whatever its raw bytes are: it follows from the script.
+fn secret_name(script: &Script) -> String {
+    let mut hasher = DefaultHasher::new();
+    script.hash(&mut hasher);
+    format!("witness-{:016x}", hasher.finish())
+}
+
 /// The session that must get everything.
-fn join_witness(world: &mut World) -> Client {
+fn join_witness(world: &mut World, name: &str) -> Client {
     let forever = [Property::SessionExpiryInterval(1 << 20)];
-    let hello = hello(Version::V5, "witness");
+    let hello = hello(Version::V5, name.to_owned());
     let hello = Hello {
         clean: false,
         ..hello

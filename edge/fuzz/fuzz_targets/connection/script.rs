@@ -3,7 +3,7 @@
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 
 /// One run.
-#[derive(Arbitrary, Clone, Debug)]
+#[derive(Arbitrary, Clone, Debug, Hash)]
 pub(crate) struct Script {
     /// Chooses limits.
     pub(crate) limits: u8,
@@ -11,7 +11,7 @@ pub(crate) struct Script {
 }
 
 /// Clients are taken modulo those that are open, names and topics modulo the lists of them.
-#[derive(Arbitrary, Clone, Debug)]
+#[derive(Arbitrary, Clone, Debug, Hash)]
 pub(crate) enum Step {
     /// A link, and nothing said on it.
     Open {
@@ -104,7 +104,7 @@ pub(crate) enum Step {
     },
 }
 
-#[derive(Arbitrary, Clone, Copy, Debug)]
+#[derive(Arbitrary, Clone, Copy, Debug, Hash)]
 pub(crate) struct Message {
     pub(crate) topic: u8,
     pub(crate) qos: u8,
@@ -116,7 +116,7 @@ pub(crate) struct Message {
     pub(crate) padding: u8,
 }
 
-#[derive(Arbitrary, Clone, Copy, Debug)]
+#[derive(Arbitrary, Clone, Copy, Debug, Hash)]
 pub(crate) struct Filter {
     pub(crate) filter: u8,
     /// QoS, No Local, Retain As Published, Retain Handling, as the packet has them.
