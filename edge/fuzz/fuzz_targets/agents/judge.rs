@@ -39,8 +39,9 @@ enum Asked {
 }
 
 /// What a client sent and is sent, as far as it is not whole.
-#[derive(Default)]
 pub(crate) struct Ear {
+    /// What the subjects of its replies begin with.
+    pub(crate) inbox: String,
     said: Vec<u8>,
     heard: Vec<u8>,
     /// Whether the client sent what is no operation.
@@ -51,10 +52,13 @@ pub(crate) struct Ear {
 
 impl Ear {
     /// Of a client that hears all its replies.
-    pub(crate) fn new() -> Self {
+    pub(crate) const fn new(inbox: String) -> Self {
         Self {
+            inbox,
+            said: Vec::new(),
+            heard: Vec::new(),
+            is_lawless: false,
             hears_all: true,
-            ..Self::default()
         }
     }
 }
@@ -94,7 +98,7 @@ impl Judge {
             match ClientOperation::decode(&said[at..], &LIMITS) {
                 Ok(Some((operation, length))) => {
                     match &operation {
-                        ClientOperation::Publish(it) => self.ask(it),
+                        ClientOperation::Publish(it) => self.ask(it, &ear.inbox),
                         ClientOperation::Ping | ClientOperation::Pong => {}
                         _ => ear.hears_all = false,
                     }
@@ -111,7 +115,7 @@ impl Judge {
         ear.said = said[at..].to_vec();
     }
 
-    fn ask(&mut self, publish: &Publish<'_>) {
+    fn ask(&mut self, publish: &Publish<'_>, inbox: &str) {
         // Others can answer in the office's place.
         if let Some(asked) = self.asked.get_mut(publish.subject) {
             *asked = Asked::Unclear;
@@ -119,9 +123,10 @@ impl Judge {
             let subject = publish.subject.to_owned();
             self.asked.insert(subject, Asked::Unclear);
         }
-        let is_twice = publish
+        // Nor does it hear what goes to the inbox of another.
+        let is_unclear = publish
             .reply_to
-            .is_some_and(|it| self.asked.contains_key(it));
+            .is_some_and(|it| self.asked.contains_key(it) || !it.starts_with(inbox));
         let (headers, payload) = (publish.headers, publish.payload);
         let Ok(request) = Request::decode(publish.subject, headers, payload) else {
             let subject = publish.reply_to.map(str::to_owned);
@@ -147,7 +152,7 @@ impl Judge {
             _ => {}
         }
         if let Some(reply_to) = publish.reply_to {
-            let asked = match is_twice {
+            let asked = match is_unclear {
                 true => Asked::Unclear,
                 false => Asked::Waits(Box::new(request), now),
             };

@@ -235,7 +235,7 @@ impl Play {
         let Some(client) = pick(&mut self.clients, client) else {
             return;
         };
-        let inbox = format!("_INBOX.{}.{number}", client.id);
+        let inbox = format!("{}{number}", client.ear.inbox);
         let reply_to = (!is_told).then_some(inbox.as_str());
         let bytes = match command {
             Command::Send { .. } => send(command, number, reply_to),
@@ -311,7 +311,7 @@ impl Play {
             self.listen();
         }
         for client in self.clients.iter().filter(|it| it.ear.hears_all) {
-            let request = self.judge.waits(&format!("_INBOX.{}.", client.id));
+            let request = self.judge.waits(&client.ear.inbox);
             assert!(request.is_none(), "nobody answers {request:?}");
         }
     }
@@ -363,14 +363,16 @@ impl Play {
     /// Asks where nothing is in the way of an answer; gives the messages of it.
     fn ask_as(&mut self, client: &mut Client, request: &Request) -> Option<Vec<Message>> {
         self.next_number += 1;
-        let inbox = format!("_INBOX.{}.", client.id);
-        let reply_to = format!("{inbox}{}", self.next_number);
+        let reply_to = format!("{}{}", client.ear.inbox, self.next_number);
         let (subject, body) = (request.subject(), request.body());
         let bytes = publish(&subject, Some(&reply_to), &[], &body);
         client.say(&mut self.world, &mut self.judge, bytes);
         let bytes = self.world.take_bytes(client.id);
         let found = self.judge.hear(&mut client.ear, &bytes);
-        assert!(self.judge.waits(&inbox).is_none(), "the witness waits");
+        assert!(
+            self.judge.waits(&client.ear.inbox).is_none(),
+            "the witness waits"
+        );
         found
     }
 
@@ -397,7 +399,7 @@ impl Client {
     fn new(id: ClientId) -> Self {
         Self {
             id,
-            ear: Ear::new(),
+            ear: Ear::new(format!("_INBOX.{id}.")),
             rest: Vec::new(),
             split: None,
             flip: None,

@@ -58,7 +58,6 @@ struct Client {
     id: ClientId,
     version: Version,
     judge: Judge,
-    next_identifier: u16,
     /// The second part of a packet that was split.
     rest: Vec<u8>,
     split: Option<u8>,
@@ -323,8 +322,8 @@ impl Play {
         payload.resize(4 + usize::from(message.padding), b'.');
         let mut identifier = 0;
         if qos > 0 {
-            identifier = client.next_identifier;
-            client.next_identifier += 1;
+            // Of nobody else: who takes over a session must not use what it has not released.
+            identifier = 1 + number as u16;
             client.judge.waiting.push_back((identifier, qos, number));
         }
         let alias = NonZeroU16::new(u16::from(message.alias % 6));
@@ -546,7 +545,6 @@ impl Client {
             id,
             version,
             judge: Judge::new(version == Version::V5),
-            next_identifier: 1,
             rest: Vec::new(),
             split: None,
             flip: None,
