@@ -32,6 +32,8 @@ pub(crate) struct Books {
     pub(crate) history: BTreeMap<Place, Values>,
     /// Since the last success: one of them may be there all the same.
     pub(crate) refused: Vec<Batch>,
+    /// Before it: damage may bring one of them to light.
+    pub(crate) given_up: PerLane<Vec<Record>>,
     /// Records that somebody has said are not taken: those that a group was committed after, and
     /// those of this run of the program that none was.
     pub(crate) rejected: BTreeSet<(Lane, u64)>,
@@ -70,8 +72,8 @@ impl Books {
                 self.lanes[*lane].push(Slot::Stored(record.clone()));
             }
         }
+        self.give_up_refused();
         self.take_rows(batch);
-        self.refused.clear();
         self.rejected.append(&mut self.fresh_rejected);
     }
 
@@ -141,11 +143,29 @@ impl Books {
         kept.cloned().collect()
     }
 
+    /// Takes what was refused for what is not there, as far as nothing is damaged.
+    pub(crate) fn give_up_refused(&mut self) {
+        for batch in std::mem::take(&mut self.refused) {
+            for lane in Lane::ALL {
+                self.given_up[lane].extend(records_of(&batch, lane));
+            }
+            for (place, value) in rows_of(&batch) {
+                // It may be there, and is not the last.
+                let values = self.history.entry(place).or_insert_with(|| vec![None]);
+                let at = values.len() - 1;
+                values.insert(at, value);
+            }
+        }
+    }
+
     /// Whether damage may have taken what is at an offset.
     pub(crate) fn may_be_lost(&self, lane: Lane, at: u64) -> bool {
         let lost = &self.harm.lost[lane];
         let is_unended = self.harm.unended[lane].iter().any(|first| *first <= at);
-        is_unended || lost.iter().any(|(first, next)| (*first..*next).contains(&at))
+        is_unended
+            || lost
+                .iter()
+                .any(|(first, next)| (*first..*next).contains(&at))
     }
 
     fn may_go(&self, lane: Lane, at: u64) -> bool {
@@ -196,10 +216,13 @@ pub(crate) fn records_of(batch: &Batch, of: Lane) -> impl Iterator<Item = Record
 
 /// The changes of tables, but for what the log keeps for itself.
 pub(crate) fn rows_of(batch: &Batch) -> impl Iterator<Item = (Place, Option<Vec<u8>>)> {
-    let rows = batch.changes.iter().filter_map(|change| match change.clone() {
-        Change::Put { table, key, value } => Some(((table, key), Some(value))),
-        Change::Delete { table, key } => Some(((table, key), None)),
-        Change::Append { .. } => None,
-    });
+    let rows = batch
+        .changes
+        .iter()
+        .filter_map(|change| match change.clone() {
+            Change::Put { table, key, value } => Some(((table, key), Some(value))),
+            Change::Delete { table, key } => Some(((table, key), None)),
+            Change::Append { .. } => None,
+        });
     rows.filter(|((table, _), _)| *table != Table::Meta)
 }

@@ -38,13 +38,13 @@ pub(crate) fn names(folder: &SimulatedFolder) -> Vec<String> {
     names
 }
 
-/// Leaves nothing of the contents: a handle of a damaged file is never closed, and keeps the disk.
+/// Leaves nothing of the files: a handle of a damaged one is never closed, and keeps the disk.
 pub(crate) fn empty(folder: &SimulatedFolder) {
     for name in folder.names().expect("the disk works") {
-        let file = folder.open(&name).expect("the disk works");
-        file.set_len(0).expect("the disk works");
-        file.sync_data().expect("the disk works");
+        folder.remove(&name).expect("the disk works");
     }
+    folder.sync().expect("the disk works");
+    folder.power_cut(0);
 }
 
 /// Finds where segments end whose damage was seen when they were the last of their lanes.

@@ -1,6 +1,6 @@
 //! Compares an open log with the books.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use edge::log::{Batch, Budget, Damage, Gap, Opened, Reason};
 use sync::{Change, Lane, Offset, Record, Table, WallTime};
@@ -40,10 +40,10 @@ impl Books {
         }
         for lane in Lane::ALL {
             let found = read_lane(log, lane);
-            self.judge_records(lane, log.reader.first(lane).0, &found);
+            self.judge_records(lane, &found);
         }
         self.judge_rows(log, before, wall);
-        self.refused.clear();
+        self.give_up_refused();
         self.maybe_rejected.append(&mut self.fresh_rejected);
         for lane in Lane::ALL {
             let last = log.reader.segments(lane).last().map_or(0, |it| it.1.0);
@@ -55,7 +55,7 @@ impl Books {
     pub(crate) fn judge_all(&mut self, log: &mut Opened, wall: WallTime) {
         for lane in Lane::ALL {
             let found = read_lane(log, lane);
-            self.judge_records(lane, log.reader.first(lane).0, &found);
+            self.judge_records(lane, &found);
         }
         self.store_one(log, wall);
         let gaps = log.reader.gaps(0).expect("the disk works");
@@ -80,12 +80,15 @@ impl Books {
         }
         self.lanes[lane].truncate(head as usize);
         self.first[lane] = self.first[lane].min(head);
-        let survivors = self.survivors(lane);
-        self.extend(lane, head, survivors);
+        let mut others = self.survivors(lane);
+        if self.harm.times > 0 {
+            others.extend_from_slice(&self.given_up[lane]);
+        }
+        self.extend(lane, head, others);
     }
 
     /// What was read is what was stored, and what was not read may be missing.
-    fn judge_records(&mut self, lane: Lane, first: u64, found: &Found) {
+    fn judge_records(&mut self, lane: Lane, found: &Found) {
         for (at, record) in found {
             let slot = &mut self.lanes[lane][*at as usize];
             let is_right = match slot {
@@ -95,7 +98,8 @@ impl Books {
             assert!(is_right, "{lane} {at}: {record:?} and not {slot:?}");
             *slot = Slot::Stored(record.clone());
         }
-        for at in first..self.next(lane) {
+        let from = self.first[lane].max(self.floors[lane]);
+        for at in from..self.next(lane) {
             let is_stored = self.lanes[lane][at as usize].stored().is_some();
             let is_missing = is_stored && !found.contains_key(&at);
             assert!(
@@ -109,11 +113,10 @@ impl Books {
     fn judge_gaps(&self, lane: Lane, first: u64, found: &Found, gaps: &[&Gap]) {
         let counted: Vec<&&Gap> = gaps.iter().filter(|gap| gap.count > 0).collect();
         let is_forgotten = gaps.iter().any(|gap| gap.reason == Reason::Forgotten)
-            || self.harm.journal && self.keeps_latest;
-        let later: BTreeSet<&[u8]> = self.lanes[lane]
-            .iter()
-            .filter_map(|slot| slot.stored().map(|it| it.as_bytes().as_ref()))
-            .collect();
+            || self.harm.journal && (self.harm.state || self.keeps_latest);
+        let stored = self.lanes[lane].iter().map(Slot::stored).zip(0..);
+        let stored = stored.filter_map(|(record, at)| Some((record?.as_bytes().as_ref(), at)));
+        let youngest: BTreeMap<&[u8], u64> = stored.collect();
         let mut sum = 0;
         for at in 0..self.next(lane) {
             let times = counted.iter().filter(|gap| gap.has(Offset(at))).count();
@@ -132,7 +135,7 @@ impl Books {
             );
             let slot = &self.lanes[lane][at as usize];
             let is_moved = slot.stored().is_some_and(|record| {
-                self.keeps_latest && record.keeps_latest() && later.contains(record.as_bytes().as_ref())
+                self.keeps_latest && youngest.get(record.as_bytes().as_ref()) > Some(&at)
             });
             let is_told = times > 0
                 || gaps.iter().any(|gap| gap.has(Offset(at)))
@@ -140,7 +143,10 @@ impl Books {
                 || is_forgotten && at < first
                 || is_moved && at < first
                 || self.harm.times > 0 && slot.stored().is_none();
-            assert!(is_read || is_told, "{lane} {at}: missing without a word; {gaps:?}");
+            assert!(
+                is_read || is_told,
+                "{lane} {at}: missing without a word; {gaps:?}"
+            );
         }
         let told: u64 = counted.iter().map(|gap| gap.count).sum();
         assert_eq!(told, sum, "{lane}: counts and offsets of {gaps:?}");
@@ -166,7 +172,9 @@ impl Books {
         let is_whole = |number: &Option<usize>| {
             number.is_none_or(|it| {
                 let batch = &self.refused[it];
-                let is_empty = Lane::ALL.iter().all(|lane| records_of(batch, *lane).next().is_none());
+                let is_empty = Lane::ALL
+                    .iter()
+                    .all(|lane| records_of(batch, *lane).next().is_none());
                 is_empty || self.is_there(batch, before)
             })
         };
@@ -189,22 +197,15 @@ impl Books {
     }
 
     fn judge_old_rows(&mut self, found: &BTreeMap<Place, Vec<u8>>) {
-        let refused = std::mem::take(&mut self.refused);
-        refused.iter().for_each(|batch| {
-            for (place, value) in rows_of(batch) {
-                // It may be there, and is not the last.
-                let values = self.history.entry(place).or_insert_with(|| vec![None]);
-                let at = values.len() - 1;
-                values.insert(at, value);
-            }
-        });
+        let is_any_refused = !self.refused.is_empty();
+        self.give_up_refused();
         for (place, values) in &mut self.history {
             let value = found.get(place).cloned();
             let is_hurt = match place.0.is_mail() {
                 true => self.harm.mail || self.harm.state || self.harm.journal,
                 false => self.harm.state || self.harm.journal,
             };
-            let is_last = values.last() == Some(&value) || !refused.is_empty();
+            let is_last = values.last() == Some(&value) || is_any_refused;
             assert!(
                 is_last || is_hurt,
                 "{place:?} is not what it was, and nothing was damaged there"
@@ -212,7 +213,9 @@ impl Books {
             assert!(values.contains(&value), "{place:?} was never so");
             values.push(value);
         }
-        let stray = found.keys().find(|place| !self.history.contains_key(*place));
+        let stray = found
+            .keys()
+            .find(|place| !self.history.contains_key(*place));
         assert_eq!(stray, None, "a row that nobody stored");
     }
 

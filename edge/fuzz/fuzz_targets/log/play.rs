@@ -136,8 +136,11 @@ impl Play {
 
     /// Opens the folder, and judges what is there.
     fn start(&mut self) -> Opened {
+        self.folder.reset_counts();
         let opened = open(self.folder.directory(), self.settings.clone(), self.wall);
         let mut log = opened.expect("a log starts, whatever became of it");
+        let reads = self.folder.counts().reads;
+        assert!(reads < READS, "a start took {reads} reads");
         self.handed_out.clear();
         self.books.judge_start(&mut log, self.wall);
         log
@@ -167,7 +170,11 @@ impl Play {
         hurt::hurt(&self.folder, &end.hurts, &self.kept, &mut self.books);
         if let Some((changes, luck)) = end.again {
             self.folder.stop_after(changes.into());
-            drop(open(self.folder.directory(), self.settings.clone(), self.wall));
+            drop(open(
+                self.folder.directory(),
+                self.settings.clone(),
+                self.wall,
+            ));
             self.folder.power_cut(luck.into());
         }
         self.start()
@@ -189,6 +196,8 @@ impl Play {
         let mut log = opened.expect("a copy is as good a folder");
         books.judge_start(&mut log, self.wall);
         books.judge_all(&mut log, self.wall);
+        drop(log);
+        hurt::empty(&copy);
     }
 
     fn commit(&mut self, log: &mut Opened, group: &Group) {
@@ -388,6 +397,8 @@ fn lane_of(number: u8) -> Lane {
 }
 
 const ENDS: usize = 6;
+/// Of a start: several of each page that there is.
+const READS: u64 = 20_000;
 /// In a group.
 const CHANGES: usize = 16;
 /// Groups that come while a job is under way.

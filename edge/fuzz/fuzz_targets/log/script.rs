@@ -123,15 +123,25 @@ pub(crate) struct Hurt {
 
 #[derive(Arbitrary, Clone, Copy, Debug)]
 pub(crate) enum How {
-    Flip { bit: u8 },
+    Flip {
+        bit: u8,
+    },
     /// The end is cut off.
     Cut,
     /// Sectors of another content.
-    Overwrite { sectors: u8, with: u8 },
+    Overwrite {
+        sectors: u8,
+        with: u8,
+    },
     /// A page of any file where this one should be.
-    Misplace { file: u8, page: u8 },
+    Misplace {
+        file: u8,
+        page: u8,
+    },
     Foreign,
-    Swap { file: u8 },
+    Swap {
+        file: u8,
+    },
     /// As the file was when the folder was kept.
     Old,
     Remove,
