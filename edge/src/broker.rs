@@ -26,6 +26,7 @@ mod intake;
 mod leftovers;
 mod login;
 mod note;
+mod notes;
 mod outcome;
 mod publish;
 mod registry;
@@ -41,6 +42,7 @@ mod subscriptions;
 mod sweep;
 mod walk;
 
+pub(crate) use self::commit::COMMIT_BYTES;
 pub use access::{AccessList, Policy, Strangers};
 pub use event::{
     AccessInput, AuthenticationStep, Connect, Connected, ConnectionId, Credentials, Delivery,
@@ -289,8 +291,8 @@ impl Broker {
             + self.lent_bytes
     }
 
-    /// Bytes of commits that are not answered yet. A driver stops reading from links above its
-    /// limit.
+    /// What commits take that are not answered yet, in bytes. A driver stops reading from links above
+    /// its limit.
     #[must_use]
     pub const fn uncommitted_bytes(&self) -> usize {
         self.tickets.bytes()

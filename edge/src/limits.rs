@@ -9,6 +9,7 @@ mod check;
 mod cloud;
 mod listener;
 mod mail;
+mod shares;
 mod shown;
 
 use std::path::{Path, PathBuf};
@@ -17,7 +18,6 @@ use std::time::Duration;
 use sync::{Lane, PerLane};
 
 use self::check::Check;
-pub(crate) use self::cloud::{downlink_window, unconfirmed_count};
 pub use self::listener::{Address, Listener};
 use crate::config::{
     Cloud, Config, ConfigError, LaneRetention, LimitsSection, Logging, Mq9, Overflow, Protocol,
@@ -79,6 +79,8 @@ pub struct Limits {
     pub read_ahead_bytes: usize,
     /// Records sent and not acknowledged on one connection to the cloud.
     pub flight_bytes: usize,
+    /// Messages that the cloud may send before the first is stored and confirmed.
+    pub downlink_window: u16,
     /// How long records stay after the cloud's acknowledgement.
     pub hold: Duration,
     /// Whether server offsets that go backwards begin a replay.
@@ -93,6 +95,8 @@ pub struct Limits {
     pub session_bytes: usize,
     /// Deliveries of all sessions that are not acknowledged yet.
     pub underway_bytes: usize,
+    /// Exchanges of QoS 2 that clients of all sessions began and have not released.
+    pub note_bytes: usize,
     /// Clients that are about to prove who they are, with what they said.
     pub login_bytes: usize,
     /// What users and access lists take, once they are read.
@@ -137,6 +141,9 @@ const FIRST_DELIVERY_BYTES: u64 = 416;
 const FIRST_LIST_BYTES: usize = 104;
 /// The same while its client is away.
 const LEFT_DELIVERY_BYTES: u64 = 256;
+/// What the first exchange of QoS 2 takes that a client begins. There is room for one of each
+/// connection, as far as that is not much.
+const FIRST_EXCHANGE_BYTES: u64 = 360;
 /// A record on its way from the broker to a connection, with the room that the queue grows by.
 const EVENT_BYTES: u64 = 256;
 /// A login that is remembered, so that a client that comes back costs no hash.
@@ -174,18 +181,8 @@ impl Limits {
         let check = Check { file };
         check.ranges(config)?;
         let section = config.limits.clone();
-        let memory_bytes = section.memory_bytes;
-        let share =
-            |divisor: u64, least: u64, most: u64| (memory_bytes / divisor).clamp(least, most);
-        let flush_bytes = share(64, 128 << 10, 1 << 20);
         let mq9 = check.mq9(config)?;
-        // Mail takes its part of what makes other things faster.
-        let either = |alone: u64, beside_mail: u64| match mq9 {
-            None => alone,
-            Some(_) => beside_mail,
-        };
         let listeners = check.listeners(config)?;
-        let parts = parts_of_clients(config, &listeners, mq9.is_some());
         let mut limits = Self {
             edge_id: config
                 .gateway
@@ -206,27 +203,27 @@ impl Limits {
             segment_bytes: config.durability.segment_bytes,
             flash_bytes_per_day: config.durability.flash_bytes_per_day,
             flash_rated_bytes: config.durability.flash_rated_bytes,
-            flush_bytes,
-            cache_bytes: share(either(64, 96), 512 << 10, 4 << 20),
-            waiting_bytes: share(either(32, 64), 256 << 10, 4 << 20)
-                .max(u64::from(section.packet_bytes)),
-            outbound_bytes: usize_of(share(128, 64 << 10, 1 << 20)),
-            outbound_total_bytes: usize_of(share(parts.outbound, 512 << 10, 64 << 20)),
-            inbound_total_bytes: usize_of(share(either(16, 24), 256 << 10, 64 << 20)),
-            alias_bytes: usize_of(share(512, 32 << 10, 4 << 20)),
-            nats_bytes: usize_of(share(256, 32 << 10, 4 << 20)),
-            read_ahead_bytes: usize_of(share(64, 256 << 10, 4 << 20)),
-            flight_bytes: usize_of(share(64, 256 << 10, 1 << 20)),
+            flush_bytes: 0,
+            cache_bytes: 0,
+            waiting_bytes: 0,
+            outbound_bytes: 0,
+            outbound_total_bytes: 0,
+            inbound_total_bytes: 0,
+            alias_bytes: 0,
+            nats_bytes: 0,
+            read_ahead_bytes: 0,
+            flight_bytes: 0,
+            downlink_window: 0,
             hold: Duration::from_secs(config.sync.hold_seconds),
             watch_offsets: config.sync.watch_offsets,
             acknowledge_timeout: Duration::from_secs(config.sync.acknowledge_timeout_seconds),
             backoff_max: Duration::from_secs(config.sync.backoff_max_seconds),
             sys_interval: (config.gateway.sys_interval_seconds > 0)
                 .then(|| Duration::from_secs(config.gateway.sys_interval_seconds)),
-            session_bytes: usize_of(share(32, 256 << 10, 16 << 20)),
-            underway_bytes: usize_of(share(parts.underway, 128 << 10, 64 << 20)),
-            // At least one CONNECT, whatever it holds but for user properties.
-            login_bytes: usize_of(share(256, 256 << 10, 4 << 20)),
+            session_bytes: 0,
+            underway_bytes: 0,
+            note_bytes: 0,
+            login_bytes: 0,
             mq9,
             access: AccessBytes::default(),
             section,
@@ -234,17 +231,37 @@ impl Limits {
             memory: Vec::new(),
             disk: Vec::new(),
         };
-        limits.memory = limits.worst_memory();
+        limits.take_fixed();
+        limits.share_out();
         limits.disk = limits.worst_disk();
         check.memory(&limits)?;
         Ok(limits)
     }
 
-    /// Counts what users and access lists take. `file` is for the error only.
+    /// Counts what users and access lists take, before anything uses what is shared out: buffers give
+    /// way to them. `file` is for the error only.
+    ///
+    /// # Errors
+    /// When it does not fit below the ceiling even so.
+    pub(crate) fn begin_with_access(
+        &mut self,
+        access: AccessBytes,
+        file: &Path,
+    ) -> Result<(), ConfigError> {
+        self.access = access;
+        self.share_out();
+        Check { file }.memory(self)
+    }
+
+    /// Counts what users and access lists take that a reload brings. `file` is for the error only.
     ///
     /// # Errors
     /// When it does not fit below the ceiling; then everything is as it was.
-    pub fn admit_access(&mut self, access: AccessBytes, file: &Path) -> Result<(), ConfigError> {
+    pub(crate) fn admit_access(
+        &mut self,
+        access: AccessBytes,
+        file: &Path,
+    ) -> Result<(), ConfigError> {
         let former = std::mem::replace(&mut self.access, access);
         self.memory = self.worst_memory();
         let admitted = Check { file }.memory(self);
@@ -293,6 +310,7 @@ impl Limits {
                 "deliveries under way",
                 self.underway_bytes as u64 + self.worst_first_deliveries(),
             ),
+            ("exchanges not released", self.note_bytes as u64),
             (
                 "retained messages",
                 section.retained_bytes + section.retained_count as u64 * RETAINED_ENTRY_BYTES,
@@ -383,27 +401,4 @@ impl Limits {
 
 fn usize_of(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
-}
-
-/// By what the memory is divided.
-struct Parts {
-    /// For deliveries under way.
-    underway: u64,
-    /// For what is to be written.
-    outbound: u64,
-}
-
-/// Gives clients the more of what waits for them the less else there is: the cloud, mail, layers on
-/// their links.
-fn parts_of_clients(config: &Config, listeners: &[Listener], has_mail: bool) -> Parts {
-    let is_layered = listeners.iter().any(|it| it.layer_bytes() > 0);
-    let (underway, outbound) = match (has_mail, &config.cloud) {
-        (true, _) => (128, 12),
-        (false, Some(_)) => (96, 11),
-        (false, None) => (32, 10),
-    };
-    Parts {
-        underway: underway << u32::from(is_layered),
-        outbound: outbound + 2 * u64::from(is_layered),
-    }
 }

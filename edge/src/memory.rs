@@ -289,6 +289,12 @@ impl Memory {
         }
     }
 
+    /// What a connection is to have written beyond its fair part.
+    pub(crate) fn surplus_of(&self, place: u32, limit: usize) -> usize {
+        let own = self.outbound_of(place);
+        own.saturating_sub(self.fair_part_of(limit))
+    }
+
     /// What a connection is to have written, with what was promised.
     fn outbound_of(&self, place: u32) -> usize {
         let all = self.outbounds.borrow();
@@ -407,5 +413,18 @@ mod tests {
         assert_eq!(memory.next_waiting(100_000), Some(1));
         assert!(memory.take_refusal(1) && !memory.take_refusal(1));
         assert_eq!(memory.next_waiting(100_000), None);
+    }
+
+    #[test]
+    fn what_is_beyond_the_fair_part_is_a_surplus() {
+        let memory = Memory::shared_by(100);
+        let mut one = Held::default();
+        assert_eq!(memory.surplus_of(0, 1 << 20), 0, "nobody is there");
+        memory.exchange(0, &mut one, held(9000, FAIR_BYTES));
+        assert_eq!(memory.surplus_of(0, 1 << 20), 0);
+        memory.promise(0, 77);
+        assert_eq!(memory.surplus_of(0, 1 << 20), 77);
+        memory.leave(0, &mut one);
+        assert_eq!(memory.surplus_of(0, 1 << 20), 0);
     }
 }

@@ -32,6 +32,23 @@ pub enum Change {
     },
 }
 
+impl Change {
+    /// What it takes in memory: itself and all that it owns. A record counts as a whole, whoever else
+    /// has it.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        let owned = match self {
+            Self::Append { record, .. } => record.as_bytes().len() + SHARE_BYTES,
+            Self::Put { key, value, .. } => key.capacity() + value.capacity(),
+            Self::Delete { key, .. } => key.capacity(),
+        };
+        size_of::<Self>() + owned
+    }
+}
+
+/// Beside the bytes of a record that several hold: where they are, and how many hold it.
+const SHARE_BYTES: usize = 24;
+
 /// The tables of `state.redb`. The number is the one in journal frames and never changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]

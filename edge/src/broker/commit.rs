@@ -9,9 +9,10 @@ use super::event::{
     ConnectionId, Event, GroupId, NoteChange, Output, SessionFound, SessionId, Ticket, Token,
     Urgency,
 };
+use super::notes::KeptNote;
 use super::outcome::{Outcome, Refusal};
 use super::publish::{Origin, Publication};
-use super::session::{KeptNote, Member, Session};
+use super::session::{Member, Session};
 use super::stored::{StoredCursors, cursor_key, encode};
 use super::subscribe::{SubscribeWaiting, UnsubscribeWaiting};
 
@@ -40,14 +41,7 @@ pub(super) enum Waiting {
     /// A client that unsubscribed.
     Unsubscribe(Box<UnsubscribeWaiting>),
     /// A view.
-    Note {
-        session: SessionId,
-        connection: ConnectionId,
-        token: Token,
-        change: NoteChange,
-        /// What a `Put` replaces.
-        former: Option<KeptNote>,
-    },
+    Note(Box<NoteWaiting>),
     /// Nobody, but what failed is tried again at the next sweep.
     Sweep {
         sessions: Vec<SessionId>,
@@ -61,8 +55,24 @@ pub(super) enum Waiting {
     Nobody,
 }
 
-/// What a ticket costs beside the bytes of its changes.
-const TICKET_BYTES: usize = 64;
+/// A view that waits for a change of a note.
+#[derive(Debug)]
+pub(super) struct NoteWaiting {
+    pub(super) session: SessionId,
+    pub(super) connection: ConnectionId,
+    pub(super) token: Token,
+    pub(super) change: NoteChange,
+    /// What a `Put` replaces.
+    pub(super) former: Option<KeptNote>,
+}
+
+/// There may be many, in a list that doubles.
+const _: () = assert!(size_of::<(Waiting, usize)>() <= 64);
+
+/// What a commit takes in broker and view until it is answered, beside its changes.
+pub(crate) const COMMIT_BYTES: usize = 320;
+/// Places of commits that are kept while there is none.
+const KEPT_PLACES: usize = 64;
 
 impl Tickets {
     fn issue(&mut self, waiting: Waiting, bytes: usize) -> Ticket {
@@ -85,6 +95,9 @@ impl Tickets {
             .expect("every answer has its commit");
         self.first += 1;
         self.bytes -= bytes;
+        if self.waiting.is_empty() {
+            self.waiting.shrink_to(KEPT_PLACES);
+        }
         waiting
     }
 
@@ -96,7 +109,7 @@ impl Tickets {
 impl Broker {
     /// Asks for a commit.
     pub(super) fn commit(&mut self, changes: Vec<Change>, urgency: Urgency, waiting: Waiting) {
-        let bytes = changes.iter().map(change_bytes).sum::<usize>() + TICKET_BYTES;
+        let bytes = changes.iter().map(Change::held_bytes).sum::<usize>() + COMMIT_BYTES;
         let ticket = self.tickets.issue(waiting, bytes);
         self.outputs.push_back(Output::Commit {
             ticket,
@@ -118,16 +131,10 @@ impl Broker {
             }
             Waiting::Subscribe(waiting) => self.subscribe_committed(*waiting),
             Waiting::Unsubscribe(waiting) => self.unsubscribe_committed(*waiting),
-            Waiting::Note {
-                session,
-                connection,
-                token,
-                change,
-                ..
-            } => {
-                self.note_committed(session, change);
-                let outcome = Ok(());
-                self.tell(connection, Event::NoteKept { token, outcome });
+            Waiting::Note(waiting) => {
+                self.note_committed(waiting.session, waiting.change);
+                let (token, outcome) = (waiting.token, Ok(()));
+                self.tell(waiting.connection, Event::NoteKept { token, outcome });
             }
             Waiting::Sweep { .. }
             | Waiting::Groups(_)
@@ -151,16 +158,10 @@ impl Broker {
             }
             Waiting::Subscribe(waiting) => self.subscribe_failed(*waiting, refusal),
             Waiting::Unsubscribe(waiting) => self.unsubscribe_failed(*waiting, refusal),
-            Waiting::Note {
-                session,
-                connection,
-                token,
-                change,
-                former,
-            } => {
-                self.note_failed(session, change, former);
-                let outcome = Err(refusal);
-                self.tell(connection, Event::NoteKept { token, outcome });
+            Waiting::Note(waiting) => {
+                self.note_failed(waiting.session, waiting.change, waiting.former);
+                let (token, outcome) = (waiting.token, Err(refusal));
+                self.tell(waiting.connection, Event::NoteKept { token, outcome });
             }
             Waiting::Sweep { sessions, members } => {
                 sessions.into_iter().for_each(|id| self.note_unsaved(id));
@@ -240,13 +241,5 @@ impl Broker {
             Origin::Gateway => self.outputs.push_back(Output::Reported { outcome }),
             Origin::Will { .. } => {}
         }
-    }
-}
-
-fn change_bytes(change: &Change) -> usize {
-    match change {
-        Change::Append { record, .. } => record.as_bytes().len(),
-        Change::Put { key, value, .. } => key.len() + value.len(),
-        Change::Delete { key, .. } => key.len(),
     }
 }

@@ -129,7 +129,7 @@ impl Broker {
             notes: notes
                 .map(|(key, kept)| Note {
                     key: *key,
-                    value: kept.value.clone(),
+                    value: kept.value,
                 })
                 .collect(),
         };

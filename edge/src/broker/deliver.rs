@@ -6,11 +6,7 @@ use wire::topic::{TopicName, pattern_matches};
 
 use super::Broker;
 use super::access::Deed;
-use super::commit::Waiting;
-use super::event::{
-    ConnectionId, Delivery, DeliveryId, Event, NoteChange, Output, ReaderId, Room, SessionId,
-    Token, Urgency,
-};
+use super::event::{ConnectionId, Delivery, DeliveryId, Event, Output, ReaderId, Room, SessionId};
 use super::group::{Holder, is_shared};
 use super::inflight::Source;
 use super::publish::is_expired;
@@ -35,60 +31,6 @@ impl Broker {
             session.is_congested = room == Room::Congested;
             self.wake(id);
         }
-    }
-
-    /// Keeps, changes or deletes a note. One about a delivery takes the cursors along, so that
-    /// tables never disagree about it.
-    pub(super) fn handle_change_note(
-        &mut self,
-        connection: ConnectionId,
-        token: Token,
-        change: NoteChange,
-    ) {
-        let Some(id) = self.registry.session_of(connection) else {
-            return;
-        };
-        let (NoteChange::Put { delivery, .. } | NoteChange::Delete { delivery, .. }) = change;
-        let source = delivery.and_then(|delivery| self.source_of(id, delivery));
-        let put = match &change {
-            NoteChange::Put { note, .. } => self.put_note(id, note, delivery),
-            NoteChange::Delete { key, .. } => {
-                if let Some(delivery) = delivery {
-                    self.settle(id, delivery);
-                }
-                Ok(self.delete_note(id, *key, delivery))
-            }
-        };
-        let (change_of_table, former) = match put {
-            Ok(Some((change_of_table, former))) => (change_of_table, former),
-            Ok(None) => {
-                let outcome = Ok(());
-                return self.tell(connection, Event::NoteKept { token, outcome });
-            }
-            Err(refusal) => {
-                let outcome = Err(refusal);
-                return self.tell(connection, Event::NoteKept { token, outcome });
-            }
-        };
-        let mut changes = vec![change_of_table];
-        changes.extend(match (delivery, &source) {
-            (None, _) => None,
-            (Some(_), Some(Source::Shared(group, ..))) => self.put_group(*group),
-            (Some(_), _) => self.put_cursors(id),
-        });
-        if delivery.is_some() {
-            let is_begun = matches!(change, NoteChange::Put { .. }) && former.is_none();
-            let begun = source.as_ref().filter(|_| is_begun);
-            self.put_walks(id, begun, &mut changes);
-        }
-        let waiting = Waiting::Note {
-            session: id,
-            connection,
-            token,
-            change,
-            former,
-        };
-        self.commit(changes, Urgency::Immediate, waiting);
     }
 
     pub(super) fn handle_fetched(
@@ -398,7 +340,7 @@ impl Broker {
         self.wake(id);
     }
 
-    fn settle(&mut self, id: SessionId, delivery: DeliveryId) {
+    pub(super) fn settle(&mut self, id: SessionId, delivery: DeliveryId) {
         let Some(session) = self.registry.get_mut(id) else {
             return;
         };
@@ -422,7 +364,7 @@ impl Broker {
         self.wake(id);
     }
 
-    fn source_of(&self, id: SessionId, delivery: DeliveryId) -> Option<Source> {
+    pub(super) fn source_of(&self, id: SessionId, delivery: DeliveryId) -> Option<Source> {
         let sent = self.registry.get(id)?.inflight.find(delivery)?;
         Some(sent.source.clone())
     }

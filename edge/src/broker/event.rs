@@ -10,7 +10,6 @@ mod delivery;
 mod log;
 mod mail_input;
 
-use bytes::Bytes;
 use sync::{Change, Lane, Offset, Record};
 use wire::mq9::Reply;
 
@@ -351,8 +350,8 @@ pub enum Event {
 pub struct Note {
     /// The view's own.
     pub key: u32,
-    /// The view's own, at most 64 bytes.
-    pub value: Bytes,
+    /// The view's own.
+    pub value: u32,
 }
 
 /// A change of a note.

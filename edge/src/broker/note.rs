@@ -3,23 +3,23 @@
 //! rows it may have; but what a settled delivery leaves is forgotten at once, since the next
 //! delivery may have its name.
 
+use bytes::Bytes;
 use sync::{Change, Table};
 
 use super::Broker;
-use super::event::{DeliveryId, Note, NoteChange, SessionId};
+use super::commit::{NoteWaiting, Waiting};
+use super::event::{ConnectionId, DeliveryId, Event, Note, NoteChange, SessionId, Token, Urgency};
 use super::group::Groups;
 use super::inflight::Source;
+use super::notes::KeptNote;
 use super::outcome::Refusal;
-use super::session::{KeptNote, Member};
+use super::session::Member;
 use super::stored::{
     Blob, KeptPlace, StoredKeptNote, StoredNote, StoredSharedNote, encode, member_key,
 };
 
 /// A change of the table, and the note that it replaces.
 type NotePut = (Change, Option<KeptNote>);
-
-/// Bytes of a note's value, at most.
-const NOTE_BYTES_MAXIMUM: usize = 64;
 
 impl Groups {
     /// Encodes a note with where in the log its delivery can be found after a restart.
@@ -45,6 +45,64 @@ impl Groups {
 }
 
 impl Broker {
+    /// Keeps, changes or deletes a note. One about a delivery takes the cursors along, so that
+    /// tables never disagree about it.
+    pub(super) fn handle_change_note(
+        &mut self,
+        connection: ConnectionId,
+        token: Token,
+        change: NoteChange,
+    ) {
+        let Some(id) = self.registry.session_of(connection) else {
+            return;
+        };
+        let (NoteChange::Put { delivery, .. } | NoteChange::Delete { delivery, .. }) = change;
+        let source = delivery.and_then(|delivery| self.source_of(id, delivery));
+        let put = match &change {
+            NoteChange::Put { note, .. } => self.put_note(id, note, delivery),
+            NoteChange::Delete { key, .. } => {
+                if let Some(delivery) = delivery {
+                    self.settle(id, delivery);
+                }
+                Ok(self.delete_note(id, *key, delivery))
+            }
+        };
+        let (change_of_table, former) = match put {
+            Ok(Some((change_of_table, former))) => (change_of_table, former),
+            Ok(None) => {
+                let outcome = Ok(());
+                return self.tell(connection, Event::NoteKept { token, outcome });
+            }
+            Err(refusal) => {
+                let outcome = Err(refusal);
+                return self.tell(connection, Event::NoteKept { token, outcome });
+            }
+        };
+        let mut changes = vec![change_of_table];
+        changes.extend(match (delivery, &source) {
+            (None, _) => None,
+            (Some(_), Some(Source::Shared(group, ..))) => self.put_group(*group),
+            (Some(_), _) => self.put_cursors(id),
+        });
+        if delivery.is_some() {
+            let is_begun = matches!(change, NoteChange::Put { .. }) && former.is_none();
+            let begun = source.as_ref().filter(|_| is_begun);
+            self.put_walks(id, begun, &mut changes);
+        }
+        let waiting = NoteWaiting {
+            session: id,
+            connection,
+            token,
+            change,
+            former,
+        };
+        self.commit(
+            changes,
+            Urgency::Immediate,
+            Waiting::Note(Box::new(waiting)),
+        );
+    }
+
     /// Keeps a note, about a delivery or not. `None` when the session is not stored: its view
     /// remembers as long as it lasts.
     pub(super) fn put_note(
@@ -53,25 +111,32 @@ impl Broker {
         note: &Note,
         delivery: Option<DeliveryId>,
     ) -> Result<Option<NotePut>, Refusal> {
-        let session = self.registry.get_mut(id).ok_or(Refusal::SessionGone)?;
-        let is_new = !session.aside.notes.contains_key(&note.key);
-        let is_full = is_new && session.aside.notes.len() >= self.settings.note_count_maximum;
-        if note.value.len() > NOTE_BYTES_MAXIMUM || is_full {
-            return Err(Refusal::Notes);
+        let session = self.registry.get(id).ok_or(Refusal::SessionGone)?;
+        let notes = &session.aside.notes;
+        if !notes.contains(note.key) {
+            let all = self.registry.note_bytes();
+            // One about a delivery is bounded by the window, and counted with the delivery.
+            let is_over =
+                delivery.is_none() && all + notes.added_bytes() > self.settings.note_bytes_maximum;
+            if is_over || notes.len() >= self.settings.note_count_maximum {
+                return Err(Refusal::Notes);
+            }
         }
-        if !session.is_stored {
+        let (value, is_stored) = (note.value, session.is_stored);
+        let kept = KeptNote { value, delivery };
+        if !is_stored {
+            // Its view remembers as well, and this counts it.
+            self.registry.keep_note(id, note.key, kept);
             return Ok(None);
         }
         let source = delivery.and_then(|it| Some((it.0, session.inflight.find(it)?.source)));
-        let value = Blob(note.value.clone());
+        let value = Blob(Bytes::copy_from_slice(&value.to_be_bytes()));
         let change = Change::Put {
             table: Table::Handshakes,
             key: member_key(&session.client_identifier, &note.key.to_be_bytes()),
             value: self.groups.encode_note(value, source),
         };
-        let value = note.value.clone();
-        let notes = &mut session.aside.make().notes;
-        let former = notes.insert(note.key, KeptNote { value, delivery });
+        let former = self.registry.keep_note(id, note.key, kept);
         Ok(Some((change, former)))
     }
 
@@ -82,12 +147,11 @@ impl Broker {
         key: u32,
         delivery: Option<DeliveryId>,
     ) -> Option<NotePut> {
-        let session = self.registry.get_mut(id).filter(|it| it.is_stored)?;
-        if delivery.is_some()
-            && let Some(aside) = session.aside.held()
-        {
-            aside.notes.remove(&key);
+        let is_stored = self.registry.get(id)?.is_stored;
+        if delivery.is_some() || !is_stored {
+            self.registry.drop_note(id, key);
         }
+        let session = self.registry.get(id).filter(|it| it.is_stored)?;
         let (table, key) = session.row(&Member::Note(key));
         Some((Change::Delete { table, key }, None))
     }
@@ -99,14 +163,7 @@ impl Broker {
             delivery: None,
         } = change
         {
-            self.forget_note(id, key);
-        }
-    }
-
-    pub(super) fn forget_note(&mut self, id: SessionId, key: u32) {
-        let session = self.registry.get_mut(id);
-        if let Some(aside) = session.and_then(|session| session.aside.held()) {
-            aside.notes.remove(&key);
+            self.registry.drop_note(id, key);
         }
     }
 
@@ -119,12 +176,10 @@ impl Broker {
     ) {
         match (change, former) {
             (NoteChange::Put { note, .. }, Some(former)) => {
-                if let Some(session) = self.registry.get_mut(id) {
-                    session.aside.make().notes.insert(note.key, former);
-                }
+                self.registry.keep_note(id, note.key, former);
             }
             (NoteChange::Put { note, .. }, None) => {
-                self.forget_note(id, note.key);
+                self.registry.drop_note(id, note.key);
                 self.note_unsaved_member(id, Member::Note(note.key));
             }
             (NoteChange::Delete { key, delivery }, _) if delivery.is_some() => {

@@ -54,7 +54,7 @@ pub enum Refusal {
     Groups,
     /// [`super::Settings::retained_count_maximum`] or `retained_bytes_maximum` is reached.
     Retained,
-    /// A note is larger, or a session has more notes, than is kept.
+    /// A session, or all of them together, have as many notes as are kept.
     Notes,
     /// The client may not do this. Topics below `$SYS` and `$edge` are the gateway's own.
     NotAuthorized,

@@ -16,6 +16,7 @@ use super::gate::is_letter;
 use super::group::Group;
 use super::inflight::Source;
 use super::intake::Overflow;
+use super::notes::KeptNote;
 use super::outcome::{Outcome, Refusal};
 use super::session::Match;
 use super::share::room_for;
@@ -26,8 +27,8 @@ use super::subscriptions::Entry;
 pub(super) struct Publication {
     pub(super) record: Record,
     pub(super) origin: Origin,
-    /// The note that is kept with it.
-    pub(super) note: Option<(SessionId, u32)>,
+    /// The note that is kept with it, and the one that it replaces.
+    pub(super) note: Option<(SessionId, u32, Option<KeptNote>)>,
     pub(super) is_appended: bool,
     pub(super) outcome: Outcome,
 }
@@ -81,14 +82,17 @@ impl Broker {
         }
         let (mut changes, mut kept) = (Vec::new(), None);
         if let Some(note) = note {
-            match self.put_note(id, &note, None) {
-                Ok(put) => changes.extend(put.map(|(change, _)| change)),
+            let former = match self.put_note(id, &note, None) {
+                Ok(put) => put.and_then(|(change, former)| {
+                    changes.push(change);
+                    former
+                }),
                 Err(refusal) => {
                     let publication = Publication::new(record, origin);
                     return self.refuse(&publication, refusal);
                 }
-            }
-            kept = Some((id, note.key));
+            };
+            kept = Some((id, note.key, former));
         }
         let publication = Publication {
             note: kept,
@@ -437,8 +441,10 @@ impl Broker {
 
     pub(super) fn refuse(&mut self, publication: &Publication, refusal: Refusal) {
         self.counters.refused += 1;
-        if let Some((id, key)) = publication.note {
-            self.forget_note(id, key);
+        match publication.note {
+            Some((id, key, Some(former))) => drop(self.registry.keep_note(id, key, former)),
+            Some((id, key, None)) => drop(self.registry.drop_note(id, key)),
+            None => {}
         }
         self.answer(publication, Outcome::Refused(refusal));
     }

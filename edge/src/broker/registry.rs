@@ -7,6 +7,7 @@ use sync::{Offset, PerLane};
 
 use super::event::{ConnectionId, SessionId, Will};
 use super::inflight::Tally;
+use super::notes::KeptNote;
 use super::session::Session;
 use super::stored::Subscription;
 
@@ -22,6 +23,8 @@ pub(super) struct Registry {
     connected_most: usize,
     /// What the filters and wills of all sessions take.
     held_bytes: usize,
+    /// What their notes take that are about no delivery.
+    note_bytes: usize,
     /// What they were sent and have not acknowledged.
     underway: Tally,
 }
@@ -59,6 +62,7 @@ impl Registry {
         slot.generation = slot.generation.wrapping_add(1);
         self.free.push(id.index);
         self.held_bytes -= session.held_bytes();
+        self.note_bytes -= session.aside.notes.held_bytes();
         self.by_name.remove(&session.client_identifier);
         if let Some(connection) = session.holder() {
             self.unbind(connection);
@@ -96,6 +100,32 @@ impl Registry {
         let former = self.get_mut(id)?.subscriptions.remove(filter)?;
         self.held_bytes -= Subscription::held_bytes(filter);
         Some(former)
+    }
+
+    /// Keeps a note of a session; gives back the one that it replaces.
+    pub(super) fn keep_note(
+        &mut self,
+        id: SessionId,
+        key: u32,
+        note: KeptNote,
+    ) -> Option<KeptNote> {
+        let notes = &mut self.get_mut(id)?.aside.make().notes;
+        let before = notes.held_bytes();
+        let former = notes.insert(key, note);
+        let now = notes.held_bytes();
+        self.note_bytes = self.note_bytes + now - before;
+        former
+    }
+
+    /// Forgets a note of a session.
+    pub(super) fn drop_note(&mut self, id: SessionId, key: u32) {
+        let session = self.get_mut(id);
+        if let Some(aside) = session.and_then(|session| session.aside.held()) {
+            let before = aside.notes.held_bytes();
+            aside.notes.remove(key);
+            let freed = before - aside.notes.held_bytes();
+            self.note_bytes -= freed;
+        }
     }
 
     /// Notes which session a connection holds.
@@ -159,6 +189,11 @@ impl Registry {
     /// What the filters and wills of all sessions take, in bytes.
     pub(super) const fn held_bytes(&self) -> usize {
         self.held_bytes
+    }
+
+    /// What notes take that are about no delivery, in bytes.
+    pub(super) const fn note_bytes(&self) -> usize {
+        self.note_bytes
     }
 
     /// What deliveries take that are not acknowledged, in bytes.

@@ -9,8 +9,9 @@ use super::connect::{Timer, end_of};
 use super::event::{DeliveryId, SessionId, Urgency, Will};
 use super::group::{Groups, Holder};
 use super::inflight::Source;
+use super::notes::KeptNote;
 use super::retained::{Moment, Retained};
-use super::session::{KeptNote, Link, Reader, Session, Walk};
+use super::session::{Link, Reader, Session, Walk};
 use super::settings::Stored;
 use super::stored::{
     KeptPlace, ReadNote, StoredCursors, StoredSession, Subscription, cursor_owner, decode,
@@ -202,7 +203,10 @@ impl Broker {
                 });
                 continue;
             };
-            let value = stored.value.0.clone();
+            let Ok(value) = stored.value.0.as_ref().try_into().map(u32::from_be_bytes) else {
+                self.counters.damaged += 1;
+                continue;
+            };
             let delivery = stored.delivery.map(|(id, _)| DeliveryId(id));
             if let Some(delivery) = delivery {
                 let source = match stored.kept {
@@ -212,8 +216,9 @@ impl Broker {
                 session.inflight.restore(Some(delivery), source, 2);
             }
             let note = u32::from_be_bytes(note);
-            let notes = &mut session.aside.make().notes;
-            notes.insert(note, KeptNote { value, delivery });
+            let id = session.id;
+            self.registry
+                .keep_note(id, note, KeptNote { value, delivery });
         }
     }
 }

@@ -9,10 +9,9 @@
 //! behind -> live    reading has reached the head
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 
-use bytes::Bytes;
 use sync::{Cursor, Instant, Lane, Offset, PerLane, Record, Table, WallTime};
 
 use super::access::{Deed, Rights};
@@ -21,6 +20,7 @@ use super::filters::Filters;
 use super::group::is_shared;
 use super::inflight::{Inflight, Tally};
 use super::leftovers::Row;
+use super::notes::Notes;
 use super::retained::Moment;
 use super::stored::{Blob, StoredSession, Subscription, cursor_key, member_key};
 use crate::rare::{Empty, Rare};
@@ -73,8 +73,8 @@ const _: () = assert!(size_of::<Session>() <= 272);
 /// What a session has only now and then.
 #[derive(Debug, Default)]
 pub(super) struct Aside {
-    /// Of the view, by their keys.
-    pub(super) notes: BTreeMap<u32, KeptNote>,
+    /// Of the view.
+    pub(super) notes: Notes,
     /// Retained messages that are still to be sent.
     pub(super) walks: VecDeque<Walk>,
     /// Filters whose stored value still says that retained messages are to be sent.
@@ -99,13 +99,6 @@ pub(super) enum Link {
     Connecting(ConnectionId),
     /// It gets deliveries.
     Online(ConnectionId),
-}
-
-/// A note of the view with the delivery it is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct KeptNote {
-    pub(super) value: Bytes,
-    pub(super) delivery: Option<DeliveryId>,
 }
 
 /// A row below the session's own.
@@ -157,7 +150,7 @@ impl Match {
 
 impl Empty for Aside {
     const EMPTY: &'static Self = &Self {
-        notes: BTreeMap::new(),
+        notes: Notes::EMPTY,
         walks: VecDeque::new(),
         walked: Vec::new(),
         unsaved: BTreeSet::new(),
@@ -379,7 +372,7 @@ impl Session {
         let name = &self.client_identifier;
         let filters = self.subscriptions.keys();
         let filters = filters.map(|it| Member::Filter(it.into()));
-        let notes = self.aside.notes.keys().copied().map(Member::Note);
+        let notes = self.aside.notes.iter().map(|(key, _)| Member::Note(*key));
         let members = filters
             .chain(notes)
             .chain(self.aside.unsaved.iter().cloned());

@@ -44,6 +44,10 @@ pub struct Settings {
     /// Notes a session. At the limit a note is refused, and the publish it belongs to. Default
     /// 1,024.
     pub note_count_maximum: usize,
+    /// Bytes that notes of all sessions take which are about no delivery: exchanges of QoS 2 that
+    /// clients began and have not released. At the limit one more is refused, and the publish it
+    /// belongs to. Those that a restart finds stay, however many. Default 1 MiB.
+    pub note_bytes_maximum: usize,
     /// Retained messages. At the limit one on a new topic is refused. Default 100,000.
     pub retained_count_maximum: usize,
     /// Bytes of retained messages. At the limit one that would add bytes is refused. Default
@@ -106,6 +110,7 @@ impl Default for Settings {
             share_name_bytes_maximum: 64,
             group_inflight_maximum: 256,
             note_count_maximum: 1_024,
+            note_bytes_maximum: 1 << 20,
             retained_count_maximum: 100_000,
             retained_bytes_maximum: 16 << 20,
             fetch_count_maximum: 256,

@@ -25,12 +25,19 @@ pub(super) struct SubscribeWaiting {
     connection: ConnectionId,
     token: Token,
     codes: Vec<Result<u8, Refusal>>,
-    /// What is to be stored.
-    replaced: BTreeMap<Box<str>, Replaced>,
-    /// Filters whose retained messages are to be sent.
-    walks: BTreeSet<String>,
+    /// What is to be stored, by filter.
+    replaced: Box<[(Box<str>, Replaced)]>,
+    /// Filters whose retained messages are to be sent, in order.
+    walks: Box<[Box<str>]>,
     /// When they were asked for.
     since: Moment,
+}
+
+/// What a packet asks for, while it is gone through. Waiting it is smaller.
+#[derive(Debug, Default)]
+struct Wishes {
+    replaced: BTreeMap<Box<str>, Replaced>,
+    walks: BTreeSet<Box<str>>,
 }
 
 /// A filter's subscription from now on, and the one before.
@@ -60,19 +67,18 @@ impl Broker {
         let Some(session) = self.registry.session_of(connection) else {
             return;
         };
-        let mut waiting = SubscribeWaiting {
+        let mut wishes = Wishes::default();
+        let codes = filters.iter();
+        let codes = codes.map(|filter| self.subscribe(session, filter, &mut wishes));
+        let waiting = SubscribeWaiting {
             session,
             connection,
             token,
-            codes: Vec::with_capacity(filters.len()),
-            replaced: BTreeMap::new(),
-            walks: BTreeSet::new(),
+            codes: codes.collect(),
+            replaced: wishes.replaced.into_iter().collect(),
+            walks: wishes.walks.into_iter().collect(),
             since: self.retained.moment(self.now.wall),
         };
-        for filter in filters {
-            let code = self.subscribe(filter, &mut waiting);
-            waiting.codes.push(code);
-        }
         // However often a packet repeats a filter, it is one row.
         let mut changes = Vec::new();
         for (filter, it) in &waiting.replaced {
@@ -94,11 +100,11 @@ impl Broker {
 
     fn subscribe(
         &mut self,
+        id: SessionId,
         wanted: &SubscribeFilter,
-        waiting: &mut SubscribeWaiting,
+        wishes: &mut Wishes,
     ) -> Result<u8, Refusal> {
         let filter = wanted.filter.as_str();
-        let id = waiting.session;
         let session = self.registry.get(id).ok_or(Refusal::SessionGone)?;
         let former = session.subscriptions.get(filter).copied();
         self.admit_filter(session, filter, former.is_none())?;
@@ -125,11 +131,11 @@ impl Broker {
                 subscription,
                 former,
             };
-            let replaced = waiting.replaced.entry(filter.into()).or_insert(new);
+            let replaced = wishes.replaced.entry(filter.into()).or_insert(new);
             replaced.subscription = subscription;
         }
         if is_walking {
-            waiting.walks.insert(filter.to_owned());
+            wishes.walks.insert(filter.into());
             let session = self.registry.get_mut(id);
             if let Some(aside) = session.and_then(|session| session.aside.held()) {
                 aside.walked.retain(|walked| **walked != *filter);
@@ -226,11 +232,12 @@ impl Broker {
             return;
         };
         if let Some(aside) = session.aside.held() {
-            aside.walks.retain(|walk| !walks.contains(&*walk.filter));
+            let is_new = |walk: &Walk| walks.binary_search(&walk.filter).is_ok();
+            aside.walks.retain(|walk| !is_new(walk));
         }
         for filter in walks {
             session.aside.make().walks.push_back(Walk {
-                filter: filter.into(),
+                filter,
                 after: None,
                 since,
             });

@@ -219,7 +219,7 @@ impl Broker {
             let (table, key) = session.row(&member);
             let value = match &member {
                 Member::Filter(filter) => session.subscriptions.get(filter),
-                Member::Note(note) if session.aside.notes.contains_key(note) => continue,
+                Member::Note(note) if session.aside.notes.contains(*note) => continue,
                 Member::Note(_) => None,
             };
             changes.push(match value.map(|it| it.encode(self.epoch)) {

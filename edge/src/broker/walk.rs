@@ -91,7 +91,7 @@ impl Session {
     /// The first topic of the retained messages, sent for a filter, that a restart would forget.
     fn first_open(&self, filter: &str) -> Option<&str> {
         let notes = &self.aside.notes;
-        let is_noted = |id: DeliveryId| notes.values().any(|note| note.delivery == Some(id));
+        let is_noted = |id: DeliveryId| notes.iter().any(|(_, note)| note.delivery == Some(id));
         let open = self.inflight.kept(filter).filter(|(id, _)| !is_noted(*id));
         open.map(|(_, record)| record.topic()).min()
     }

@@ -115,6 +115,10 @@ impl Client {
         either!(self, it => it.outbound_bytes())
     }
 
+    pub(crate) fn is_owed_anything(&self) -> bool {
+        either!(self, it => it.is_owed_anything())
+    }
+
     pub(crate) fn wants_more(&self) -> bool {
         either!(self, it => it.wants_more())
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sync::{Change, Instant, Lane};
 
-use crate::broker::{Ticket, Urgency};
+use crate::broker::{COMMIT_BYTES, Ticket, Urgency};
 use crate::log::Batch;
 use crate::mail::CommitTicket;
 
@@ -39,9 +39,9 @@ pub(crate) struct Settings {
     pub(crate) linger: Duration,
     /// How long commits that nobody waits for may wait.
     pub(crate) relaxed: Duration,
-    /// A group closes before it is larger, but for a single commit.
+    /// A group closes before it takes more in the journal, but for a single commit.
     pub(crate) group_bytes: usize,
-    /// Links are not read while more waits.
+    /// Links are not read while what waits takes more memory.
     pub(crate) waiting_bytes: usize,
 }
 
@@ -60,8 +60,11 @@ pub(crate) struct Committer {
 #[derive(Debug)]
 struct Waiting {
     owner: Owner,
-    changes: Vec<Change>,
+    changes: Box<[Change]>,
+    /// In the journal.
     bytes: usize,
+    /// In memory, with whoever waits for it.
+    held_bytes: usize,
 }
 
 impl Committer {
@@ -92,12 +95,14 @@ impl Committer {
         };
         let due = now + wait;
         self.due = Some(self.due.map_or(due, |earlier| earlier.min(due)));
-        let bytes = changes.iter().map(change_bytes).sum();
-        self.waiting_bytes += bytes;
+        let held_bytes = changes.iter().map(Change::held_bytes).sum::<usize>() + WAITING_BYTES;
+        self.waiting_bytes += held_bytes;
         self.waiting.push_back(Waiting {
             owner,
-            changes,
-            bytes,
+            bytes: changes.iter().map(journal_bytes).sum(),
+            held_bytes,
+            // A list that grew has room for four.
+            changes: changes.into(),
         });
     }
 
@@ -113,21 +118,36 @@ impl Committer {
         if self.is_busy || !is_due {
             return None;
         }
+        let (commits, changes) = self.next_group();
         let mut group = Group::default();
-        let mut bytes = 0;
-        while let Some(next) = self.waiting.front() {
+        // What waits was counted, and nothing beside it.
+        group.owners.reserve_exact(commits);
+        group.batch.changes.reserve_exact(changes);
+        for next in self.waiting.drain(..commits) {
+            self.waiting_bytes -= next.held_bytes;
+            group.owners.push((next.owner, next.changes.len()));
+            group.batch.changes.extend(next.changes);
+        }
+        if self.waiting.is_empty() {
+            self.waiting.shrink_to(KEPT_PLACES);
+        }
+        self.due = (!self.waiting.is_empty()).then_some(now);
+        self.is_busy = true;
+        Some(group)
+    }
+
+    /// How many commits the next group has, and how many changes they have.
+    fn next_group(&self) -> (usize, usize) {
+        let (mut bytes, mut commits, mut changes) = (0, 0, 0);
+        for next in &self.waiting {
             if bytes > 0 && bytes + next.bytes > self.settings.group_bytes {
                 break;
             }
             bytes += next.bytes;
-            let next = self.waiting.pop_front().expect("the front was just seen");
-            group.owners.push((next.owner, next.changes.len()));
-            group.batch.changes.extend(next.changes);
+            commits += 1;
+            changes += next.changes.len();
         }
-        self.waiting_bytes -= bytes;
-        self.due = (!self.waiting.is_empty()).then_some(now);
-        self.is_busy = true;
-        Some(group)
+        (commits, changes)
     }
 
     /// Notes that the group on its way was answered, well or not.
@@ -167,8 +187,8 @@ const fn is_critical(change: &Change) -> bool {
     )
 }
 
-/// About what a change takes in memory and in the journal.
-fn change_bytes(change: &Change) -> usize {
+/// About what a change takes in the journal.
+fn journal_bytes(change: &Change) -> usize {
     const OVERHEAD: usize = 64;
     OVERHEAD
         + match change {
@@ -177,6 +197,11 @@ fn change_bytes(change: &Change) -> usize {
             Change::Delete { key, .. } => key.len(),
         }
 }
+
+/// What a commit takes beside its changes: in a queue that doubles, and with whoever waits for it.
+const WAITING_BYTES: usize = 2 * size_of::<Waiting>() + COMMIT_BYTES;
+/// Places that are kept while nothing waits.
+const KEPT_PLACES: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -297,5 +322,37 @@ mod tests {
             committer.answered();
         }
         assert!(committer.is_idle());
+    }
+
+    /// A list of changes that grew has room for four, and so has the queue for twice as many.
+    #[test]
+    fn all_that_waits_is_counted_and_its_room_given_back() {
+        let mut committer = Committer::new(Settings {
+            group_bytes: 1 << 20,
+            ..SETTINGS
+        });
+        let mut changes = 0;
+        for ticket in 0..1000 {
+            let mut grown = Vec::new();
+            grown.extend(put(1));
+            changes += grown[0].held_bytes();
+            committer.add(
+                at(0),
+                Owner::Broker(Ticket(ticket)),
+                grown,
+                Urgency::Immediate,
+            );
+        }
+        let lists = committer.waiting.iter().map(|it| &it.changes);
+        let lists: usize = lists.map(|it| size_of_val(&**it)).sum();
+        assert_eq!(lists, 1000 * size_of::<Change>());
+        let places = committer.waiting.capacity() * size_of::<Waiting>();
+        let held = changes + places + 1000 * COMMIT_BYTES;
+        assert!(committer.waiting_bytes >= held, "{held}");
+        let group = committer.take(at(2)).expect("due");
+        assert_eq!(group.batch.changes.capacity(), 1000);
+        assert_eq!(group.owners.capacity(), 1000);
+        assert_eq!(committer.waiting_bytes, 0);
+        assert!(committer.waiting.capacity() <= KEPT_PLACES);
     }
 }

@@ -29,7 +29,7 @@ use super::committer::{Committer, Owner};
 use super::disk::Request;
 use super::expiry::Expiry;
 use super::flash::Flash;
-use super::peers::{DEAF, Peers};
+use super::peers::{DEAF, Peers, SLOW};
 use super::quiet::Quiet;
 use super::signal::Signal;
 use super::terms::Terms;
@@ -254,6 +254,13 @@ impl Core {
                 && let Some(times) = self.quiet.may_say(now.instant, "deaf")
             {
                 warn!("a client was disconnected: it took nothing for {DEAF:?}{times}");
+            }
+            let shared = self.terms.shared();
+            let surplus = shared.surplus_of(id.index);
+            if peer.abandon_if_slow(now.instant, surplus, shared.is_room_scarce())
+                && let Some(times) = self.quiet.may_say(now.instant, "slow")
+            {
+                warn!("a client was disconnected: others waited {SLOW:?} for its room{times}");
             }
             self.hear(now, id);
         }

@@ -27,13 +27,24 @@ pub(crate) struct Peer {
     /// Whether its link is not read because the disk has to catch up.
     pub(crate) is_held_back: bool,
     pub(crate) ear: Ear,
+    /// What it has to take so that others come to their turn.
+    debt: Option<Box<Debt>>,
+}
+
+/// What a client holds of the room that others wait for.
+struct Debt {
+    since: Instant,
+    /// What it held then.
+    held: usize,
+    /// What it was given to write since then.
+    taken: usize,
 }
 
 /// Whether a client takes what is there for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ear {
     Open,
-    /// Something waits, and since then it has taken nothing.
+    /// Something waits or is being written, and since then it has taken nothing.
     Deaf(Instant),
     /// We ended the connection; since then it may take the last bytes.
     Closing(Instant),
@@ -57,9 +68,14 @@ const _: () = assert!(size_of::<Place>() <= 160);
 
 /// A client whose connection we ended has this long to take the last bytes.
 const CLOSING: Duration = Duration::from_secs(2);
-/// A client for which something waits has this long to take anything; what it holds is memory that
-/// others need.
+/// A client for which something waits, be it in the buffer that is being written, has this long to take
+/// anything; what it holds is memory that others need.
 pub(crate) const DEAF: Duration = Duration::from_secs(30);
+
+/// A client that holds more than its fair part of what may wait to be written, while others find no
+/// room, has this long to take as much as it holds. A line of 9,600 baud takes in it what one
+/// connection may hold under the default ceiling.
+pub(crate) const SLOW: Duration = Duration::from_secs(600);
 
 /// So often in a second a task comes and goes; it costs less to keep one that is needed more often.
 const CALLS: u8 = 8;
@@ -118,13 +134,43 @@ impl Peer {
         }
     }
 
+    /// Notes that the client is given so many bytes more, because it took all that it was given before.
+    pub(crate) fn note_given(&mut self, bytes: usize) {
+        self.note_heard();
+        if let Some(debt) = &mut self.debt {
+            debt.taken += bytes;
+        }
+    }
+
+    /// Ends a connection that holds room which others wait for, and takes too long to let go of it.
+    /// `held` is what it holds beyond its fair part; room is scarce when others wait for some. True
+    /// when it does.
+    pub(crate) fn abandon_if_slow(&mut self, now: Instant, held: usize, is_scarce: bool) -> bool {
+        let debt = self.debt.take().filter(|it| held > 0 && it.taken < it.held);
+        let debt = debt.or_else(|| {
+            let debt = Debt {
+                since: now,
+                held,
+                taken: 0,
+            };
+            (held > 0 && is_scarce).then(|| Box::new(debt))
+        });
+        let is_over = debt.as_ref().is_some_and(|it| now - it.since >= SLOW);
+        let is_over = is_over && is_scarce && !self.connection.is_closed();
+        self.debt = debt;
+        if is_over {
+            self.raise(Cue::Abandon);
+        }
+        is_over
+    }
+
     /// Ends a connection that takes too long to take its last bytes, or that takes none at all.
     /// True when it was the latter.
     pub(crate) fn abandon_if_deaf(&mut self, now: Instant) -> bool {
         let is_closing = self.connection.is_closed();
         self.ear = match self.ear {
             Ear::Open | Ear::Deaf(_) if is_closing => Ear::Closing(now),
-            Ear::Open | Ear::Deaf(_) if self.connection.outbound_bytes() == 0 => Ear::Open,
+            Ear::Open | Ear::Deaf(_) if !self.connection.is_owed_anything() => Ear::Open,
             Ear::Open => Ear::Deaf(now),
             since => since,
         };
@@ -167,6 +213,7 @@ impl Peers {
             is_touched: false,
             is_held_back: false,
             ear: Ear::Open,
+            debt: None,
         });
         self.count += 1;
         (id, signals)
@@ -229,8 +276,8 @@ mod tests {
     use sync::{Now, WallTime};
 
     use super::*;
-    use crate::broker::ListenerId;
-    use crate::mqtt;
+    use crate::broker::{Connected, Event, ListenerId, SessionFound};
+    use crate::{mqtt, nats};
 
     const NOW: Now = Now {
         instant: Instant::from_micros(1),
@@ -242,6 +289,93 @@ mod tests {
         let is_given = |cue| block_on(poll_once(signals.wait(cue))).is_some();
         assert!(!is_given(Cue::Write) && !is_given(Cue::Readable));
         block_on(poll_once(signals.rest())).is_some()
+    }
+
+    fn at(seconds: u64) -> Instant {
+        NOW.instant + Duration::from_secs(seconds)
+    }
+
+    /// One whose whole backlog was in the buffer that was being written counted as one that had
+    /// taken everything, and held that memory for ever.
+    #[test]
+    fn who_takes_nothing_of_what_is_being_written_is_deaf_as_well() {
+        let mqtt = |id| {
+            let mut it = mqtt::Connection::new(id, Rc::default(), ListenerId::default(), NOW);
+            it.handle_bytes(NOW, b"\x10\x0e\0\x04MQTT\x05\x02\0\0\0\0\x01a");
+            let connected = Connected {
+                client_identifier: "a".to_owned(),
+                session: SessionFound::New,
+                session_expiry: 0,
+                notes: Vec::new(),
+            };
+            it.handle_event(NOW, Event::Connected(Box::new(connected)));
+            Client::Mqtt(it)
+        };
+        let nats = |id| {
+            let (listener, ends) = (ListenerId::default(), nats::Ends::default());
+            let it = nats::Connection::new(id, Rc::default(), listener, &ends, NOW);
+            Client::Nats(Box::new(it))
+        };
+        let clients: [fn(ConnectionId) -> Client; 2] = [mqtt, nats];
+        for client in clients {
+            let mut peers = Peers::default();
+            let (id, _) = peers.insert(client);
+            let peer = peers.find(id).expect("it was inserted");
+            let written = peer.connection.take_outbound(Vec::new());
+            assert!(!written.is_empty() && !peer.connection.is_closed());
+            assert_eq!(
+                peer.connection.outbound_bytes(),
+                0,
+                "all of it is being written"
+            );
+            for second in 0..30 {
+                assert!(!peer.abandon_if_deaf(at(second)), "{second}");
+            }
+            // It takes a piece.
+            peer.note_heard();
+            for second in 30..60 {
+                assert!(!peer.abandon_if_deaf(at(second)), "{second}");
+            }
+            assert!(peer.abandon_if_deaf(at(60)));
+            // It takes the rest.
+            peer.note_heard();
+            assert!(peer.connection.take_outbound(Vec::new()).is_empty());
+            assert!(!peer.abandon_if_deaf(at(61)) && !peer.abandon_if_deaf(at(999)));
+        }
+    }
+
+    /// Some forty that took a byte now and then could hold all the room there is, for as long as they
+    /// liked, and never counted as deaf.
+    #[test]
+    fn who_takes_too_slowly_what_others_wait_for_is_cut() {
+        let mut peers = Peers::default();
+        let begin = |id| mqtt::Connection::new(id, Rc::default(), ListenerId::default(), NOW);
+        let (id, _) = peers.insert(|id| Client::Mqtt(begin(id)));
+        let peer = peers.find(id).expect("it was inserted");
+        let last = SLOW.as_secs() - 1;
+        // Nobody waits, or it holds no more than its part.
+        assert!((0..2000).all(|it| !peer.abandon_if_slow(at(it), 5000, false)));
+        assert!((0..2000).all(|it| !peer.abandon_if_slow(at(it), 0, true)));
+        // A byte now and then is too little.
+        for second in 0..=last {
+            assert!(!peer.abandon_if_slow(at(second), 5000, true), "{second}");
+            peer.note_given(1);
+        }
+        assert!(peer.abandon_if_slow(at(last + 1), 5000, true));
+        // Who takes as much as it held begins anew, however much it holds by then.
+        peer.note_given(5000);
+        for second in 0..2000 {
+            let second = last + 2 + second;
+            assert!(!peer.abandon_if_slow(at(second), 5000, true), "{second}");
+            peer.note_given(9);
+        }
+        // One wait that ends in time is forgotten.
+        assert!(!peer.abandon_if_slow(at(4000), 0, true));
+        assert!(!peer.abandon_if_slow(at(4001), 5000, true));
+        assert!(!peer.abandon_if_slow(at(4000 + last), 5000, true));
+        // It is cut only while somebody waits.
+        assert!(!peer.abandon_if_slow(at(9000), 5000, false));
+        assert!(peer.abandon_if_slow(at(9001), 5000, true));
     }
 
     #[test]

@@ -74,7 +74,7 @@ impl Reload {
         let rules = Rules::read(&limits.listeners).map_err(GatewayError::Config)?;
         let named = file.unwrap_or_else(|| Path::new("(no file)"));
         limits
-            .admit_access(rules.bytes, named)
+            .begin_with_access(rules.bytes, named)
             .map_err(GatewayError::Config)?;
         for note in &rules.notes {
             warn!("{note}");

@@ -66,7 +66,7 @@ impl Rules {
 /// When `run` would not start because of it.
 pub fn check_access(limits: &mut Limits, file: &Path) -> Result<Vec<String>, ConfigError> {
     let rules = Rules::read(&limits.listeners)?;
-    limits.admit_access(rules.bytes, file)?;
+    limits.begin_with_access(rules.bytes, file)?;
     Ok(rules.notes)
 }
 

@@ -257,6 +257,7 @@ fn broker_settings(limits: &Limits, seed: u64) -> Result<broker::Settings, Gatew
         session_bytes_maximum: limits.session_bytes,
         session_expiry_maximum: section.session_expiry_seconds,
         inflight_maximum: section.inflight_count,
+        note_bytes_maximum: limits.note_bytes,
         retained_count_maximum: section.retained_count,
         retained_bytes_maximum: usize::try_from(section.retained_bytes).unwrap_or(usize::MAX),
         lanes: [limits.lane_filters.clone(), gap_lane(limits)].concat(),

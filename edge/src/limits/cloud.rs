@@ -93,30 +93,22 @@ impl Check<'_> {
     }
 }
 
-/// Messages that the cloud may send before the first is stored and confirmed. Beside mail fewer,
-/// since it takes its part of the memory.
-pub(crate) fn downlink_window(cloud: &Cloud) -> u16 {
-    match cloud.mq9 {
-        None => 4,
-        Some(_) => 2,
-    }
-}
-
-/// Messages from the cloud that are kept while they are being stored. Twice the window, because
-/// servers have been seen to go over it; and one of mail, since one mailbox at a time hands over
-/// one bundle at a time.
-pub(crate) fn unconfirmed_count(cloud: &Cloud) -> usize {
-    2 * usize::from(downlink_window(cloud)) + usize::from(cloud.mq9.is_some())
-}
-
 impl Limits {
+    /// Messages from the cloud that are kept while they are being stored. Twice the window, because
+    /// servers have been seen to go over it; and one of mail, since one mailbox at a time hands over
+    /// one bundle at a time.
+    pub(crate) fn unconfirmed_count(&self) -> usize {
+        let has_mail = self.cloud.as_ref().is_some_and(|cloud| cloud.mq9.is_some());
+        2 * usize::from(self.downlink_window) + usize::from(has_mail)
+    }
+
     /// Up: what is in flight on each connection and what was read ahead. Down: messages that are
     /// being stored, each at its largest.
     pub(super) fn worst_cloud(&self, cloud: &Cloud) -> u64 {
         let connection = BRIDGE_CONNECTION_BYTES + self.flight_bytes as u64;
         let unconfirmed = match cloud.downlink.is_empty() {
             true => 0,
-            false => 2 * u64::from(downlink_window(cloud)),
+            false => 2 * u64::from(self.downlink_window),
         };
         let mail = cloud.mq9.as_ref();
         cloud.connections as u64 * connection

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use wire::websocket::Origin;
 
 use super::check::{Check, MILLION};
+use super::usize_of;
 use crate::config::{
     self, ClientCertificate, ConfigError, IdentityAsUser, LimitsSection, ListenerTls,
     PayloadEncoding, Protocol,
@@ -32,8 +33,10 @@ pub struct Listener {
     pub acl_file: Option<PathBuf>,
     /// Connections of this listener at a time; one more is refused. Where the file does not say:
     /// all of them, as far as their TLS and WebSocket fit into an eighth of the memory, which all
-    /// such listeners share.
+    /// such listeners share; less, down to a sixteenth, beside much else.
     pub connections: usize,
+    /// Whether that is shared out, since the file does not say.
+    pub(super) is_shared_out: bool,
     /// The largest packet of this listener's clients.
     pub packet_bytes: u32,
     /// Whose pages may connect over WebSocket; `None` for everybody's.
@@ -162,22 +165,16 @@ impl Check<'_> {
                 password_file: None,
                 acl_file: None,
                 connections: limits.connections,
+                is_shared_out: false,
                 packet_bytes: limits.packet_bytes,
                 allowed_origins: None,
                 mq9_payload: None,
             }]);
         }
         self.within("listener", config.listener.len() as u64, 1, LISTENERS)?;
-        let undecided = config
-            .listener
-            .iter()
-            .filter(|one| one.connections.is_none());
-        let layered =
-            undecided.filter(|one| one.tls.is_some() || one.protocol == Protocol::Websocket);
-        let share = limits.memory_bytes / 8 / layered.count().max(1) as u64;
         let mut listeners = Vec::new();
         for written in &config.listener {
-            let listener = self.listener(written, limits, share)?;
+            let listener = self.listener(written, limits)?;
             let name = listener.address.to_string();
             let again = |other: &Listener| other.address.to_string() == name;
             if !listener.address.takes_any_port() && listeners.iter().any(again) {
@@ -193,7 +190,6 @@ impl Check<'_> {
         &self,
         written: &config::Listener,
         limits: &LimitsSection,
-        share: u64,
     ) -> Result<Listener, ConfigError> {
         let address = self.address(written)?;
         // A line has one link at a time.
@@ -213,15 +209,16 @@ impl Check<'_> {
             allow_anonymous: written.allow_anonymous,
             password_file: written.password_file.clone(),
             acl_file: written.acl_file.clone(),
-            connections: limits.connections,
+            connections: written.connections.unwrap_or(match is_line {
+                true => 1,
+                false => limits.connections,
+            }),
+            is_shared_out: false,
             packet_bytes: written.packet_bytes.unwrap_or(packet_bytes),
             allowed_origins: written.allowed_origins.clone(),
             mq9_payload: written.mq9_payload,
         };
-        listener.connections = written.connections.unwrap_or_else(|| match is_line {
-            true => 1,
-            false => places(limits, share, listener.layer_bytes()),
-        });
+        listener.is_shared_out = written.connections.is_none() && listener.layer_bytes() > 0;
         let (most, key) = (limits.connections as u64, "listener.connections");
         self.within(key, listener.connections as u64, 1, most)?;
         let (most, key) = (limits.packet_bytes.into(), "listener.packet_bytes");
@@ -367,12 +364,14 @@ impl Check<'_> {
     }
 }
 
-/// Connections of a listener that does not say how many: all, as far as what their layers hold fits
-/// into its share.
-fn places(limits: &LimitsSection, share: u64, layer_bytes: u64) -> usize {
-    let fitting = share.checked_div(layer_bytes);
-    let fitting = fitting.and_then(|places| usize::try_from(places).ok());
-    fitting.map_or(limits.connections, |places| places.min(limits.connections))
+/// Gives listeners that do not say how many connections they take as many as there may be at all, as
+/// far as what their layers hold fits into what all of these have together.
+pub(super) fn share_places(listeners: &mut [Listener], most: usize, bytes: u64) {
+    let count = listeners.iter().filter(|it| it.is_shared_out).count() as u64;
+    for listener in listeners.iter_mut().filter(|it| it.is_shared_out) {
+        let fitting = bytes / count / listener.layer_bytes();
+        listener.connections = usize_of(fitting).clamp(1, most);
+    }
 }
 
 /// The most that the layers of all connections hold, when those that hold most come first.
@@ -649,23 +648,6 @@ mod tests {
             let error = resolve(&format!("[[listener]]\n{text}")).expect_err("refused");
             let expected = format!("edge.toml: {expected}");
             assert!(error.starts_with(&expected), "{error}\nis not\n{expected}");
-        }
-    }
-
-    /// Room for bursts left none for the layers of links: gateways with these configurations did not
-    /// start any more.
-    #[test]
-    fn tls_fits_beside_a_revocation_list_or_the_cloud_or_mail_within_the_default_ceiling() {
-        let asks = "client_ca_file = \"ca.pem\"\nclient_certificate = \"required\"\n\
-                    crl_file = \"crl.pem\"\n";
-        let cloud = "[cloud]\nendpoints = [\"mqtt://127.0.0.1:1\"]\nuplink = [\"#\"]\n";
-        let mail = "[[listener]]\naddress = \"127.0.0.1:0\"\nprotocol = \"nats\"\n";
-        for more in ["", asks, cloud, mail] {
-            let text = format!(
-                "[gateway]\nid = \"plant-7\"\ndata = \"/d\"\n[[listener]]\n\
-                 address = \"127.0.0.1:0\"\n{TLS}{more}"
-            );
-            assert!(resolve(&text).is_ok(), "{more}: {:?}", resolve(&text).err());
         }
     }
 }

@@ -68,8 +68,8 @@ impl Limits {
                 writeln!(f, "cloud.downlink = {}", cloud.downlink.join(" "))?;
                 writeln!(
                     f,
-                    "cloud.connections = {}, window_count = {}",
-                    cloud.connections, cloud.window_count
+                    "cloud.connections = {}, window_count = {}, downlink window = {}",
+                    cloud.connections, cloud.window_count, self.downlink_window
                 )?;
                 super::cloud::show(cloud, f)?;
             }

@@ -11,7 +11,9 @@ use wire::topic::TopicFilter;
 use super::PeerError;
 use super::connection::{Connection, Established};
 use super::ending::Ending;
-use super::inflight::{Answer, AnswerKind, Inbound, Mark, Outbound, Then};
+use super::inflight::{
+    Answer, AnswerKind, Inbound, Mark, Meeting, Outbound, Then, digest_of, received_key,
+};
 use crate::broker::{
     self, DeliveryId, Echo, Input, NoteChange, RetainAs, SubscribeFilter, Token, Turns, WillFate,
 };
@@ -99,8 +101,18 @@ impl Connection {
         if publish.qos == QoS::ExactlyOnce
             && let Some(step) = established.inflight.inbound.get(&packet_identifier)
         {
-            self.answer_repeat(*step, established, packet_identifier);
-            return Ok(());
+            let topic = topic_of(publish, established, limit).ok();
+            let digest = topic.map(|topic| digest_of(topic, publish.payload));
+            match digest.map_or(Meeting::Repeat, |digest| step.meet(digest)) {
+                Meeting::Repeat => {
+                    self.answer_repeat(*step, established, packet_identifier);
+                    return Ok(());
+                }
+                Meeting::Another => {}
+                Meeting::Clash => {
+                    return Err(wrong_step(&Packet::Publish(*publish), packet_identifier));
+                }
+            }
         }
         let topic = topic_of(publish, established, limit)?;
         if let Err(error) = self.settings.admit_topic(topic) {
@@ -155,10 +167,14 @@ impl Connection {
                 (Some(token), None)
             }
             QoS::ExactlyOnce => {
+                let digest = digest_of(record.topic(), record.payload());
                 let inbound = &mut established.inflight.make().inbound;
-                inbound.insert(packet_identifier, Inbound::Waiting);
+                inbound.insert(packet_identifier, Inbound::Waiting(digest));
                 let token = established.answers.make().push(answer(AnswerKind::Pubrec));
-                (Some(token), Some(Mark::Received.note(packet_identifier)))
+                (
+                    Some(token),
+                    Some(Mark::Received(digest).note(packet_identifier)),
+                )
             }
         };
         self.underway.tell(Input::Publish {
@@ -212,7 +228,7 @@ impl Connection {
         established: &mut Established,
         packet_identifier: u16,
     ) {
-        if step != Inbound::Waiting {
+        if !matches!(step, Inbound::Waiting(_)) {
             let kind = AnswerKind::Pubrec;
             let reason_code = Some(ReasonCode::Success);
             established.answers.make().push(Answer {
@@ -307,19 +323,19 @@ impl Connection {
         let packet_identifier = answer.packet_identifier.get();
         let inflight = established.inflight.held();
         match inflight.and_then(|it| it.inbound.get_mut(&packet_identifier)) {
-            Some(step @ Inbound::Received) => {
+            Some(step @ (Inbound::Received(_) | Inbound::Left(_))) => {
                 *step = Inbound::Completing;
                 self.underway.tell(Input::ChangeNote {
                     connection: self.id,
                     token: Then::Complete.token(packet_identifier),
                     change: NoteChange::Delete {
-                        key: Mark::Received.key(packet_identifier),
+                        key: received_key(packet_identifier),
                         delivery: None,
                     },
                 });
             }
             Some(Inbound::Completing) => {}
-            Some(Inbound::Waiting) => {
+            Some(Inbound::Waiting(_)) => {
                 return Err(wrong_step(&Packet::Pubrel(*answer), packet_identifier));
             }
             None => {

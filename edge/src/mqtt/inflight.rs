@@ -11,15 +11,15 @@
 //!
 //! Inbound:
 //! ```text
-//! QoS 2  waiting -> received -> (PUBREL) completing -> PUBCOMP
+//! QoS 2  waiting -> received, (left) -> (PUBREL) completing -> PUBCOMP
 //! ```
+//! `left` is what an earlier connection received.
 //!
-//! Notes have the packet identifier as key, plus [`INBOUND`] for those of the client, and one
-//! byte as value: 1 published, 2 released, 3 received.
+//! Notes have the packet identifier as key, plus [`INBOUND`] for those of the client. Their value is
+//! 1 published, 2 released, and for those of the client the digest of what it published.
 
 use std::collections::{BTreeMap, VecDeque};
 
-use bytes::Bytes;
 use wire::mqtt::ReasonCode;
 
 use crate::broker::{Delivery, Note, Refusal, Token};
@@ -35,40 +35,43 @@ pub(super) enum Mark {
     Published,
     /// Our PUBREL left, or will.
     Released,
-    /// The client's PUBLISH is stored.
-    Received,
+    /// The client's PUBLISH of that digest is stored.
+    Received(u32),
+}
+
+/// The key of the note about what a client published.
+pub(super) const fn received_key(packet_identifier: u16) -> u32 {
+    packet_identifier as u32 | INBOUND
 }
 
 impl Mark {
     /// Makes the note about a packet identifier.
     pub(super) const fn note(self, packet_identifier: u16) -> Note {
-        let value: &'static [u8] = match self {
-            Self::Published => &[1],
-            Self::Released => &[2],
-            Self::Received => &[3],
-        };
         Note {
             key: self.key(packet_identifier),
-            value: Bytes::from_static(value),
+            value: match self {
+                Self::Published => 1,
+                Self::Released => 2,
+                Self::Received(digest) => digest,
+            },
         }
     }
 
     /// The key of the note about a packet identifier.
     pub(super) const fn key(self, packet_identifier: u16) -> u32 {
-        let inbound = match self {
-            Self::Received => INBOUND,
-            Self::Published | Self::Released => 0,
-        };
-        packet_identifier as u32 | inbound
+        match self {
+            Self::Received(_) => received_key(packet_identifier),
+            Self::Published | Self::Released => packet_identifier as u32,
+        }
     }
 
     /// Reads a note; `None` for one that this version did not write.
     fn read(note: &Note) -> Option<(Self, u16)> {
         let packet_identifier = u16::try_from(note.key & !INBOUND).ok()?;
-        match (note.key & INBOUND, note.value.as_ref()) {
-            (0, [1]) => Some((Self::Published, packet_identifier)),
-            (0, [2]) => Some((Self::Released, packet_identifier)),
-            (INBOUND, [3]) => Some((Self::Received, packet_identifier)),
+        match (note.key & INBOUND, note.value) {
+            (0, 1) => Some((Self::Published, packet_identifier)),
+            (0, 2) => Some((Self::Released, packet_identifier)),
+            (INBOUND, digest) => Some((Self::Received(digest), packet_identifier)),
             _ => None,
         }
     }
@@ -92,12 +95,49 @@ pub(super) enum Outbound {
 /// The step of an inbound QoS 2 exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Inbound {
-    /// The publish is not answered yet; PUBREC leaves then.
-    Waiting,
+    /// The publish of that digest is not answered yet; PUBREC leaves then.
+    Waiting(u32),
     /// Waits for PUBREL.
-    Received,
+    Received(u32),
+    /// Waits for PUBREL, or for whatever else the client means by that packet identifier: it may have
+    /// forgotten that it used it.
+    Left(u32),
     /// The note is not deleted yet; PUBCOMP leaves then.
     Completing,
+}
+
+/// What a publish of QoS 2 is whose packet identifier is in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Meeting {
+    /// The same message once more. [MQTT-4.3.3-10]
+    Repeat,
+    /// Another message: the client lost its memory. It was never told that this one is stored.
+    Another,
+    /// Another message, of a client that must know that the packet identifier is in use.
+    /// [MQTT-2.2.1-3]
+    Clash,
+}
+
+impl Inbound {
+    /// What a publish of that digest is at this step.
+    pub(super) const fn meet(self, found: u32) -> Meeting {
+        match self {
+            Self::Completing => Meeting::Repeat,
+            Self::Waiting(digest) | Self::Received(digest) | Self::Left(digest)
+                if digest == found =>
+            {
+                Meeting::Repeat
+            }
+            Self::Waiting(_) | Self::Received(_) => Meeting::Clash,
+            Self::Left(_) => Meeting::Another,
+        }
+    }
+}
+
+/// Tells messages under one packet identifier apart. Properties are left out: a repeat may have
+/// less of its expiry interval.
+pub(super) fn digest_of(topic: &str, payload: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(topic.as_bytes()), payload)
 }
 
 /// All exchanges of a connection.
@@ -177,6 +217,15 @@ impl Inflight {
         }
     }
 
+    /// Takes over that a publish of QoS 2 is stored.
+    pub(super) fn receive(&mut self, packet_identifier: u16) {
+        if let Some(step) = self.inbound.get_mut(&packet_identifier)
+            && let Inbound::Waiting(digest) = *step
+        {
+            *step = Inbound::Received(digest);
+        }
+    }
+
     /// Gives back room that is no longer needed.
     pub(super) fn shrink(&mut self) {
         if self.published.capacity() > KEPT_ROOM {
@@ -200,10 +249,10 @@ impl Inflight {
                         .outbound
                         .insert(packet_identifier, Outbound::Released);
                 }
-                Mark::Received => {
+                Mark::Received(digest) => {
                     inflight
                         .inbound
-                        .insert(packet_identifier, Inbound::Received);
+                        .insert(packet_identifier, Inbound::Left(digest));
                 }
             }
         }
@@ -328,15 +377,15 @@ mod tests {
         for (mark, key, value) in [
             (Mark::Published, 0x0102, 1),
             (Mark::Released, 0x0102, 2),
-            (Mark::Received, 0x1_0102, 3),
+            (Mark::Received(0xFFFF_0003), 0x1_0102, 0xFFFF_0003),
         ] {
             let note = mark.note(0x0102);
-            assert_eq!((note.key, note.value.as_ref()), (key, [value].as_slice()));
+            assert_eq!((note.key, note.value), (key, value));
             assert_eq!(Mark::read(&note), Some((mark, 0x0102)));
         }
         let newer = Note {
             key: 1 << 17,
-            value: Bytes::from_static(&[1]),
+            value: 1,
         };
         assert_eq!(Mark::read(&newer), None);
     }

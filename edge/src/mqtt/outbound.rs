@@ -14,7 +14,7 @@ use super::authentication::Message;
 use super::connection::{Connection, Established};
 use super::ending::Ending;
 use super::inbound::Step;
-use super::inflight::{AnswerKind, Answers, Inbound, Mark, Outbound, Then};
+use super::inflight::{AnswerKind, Answers, Mark, Outbound, Then};
 use super::words::Words;
 use crate::broker::{
     Delivery, DeliveryId, Event, Outcome, Refusal, SubscriptionIdentifiers, Token, Unsubscription,
@@ -279,8 +279,7 @@ impl Connection {
                 true
             }
             AnswerKind::Pubrec => {
-                let inbound = &mut established.inflight.make().inbound;
-                inbound.insert(packet_identifier, Inbound::Received);
+                established.inflight.make().receive(packet_identifier);
                 false
             }
         };

@@ -87,6 +87,17 @@ impl Settings {
         self.memory.next_waiting(limit)
     }
 
+    /// Whether connections wait for room that others hold, and not each for its own.
+    pub(crate) fn is_room_scarce(&self) -> bool {
+        self.is_waited_for() && self.is_nearly_crowded()
+    }
+
+    /// What the connection at a place is to have written beyond its fair part, in bytes.
+    pub(crate) fn surplus_of(&self, place: u32) -> usize {
+        let limit = self.outbound_total_bytes_maximum;
+        self.memory.surplus_of(place, limit)
+    }
+
     /// What may be held of packets that wait to be written.
     pub(super) const fn outbound_limits(&self) -> OutboundLimits {
         OutboundLimits {
@@ -140,6 +151,32 @@ impl Default for Settings {
             outbound_total_bytes_maximum: 6 << 20,
             memory: Rc::default(),
             traffic: Rc::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::{Held, Holding};
+
+    /// One that waits for nobody but itself would be cut for being slow.
+    #[test]
+    fn room_is_scarce_only_where_all_together_hold_much() {
+        let limit = Settings::default().outbound_total_bytes_maximum;
+        for (held, is_scarce) in [(limit / 10, false), (limit, true)] {
+            let settings = Settings::default();
+            let mut one = Held::default();
+            let now = Holding {
+                outbound: held,
+                ..Holding::default()
+            };
+            settings.memory.exchange(7, &mut one, now);
+            assert!(!settings.is_room_scarce(), "nobody waits");
+            settings.memory.refuse(7);
+            assert_eq!(settings.is_room_scarce(), is_scarce, "{held}");
+            assert!(settings.surplus_of(7) < held && settings.surplus_of(8) == 0);
+            settings.memory.leave(7, &mut one);
         }
     }
 }

@@ -251,6 +251,12 @@ impl Connection {
         self.underway.outbound_bytes()
     }
 
+    /// Whether anything waits to be taken, or was and is not known to be written.
+    #[must_use]
+    pub fn is_owed_anything(&self) -> bool {
+        self.underway.outbound_bytes() > 0 || self.underway.taken_bytes() > 0
+    }
+
     /// Whether the link should be read: false while the broker makes the session, while requests or
     /// too much that is to be written wait, and when closed.
     #[must_use]

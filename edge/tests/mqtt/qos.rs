@@ -64,6 +64,90 @@ fn a_repeat_while_the_commit_waits_is_not_stored() {
     assert_eq!(world.log_len(Lane::Normal), 1);
 }
 
+/// A device that forgets its packet identifiers with its power, and keeps its session: its next
+/// message was answered as if it were the one before, and was nowhere.
+#[test]
+fn a_packet_identifier_that_an_earlier_connection_left_may_mean_another_message() {
+    for version in [V311, V5] {
+        for crashes in [false, true] {
+            let hello_a = hello(version, "a").durable();
+            let mut world = routed();
+            let client = world.join(&hello_a);
+            world.publish(client, &message("t", "1", 2).id(7));
+            world.expect_pubrec(client, 7);
+            world.cut(client);
+            if crashes {
+                world.crash(0);
+            }
+            let client = world.rejoin(&hello_a);
+            for sent in [message("t", "2", 2), message("t", "2", 2).again()] {
+                world.publish(client, &sent.id(7));
+                world.expect_pubrec(client, 7);
+                assert_eq!(world.log_len(Lane::Normal), 2);
+            }
+            world.cut(client);
+            let client = world.rejoin(&hello_a);
+            world.publish(client, &message("t", "2", 2).id(7).again());
+            world.expect_pubrec(client, 7);
+            world.publish(client, &message("t/t", "2", 2).id(8));
+            world.expect_pubrec(client, 8);
+            for id in [7, 8] {
+                world.pubrel(client, id);
+                world.expect_pubcomp(client, id);
+            }
+            assert_eq!(world.log_len(Lane::Normal), 3);
+            assert_eq!(world.table(Table::Handshakes), 0);
+        }
+    }
+}
+
+/// [MQTT-4.3.3-9]
+#[test]
+fn a_message_that_is_refused_leaves_the_packet_identifier_as_it_was() {
+    let hello_a = hello(V5, "a").durable();
+    let mut world = routed();
+    let client = world.join(&hello_a);
+    world.publish(client, &message("t", "1", 2).id(7));
+    world.expect_pubrec(client, 7);
+    world.cut(client);
+    let client = world.rejoin(&hello_a);
+    world.commits = Commits::Fail;
+    world.publish(client, &message("t", "2", 2).id(7));
+    let refused = world.next_packet(client).expect("PUBREC");
+    assert_eq!((refused[0] >> 4, refused[4]), (5, 0x97));
+    world.commits = Commits::Succeed;
+    world.cut(client);
+    let client = world.rejoin(&hello_a);
+    world.publish(client, &message("t", "1", 2).id(7).again());
+    world.expect_pubrec(client, 7);
+    assert_eq!(world.log_len(Lane::Normal), 1);
+    world.publish(client, &message("t", "2", 2).id(7));
+    world.expect_pubrec(client, 7);
+    assert_eq!(world.log_len(Lane::Normal), 2);
+}
+
+/// The client broke [MQTT-2.2.1-3].
+#[test]
+fn a_packet_identifier_in_use_is_not_for_another_message_of_the_same_connection() {
+    for waits in [false, true] {
+        let mut world = routed();
+        let client = world.join(&hello(V5, "a"));
+        world.commits = if waits {
+            Commits::Wait
+        } else {
+            Commits::Succeed
+        };
+        world.publish(client, &message("t", "1", 2).id(7));
+        if !waits {
+            world.expect_pubrec(client, 7);
+        }
+        world.publish(client, &message("t", "2", 2).id(7));
+        world.expect_disconnect(client, ReasonCode::ProtocolError);
+        world.finish_commits(9);
+        assert_eq!(world.log_len(Lane::Normal), 1);
+    }
+}
+
 /// Publishes with QoS 2 as a client that repeats what is not answered, with the power cut after
 /// `durable` more commits became durable in the step that `crash_at` names.
 fn publish_with_crash(version: wire::mqtt::Version, crash_at: usize, durable: usize) -> usize {
@@ -340,6 +424,69 @@ fn exchanges_over_the_limits_are_refused() {
     world.expect_pubrec(old, 1);
     world.publish(old, &message("t", "2", 2).id(2));
     world.expect_closed(old);
+}
+
+/// They stay until their sessions end, so all sessions share a limit: a client that releases nothing
+/// would take the memory of everybody. A delivery of QoS 2 has its own account.
+#[test]
+fn exchanges_that_nobody_releases_are_refused_at_the_limit_of_all_sessions() {
+    for is_durable in [false, true] {
+        let settings = Settings {
+            note_bytes_maximum: 1_000,
+            ..Settings::default()
+        };
+        let mut world = World::with(settings, mqtt::Settings::default());
+        let hello_of = |name| match is_durable {
+            true => hello(V5, name).durable(),
+            false => hello(V5, name),
+        };
+        let reader = world.join(&hello(V5, "reader").durable());
+        world.subscribe(reader, "t", 2);
+        let (mut first, mut other) = (world.join(&hello_of("a")), world.join(&hello_of("b")));
+        let full = |id: u16| {
+            let id = id.try_into().unwrap();
+            Packet::Pubrec(Acknowledgement::with_reason(id, ReasonCode::QuotaExceeded))
+        };
+        let mut kept = 0;
+        while kept < 100 {
+            world.publish(first, &message("t", "1", 2).id(kept + 1));
+            match world.next_packet(first) {
+                Some(bytes) if bytes.get(4) == Some(&0x97) => break,
+                found => assert!(found.is_some()),
+            }
+            kept += 1;
+        }
+        assert!((10..30).contains(&kept), "{kept}");
+        world.publish(other, &message("t", "2", 2).id(1));
+        world.expect(other, &full(1));
+        assert!(world.next_message(reader).is_some());
+        if is_durable {
+            // They are there after a restart, and count.
+            world.crash(0);
+            first = world.rejoin(&hello_of("a"));
+            other = world.rejoin(&hello_of("b"));
+            world.publish(other, &message("t", "2", 2).id(1));
+            world.expect(other, &full(1));
+        }
+        // Those that were begun go on.
+        world.publish(first, &message("t", "1", 2).id(1).again());
+        world.expect_pubrec(first, 1);
+        for id in 1..=kept {
+            world.pubrel(first, id);
+            world.expect_pubcomp(first, id);
+        }
+        // With a session its exchanges go.
+        for id in 1..=kept {
+            world.publish(other, &message("t", "2", 2).id(id));
+            world.expect_pubrec(other, id);
+        }
+        world.publish(first, &message("t", "1", 2).id(1));
+        world.expect(first, &full(1));
+        world.disconnect(other);
+        world.join(&hello_of("b").clean());
+        world.publish(first, &message("t", "1", 2).id(1));
+        world.expect_pubrec(first, 1);
+    }
 }
 
 /// [MQTT-4.3.3-9]

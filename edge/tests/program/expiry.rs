@@ -76,9 +76,7 @@ fn files_that_others_are_held_to_are_watched_too() {
     let cloud = Cloud::start_secured(server_config(&ours.issuer, "127.0.0.1", false));
     let trusts = section(&cloud, &path("ca_file", &soon.certificate));
     let listener = ours.server().section(&asks.concat());
-    let gateway = Gateway::start(&format!(
-        "{listener}{trusts}[limits]\nmemory_bytes = 100000000\n"
-    ));
+    let gateway = Gateway::start(&format!("{listener}{trusts}"));
     let line = gateway.expect_line("cloud: authority ");
     assert!(line.contains("ending.pem ends on "), "{line}");
     gateway.expect_line("crl.pem ended on 2020-02-01, if it is 20");

@@ -69,7 +69,7 @@ impl Core {
         };
         *bytes = peer.connection.take_outbound(std::mem::take(bytes));
         self.links.bytes_sent += bytes.len() as u64;
-        peer.note_heard();
+        peer.note_given(bytes.len());
         let is_over = bytes.is_empty() && peer.connection.is_closed();
         // Room for a client is nearly always the client's own affair.
         if peer.connection.is_quiet() && !is_waited_for {

@@ -12,7 +12,7 @@ use super::super::shown;
 use super::routes;
 use crate::broker::Stored;
 use crate::config::{Cloud, CloudMq9};
-use crate::limits::{Limits, downlink_window, unconfirmed_count};
+use crate::limits::Limits;
 use crate::uplink::{self, CURSOR_KEY, Uplink};
 
 /// Starts the bridge, and the uplink where it stood.
@@ -82,7 +82,7 @@ pub(super) fn bridge_config(
     config.topic_prefix.clone_from(&cloud.topic_prefix);
     config.downlink_filters.clone_from(&cloud.downlink);
     config.patience = limits.acknowledge_timeout;
-    config.downlink_window = downlink_window(cloud);
+    config.downlink_window = limits.downlink_window;
     config.tls = cloud.ca_file.as_ref().map(|ca_file| Tls {
         certificate_authority: ca_file.clone(),
         identity: cloud
@@ -152,7 +152,7 @@ fn engine_settings(limits: &Limits, cloud: &Cloud, epoch: Epoch) -> sync::Settin
         window_count,
         window_bytes: limits.flight_bytes,
         apart: cloud.mq9.as_ref().map(|_| uplink::apart()),
-        unconfirmed_count: unconfirmed_count(cloud),
+        unconfirmed_count: limits.unconfirmed_count(),
         window_least: defaults.window_least.min(window_count),
         read_ahead_bytes: limits.read_ahead_bytes / Lane::ALL.len(),
         maximum_packet_bytes: cloud.packet_bytes,
