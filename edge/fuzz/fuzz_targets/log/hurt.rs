@@ -28,7 +28,7 @@ pub(crate) fn hurt(folder: &SimulatedFolder, hurts: &[Hurt], kept: &Files, books
     }
     books.harm.times += u32::from(!touched.is_empty());
     touched.iter().for_each(|name| note(name, books));
-    end_segments(folder, &mut books.harm);
+    end_segments(folder, books);
 }
 
 /// Files that a start looks at.
@@ -47,14 +47,18 @@ pub(crate) fn empty(folder: &SimulatedFolder) {
     folder.power_cut(0);
 }
 
-/// Finds where segments end whose damage was seen when they were the last of their lanes.
-pub(crate) fn end_segments(folder: &SimulatedFolder, harm: &mut Harm) {
-    let segments: Vec<_> = names(folder).iter().filter_map(|it| segment(it)).collect();
+/// Finds where segments end whose damage was seen when they were the last of their lanes. What was
+/// stored until then may be lost with them, although the next one begins before its end.
+pub(crate) fn end_segments(folder: &SimulatedFolder, books: &mut Books) {
+    let names = names(folder);
+    let segments: Vec<_> = names.iter().filter_map(|it| segment(it)).collect();
     for lane in Lane::ALL {
-        harm.unended[lane].retain(|first| {
+        let end = books.next(lane);
+        let Harm { unended, lost, .. } = &mut books.harm;
+        unended[lane].retain(|first| {
             let later = segments.iter().filter(|it| it.0 == lane && it.1 > *first);
             let next = later.map(|it| it.1).min();
-            harm.lost[lane].extend(next.map(|next| (*first, next)));
+            lost[lane].push((*first, next.unwrap_or(end)));
             next.is_none()
         });
     }

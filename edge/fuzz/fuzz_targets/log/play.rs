@@ -166,7 +166,7 @@ impl Play {
             let file = |name: String| (name.clone(), contents(&self.folder, &name));
             self.kept = names.map(file).collect();
         }
-        hurt::end_segments(&self.folder, &mut self.books.harm);
+        hurt::end_segments(&self.folder, &mut self.books);
         hurt::hurt(&self.folder, &end.hurts, &self.kept, &mut self.books);
         if let Some((changes, luck)) = end.again {
             self.folder.stop_after(changes.into());
