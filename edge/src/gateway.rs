@@ -44,7 +44,7 @@ use smol::stream::StreamExt as _;
 use smol::{LocalExecutor, Timer};
 use sync::Instant;
 use sync::Now;
-use tracing::info;
+use tracing::{error, info};
 
 use self::checker::Checker;
 use self::clock::Clock;
@@ -84,11 +84,15 @@ const GOODBYE: Duration = Duration::from_millis(700);
 /// After a failed accept (no file descriptors left), before the next.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// What ends a gateway: a signal, or something that only another start mends.
+type Ending = Result<Option<io::Result<OsSignal>>, GatewayError>;
+
 /// Runs a gateway until SIGTERM or SIGINT. At SIGHUP it reads `file`, and what that names, again.
 ///
 /// # Errors
 /// When it can't start: the data folder, a port, the cloud's files, or those that say who may do
-/// what. Afterwards nothing ends it but a signal.
+/// what. Afterwards nothing ends it but a signal, or a log that only a start makes whole
+/// ([`GatewayError::Unusable`]): whoever started it does so again.
 pub fn run(limits: Limits, file: Option<&Path>) -> Result<(), GatewayError> {
     start::protect(&limits);
     let executor = LocalExecutor::new();
@@ -150,9 +154,8 @@ async fn serve_until_told(
     // A task, so that nobody asks for signals at every turn of the others.
     let obeying = obey_signals(shared.clone(), bridge.clone(), signals, reload);
     let obeying = executor.spawn(obeying);
-    let signal = sweep(&shared, turns, &mut service).or(obeying).await;
-    service.stopping();
-    info!("stopping: {signal:?}");
+    let ending = sweep(&shared, turns, &mut service).or(obeying).await;
+    tell_of_end(&service, &ending);
     for task in accepting {
         task.cancel().await;
     }
@@ -164,8 +167,22 @@ async fn serve_until_told(
     }
     drop((clients, shared, bridge));
     let disk = Rc::into_inner(disk).expect("all tasks that used the disk are gone");
-    disk.close()
-        .map_err(|source| GatewayError::Close { source })
+    let closed = disk.close();
+    ending?;
+    closed.map_err(|source| GatewayError::Close { source })
+}
+
+fn tell_of_end(service: &Service, ending: &Ending) {
+    match ending {
+        Ok(signal) => {
+            service.stopping();
+            info!("stopping: {signal:?}");
+        }
+        Err(why) => {
+            service.failing(why);
+            error!("stopping: {why}");
+        }
+    }
 }
 
 /// Reloads at each SIGHUP; gives the signal that ends the gateway.
@@ -174,11 +191,11 @@ async fn obey_signals(
     bridge: Option<Rc<Bridge>>,
     mut signals: OsSignals,
     mut reload: Option<Reload>,
-) -> Option<io::Result<OsSignal>> {
+) -> Ending {
     loop {
         let signal = signals.next().await;
         let Some(Ok(OsSignal::Hup)) = signal else {
-            return signal;
+            return Ok(signal);
         };
         let Some(reload) = &mut reload else {
             info!("nothing to reload: there is no configuration file");
@@ -297,16 +314,19 @@ async fn watch_clock(shared: Rc<Shared>) {
     shared.clock.keep_time(&shared.wakes.clock, turn).await
 }
 
-/// Looks at everything once a second, and feeds the watchdog while all threads turn.
-async fn sweep<T>(shared: &Shared, turns: impl Fn() -> Turns, service: &mut Service) -> T {
+/// Looks at everything once a second, and feeds the watchdog while all threads turn. Ends when only a
+/// start makes the log whole.
+async fn sweep(shared: &Shared, turns: impl Fn() -> Turns, service: &mut Service) -> Ending {
     loop {
         Timer::after(SWEEP).await;
         let turns = turns();
         let stamp = shared.clock.stamp();
-        shared
-            .core
-            .borrow_mut()
-            .sweep(shared.now(), turns.writer, stamp);
+        let mut core = shared.core.borrow_mut();
+        core.sweep(shared.now(), turns.writer, stamp);
+        if core.needs_start {
+            return Err(GatewayError::Unusable);
+        }
+        drop(core);
         service.feed(turns);
     }
 }

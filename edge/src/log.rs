@@ -34,6 +34,7 @@
 //! | `reserve` | 1 MiB that is given back to get out of a full disk |
 //! | `starting` | the next start checks every file: this one is under way, or found damage |
 //! | `snapshot/` | a consistent copy of the log for a backup, by links |
+//! | `snapshot.new/` | one that is being made; removed at the next start |
 //! | `*.new`, `{lane}-*.redb.salvaged` | a file being made; removed at the next start |
 //! | `*.damaged-N` | a file that was damaged or foreign; never looked at again |
 
@@ -52,6 +53,7 @@ mod files;
 mod folder;
 mod frame;
 mod gap;
+mod image;
 mod intake;
 mod journal;
 mod lane;

@@ -3,9 +3,10 @@
 
 mod log_parts;
 
+use edge::log::directory::Directory as _;
 use edge::log::simulated::{Fault, Operation, SimulatedFolder};
 use edge::log::{Batch, Budget, Event, Intake, LogError, Opened, Reader, Settings, Writer, open};
-use sync::{Change, Lane, Offset, PerLane, Table, WallTime};
+use sync::{Change, Epoch, Lane, Offset, PerLane, Table, WallTime};
 
 use self::log_parts::{record_of, small};
 
@@ -153,6 +154,155 @@ fn errors_of_the_medium_anywhere_lose_nothing_and_end_by_themselves() {
     }
 }
 
+/// A medium that is bad where one of the files is, for good: a start goes on without that file, and
+/// says so. What was in it and nowhere else is missing, and counted.
+#[test]
+fn a_start_goes_on_without_a_file_that_can_not_be_read() {
+    let segment = "normal-00000000000000000000.redb";
+    for name in [
+        "journal",
+        "state.redb",
+        "mail.redb",
+        segment,
+        "gaps",
+        "reserve",
+    ] {
+        let folder = SimulatedFolder::new();
+        let mut log = Log::open(&folder);
+        for _ in 0..100 {
+            log.append(Lane::Normal, 500).expect("the log works");
+            log.append(Lane::Critical, 500).expect("the log works");
+            log.put_mail().expect("the log works");
+            log.maintain(10);
+        }
+        log.put().expect("the log works");
+        drop(log);
+        folder.open(name).expect("it is there");
+        folder.spoil(name);
+        let opened = open(folder.directory(), settings(), WallTime(1_000_000));
+        let opened = opened.unwrap_or_else(|error| panic!("{name}: {error}"));
+        let is_clean = opened.report.is_clean();
+        assert_eq!(is_clean, name == "reserve", "{name}: {:?}", opened.report);
+        drop(opened);
+        // From here on it works without, and finds nothing new.
+        let mut log = Log::open(&folder);
+        let before = PerLane::from_fn(|lane| log.reader.head(lane));
+        log.append(Lane::Normal, 500).expect("the log works");
+        log.append(Lane::Critical, 500).expect("the log works");
+        log.put_mail().expect("the log works");
+        log.maintain(1000);
+        log.maintain(1000);
+        assert_eq!(log.intake, PerLane::from_fn(|_| Intake::Open), "{name}");
+        for lane in [Lane::Normal, Lane::Critical] {
+            assert_eq!(log.reader.head(lane).0, before[lane].0 + 1, "{name}");
+            let (read, counted) = log.account(lane);
+            assert!(read + counted >= 101, "{name} {lane}: {read} and {counted}");
+        }
+    }
+}
+
+/// The same in mid-run: what is only written is not missed, and what has to be read is made anew with
+/// what can be had of it.
+#[test]
+fn a_file_that_can_not_be_read_any_more_stops_nothing_for_long() {
+    let segment = "normal-00000000000000000000.redb";
+    for name in [
+        "journal",
+        "state.redb",
+        "mail.redb",
+        segment,
+        "gaps",
+        "reserve",
+    ] {
+        let folder = SimulatedFolder::new();
+        let mut log = Log::open(&folder);
+        let mut stored = 0;
+        for turn in 0..200 {
+            if turn == 50 {
+                folder.open(name).expect("it is there");
+                folder.spoil(name);
+                // What was kept of it in memory is gone, as after any failure.
+                folder.inject(Fault {
+                    operation: Operation::Sync,
+                    name: name.to_owned(),
+                    times: 1,
+                });
+            }
+            stored += u64::from(log.append(Lane::Normal, 2000).is_ok());
+            let put = log.put().and_then(|()| log.put_mail());
+            assert!(turn < 60 || put.is_ok(), "{name}: {put:?}");
+            log.maintain(1000);
+            if log.needs_start {
+                assert_eq!(name, "state.redb");
+                let epoch = log.epoch;
+                drop(log);
+                log = Log::open(&folder);
+                assert!(log.epoch > epoch);
+            }
+        }
+        assert!(stored > 195, "{name}: {stored}");
+        assert_eq!(log.intake, PerLane::from_fn(|_| Intake::Open), "{name}");
+        assert!(!log.is_failing, "{name}");
+        if name == segment {
+            // Not one page of it: that is no damage yet, and may be over when the disk is.
+            continue;
+        }
+        let (read, counted) = log.account(Lane::Normal);
+        assert!(read >= stored, "{name}: {read} of {stored}");
+        assert_eq!(counted, 0, "{name}");
+    }
+}
+
+/// A disk that fails as a whole for some seconds, as one does that lost its contact, comes back with
+/// everything: nothing that could not be read meanwhile is given up.
+#[test]
+fn a_disk_that_is_gone_for_a_while_costs_no_mail_and_no_row() {
+    let folder = SimulatedFolder::new();
+    let mut log = Log::open(&folder);
+    for _ in 0..50 {
+        log.append(Lane::Normal, 500).expect("the log works");
+        log.put().expect("the log works");
+        log.put_mail().expect("the log works");
+        log.maintain(10);
+    }
+    folder.set_read_only(true);
+    for operation in [Operation::Read, Operation::Write, Operation::Sync] {
+        folder.inject(Fault {
+            operation,
+            name: String::new(),
+            times: 300,
+        });
+    }
+    for _ in 0..20 {
+        assert!(log.append(Lane::Normal, 500).is_err());
+        log.maintain(1000);
+    }
+    folder.set_read_only(false);
+    for _ in 0..1000 {
+        log.maintain(1000);
+    }
+    assert!(!log.is_failing && !log.needs_start);
+    log.append(Lane::Normal, 500).expect("it is back");
+    assert_eq!(log.read_all(Lane::Normal), 51);
+    let row = log.reader.find(Table::Mail, &[1]).expect("the log is read");
+    assert_eq!(row, Some(vec![2; 500]));
+    drop(log);
+    folder.power_cut(3);
+    let opened = open(folder.directory(), settings(), WallTime(1_000_000));
+    let mut opened = opened.expect("the log works");
+    assert!(opened.report.is_clean(), "{:?}", opened.report);
+    let row = opened
+        .reader
+        .find(Table::Mail, &[1])
+        .expect("the log is read");
+    assert_eq!(row, Some(vec![2; 500]));
+    let names = folder.names().expect("the log works");
+    assert!(
+        names.iter().all(|name| !name.contains("damaged")),
+        "{names:?}"
+    );
+}
+
 struct Log {
     writer: Writer,
     reader: Reader,
@@ -160,13 +310,21 @@ struct Log {
     intake: PerLane<Intake>,
     floors: PerLane<Offset>,
     failures: u64,
+    is_failing: bool,
+    needs_start: bool,
+    epoch: Epoch,
 }
 
 impl Log {
     fn open(folder: &SimulatedFolder) -> Self {
         let wall = WallTime(1_000_000);
-        let Opened { writer, reader, .. } =
-            open(folder.directory(), settings(), wall).expect("the log works");
+        let opened = open(folder.directory(), settings(), wall).expect("the log works");
+        let Opened {
+            writer,
+            reader,
+            epoch,
+            ..
+        } = opened;
         Self {
             writer,
             reader,
@@ -174,6 +332,9 @@ impl Log {
             intake: PerLane::from_fn(|_| Intake::Open),
             floors: PerLane::default(),
             failures: 0,
+            is_failing: false,
+            needs_start: false,
+            epoch,
         }
     }
 
@@ -185,6 +346,14 @@ impl Log {
     fn put(&mut self) -> Result<(), LogError> {
         self.commit(Change::Put {
             table: Table::Cursors,
+            key: vec![1],
+            value: vec![2; 500],
+        })
+    }
+
+    fn put_mail(&mut self) -> Result<(), LogError> {
+        self.commit(Change::Put {
+            table: Table::Mail,
             key: vec![1],
             value: vec![2; 500],
         })
@@ -205,10 +374,44 @@ impl Log {
             self.reader.apply(&event);
             match event {
                 Event::Intake { intake } => self.intake = intake,
-                Event::Failed { .. } => self.failures += 1,
+                Event::Failed { error } => {
+                    self.needs_start |= matches!(error, LogError::Unusable { .. });
+                    self.failures += 1;
+                    self.is_failing = true;
+                }
+                Event::Recovered => self.is_failing = false,
                 _ => {}
             }
         }
+    }
+
+    /// What can be read of a lane, and how many others there were, of which all are in gaps: more
+    /// offsets than records where nobody can tell how many there were.
+    fn account(&mut self, lane: Lane) -> (u64, u64) {
+        let gaps = self.reader.gaps(0).expect("the log is read");
+        let has = |at| gaps.iter().any(|(_, gap)| gap.lane == lane && gap.has(at));
+        let (mut at, mut read) = (Offset(0), 0);
+        while at < self.reader.head(lane) {
+            let budget = Budget {
+                records: 500,
+                bytes: 1 << 20,
+            };
+            let chunk = self.reader.read(lane, at, budget).expect("the log is read");
+            let found: Vec<u64> = chunk.records.iter().map(|(at, _)| at.0).collect();
+            for missing in (at.0..chunk.next.0).filter(|it| !found.contains(it)) {
+                let is_told = chunk
+                    .damaged
+                    .as_ref()
+                    .is_some_and(|it| it.has(Offset(missing)));
+                assert!(
+                    is_told || has(Offset(missing)),
+                    "{lane} {missing}: {gaps:?}"
+                );
+            }
+            read += found.len() as u64;
+            at = chunk.next;
+        }
+        (read, at.0 - read)
     }
 
     /// Reads a lane, which must be dense, and counts.
@@ -233,6 +436,7 @@ fn settings() -> Settings {
         journal_bytes: 1 << 20,
         flush_bytes: 64 << 10,
         direct_bytes: 4 << 10,
+        has_mail: true,
         segment_bytes: 256 << 10,
         ..small()
     }

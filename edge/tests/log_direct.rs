@@ -86,6 +86,65 @@ fn the_power_may_go_at_every_write_of_a_group() {
     assert!(found.iter().all(|count| *count > 0), "{found:?}");
 }
 
+/// The segments alone say what was stored, and nobody says up to where it was acknowledged: all of
+/// it is read, once and in its order, the group of which nobody was told at its end among it, and what
+/// comes next is far behind whatever the journal may have held.
+#[test]
+fn groups_in_segments_are_read_when_the_journal_is_lost() {
+    let another = {
+        let folder = SimulatedFolder::new();
+        drop(open(folder.directory(), settings(), WallTime(5_000_000)));
+        let file = folder.open("journal").unwrap();
+        let mut bytes = vec![0; file.len().unwrap() as usize];
+        file.read_at(0, &mut bytes).unwrap();
+        bytes
+    };
+    let mut came_to_light = 0;
+    for (cut, luck) in (0..30)
+        .step_by(2)
+        .flat_map(|cut| (0..3).map(move |luck| (cut, luck)))
+    {
+        let folder = SimulatedFolder::new();
+        let mut log = Log::open(&folder, settings());
+        for number in 0..3 {
+            log.commit(&group(Lane::Normal, number * 40, 40)).unwrap();
+        }
+        folder.stop_after(cut);
+        let is_stored = log.commit(&group(Lane::Normal, 120, 40)).is_ok();
+        drop(log);
+        folder.power_cut(luck);
+        folder.remove("journal").unwrap();
+        if luck > 0 {
+            let contents = [&[7; 1 << 16], another.as_slice()][luck as usize - 1];
+            let file = folder.create("journal").unwrap();
+            file.write_at(0, contents).unwrap();
+            file.sync_data().unwrap();
+        }
+        folder.sync().unwrap();
+        let mut log = Log::open(&folder, settings());
+        assert!(log.opened.report.is_journal_lost);
+        let found = serials(&mut log.opened.reader, Lane::Normal);
+        let count = found.len() as u64;
+        assert!(found.into_iter().eq(0..count), "cut {cut}");
+        assert!(
+            count == 160 || count == 120 && !is_stored,
+            "cut {cut}: {count}"
+        );
+        came_to_light += u64::from(count == 160 && !is_stored);
+        let gaps = log.opened.reader.gaps(0).unwrap();
+        let mut gaps = gaps.iter().filter(|(_, gap)| gap.lane == Lane::Normal);
+        let (_, gap) = gaps
+            .next()
+            .expect("what was in the journal alone is told of");
+        assert_eq!((gap.first, gap.count), (Offset(count), 0));
+        let head = log.head();
+        assert_eq!(gap.last.next(), Offset(head));
+        log.commit(&group(Lane::Normal, head, 40)).unwrap();
+        assert_eq!(log.head(), head + 40);
+    }
+    assert!(came_to_light > 0);
+}
+
 #[test]
 fn a_segment_that_fails_amid_a_group_is_made_up_for_by_the_journal() {
     for operation in [Operation::Write, Operation::Sync] {

@@ -25,7 +25,7 @@ use std::collections::BTreeMap;
 use edge::log::directory::Directory;
 use edge::log::simulated::{Fault, Operation, SimulatedFolder};
 use edge::log::{
-    Batch, Budget, Event, Gap, LaneLimits, LogError, Opened, Parts, Reader, Reason, Settings,
+    Batch, Budget, Event, Gap, Job, LaneLimits, LogError, Opened, Parts, Reader, Reason, Settings,
     Writer, announced, open,
 };
 use sync::{Change, Lane, Offset, PerLane, Record, Table, WallTime};
@@ -89,10 +89,12 @@ struct Seen {
     come_to_light: u64,
     in_part: u64,
     fallbacks: u64,
-    /// Copies for a backup that were there after a cut, and of these those that were cut themselves.
+    /// Copies for a backup that were there after a cut, of these those that were cut themselves, and
+    /// jobs that went on with one.
     copies: u64,
     copies_cut: u64,
     copies_failed: u64,
+    pieces: u64,
 }
 
 impl Seen {
@@ -122,6 +124,7 @@ impl Seen {
             self.fallbacks,
             self.copies,
             self.copies_failed,
+            self.pieces,
         ];
         rare.iter()
             .chain(&common)
@@ -274,6 +277,7 @@ struct World {
     is_copied: bool,
     copy_dice: Dice,
     wants_copy: bool,
+    copying: Option<Copied>,
     copied: Option<Copied>,
     lies: bool,
     wall: WallTime,
@@ -300,6 +304,7 @@ impl World {
             is_copied: !lies,
             copy_dice: Dice(!seed),
             wants_copy: false,
+            copying: None,
             copied: None,
             lies,
             wall: WallTime(1_000_000),
@@ -370,23 +375,33 @@ impl World {
         compared.map_err(|wrong| format!("the copy: {wrong}"))
     }
 
-    /// Asks for a copy once in a while. Gives what it holds, should a job begin now.
-    fn begin_copy(&mut self, writer: &mut Writer) -> Option<Copied> {
-        if self.is_copied && self.copied.is_none() && self.copy_dice.below(COPIES) == 0 {
+    /// Asks for a copy once in a while.
+    fn ask_for_copy(&mut self, writer: &mut Writer) {
+        let is_none = self.copied.is_none() && self.copying.is_none();
+        if self.is_copied && is_none && self.copy_dice.below(COPIES) == 0 {
             writer.snapshot();
             self.wants_copy = true;
         }
-        self.wants_copy.then(|| Copied {
-            model: self.model.clone(),
-            refused: self.refused.clone(),
-            floors: self.floors,
-            notes: (self.durable_notes, self.notes),
-            has_failed: false,
-        })
+    }
+
+    /// Begins a job. Remembers what a copy holds that it begins.
+    fn begin(&mut self, writer: &mut Writer) -> Option<Job> {
+        let job = writer.begin(self.wall)?;
+        self.seen.pieces += u64::from(self.copying.is_some());
+        if std::mem::take(&mut self.wants_copy) {
+            self.copying = Some(Copied {
+                model: self.model.clone(),
+                refused: self.refused.clone(),
+                floors: self.floors,
+                notes: (self.durable_notes, self.notes),
+                has_failed: false,
+            });
+        }
+        Some(job)
     }
 
     fn cut(&mut self) {
-        self.wants_copy = false;
+        (self.wants_copy, self.copying) = (false, None);
         let seed = self.dice.next();
         self.folder.power_cut(seed);
         self.seen.cuts += 1;
@@ -545,13 +560,16 @@ impl World {
     }
 
     fn maintain(&mut self, writer: &mut Writer, reader: &mut Reader) -> Result<(), String> {
-        let mut copied = self.begin_copy(writer);
+        self.ask_for_copy(writer);
         if self.dice.below(2) == 0 {
-            for event in writer.maintain(self.wall) {
-                self.follow(&event, reader);
-                self.note_copy(&event, &mut copied);
+            while let Some(job) = self.begin(writer) {
+                writer.finish(job.run(), self.wall);
             }
-        } else if let Some(job) = writer.begin(self.wall) {
+            for event in writer.events() {
+                self.follow(&event, reader);
+                self.note_copy(&event);
+            }
+        } else if let Some(job) = self.begin(writer) {
             self.commit_amid(writer, reader, 2);
             let folder = self.folder.clone();
             let nth = 1 + self.dice.below(16);
@@ -561,7 +579,7 @@ impl World {
             let before = self.seen.failures;
             for event in writer.events() {
                 self.follow(&event, reader);
-                self.note_copy(&event, &mut copied);
+                self.note_copy(&event);
             }
             self.seen.failures_amid += self.seen.failures - before;
         }
@@ -569,11 +587,10 @@ impl World {
     }
 
     /// Remembers what became of a copy.
-    fn note_copy(&mut self, event: &Event, copied: &mut Option<Copied>) {
+    fn note_copy(&mut self, event: &Event) {
         if let Event::Snapshot { result } = event {
-            self.wants_copy = false;
             self.seen.copies_failed += u64::from(result.is_err());
-            let copied = copied.take();
+            let copied = self.copying.take();
             self.copied = copied.map(|it| Copied {
                 has_failed: result.is_err(),
                 ..it

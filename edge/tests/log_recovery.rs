@@ -482,6 +482,39 @@ fn a_journal_of_another_log_is_set_aside() {
     assert_eq!(read_all(&mut log.reader), 30);
 }
 
+/// Before the first flush the state knows of no frame, and something else in the place of the journal
+/// passed for one without frames whose header had to be mended: what was acknowledged was gone without
+/// a word.
+#[test]
+fn something_else_in_the_place_of_a_young_journal_is_no_journal() {
+    let whole = 0..usize::MAX;
+    // Of a file that was never written to only the header can be damaged.
+    for (stored, damaged, is_lost) in [
+        (1, whole.clone(), true),
+        (0, whole, true),
+        (0, 9..12, false),
+    ] {
+        for byte in [0, 7] {
+            let folder = SimulatedFolder::new();
+            let mut log = reopen(&folder);
+            fill(&mut log.writer, &mut log.reader, stored);
+            drop(log);
+            let file = folder.open("journal").unwrap();
+            let end = damaged.end.min(file.len().unwrap() as usize);
+            let contents = vec![byte; end - damaged.start];
+            file.write_at(damaged.start as u64, &contents).unwrap();
+            file.sync_data().unwrap();
+            let report = reopen(&folder).report;
+            assert_eq!(report.is_journal_lost, is_lost, "{stored} {byte}");
+            assert_eq!(
+                report.gaps.iter().any(|gap| gap.count == 0),
+                is_lost,
+                "{report:?}"
+            );
+        }
+    }
+}
+
 #[test]
 fn only_what_the_log_was_making_is_removed() {
     let folder = SimulatedFolder::new();

@@ -89,8 +89,18 @@ const STATES: &[State] = &[
         ..HARMLESS
     },
     State {
-        name: "not even the header of the last frame is whole",
+        name: "the header of the last frame is damaged",
         make: |folder| folder.flip("journal", frames(folder).pop().expect("frames") + 45),
+        // It has another one.
+        ..HARMLESS
+    },
+    State {
+        name: "neither the header of the last frame is whole nor its body",
+        make: |folder| {
+            let at = frames(folder).pop().expect("frames");
+            folder.flip("journal", at + 45);
+            folder.flip("journal", at + 145);
+        },
         missing: 10..=10,
         lost_sessions: 1,
         reason: Some(Reason::Damage),

@@ -443,7 +443,7 @@ impl Broker {
         self.counters.refused += 1;
         match publication.note {
             Some((id, key, Some(former))) => drop(self.registry.keep_note(id, key, former)),
-            Some((id, key, None)) => drop(self.registry.drop_note(id, key)),
+            Some((id, key, None)) => self.registry.drop_note(id, key),
             None => {}
         }
         self.answer(publication, Outcome::Refused(refusal));

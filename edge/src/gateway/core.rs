@@ -100,6 +100,8 @@ pub(crate) struct Core {
     pub(super) is_refusing: bool,
     /// The log can't be flushed or trimmed.
     pub(super) is_log_failing: bool,
+    /// Only a start makes the log whole.
+    pub(super) needs_start: bool,
     /// What lanes of the log take.
     pub(super) intake: PerLane<log::Intake>,
     pub(super) gap_news: GapNews,
@@ -190,6 +192,7 @@ impl Core {
             found: Report::default(),
             is_refusing: false,
             is_log_failing: false,
+            needs_start: false,
             intake: PerLane::from_fn(|_| log::Intake::Open),
             gap_news,
             flash,

@@ -452,7 +452,12 @@ mod tests {
             writer.maintain(WallTime(1));
         }
         writer.close().expect("the log works");
-        let opened = open(folder.directory(), Settings::default(), WallTime(1));
+        // All of it is one piece.
+        let settings = Settings {
+            flush_bytes: 64 << 20,
+            ..Settings::default()
+        };
+        let opened = open(folder.directory(), settings, WallTime(1));
         opened.expect("the log works").writer
     }
 

@@ -61,6 +61,9 @@ pub enum GatewayError {
     Bridge(cloud_bridge::BridgeError),
     /// The uplink's settings do not fit together.
     Uplink(sync::StartError),
+    /// A file of the log can't be read on, and only a start makes it anew. Everything acknowledged that
+    /// it did not hold alone is there for that one.
+    Unusable,
     /// The log was not closed; the next start reads its journal instead.
     Close {
         /// What the log said.
@@ -83,6 +86,9 @@ impl fmt::Display for GatewayError {
             Self::Password { key, path, source } => write!(f, "{key} {path}: {source}"),
             Self::Bridge(source) => write!(f, "cloud: {source}"),
             Self::Uplink(source) => write!(f, "cloud: {source}"),
+            Self::Unusable => f.write_str(
+                "state.redb is damaged and nothing of it can be read, the next start makes it anew",
+            ),
             Self::Close { source } => {
                 write!(f, "the log was not closed, which loses nothing: {source}")
             }
@@ -104,7 +110,7 @@ impl std::error::Error for GatewayError {
             Self::Certificate { source, .. } => Some(source.as_ref()),
             Self::Bridge(source) => Some(source),
             Self::Uplink(source) => Some(source),
-            Self::Random => None,
+            Self::Random | Self::Unusable => None,
         }
     }
 }

@@ -9,6 +9,8 @@ use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
+use super::GatewayError;
+
 /// How often each of the other threads has come round.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Turns {
@@ -49,6 +51,11 @@ impl Service {
     /// The end begins.
     pub(super) fn stopping(&self) {
         self.tell("STOPPING=1");
+    }
+
+    /// The end begins of itself, and why.
+    pub(super) fn failing(&self, why: &GatewayError) {
+        self.tell(&format!("STOPPING=1\nSTATUS={why}"));
     }
 
     /// Feeds the watchdog, if every other thread has turned since it was fed last. Call it about

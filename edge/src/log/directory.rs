@@ -63,6 +63,12 @@ pub trait Directory: Debug + Send + Sync {
     /// What the system says.
     fn finish_snapshot(&self) -> io::Result<()>;
 
+    /// Removes the folder that [`Directory::snapshot`] began, if it is there.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn give_up_snapshot(&self) -> io::Result<()>;
+
     /// Makes creations, renamings and removals durable.
     ///
     /// # Errors

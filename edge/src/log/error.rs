@@ -55,6 +55,15 @@ pub enum LogError {
         /// The file.
         path: String,
     },
+    /// `state.redb` is damaged, and nothing of it can be read on: what was in it is in no file any
+    /// more. Nothing acknowledged is lost by that but what only it held, and nothing is emptied into
+    /// it again before a start makes it anew.
+    Unusable {
+        /// The file.
+        path: String,
+        /// What stands in the way.
+        what: String,
+    },
     /// A segment was removed by retention, and the [`Event::Trimmed`](super::Event::Trimmed) that
     /// says so is on its way to the reader.
     Removed {
@@ -112,6 +121,10 @@ impl fmt::Display for LogError {
                  could not be emptied"
             ),
             Self::Unavailable { path } => write!(f, "{path} is closed since an error"),
+            Self::Unusable { path, what } => write!(
+                f,
+                "{path} is damaged and nothing of it can be read, only a start makes it anew: {what}"
+            ),
             Self::Removed { path } => write!(f, "retention has just removed {path}"),
             Self::Displaced { path } => write!(
                 f,
@@ -190,7 +203,7 @@ impl LogError {
     /// Whether a file is bad, as opposed to a disk that fails or is full: asking again is no use.
     pub(super) fn is_damage(&self) -> bool {
         match self {
-            Self::Corrupt { .. } => true,
+            Self::Corrupt { .. } | Self::Unusable { .. } => true,
             Self::Database { source, .. } => match &**source {
                 redb::Error::Io(error) => matches!(
                     error.kind(),

@@ -33,6 +33,7 @@ use sync::{Change, Lane, Offset, PerLane, Table, TimeStamp, WallTime};
 use super::database::{READ_CACHE_BYTES, SharedDatabase};
 use super::directory::Directory;
 use super::gap::ledger::Marks;
+use super::image::Images;
 use super::intake::{Filling, Holding};
 use super::journal::{self, Ownership};
 use super::lane::LaneFiles;
@@ -96,6 +97,10 @@ pub(super) struct Files {
     pub(super) meter: Meter,
     /// Of copies that take long.
     pub(super) progress: Progress,
+    /// What a copy for a backup still lacks.
+    pub(super) images: Images,
+    /// A copy for a backup is under way.
+    pub(super) is_copying: bool,
     /// Up to where everything was handed over.
     pub(super) cut: Cut,
     /// The cut that `state.redb` stands for since, until the writer hears of it.
@@ -192,7 +197,7 @@ impl Files {
     fn try_flush(&mut self) -> Result<(), LogError> {
         self.leave_damaged();
         for lane in Lane::ALL {
-            self.lanes[lane].flush(&self.directory, &mut self.events)?;
+            self.flush_lane(lane)?;
             self.unflushed_bytes[lane] = 0;
         }
         self.flush_mail()?;
@@ -205,7 +210,10 @@ impl Files {
         facts.next = PerLane::from_fn(|lane| self.lanes[lane].flushed);
         facts.announced = self.marks.announced;
         let stored = match self.commit_state(facts.clone(), &self.puts, &self.gaps) {
-            Err(error) if error.is_damage() => {
+            // What can't be read a second later is on a bad medium.
+            Err(error)
+                if error.is_damage() || self.failed_at.is_some() && error.is_unreadable() =>
+            {
                 let forgotten = self.exchange_state()?;
                 self.gaps.extend(forgotten);
                 self.commit_state(facts, &self.puts, &self.gaps)?
@@ -221,6 +229,16 @@ impl Files {
         self.note_stored(stored)?;
         self.emptied = Some(self.cut.journal);
         Ok(())
+    }
+
+    fn flush_lane(&mut self, lane: Lane) -> Result<(), LogError> {
+        let files = &mut self.lanes[lane];
+        let flushed = files.flush(&self.directory, &mut self.events);
+        if self.failed_at.is_some() && flushed.as_ref().is_err_and(LogError::is_unreadable) {
+            // What can't be read a second later is on a bad medium: the lane goes on elsewhere.
+            let _ = files.seal(&mut self.events);
+        }
+        flushed
     }
 
     /// Closes segments in which a reader found damage: nothing more goes into them.
@@ -261,12 +279,29 @@ impl Files {
 
     /// Goes on with a state made of the rows that are intact: the damaged one takes no changes. Gives
     /// what must be written down because of it.
+    ///
+    /// # Errors
+    /// [`LogError::Unusable`] when there is no such row. A state without any would pass for that of
+    /// sessions that have lost their subscriptions without a word, as soon as some of what is in memory
+    /// is written to it: only a start begins all of it anew, in an epoch of its own.
     fn exchange_state(&mut self) -> Result<Vec<Gap>, LogError> {
-        let damaged = SharedDatabase::open_sealed(&self.directory, state::NAME, READ_CACHE_BYTES)?;
+        let unusable = |what: String| LogError::Unusable {
+            path: state::NAME.to_owned(),
+            what,
+        };
+        let damaged = SharedDatabase::open_sealed(&self.directory, state::NAME, READ_CACHE_BYTES);
+        let damaged = damaged.map_err(|error| {
+            // Bad where the file is, on a disk that takes others.
+            let is_bad_place = || recovery::is_distrusted(self.directory.as_ref());
+            match error.is_damage() || error.is_unreadable() && is_bad_place() {
+                true => unusable(error.to_string()),
+                false => error,
+            }
+        })?;
         let rows = Rows::of(&damaged, state::TABLES)?;
         let has_gaps = are_whole(&damaged, &[Table::Gaps])?;
         if rows.is_empty() {
-            return Err(LogError::corrupt(state::NAME, "none of its rows is whole"));
+            return Err(unusable("none of its rows is whole".to_owned()));
         }
         damaged.abandon();
         let salvaged = exchange::salvaged(state::NAME);
@@ -337,6 +372,7 @@ impl Files {
 
     /// Closes all files, so that the next start has nothing to repair.
     pub(super) fn close(mut self) -> Result<(), LogError> {
+        self.give_up_copy();
         for lane in Lane::ALL {
             if let Some(active) = self.lanes[lane].active.take() {
                 active.database.close()?;
@@ -379,6 +415,43 @@ mod tests {
         files.exchange_state().unwrap();
         files.flush().unwrap();
         assert_eq!(state::gaps(&files.state).unwrap(), [(0, gap)]);
+    }
+
+    /// It failed every flush until somebody restarted the program, and nothing told of that.
+    #[test]
+    fn a_state_of_which_nothing_can_be_read_asks_for_a_start_which_makes_it_anew() {
+        let folder = SimulatedFolder::new();
+        let mut log = open(folder.directory(), Settings::default(), WallTime(1)).unwrap();
+        let put = Change::Put {
+            table: Table::Sessions,
+            key: b"k".to_vec(),
+            value: b"v".to_vec(),
+        };
+        let batch = super::super::Batch { changes: vec![put] };
+        log.writer.commit(&batch, WallTime(1)).unwrap();
+        for at in 0..folder.open(state::NAME).unwrap().len().unwrap() {
+            folder.flip(state::NAME, at);
+        }
+        folder.inject(Fault {
+            operation: Operation::Sync,
+            name: state::NAME.to_owned(),
+            times: 1,
+        });
+        assert!(log.writer.flush().is_err());
+        for _ in 0..2 {
+            let failed = log.writer.flush();
+            assert!(
+                matches!(failed, Err(LogError::Unusable { .. })),
+                "{failed:?}"
+            );
+        }
+        log.writer.commit(&batch, WallTime(1)).unwrap();
+        let epoch = log.epoch;
+        drop(log);
+        let mut log = open(folder.directory(), Settings::default(), WallTime(2)).unwrap();
+        assert!(log.report.is_state_lost && log.epoch > epoch);
+        assert_eq!(log.report.damaged_files, ["state.redb.damaged-1"]);
+        log.writer.flush().unwrap();
     }
 
     /// What a failed group left here was counted nowhere, and what a group took along was counted on.

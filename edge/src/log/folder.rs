@@ -167,6 +167,10 @@ impl Directory for Folder {
         self.sync()
     }
 
+    fn give_up_snapshot(&self) -> io::Result<()> {
+        remove_all(&self.path.join(SNAPSHOT_BEGUN))
+    }
+
     fn sync(&self) -> io::Result<()> {
         fs::File::open(&self.path)?.sync_all()
     }

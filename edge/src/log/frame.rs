@@ -25,8 +25,12 @@
 //!
 //! All integers are little-endian. The records of all appends, whatever their lanes, are one run, which
 //! is at most [`EXPANSION`] times as long once decoded. A frame is padded with zeros to whole pages of 4 KiB, and its last
-//! 100 bytes are its header again: of a last frame whose beginning is damaged it is known then that
-//! there was one, and which offsets it took.
+//! 100 bytes are its header again: a last frame whose beginning is damaged is read with that one, and
+//! where its body is not whole either it is known that there was one, and which offsets it took.
+//!
+//! A frame of nothing but gaps has its body twice, where the padding has room for it: right before
+//! that copy of the header as well. Which of both a power cut or a damage left does not matter, since
+//! what a gap says is true whether anybody was told that it is stored or not.
 //!
 //! The offsets of a lane may be more than the frame has appends to it: then it has none, and the
 //! records went straight into the lane's segments before the frame was written.
@@ -155,7 +159,16 @@ pub(super) fn encode(
     into.resize(padded(u64::from(body)) as usize, 0);
     let copy_at = into.len() - HEADER_BYTES;
     into.copy_within(..HEADER_BYTES, copy_at);
+    let body = HEADER_BYTES..HEADER_BYTES + body as usize;
+    let again_at = copy_at - body.len();
+    if again_at >= body.end && batch.changes.iter().all(is_gap) {
+        into.copy_within(body, again_at);
+    }
     Ok(())
+}
+
+fn is_gap(change: &Change) -> bool {
+    matches!(change, Change::Put { table: Table::Gaps, key, .. } if key.is_empty())
 }
 
 /// Reads the header at the beginning of a page; `None` when it is not that of the frame that is
@@ -203,15 +216,24 @@ pub(super) fn claimed_at_end(page: &[u8]) -> u64 {
     claimed_sequence(&page[page.len() - HEADER_BYTES..])
 }
 
-/// Reads a frame that [`peek`] found; `None` when it is torn or damaged.
+/// Reads a frame, all of it, that [`peek`] or [`peek_at_end`] found; `None` when it is torn or
+/// damaged.
 pub(super) fn decode(bytes: &[u8], identity: Identity) -> Option<Frame> {
-    let header = peek(bytes, identity)?;
-    let end = HEADER_BYTES + header.body_bytes as usize;
-    let head = expected_header(bytes, identity)?;
-    let body = bytes.get(HEADER_BYTES..end)?;
-    if checksum(&head[..96], body) != u32_at(&head, 96) {
-        return None;
-    }
+    let copy = bytes.get(bytes.len().checked_sub(HEADER_BYTES)?..)?;
+    let mut heads = [bytes, copy].into_iter();
+    heads.find_map(|head| decode_under(head, bytes, identity))
+}
+
+/// Reads a frame with one of its headers.
+fn decode_under(head: &[u8], bytes: &[u8], identity: Identity) -> Option<Frame> {
+    let header = peek(head, identity)?;
+    let head = expected_header(head, identity)?;
+    let is_whole = |body: &&[u8]| checksum(&head[..96], body) == u32_at(&head, 96);
+    let body_bytes = header.body_bytes as usize;
+    let body = bytes.get(HEADER_BYTES..HEADER_BYTES + body_bytes);
+    let end = bytes.len() - HEADER_BYTES;
+    let again = || bytes.get(end.checked_sub(body_bytes)?..end);
+    let body = body.filter(is_whole).or_else(|| again().filter(is_whole))?;
     let mut changes = Vec::new();
     let (mut at, mut run) = (0, Heads::new(EXPANSION));
     for _ in 0..header.change_count {
@@ -500,9 +522,13 @@ mod tests {
         for at in 0..=used {
             let mut torn = bytes.clone();
             torn[at] ^= 1;
-            let is_known = at < 20 || (24..32).contains(&at);
+            // There is a second header.
+            let is_known = at < HEADER_BYTES;
             let found = decode(&torn, IDENTITY);
             assert_eq!(found, whole.clone().filter(|_| is_known), "byte {at}");
+            let is_found = peek(&torn, IDENTITY).is_some();
+            let is_known = at < 20 || (24..32).contains(&at) || at >= 96;
+            assert_eq!(is_found, is_known, "byte {at}");
         }
     }
 

@@ -92,6 +92,8 @@ pub(super) struct Journal {
     youngest: Option<u64>,
     /// The header or the length of the file is not what it must be.
     is_damaged: bool,
+    /// Its own header says whose it is, and not the state alone.
+    is_signed: bool,
     buffer: Vec<u8>,
 }
 
@@ -148,7 +150,7 @@ impl Journal {
     ) -> Result<Self, LogError> {
         let file = directory.open(NAME).map_err(LogError::file("open", NAME))?;
         let found_bytes = file.len().map_err(LogError::file("measure", NAME))?;
-        let mut page = [0; 36];
+        let mut page = [0; HEADER_BYTES];
         if found_bytes >= page.len() as u64 {
             file.read_at(0, &mut page)
                 .map_err(LogError::file("read", NAME))?;
@@ -184,6 +186,7 @@ impl Journal {
         let file_bytes = file_bytes.max(2 * PAGE_BYTES);
         let mut journal = Self::new(file, file_bytes, epoch, salt, start);
         journal.is_damaged = !is_sound || found_bytes < file_bytes;
+        journal.is_signed = is_sound;
         Ok(journal)
     }
 
@@ -199,6 +202,7 @@ impl Journal {
             behind_failure: None,
             youngest: None,
             is_damaged: false,
+            is_signed: true,
             buffer: Vec::new(),
         }
     }
@@ -396,8 +400,8 @@ impl Journal {
     }
 }
 
-fn header(file_bytes: u64, epoch: Epoch, salt: u64) -> [u8; 36] {
-    let mut header = [0; 36];
+fn header(file_bytes: u64, epoch: Epoch, salt: u64) -> [u8; HEADER_BYTES] {
+    let mut header = [0; HEADER_BYTES];
     header[0..4].copy_from_slice(&MAGIC);
     header[4..6].copy_from_slice(&FORMAT.to_le_bytes());
     header[8..16].copy_from_slice(&salt.to_le_bytes());
@@ -421,6 +425,7 @@ fn prewrite(file: &dyn File, from: u64, bytes: u64) -> io::Result<()> {
 
 const MAGIC: [u8; 4] = *b"RMQJ";
 const FORMAT: u16 = 3;
+const HEADER_BYTES: usize = 36;
 
 /// A buffer that grew beyond this for one large batch is given back.
 const LARGE_BUFFER_BYTES: usize = 1 << 20;
@@ -429,6 +434,7 @@ const LARGE_BUFFER_BYTES: usize = 1 << 20;
 mod tests {
     use sync::{Change, Lane, Table};
 
+    use super::super::Gap;
     use super::super::frame::Frame;
     use super::super::samples;
     use super::super::simulated::{Fault, Operation, SimulatedFolder};
@@ -598,12 +604,11 @@ mod tests {
                 first: at(offset),
                 next: at(offset + 4),
             };
-            let empty = Batch::default();
-            journal.write_frame(&empty, WallTime(1), span).unwrap();
+            journal.write_frame(&batch(3), WallTime(1), span).unwrap();
         }
         let file = folder.directory().open(NAME).unwrap();
         // From within the second to within the third.
-        file.write_at(2 * PAGE_BYTES + 95, &[0; 4096]).unwrap();
+        file.write_at(2 * PAGE_BYTES + 95, &[0; 4116]).unwrap();
         let torn = Some(Torn::Offsets {
             first: at(9),
             next: at(13),
@@ -666,6 +671,48 @@ mod tests {
         let salvaged = journal.salvage().unwrap();
         assert_eq!(sequences(&salvaged.frames), [0, 1, 2]);
         assert_eq!(salvaged.stored(), at(12));
+    }
+
+    /// A last frame that held only gaps and was damaged later passed for a power cut, and what it
+    /// counted was lost without a word.
+    #[test]
+    fn gaps_outlive_damage_anywhere_in_the_last_frame() {
+        let folder = SimulatedFolder::new();
+        let mut journal = journal(&folder, 8);
+        let at = PerLane([Offset(3), Offset(0), Offset(9)]);
+        journal.write(&batch(3), WallTime(1), at).unwrap();
+        let before = journal.head;
+        let at = before.at;
+        let gap = |key: &[u8]| Gap::of_mail(Lane::Normal, key, 7).to_change();
+        let gaps = Batch {
+            changes: vec![gap(b"one"), gap(b"other")],
+        };
+        journal
+            .write(&gaps, WallTime(1), PerLane::default())
+            .unwrap();
+        let expected = gaps.changes;
+        let directory = folder.directory();
+        let file = directory.open(NAME).unwrap();
+        let mut written = vec![0; PAGE_BYTES as usize];
+        file.read_at(at, &mut written).unwrap();
+        // What a flipped bit costs, a lost sector, and a write of which one sector came through.
+        let lost = |from: usize, to: usize| {
+            let mut page = written.clone();
+            page[from..to].fill(0xee);
+            page
+        };
+        let flipped = (0..PAGE_BYTES as usize).map(|byte| lost(byte, byte + 1));
+        let sectors = (0..8).map(|sector| lost(sector * 512, (sector + 1) * 512));
+        let halves = [(0, 2048), (2048, 4096)].map(|(from, to)| lost(from, to));
+        for page in flipped.chain(sectors).chain(halves) {
+            file.write_at(at, &page).unwrap();
+            let mut again = Journal::open(directory.as_ref(), None, 0).unwrap();
+            let replayed = again.replay(before).unwrap();
+            assert_eq!(replayed.frames.len(), 1);
+            assert_eq!(replayed.frames[0].batch.changes, expected);
+            assert_eq!(replayed.torn, None);
+            assert_eq!(again.head, journal.head);
+        }
     }
 
     #[test]

@@ -129,6 +129,10 @@ impl Directory for Overlay {
         Err(io::ErrorKind::Unsupported.into())
     }
 
+    fn give_up_snapshot(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     fn sync(&self) -> io::Result<()> {
         Ok(())
     }

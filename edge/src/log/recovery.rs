@@ -21,6 +21,8 @@
 //! | the mail | all rows that are intact; a gap for the messages lost | made anew, the old one set aside |
 //! | the mail as a whole, or there is no room for two | nothing; a gap without a count | set aside |
 //!
+//! A file that can't be read because the medium is bad there is as good as a damaged one.
+//!
 //! Every step may be cut and begun again: replaying drops by offset what segments already hold,
 //! the state changes with its position in one transaction, and new files get their names only
 //! when they are whole.
@@ -51,6 +53,7 @@ use super::directory::Directory;
 use super::exchange::{self, name_aside};
 use super::frame::PAGE_BYTES;
 use super::gap::copy::{self, Copy};
+use super::image::Images;
 use super::journal::{self, Journal, Ownership, Replayed, Torn};
 use super::mail as post;
 use super::rows::Rows;
@@ -90,7 +93,9 @@ pub fn open(
 ) -> Result<Opened, LogError> {
     let meter = Meter::default();
     let directory = Metered::wrap(directory, &meter);
-    let mut recovery = Recovery::survey(directory, settings, meter)?;
+    let images = Images::default();
+    let directory = images.wrap(directory);
+    let mut recovery = Recovery::survey(directory, settings, (meter, images))?;
     recovery.mark();
     recovery.finish_exchanges()?;
     match recovery.open_state()? {
@@ -109,6 +114,7 @@ struct Recovery {
     is_suspicious: bool,
     report: Report,
     meter: Meter,
+    images: Images,
     /// Gaps that were in the state are not in it any more, as far as is known.
     has_lost_gaps: bool,
     /// What was written before.
@@ -120,8 +126,10 @@ impl Recovery {
     fn survey(
         directory: Arc<dyn Directory>,
         settings: Settings,
-        meter: Meter,
+        (meter, images): (Meter, Images),
     ) -> Result<Self, LogError> {
+        // Its links keep segments on the disk; if it can't be removed, that is no reason not to start.
+        let _ = directory.give_up_snapshot();
         let path = directory.path();
         let mut names = directory.names().map_err(LogError::file("list", &path))?;
         for name in names.extract_if(.., |name| is_half_made(name)) {
@@ -144,6 +152,7 @@ impl Recovery {
             is_suspicious,
             report: Report::default(),
             meter,
+            images,
             has_lost_gaps: false,
             wear: Wear::default(),
         })
@@ -235,7 +244,7 @@ impl Recovery {
     fn replay(&mut self, facts: &Facts) -> Result<(Journal, Replayed), LogError> {
         if let Some(mut journal) = self.open_journal(Some(facts.journal()))? {
             let replayed = journal.replay(facts.position)?;
-            if replayed.reaches(facts.last) {
+            if replayed.reaches(facts.last) && journal.is_recognised()? {
                 self.report.lost_frames = replayed.lost_frames;
                 return Ok((journal, replayed));
             }
@@ -447,7 +456,13 @@ fn is_of_rows(name: &str) -> bool {
 
 /// Has the next start check every file before it trusts it. What can't be written can't be helped.
 pub fn distrust(directory: &dyn Directory) {
-    let _ = directory.create(STARTING).and_then(|_| directory.sync());
+    let _ = is_distrusted(directory);
+}
+
+/// The same; whether it could be written.
+pub(super) fn is_distrusted(directory: &dyn Directory) -> bool {
+    let marked = directory.create(STARTING).and_then(|_| directory.sync());
+    marked.is_ok()
 }
 
 /// Notes that a start got through; false when the mark is still there.

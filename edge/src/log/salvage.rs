@@ -43,6 +43,14 @@ impl Place {
 }
 
 impl Salvage {
+    /// What is found of a lane where nothing can be read.
+    pub(super) const fn nothing(lane: Lane) -> Self {
+        Self {
+            lane,
+            blocks: BTreeMap::new(),
+        }
+    }
+
     /// Searches a file for blocks of a lane with offsets in `range`.
     ///
     /// # Errors

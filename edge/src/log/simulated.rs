@@ -12,7 +12,7 @@ mod disk;
 use std::io::{self, ErrorKind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use self::disk::{Change, Dice, Disk, PAGE};
+use self::disk::{Change, Dice, Disk, PAGE, bad_medium};
 use super::directory::{Directory, File, FileId};
 
 /// The folder; clones share it. Handles opened before a power cut are dead after it.
@@ -144,6 +144,14 @@ impl SimulatedFolder {
         self.disk().counts = Counts::default();
     }
 
+    /// Makes a file unreadable for good, whatever its name will be; nothing when there is none.
+    pub fn spoil(&self, name: &str) {
+        let mut disk = self.disk();
+        if let Ok(number) = disk.folder(self.number).and_then(|it| it.find(name)) {
+            disk.inode(number).is_bad = true;
+        }
+    }
+
     /// Changes a byte of a file as a failing medium would; nothing when there is no such byte.
     pub fn flip(&self, name: &str, at: u64) {
         let mut disk = self.disk();
@@ -191,6 +199,16 @@ impl SimulatedFolder {
             number,
             ..self.clone()
         }
+    }
+
+    /// Removes a folder in it with what is in that, if it is there.
+    fn remove_inner(&self, name: &str) -> io::Result<()> {
+        self.change_names(|disk| {
+            if let Some(number) = disk.folder(self.number)?.current.remove(name) {
+                disk.folder(number)?.current.clear();
+            }
+            Ok(())
+        })
     }
 
     /// Counts a change of the folder, and makes it if the power is still there.
@@ -278,12 +296,7 @@ impl Directory for SimulatedFolder {
 
     fn snapshot(&self, names: &[String]) -> io::Result<Arc<dyn Directory>> {
         for old in [SNAPSHOT, SNAPSHOT_BEGUN] {
-            self.change_names(|disk| {
-                if let Some(number) = disk.folder(self.number)?.current.remove(old) {
-                    disk.folder(number)?.current.clear();
-                }
-                Ok(())
-            })?;
+            self.remove_inner(old)?;
         }
         let begun = self.change_names(|disk| {
             let number = disk.make_folder();
@@ -306,6 +319,14 @@ impl Directory for SimulatedFolder {
         self.inner(begun).sync()?;
         self.rename(SNAPSHOT_BEGUN, SNAPSHOT)?;
         self.sync()
+    }
+
+    fn give_up_snapshot(&self) -> io::Result<()> {
+        let found = self.disk().folder(self.number)?.find(SNAPSHOT_BEGUN);
+        match found {
+            Ok(_) => self.remove_inner(SNAPSHOT_BEGUN),
+            Err(_) => Ok(()),
+        }
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -353,6 +374,9 @@ impl File for SimulatedFile {
             disk.counts.reads += 1;
             let name = disk.inode(self.number).name.clone();
             disk.fail(Operation::Read, &name)?;
+            if disk.inode(self.number).is_bad {
+                return Err(bad_medium());
+            }
             let current = &disk.inode(self.number).current;
             let found = current.get(at as usize..at as usize + bytes.len());
             bytes.copy_from_slice(found.ok_or(ErrorKind::UnexpectedEof)?);

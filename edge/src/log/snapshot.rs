@@ -1,13 +1,21 @@
 //! A consistent copy of a log that is being written.
 //!
-//! Everything is brought into redb and the open segments are closed, so that nothing but the state
-//! and the mail has to be copied: segments are linked, and an empty journal goes with them. What was
-//! committed before is in the copy, whatever is committed, dropped or damaged meanwhile and later.
+//! ```text
+//!   begin_copy --> copy_on, copy_on, ... --> snapshot/
+//! ```
 //!
-//! It is one moment because the files are the job's until the last of it is copied. Commits go on
-//! meanwhile for as long as they find room ([`Writer::waits_for_job`](super::Writer)), which much
-//! mail on a slow card may outlast: then they wait, and [`Progress`] tells the copy from a disk that
-//! hangs.
+//! At its beginning everything is brought into redb and the open segments are closed, so that nothing
+//! but the state and the mail has to be copied: segments are linked, and an empty journal goes with
+//! them. What was committed before is in the copy, whatever is committed, dropped or damaged meanwhile
+//! and later.
+//!
+//! It is that one moment although it gives way: a job copies a piece, of as much as makes a flush
+//! due, and what is changed between the pieces is copied before it changes (`log/image.rs`). So what
+//! is committed meanwhile is flushed between two pieces, and no commit waits for more than one,
+//! however much mail there is and however slow the card.
+//!
+//! A copy that fails, or is given up, goes at once, and one that a kill left half made with the next
+//! start: its links would keep segments on the disk that retention has removed.
 
 use std::io;
 
@@ -18,11 +26,57 @@ use super::files::Files;
 use super::gap::copy::Copy;
 use super::journal::Journal;
 use super::recovery::SMALLEST_JOURNAL_BYTES;
-use super::{LogError, Progress, mail, segment, state};
+use super::{Event, LogError, mail, segment, state};
 
 impl Files {
-    /// Puts a copy of the log into the folder `snapshot` inside its own, up to the cut.
-    pub(super) fn copy(&mut self) -> Result<(), LogError> {
+    /// Begins a copy of the log as it is at the cut. One that is under way is given up.
+    pub(super) fn begin_copy(&mut self) {
+        self.give_up_copy();
+        if let Err(error) = self.try_begin_copy() {
+            self.end_copy(Err(error));
+        }
+    }
+
+    /// Copies another piece. With the last one the folder `snapshot` is there.
+    pub(super) fn copy_on(&mut self) {
+        let path = self.directory.path();
+        let failed = |action| LogError::file(action, &path);
+        let piece_bytes = self.settings.flush_bytes as u64;
+        match self.images.copy(piece_bytes, &self.progress) {
+            Ok(false) => {}
+            Ok(true) => {
+                let done = self.directory.finish_snapshot().map_err(failed("sync"));
+                self.end_copy(done);
+            }
+            Err(error) => {
+                let error = failed("copy")(error);
+                self.end_copy(Err(error));
+            }
+        }
+    }
+
+    /// Tells what became of a copy. What is there of one that failed goes.
+    pub(super) fn end_copy(&mut self, result: Result<(), LogError>) {
+        match &result {
+            Ok(()) => {
+                self.images.give_up();
+                self.is_copying = false;
+            }
+            Err(_) => self.give_up_copy(),
+        }
+        self.events.push(Event::Snapshot { result });
+    }
+
+    /// Ends a copy that is under way, and removes what is there of it.
+    pub(super) fn give_up_copy(&mut self) {
+        self.images.give_up();
+        if std::mem::take(&mut self.is_copying) {
+            // What can't be removed goes with the next copy, or the next start.
+            let _ = self.directory.give_up_snapshot();
+        }
+    }
+
+    fn try_begin_copy(&mut self) -> Result<(), LogError> {
         // The journal of the copy has no frames, and its state must not miss any.
         self.cut.journal.youngest = 0;
         self.flush()?;
@@ -35,17 +89,13 @@ impl Files {
         }
         let path = self.directory.path();
         let failed = |action| LogError::file(action, &path);
+        self.is_copying = true;
         let copy = self.directory.snapshot(&names).map_err(failed("copy"))?;
-        let copy_file = |name| {
-            let (from, to) = (self.directory.as_ref(), copy.as_ref());
-            copy_file(from, to, name, &self.progress)
-        };
-        copy_file(state::NAME).map_err(failed("copy"))?;
-        match copy_file(mail::NAME) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(failed("copy")(error));
+        for name in [state::NAME, mail::NAME] {
+            match self.begin_image(copy.as_ref(), name) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound && name == mail::NAME => {}
+                begun => begun.map_err(failed("copy"))?,
             }
-            _ => {}
         }
         // The state has them all, and their file may be on a bad medium.
         let ledger = state::ledger(&self.state, self.marks)?;
@@ -59,35 +109,11 @@ impl Files {
             ownership.salt,
             self.facts.position.sequence,
         )?;
-        self.directory.finish_snapshot().map_err(failed("sync"))
+        Ok(())
+    }
+
+    fn begin_image(&self, copy: &dyn Directory, name: &str) -> io::Result<()> {
+        let from = self.directory.open(name)?;
+        self.images.begin(from, copy.create(name)?)
     }
 }
-
-/// Copies a file that is written into a folder where it is not, as it was last committed.
-fn copy_file(
-    from: &dyn Directory,
-    to: &dyn Directory,
-    name: &str,
-    progress: &Progress,
-) -> io::Result<()> {
-    let from = from.open(name)?;
-    let to = to.create(name)?;
-    let bytes = from.len()?;
-    let mut step = vec![0; STEP_BYTES];
-    let mut at = 0;
-    while at < bytes {
-        let count = (bytes - at).min(STEP_BYTES as u64) as usize;
-        from.read_at(at, &mut step[..count])?;
-        to.write_at(at, &step[..count])?;
-        at += count as u64;
-        if at.is_multiple_of(SYNC_BYTES) {
-            // Not all of it with one sync that takes minutes.
-            to.sync_data()?;
-        }
-        progress.step();
-    }
-    to.sync_data()
-}
-
-const STEP_BYTES: usize = 256 << 10;
-const SYNC_BYTES: u64 = 4 << 20;

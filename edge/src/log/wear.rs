@@ -142,6 +142,10 @@ impl Directory for Metered {
         self.folder.finish_snapshot()
     }
 
+    fn give_up_snapshot(&self) -> io::Result<()> {
+        self.folder.give_up_snapshot()
+    }
+
     fn sync(&self) -> io::Result<()> {
         self.folder.sync()
     }

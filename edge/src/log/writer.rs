@@ -184,7 +184,8 @@ impl Writer {
             flushes: self.order.mends_mail || self.is_flush_due(files, wall),
             ..self.order
         };
-        if !(order.flushes || order.copies || self.must_look(files, wall)) {
+        let copies = order.copies || files.is_copying;
+        if !(order.flushes || copies || self.must_look(files, wall)) {
             return None;
         }
         self.order = Order::default();
@@ -233,9 +234,10 @@ impl Writer {
         self.order.mends_mail = true;
     }
 
-    /// Has the next job put a copy of the log into the folder `snapshot` inside its own. It is as
-    /// good a data folder as this one, up to when the job began. An older one there is removed.
-    /// The outcome is an event.
+    /// Has the next job begin a copy of the log in the folder `snapshot` inside its own, and those
+    /// after it go on with it, a piece each. It is as good a data folder as this one, up to when the
+    /// first of them began. An older one there is removed, and one under way is begun anew. The outcome
+    /// is an event.
     pub const fn snapshot(&mut self) {
         self.order.copies = true;
     }
@@ -395,9 +397,14 @@ impl Writer {
 
     /// A job that can't begin, because the folder is not there.
     fn refuse_job(&mut self, wall: WallTime) {
-        if std::mem::take(&mut self.order.copies) {
-            let result = Err(self.displaced());
-            self.events.push(Event::Snapshot { result });
+        let begins = std::mem::take(&mut self.order.copies);
+        let error = self.displaced();
+        let files = self.files.as_deref_mut();
+        if let Some(files) = files.filter(|files| begins || files.is_copying) {
+            // What is there of it is in another place.
+            files.is_copying = false;
+            files.end_copy(Err(error));
+            self.events.append(&mut files.events);
         }
         self.note_outcome(Err(self.displaced()), wall);
     }

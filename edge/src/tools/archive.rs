@@ -1,8 +1,8 @@
 //! A data folder as one file, a POSIX tar archive, whether a gateway runs on it or not.
 //!
 //! A running gateway is asked for a snapshot, which it makes in the folder `snapshot` of its own:
-//! its segments are linked there, so it is held up for its state and mail only, and the archive is
-//! written by this process in its own time. Of a folder on which none runs everything is taken that a start
+//! its segments are linked there, its state and mail are copied beside its other work, and the archive
+//! is written by this process in its own time. Of a folder on which none runs everything is taken that a start
 //! needs, as it is, damage included.
 //!
 //! `tar -xf FILE -C EMPTY_FOLDER` restores it: it is a data folder then, for `run` and for the other
@@ -10,6 +10,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -70,11 +71,12 @@ fn take_snapshot(data: &Path, snapshot: &Path) -> Result<(), ToolError> {
     })
 }
 
-/// What the files of a folder hold that comes and goes as it likes.
+/// What the files of a folder take that comes and goes as it likes: they are not written from their
+/// beginnings to their ends.
 fn bytes_in(folder: &Path) -> u64 {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let sizes = entries.filter_map(|entry| Some(entry.metadata().ok()?.len()));
-    sizes.sum()
+    let found = entries.filter_map(|entry| entry.metadata().ok());
+    found.map(|found| found.blocks() * 512).sum()
 }
 
 /// Writes the files of a log to an archive, which has its name only when it is complete.

@@ -1,6 +1,7 @@
 //! Jobs on the files of the log while commits go on: nothing waits that has room, nothing is lost
 //! wherever the power goes or the disk fails, and every record can be read at every moment.
 
+mod copies;
 #[path = "../log_parts/mod.rs"]
 mod log_parts;
 mod turns;
@@ -548,7 +549,8 @@ fn a_copy_for_a_backup_has_what_was_there_when_its_job_began() {
     let done = job.run();
     commit(&mut writer, 3);
     writer.finish(done, WALL);
-    let events = writer.events();
+    let mut events = writer.events();
+    events.extend(writer.maintain(WALL));
     let is_made = |event: &Event| matches!(event, Event::Snapshot { result: Ok(()) });
     assert!(events.iter().any(is_made), "{events:?}");
 

@@ -86,6 +86,13 @@ impl<S: Read + Write> Device<S> {
         self.send(|out| publish.write(out).map(drop));
     }
 
+    /// The same with a message that is retained.
+    pub(crate) fn publish_retained(&mut self, topic: &str, payload: &str) {
+        let mut publish = Publish::new(topic, QoS::AtLeastOnce, payload);
+        (publish.pkid, publish.retain) = (1, true);
+        self.send(|out| publish.write(out).map(drop));
+    }
+
     /// Subscribes at QoS 1 and waits for the answer.
     pub(crate) fn subscribe(&mut self, filter: &str) {
         let mut subscribe = Subscribe::new(filter, QoS::AtLeastOnce);

@@ -183,6 +183,63 @@ fn a_data_folder_that_is_moved_away_is_told_and_nothing_is_acknowledged_until_it
     assert_eq!(gateway.fact("log.refusing"), 0);
 }
 
+/// A state of which nothing can be read any more failed every flush until an operator came. Now the
+/// program ends, so that its manager starts it again, and that start begins what is lost anew.
+#[test]
+fn a_state_that_is_lost_while_it_runs_ends_the_program_and_the_next_start_goes_on() {
+    let manager = Manager::new();
+    let mut gateway = manager.start("");
+    manager.expect_ready();
+    let mut display = Device::connect(gateway.address, "display");
+    display.subscribe("plant/#");
+    drop(display);
+    let mut sensor = Device::connect(gateway.address, "sensor");
+    let payload = "x".repeat(8000);
+    // More than is kept of the file in memory.
+    for number in 0..400 {
+        sensor.publish_retained(&format!("plant/{number}"), &payload);
+        assert!(sensor.is_acknowledged());
+    }
+    let state = gateway.data().join("state.redb");
+    let state = std::fs::File::options().write(true).open(state);
+    let emptied = state.and_then(|file| file.set_len(0));
+    emptied.expect("it is a file of ours");
+    let begun = now();
+    let mut acknowledged = 400;
+    for number in (0..400).cycle() {
+        sensor.publish_retained(&format!("plant/{number}"), &payload);
+        if !sensor.is_acknowledged() {
+            break;
+        }
+        acknowledged += 1;
+        assert!(
+            now() - begun < PATIENCE,
+            "it goes on as if nothing were the matter"
+        );
+    }
+    assert_eq!(gateway.expect_end().code(), Some(1));
+    gateway.expect_line("stopping: state.redb is damaged and nothing of it can be read");
+    let is_last = |notice: &String| notice.starts_with("STOPPING=1\nSTATUS=state.redb is damaged");
+    wait_until("the manager is told", || is_last(&manager.notice()));
+
+    gateway.restart();
+    manager.expect_ready();
+    assert_eq!(gateway.fact("start.lost_state"), 1);
+    assert!(gateway.fact("start.set_aside") > 0);
+    assert_eq!(gateway.fact("log.failing"), 0);
+    assert!(
+        gateway.fact("normal.head") >= acknowledged,
+        "no record is lost with it"
+    );
+    let mut display = Device::connect(gateway.address, "display");
+    assert!(!display.session_present, "it subscribes anew");
+    display.subscribe("plant/#");
+    let mut sensor = Device::connect(gateway.address, "sensor");
+    sensor.publish("plant/temp", 1, "21");
+    assert!(sensor.is_acknowledged());
+    assert_eq!(display.take().as_deref(), Some("21"));
+}
+
 #[test]
 fn a_read_only_data_folder_is_named() {
     let folder = tempfile::tempdir().expect("a folder");

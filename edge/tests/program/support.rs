@@ -120,6 +120,16 @@ impl Gateway {
         (status, now() - start)
     }
 
+    /// Waits until it ends of itself.
+    pub(crate) fn expect_end(&mut self) -> ExitStatus {
+        let mut status = None;
+        wait_until("it ends", || {
+            status = self.child.try_wait().expect("it is a child");
+            status.is_some()
+        });
+        status.expect("it was waited for")
+    }
+
     /// Sends SIGHUP: it reads its files again.
     pub(crate) fn hang_up(&self) {
         let pid = self.child.id().to_string();

@@ -39,7 +39,11 @@ impl Core {
                 }
             }
             Event::Failed { error } => {
-                self.is_log_failing = true;
+                // Once more, a second later: it may have been the cable.
+                let is_again = std::mem::replace(&mut self.is_log_failing, true);
+                if is_again && matches!(error, LogError::Unusable { .. }) {
+                    self.needs_start = true;
+                }
                 let is_gone = matches!(error, LogError::Displaced { .. });
                 if is_gone && let Some(times) = self.quiet.may_say(now.instant, "displaced") {
                     error!("nothing can be stored: {error}{times}");

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::super::database::SharedDatabase;
+use super::super::database::{READ_CACHE_BYTES, SharedDatabase};
 use super::super::mail::{self, MailFacts, SharedMail};
 use super::super::{Event, LogError, exchange, gap, recovery};
 use super::Files;
@@ -25,12 +25,24 @@ impl Files {
             return self.mend_mail();
         }
         match self.commit_mail() {
-            Err(error) if error.is_damage() => {
+            Err(error)
+                if error.is_damage() || error.is_unreadable() && self.is_mail_unreadable() =>
+            {
                 self.exchange_mail()?;
                 self.commit_mail()
             }
             done => done,
         }
+    }
+
+    /// Whether not even the beginning of the file can be read, a second after it could not either, on
+    /// a disk that takes other files. All of the mail is given up for it, so less is no reason: a disk
+    /// that fails as a whole may come back.
+    fn is_mail_unreadable(&self) -> bool {
+        let opened = || SharedDatabase::open_sealed(&self.directory, mail::NAME, READ_CACHE_BYTES);
+        self.failed_at.is_some()
+            && opened().is_err_and(|error| error.is_unreadable())
+            && recovery::is_distrusted(self.directory.as_ref())
     }
 
     fn commit_mail(&mut self) -> Result<(), LogError> {

@@ -3,7 +3,8 @@
 //! Frames follow each other by sequence. Where the expected one is not found, either nothing more
 //! was written, or a frame is damaged. A later frame of this journal anywhere in the file tells
 //! that it is damage; the offsets that later frames name tell what it cost. At the very end
-//! nothing tells the two apart but what is left of the frame itself: see [`Torn`].
+//! nothing tells the two apart but what is left of the frame itself: see [`Torn`]. One whose
+//! beginning alone is gone is whole by its end, and one of gaps by either of its two bodies.
 //!
 //! A page that can't be read counts as one without a frame.
 
@@ -13,7 +14,7 @@ use sync::{Offset, PerLane};
 
 use super::super::LogError;
 use super::super::frame::{self, Frame, Header, PAGE_BYTES};
-use super::{Journal, NAME, Position};
+use super::{HEADER_BYTES, Journal, NAME, Position};
 
 /// What a journal holds behind a position.
 #[derive(Debug, Default)]
@@ -84,13 +85,17 @@ impl Journal {
                 Some(claims) => claims,
                 None => {
                     let all = self.claims()?;
-                    let youngest = all.heads.last().copied().max(all.end);
+                    let youngest = all.heads.last().copied().max(all.end.map(|(end, _)| end));
                     self.youngest = youngest.map(|found| found.sequence);
                     claims.insert(all)
                 }
             };
             let Some(later) = claims.behind(self.head.sequence) else {
-                break;
+                match self.read_by_end(claims.end)? {
+                    Some((at, frame)) => self.pass(at, frame, &mut replayed.frames),
+                    None => break,
+                }
+                continue;
             };
             self.head = later;
             // Where the oldest needed frame was is not known any more.
@@ -111,6 +116,19 @@ impl Journal {
             self.used_bytes = (self.used_bytes + PAGE_BYTES).min(self.capacity());
         }
         Ok(replayed)
+    }
+
+    /// Whether the file is what the state takes it for, as far as a replay has found: its header says
+    /// so, or a frame; or something is left of the header, and no frame was ever written.
+    pub(in super::super) fn is_recognised(&self) -> Result<bool, LogError> {
+        if self.is_signed || self.youngest.is_some() {
+            return Ok(true);
+        }
+        let is_written = |bytes: &[u8]| bytes.iter().any(|byte| *byte != 0);
+        let header = self.read(0, HEADER_BYTES as u64)?;
+        let has_header = header.is_some_and(|header| is_written(&header));
+        let frames = self.find_page(|page| is_written(page).then_some(()))?;
+        Ok(has_header && frames.is_none())
     }
 
     /// Reads all whole frames of the file, for a state that no longer says where to begin, and
@@ -147,23 +165,39 @@ impl Journal {
     /// Takes frames from the head on for as long as one follows the other.
     fn follow(&mut self, frames: &mut Vec<Frame>) -> Result<(), LogError> {
         while let Some((at, frame)) = self.find_next()? {
-            let skipped = if at < self.head.at {
-                self.file_bytes - self.head.at
-            } else {
-                0
-            };
-            // More than a whole round would be frames over frames, which are never written.
-            let used = self.used_bytes + skipped + frame.padded_bytes;
-            self.used_bytes = used.min(self.capacity());
-            let held = self.held_bytes + frame::padded_bytes(&frame.batch);
-            self.held_bytes = held.min(self.capacity());
-            self.head = Position {
-                sequence: self.head.sequence + 1,
-                at: at + frame.padded_bytes,
-            };
-            frames.push(frame);
+            self.pass(at, frame, frames);
         }
         Ok(())
+    }
+
+    /// Takes the frame at the head, and goes on behind it.
+    fn pass(&mut self, at: u64, frame: Frame, frames: &mut Vec<Frame>) {
+        let skipped = if at < self.head.at {
+            self.file_bytes - self.head.at
+        } else {
+            0
+        };
+        // More than a whole round would be frames over frames, which are never written.
+        let used = self.used_bytes + skipped + frame.padded_bytes;
+        self.used_bytes = used.min(self.capacity());
+        let held = self.held_bytes + frame::padded_bytes(&frame.batch);
+        self.held_bytes = held.min(self.capacity());
+        self.head = Position {
+            sequence: self.head.sequence + 1,
+            at: at + frame.padded_bytes,
+        };
+        frames.push(frame);
+    }
+
+    /// Reads the next frame where only its end says that it is one.
+    fn read_by_end(&self, end: Option<(Position, u64)>) -> Result<Option<(u64, Frame)>, LogError> {
+        let next = end.filter(|(end, _)| end.sequence == self.head.sequence);
+        let Some((Position { sequence, at }, bytes)) = next else {
+            return Ok(None);
+        };
+        let bytes = self.read(at, bytes)?;
+        let frame = bytes.and_then(|bytes| frame::decode(&bytes, self.identity(sequence)));
+        Ok(frame.map(|frame| (at, frame)))
     }
 
     fn find_next(&self) -> Result<Option<(u64, Frame)>, LogError> {
@@ -215,7 +249,8 @@ impl Journal {
             if let Some(header) = frame::peek_at_end(page, self.identity(sequence)) {
                 let at = (at + PAGE_BYTES).saturating_sub(header.padded_bytes);
                 let at = at.max(PAGE_BYTES);
-                claims.end = claims.end.max(Some(Position { sequence, at }));
+                let end = (Position { sequence, at }, header.padded_bytes);
+                claims.end = claims.end.max(Some(end));
             }
             None::<()>
         })?;
@@ -291,15 +326,16 @@ impl Journal {
 struct Claims {
     /// By their beginnings; the oldest first.
     heads: Vec<Position>,
-    /// The youngest by its end, which may be all that is left of it.
-    end: Option<Position>,
+    /// The youngest by its end, which may be all that is left of it, and its bytes.
+    end: Option<(Position, u64)>,
 }
 
 impl Claims {
     /// The first that is younger than `sequence`, by its beginning if there is such a one.
     fn behind(&mut self, sequence: u64) -> Option<Position> {
         self.heads.retain(|head| head.sequence > sequence);
-        let end = self.end.filter(|end| end.sequence > sequence);
+        let end = self.end.map(|(end, _)| end);
+        let end = end.filter(|end| end.sequence > sequence);
         self.heads.first().copied().or(end)
     }
 }

@@ -70,6 +70,8 @@ impl Recovery {
             clock: AgeClock::default(),
             meter: self.meter.clone(),
             progress: Progress::default(),
+            images: self.images.clone(),
+            is_copying: false,
             cut,
             emptied: None,
             events: Vec::new(),

@@ -155,7 +155,11 @@ impl Recovery {
         let name = segment::name(lane, first);
         let file = self.directory.open(&name);
         let file = file.map_err(LogError::file("open", &name))?;
-        let found = Salvage::search(file.as_ref(), &name, lane, first..Offset(u64::MAX))?;
+        let found = match Salvage::search(file.as_ref(), &name, lane, first..Offset(u64::MAX)) {
+            // A disk that is bad all over does not take its new name either.
+            Err(error) if error.is_unreadable() => Salvage::nothing(lane),
+            found => found?,
+        };
         let Some(end) = found.end() else {
             self.set_aside(&name)?;
             return Ok(first);

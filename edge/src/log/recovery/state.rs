@@ -27,7 +27,7 @@ impl Recovery {
         let (state, is_sound) = match self.open_database(state::NAME) {
             Ok(state) => (state, true),
             // Not good for writing, or not trusted: reading may do.
-            Err(error) if error.is_damage() => match self.open_to_read() {
+            Err(error) if error.is_unreadable() => match self.open_to_read() {
                 Ok(state) => (state, false),
                 Err(_) => {
                     self.set_aside(state::NAME)?;

@@ -133,7 +133,7 @@ impl Disk {
             Some(fault) => {
                 fault.times -= 1;
                 Err(match operation {
-                    Operation::Read => io::Error::from_raw_os_error(EIO),
+                    Operation::Read => bad_medium(),
                     Operation::Identify => io::ErrorKind::NotFound.into(),
                     _ => io::Error::other("input/output error"),
                 })
@@ -190,6 +190,8 @@ pub(super) struct Inode {
     pub(super) unsynced: Vec<Change>,
     /// Pages that take space.
     pub(super) pages: BTreeSet<u64>,
+    /// Nothing of it can be read.
+    pub(super) is_bad: bool,
 }
 
 impl Inode {
@@ -200,6 +202,7 @@ impl Inode {
             durable: Vec::new(),
             unsynced: Vec::new(),
             pages: BTreeSet::new(),
+            is_bad: false,
         }
     }
 
@@ -299,6 +302,11 @@ impl Dice {
     pub(super) fn one_in(&mut self, count: u64) -> bool {
         self.below(count) == 0
     }
+}
+
+/// What reading a medium gives that is bad there.
+pub(super) fn bad_medium() -> io::Error {
+    io::Error::from_raw_os_error(EIO)
 }
 
 /// The number of the folder in which all others are.

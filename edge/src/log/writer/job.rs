@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use sync::WallTime;
 
+use super::super::LogError;
 use super::super::files::Files;
-use super::super::{Event, LogError};
 
 /// Work on the files of a log, to be run once, on any thread. Dropping it is as if the disk had
 /// gone: nothing acknowledged is lost, and the log has to be opened again.
@@ -44,7 +44,7 @@ pub(super) struct Order {
     pub(super) flushes: bool,
     /// Make the mail's file anew of what is whole of it.
     pub(super) mends_mail: bool,
-    /// Copy everything for a backup.
+    /// Begin a copy of everything for a backup.
     pub(super) copies: bool,
 }
 
@@ -77,10 +77,12 @@ impl Job {
             wall,
         } = self;
         if order.copies {
-            let result = files.copy();
-            files.events.push(Event::Snapshot { result });
+            files.begin_copy();
         }
         let done = files.work(order);
+        if files.is_copying {
+            files.copy_on();
+        }
         files.note_outcome(done, wall);
         files.hand_out_gaps();
         Done { files }
