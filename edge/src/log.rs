@@ -70,6 +70,8 @@ mod retention;
 mod rows;
 mod run;
 mod salvage;
+#[cfg(test)]
+mod samples;
 mod segment;
 mod settings;
 mod snapshot;

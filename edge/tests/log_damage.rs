@@ -24,7 +24,7 @@ use edge::log::{
 use sync::{Change, Lane, Offset, PerLane, Record, Table, WallTime};
 
 use self::log_parts::{
-    Dice, contain_panics_quietly, contents, follow, record_of, small, store, variable,
+    Dice, contain_panics_quietly, contents, follow, record_of, replace, small, store, variable,
 };
 
 #[test]
@@ -618,6 +618,39 @@ fn a_damaged_page_is_a_gap_and_not_the_end() {
     assert!(damaged > 3, "{damaged} of {pages} pages were missed");
     let (read, missing) = read_all(&mut reopen(&folder).reader);
     assert_eq!((read, missing), (RECORDS, 0), "nothing was made worse");
+}
+
+/// A file said nowhere whose lane it was of: restored under another's name, its records were served
+/// as that one's, in the place of those that had been stored there. Now a block names its lane.
+#[test]
+fn a_segment_of_another_lane_is_not_taken_for_one_of_its_own() {
+    let folder = SimulatedFolder::new();
+    let mut log = reopen(&folder);
+    let lanes = [Lane::Urgent, Lane::Normal];
+    for number in 0..10 {
+        let record = |lane: Lane| with_payload("a/b", &[lane as u8, number]);
+        let append = |lane| Change::Append {
+            lane,
+            record: record(lane),
+        };
+        let changes = lanes.map(append).to_vec();
+        store(&mut log.writer, &mut log.reader, &Batch { changes }, WALL);
+    }
+    log.writer.close().unwrap();
+    drop(log.reader);
+    let names = lanes.map(|lane| format!("{}-{:020}.redb", lane.name(), 0));
+    let files = names.clone().map(|name| contents(&folder, &name));
+    replace(&folder, &names[0], &files[1]);
+    replace(&folder, &names[1], &files[0]);
+    let log = reopen(&folder);
+    let missing = gaps(&log.reader);
+    for lane in lanes {
+        let is_it = |gap: &&Gap| gap.lane == lane && gap.reason == Reason::Damage;
+        let missing: u64 = missing.iter().filter(is_it).map(|gap| gap.count).sum();
+        assert_eq!((missing, log.reader.head(lane)), (10, Offset(10)), "{lane}");
+        assert_eq!(log.reader.segments(lane).count(), 0, "{lane}");
+    }
+    assert_eq!(log.report.damaged_files.len(), 2, "{:?}", log.report);
 }
 
 fn reopen(folder: &SimulatedFolder) -> Opened {

@@ -204,6 +204,22 @@ fn a_group_that_was_refused_comes_to_light_before_the_next_is_answered() {
 }
 
 /// The state is from before, and a start would have taken the segment's end for the lane's.
+/// It was answered at once, with offsets that no reader had heard of yet.
+#[test]
+fn nothing_is_answered_before_a_group_that_was_refused_has_come_to_light() {
+    let folder = SimulatedFolder::new();
+    let mut log = Log::open(&folder, settings());
+    log.commit(&group(Lane::Normal, 0, 40)).unwrap();
+    folder.inject(fault("normal", Operation::Write));
+    folder.inject(fault("journal", Operation::Sync));
+    log.commit(&group(Lane::Normal, 40, 40)).unwrap_err();
+    let nothing = Batch::default();
+    assert!(matches!(log.commit(&nothing), Err(LogError::Full { .. })));
+    log.wall.0 += 2000;
+    log.commit(&nothing).unwrap();
+    log.check(80);
+}
+
 #[test]
 fn a_segment_whose_end_is_damaged_later_loses_nothing_uncounted() {
     let (mut missed, mut lost) = (0, 0);

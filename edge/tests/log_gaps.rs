@@ -61,6 +61,18 @@ fn the_loss_of_both_homes_is_a_gap() {
     assert!(log.writer.note_gap(rejected(7)));
 }
 
+/// A batch without changes left it where it was.
+#[test]
+fn a_gap_is_durable_with_the_next_batch_whatever_is_in_it() {
+    let folder = SimulatedFolder::new();
+    let mut log = reopen(&folder);
+    log.writer.note_gap(rejected(7));
+    assert!(commit(&mut log, &Batch::default()));
+    folder.power_cut(1);
+    let gap = gaps(&reopen(&folder)).pop();
+    assert_eq!(gap.map(|(_, gap)| gap), Some(rejected(7)));
+}
+
 #[test]
 fn a_copy_that_is_missing_or_damaged_is_made_anew_by_the_next_start() {
     let damages: [fn(&SimulatedFolder); 3] = [

@@ -2,8 +2,9 @@
 //!
 //! | at | bytes | what |
 //! | --- | --- | --- |
-//! | 0 | 1 | format, 2 |
-//! | 1 | 3 | zero |
+//! | 0 | 1 | format, 3 |
+//! | 1 | 1 | number of the lane |
+//! | 2 | 2 | zero |
 //! | 4 | 4 | CRC32C of everything from byte 8 on |
 //! | 8 | 8 | offset of the first record, also the key |
 //! | 16 | 4 | number of records |
@@ -17,21 +18,30 @@
 //! counted elsewhere. Its times are those of its neighbours.
 //!
 //! All integers are little-endian. The checksum is the log's own because redb checks its pages
-//! only when it repairs. The mark keeps a payload from posing as a block where one is searched for in
-//! a damaged file (`log/salvage.rs`). A block is at most [`MAX_BYTES`] long; a record that needs more has a
-//! block of its own. Blocks stay as they are in memory: a record is decoded when it is asked for.
+//! only when it repairs. The lane is not covered by it: it keeps a file under another lane's name from
+//! passing for that one's, and nothing depends on it otherwise. The mark keeps a payload from posing as
+//! a block where one is searched for in a damaged file (`log/salvage.rs`). A block is at most
+//! [`MAX_BYTES`] long; a record that needs more has a block of its own. Blocks stay as they are in
+//! memory: a record is decoded when it is asked for.
 
 use bytes::Bytes;
-use sync::{Offset, Record, WallTime};
+use sync::{Lane, Offset, Record, WallTime};
 
 use super::frame::{u32_at, u64_at};
 use super::run::{self, Encoder, Entry, Heads};
+
+/// What the blocks of a segment have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Origin {
+    pub(super) lane: Lane,
+    pub(super) mark: u32,
+}
 
 /// Collects records until a block is full.
 #[derive(Debug)]
 pub(super) struct Builder {
     first: Offset,
-    mark: u32,
+    origin: Origin,
     most_bytes: usize,
     count: u32,
     oldest: WallTime,
@@ -42,12 +52,12 @@ pub(super) struct Builder {
 
 impl Builder {
     /// Begins a block of at most `most_bytes`.
-    pub(super) fn new(first: Offset, mark: u32, most_bytes: usize) -> Self {
+    pub(super) fn new(first: Offset, origin: Origin, most_bytes: usize) -> Self {
         let mut bytes = Vec::with_capacity(most_bytes);
         bytes.resize(HEADER_BYTES, 0);
         Self {
             first,
-            mark,
+            origin,
             most_bytes,
             count: 0,
             oldest: WallTime(u64::MAX),
@@ -94,12 +104,12 @@ impl Builder {
         let header = Header {
             first: self.first,
             count: self.count,
-            mark: self.mark,
+            mark: self.origin.mark,
             oldest: self.oldest,
             youngest: self.youngest,
             bytes: length,
         };
-        header.write(bytes);
+        header.write(self.origin.lane, bytes);
         self.bytes
     }
 }
@@ -118,17 +128,17 @@ pub(super) struct Header {
 
 impl Header {
     /// Makes a void block of so many offsets.
-    pub(super) fn void(first: Offset, count: u32, mark: u32, time: WallTime) -> Vec<u8> {
+    pub(super) fn void(first: Offset, count: u32, origin: Origin, time: WallTime) -> Vec<u8> {
         let mut block = vec![0; HEADER_BYTES];
         let header = Self {
             first,
             count,
-            mark,
+            mark: origin.mark,
             oldest: time,
             youngest: time,
             bytes: HEADER_BYTES as u32,
         };
-        header.write(&mut block);
+        header.write(origin.lane, &mut block);
         block
     }
 
@@ -143,8 +153,8 @@ impl Header {
         self.is_void().then_some((self.first, last))
     }
 
-    fn write(&self, block: &mut [u8]) {
-        block[0] = FORMAT;
+    fn write(&self, lane: Lane, block: &mut [u8]) {
+        block[..4].copy_from_slice(&beginning(lane));
         block[8..16].copy_from_slice(&self.first.0.to_le_bytes());
         block[16..20].copy_from_slice(&self.count.to_le_bytes());
         block[20..24].copy_from_slice(&self.mark.to_le_bytes());
@@ -156,12 +166,15 @@ impl Header {
     }
 
     /// Checks a whole block and reads its header.
-    pub(super) fn read(block: &[u8], first: Offset) -> Result<Self, BlockError> {
+    pub(super) fn read(block: &[u8], lane: Lane, first: Offset) -> Result<Self, BlockError> {
         if block.len() < HEADER_BYTES {
             return Err(BlockError::Short { found: block.len() });
         }
         if block[0] != FORMAT {
             return Err(BlockError::Format { found: block[0] });
+        }
+        if block[1] != lane as u8 {
+            return Err(BlockError::Lane { found: block[1] });
         }
         if crc32c::crc32c(&block[8..]) != u32_at(block, 4) {
             return Err(BlockError::Checksum);
@@ -214,8 +227,8 @@ pub(super) struct Block {
 }
 
 impl Block {
-    pub(super) fn read(bytes: Bytes, first: Offset) -> Result<Self, BlockError> {
-        let header = Header::read(&bytes, first)?;
+    pub(super) fn read(bytes: Bytes, lane: Lane, first: Offset) -> Result<Self, BlockError> {
+        let header = Header::read(&bytes, lane, first)?;
         // As many as there can be: no header, whoever made it, takes more than its block has.
         let most = bytes.len() / run::LEAST_BYTES;
         let mut starts = Vec::with_capacity((header.count as usize).min(most));
@@ -261,8 +274,8 @@ impl Block {
         self.entry(offset).map_or(0, |entry| entry.record_bytes())
     }
 
-    /// The record at `offset`; `None` when it was given up or its bytes are no record. A small record is copied, so
-    /// that keeping it does not keep its block; one of half a block or more shares it.
+    /// The record at `offset`; `None` when it was given up or its bytes are no record. A small record
+    /// is copied, so that keeping it does not keep its block; one of half a block or more shares it.
     pub(super) fn record(&self, offset: Offset) -> Option<Record> {
         let bytes = match self.entry(offset)? {
             Entry::Whole(all) if all.len() * 2 >= self.bytes.len() => self.bytes.slice(all),
@@ -286,6 +299,7 @@ impl Block {
 pub(super) enum BlockError {
     Short { found: usize },
     Format { found: u8 },
+    Lane { found: u8 },
     Checksum,
     Place { found: Offset },
 }
@@ -294,11 +308,17 @@ impl std::fmt::Display for BlockError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Short { found } => write!(f, "block of {found} bytes does not hold its records"),
-            Self::Format { found } => write!(f, "block format {found} is not the known format 2"),
+            Self::Format { found } => write!(f, "block format {found} is not the known format 3"),
+            Self::Lane { found } => write!(f, "block of lane {found} is in another's place"),
             Self::Checksum => f.write_str("block does not match its checksum"),
             Self::Place { found } => write!(f, "block of offset {found} is in another's place"),
         }
     }
+}
+
+/// How a block of a lane begins.
+pub(super) const fn beginning(lane: Lane) -> [u8; 4] {
+    [FORMAT, lane as u8, 0, 0]
 }
 
 /// The page that redb gives a value of so many bytes.
@@ -323,32 +343,26 @@ pub(super) const LEAST_PAGE_BYTES: usize = 4096;
 /// What redb needs of a leaf with one value for itself, its key included.
 const PAGE_HEADER_BYTES: usize = 16;
 pub(super) const HEADER_BYTES: usize = 44;
-pub(super) const FORMAT: u8 = 2;
+const FORMAT: u8 = 3;
 /// How much longer the records of a block may be once decoded.
 const EXPANSION: u64 = 16;
 
 #[cfg(test)]
 mod tests {
-    use sync::RecordParts;
-
+    use super::super::samples;
     use super::*;
 
+    const ORIGIN: Origin = Origin {
+        lane: Lane::Normal,
+        mark: 9,
+    };
+
     fn record(time: u64, payload: &[u8]) -> Record {
-        Record::new(&RecordParts {
-            qos: 1,
-            retain: false,
-            from_cloud: false,
-            time: WallTime(time),
-            expiry_seconds: None,
-            publisher: 0,
-            topic: "t",
-            properties: &[],
-            payload,
-        })
+        samples::record(0, "t", time, payload)
     }
 
     fn block(first: u64, records: &[Record]) -> Vec<u8> {
-        let mut builder = Builder::new(Offset(first), 9, MAX_BYTES);
+        let mut builder = Builder::new(Offset(first), ORIGIN, MAX_BYTES);
         for record in records {
             assert!(builder.push(record));
         }
@@ -358,7 +372,7 @@ mod tests {
     #[test]
     fn bytes_of_a_block_never_change() {
         let bytes = block(5, &[record(3, b"a"), record(2, b"bc")]);
-        let mut golden = b"\x02\0\0\0".to_vec();
+        let mut golden = b"\x03\x02\0\0".to_vec();
         golden.extend_from_slice(&CRC.to_le_bytes());
         golden.extend_from_slice(b"\x05\0\0\0\0\0\0\0\x02\0\0\0\x09\0\0\0");
         golden.extend_from_slice(b"\x02\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0");
@@ -373,7 +387,7 @@ mod tests {
     #[test]
     fn records_come_back_by_offset() {
         let records = [record(1, b"one"), record(2, b""), record(3, &[7; 500])];
-        let read = Block::read(Bytes::from(block(10, &records)), Offset(10)).unwrap();
+        let read = Block::read(Bytes::from(block(10, &records)), Lane::Normal, Offset(10)).unwrap();
         assert_eq!((read.first(), read.next()), (Offset(10), Offset(13)));
         for (index, record) in records.iter().enumerate() {
             let offset = Offset(10 + index as u64);
@@ -385,31 +399,31 @@ mod tests {
     #[test]
     fn a_full_block_is_at_most_the_page_redb_gives_it() {
         let small = record(1, &[0; 100]);
-        let mut builder = Builder::new(Offset(0), 9, MAX_BYTES);
+        let mut builder = Builder::new(Offset(0), ORIGIN, MAX_BYTES);
         while builder.push(&small) {}
         let bytes = builder.finish();
         assert!(bytes.len() <= MAX_BYTES);
         assert!(bytes.len() + run::LEAST_BYTES + 100 > MAX_BYTES);
-        assert!(Block::read(Bytes::from(bytes), Offset(0)).is_ok());
+        assert!(Block::read(Bytes::from(bytes), Lane::Normal, Offset(0)).is_ok());
     }
 
     #[test]
     fn a_large_record_has_a_block_of_its_own() {
         let large = record(1, &[9; 200_000]);
-        let mut builder = Builder::new(Offset(4), 9, MAX_BYTES);
+        let mut builder = Builder::new(Offset(4), ORIGIN, MAX_BYTES);
         assert!(builder.push(&large));
         assert!(!builder.push(&record(1, b"")));
-        let read = Block::read(Bytes::from(builder.finish()), Offset(4)).unwrap();
+        let read = Block::read(Bytes::from(builder.finish()), Lane::Normal, Offset(4)).unwrap();
         assert_eq!(read.record(Offset(4)), Some(large));
     }
 
     #[test]
     fn a_void_block_has_offsets_and_no_records() {
-        let bytes = Header::void(Offset(5), u32::MAX, 9, WallTime(3));
-        let header = Header::read(&bytes, Offset(5)).unwrap();
+        let bytes = Header::void(Offset(5), u32::MAX, ORIGIN, WallTime(3));
+        let header = Header::read(&bytes, Lane::Normal, Offset(5)).unwrap();
         assert!(header.is_void() && header.has_a_length());
         assert_eq!((header.oldest, header.youngest), (WallTime(3), WallTime(3)));
-        let read = Block::read(Bytes::from(bytes), Offset(5)).unwrap();
+        let read = Block::read(Bytes::from(bytes), Lane::Normal, Offset(5)).unwrap();
         assert!(read.is_void() && read.memory_bytes() < 64);
         assert_eq!(read.next(), Offset(5 + u64::from(u32::MAX)));
         assert_eq!(read.record(Offset(7)), None);
@@ -419,15 +433,20 @@ mod tests {
     #[test]
     fn damage_anywhere_is_noticed() {
         let bytes = block(5, &[record(3, b"a"), record(2, b"bc")]);
-        for at in (0..bytes.len()).filter(|at| !(1..4).contains(at)) {
+        for at in (0..bytes.len()).filter(|at| !(2..4).contains(at)) {
             let mut damaged = bytes.clone();
             damaged[at] ^= 0x40;
             assert!(
-                Block::read(Bytes::from(damaged), Offset(5)).is_err(),
+                Block::read(Bytes::from(damaged), Lane::Normal, Offset(5)).is_err(),
                 "byte {at}"
             );
         }
-        assert!(Block::read(Bytes::from(bytes[..60].to_vec()), Offset(5)).is_err());
-        assert!(Block::read(Bytes::from(bytes), Offset(6)).is_err());
+        let read = |bytes: &[u8], lane, first| {
+            Block::read(Bytes::copy_from_slice(bytes), lane, Offset(first)).is_ok()
+        };
+        assert!(read(&bytes, Lane::Normal, 5));
+        assert!(!read(&bytes[..60], Lane::Normal, 5));
+        assert!(!read(&bytes, Lane::Normal, 6));
+        assert!(!read(&bytes, Lane::Urgent, 5), "another lane's");
     }
 }

@@ -72,30 +72,23 @@ impl BlockCache {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-    use sync::{Record, RecordParts, WallTime};
-
-    use super::super::block::{Builder, MAX_BYTES};
+    use super::super::block::{Builder, MAX_BYTES, Origin};
+    use super::super::samples;
     use super::*;
+    use bytes::Bytes;
 
     /// A block of two records and about 200 bytes.
     fn block(first: u64) -> Arc<Block> {
-        let record = Record::new(&RecordParts {
-            qos: 0,
-            retain: false,
-            from_cloud: false,
-            time: WallTime(1),
-            expiry_seconds: None,
-            publisher: 0,
-            topic: "t",
-            properties: &[],
-            payload: &[0; 40],
-        });
-        let mut builder = Builder::new(Offset(first), 0, MAX_BYTES);
+        let record = samples::record(0, "t", 1, &[0; 40]);
+        let origin = Origin {
+            lane: Lane::Normal,
+            mark: 0,
+        };
+        let mut builder = Builder::new(Offset(first), origin, MAX_BYTES);
         builder.push(&record);
         builder.push(&record);
         let bytes = Bytes::from(builder.finish());
-        Arc::new(Block::read(bytes, Offset(first)).unwrap())
+        Arc::new(Block::read(bytes, Lane::Normal, Offset(first)).unwrap())
     }
 
     #[test]

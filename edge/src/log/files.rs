@@ -392,8 +392,7 @@ const RESERVE_MILLISECONDS: u64 = 10_000;
 
 #[cfg(test)]
 mod tests {
-    use sync::{Record, RecordParts};
-
+    use super::super::samples;
     use super::super::simulated::{Fault, Operation, SimulatedFolder};
     use super::super::{Gap, open, state};
     use super::*;
@@ -455,17 +454,7 @@ mod tests {
         let folder = SimulatedFolder::new();
         let mut log = open(folder.directory(), Settings::default(), WallTime(1)).unwrap();
         let files = log.writer.files.as_mut().unwrap();
-        let record = Record::new(&RecordParts {
-            qos: 1,
-            retain: false,
-            from_cloud: false,
-            time: WallTime(1),
-            expiry_seconds: None,
-            publisher: 0,
-            topic: "t",
-            properties: &[],
-            payload: b"p",
-        });
+        let record = samples::record(0, "t", 1, b"p");
         let append = Change::Append {
             lane: Lane::Normal,
             record: record.clone(),

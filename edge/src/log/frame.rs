@@ -379,8 +379,7 @@ const APPEND: u8 = 16;
 
 #[cfg(test)]
 mod tests {
-    use sync::RecordParts;
-
+    use super::super::samples;
     use super::*;
 
     const IDENTITY: Identity = Identity {
@@ -390,17 +389,7 @@ mod tests {
     };
 
     fn batch() -> Batch {
-        let record = Record::new(&RecordParts {
-            qos: 1,
-            retain: false,
-            from_cloud: false,
-            time: WallTime(1),
-            expiry_seconds: None,
-            publisher: 2,
-            topic: "t",
-            properties: &[],
-            payload: b"p",
-        });
+        let record = samples::record(2, "t", 1, b"p");
         Batch {
             changes: vec![
                 Change::Append {
@@ -495,17 +484,7 @@ mod tests {
         let topic = "t".repeat(10_000);
         let append = |number: u64| Change::Append {
             lane: Lane::Normal,
-            record: Record::new(&RecordParts {
-                qos: 1,
-                retain: false,
-                from_cloud: false,
-                time: WallTime(number),
-                expiry_seconds: None,
-                publisher: number / 50,
-                topic: &topic,
-                properties: &[],
-                payload: &[0; 100],
-            }),
+            record: samples::record(number / 50, &topic, number, &[0; 100]),
         };
         for count in [1, 2, 10, 200] {
             let batch = Batch {

@@ -432,10 +432,11 @@ const LARGE_BUFFER_BYTES: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests {
-    use sync::{Change, Lane, Record, RecordParts, Table};
+    use sync::{Change, Lane, Table};
 
     use super::super::Gap;
     use super::super::frame::Frame;
+    use super::super::samples;
     use super::super::simulated::{Fault, Operation, SimulatedFolder};
     use super::*;
 
@@ -577,17 +578,7 @@ mod tests {
     fn salvage_leaves_out_what_was_refused() {
         let folder = SimulatedFolder::new();
         let mut journal = journal(&folder, 8);
-        let record = Record::new(&RecordParts {
-            qos: 0,
-            retain: false,
-            from_cloud: false,
-            time: WallTime(1),
-            expiry_seconds: None,
-            publisher: 0,
-            topic: "t",
-            properties: &[],
-            payload: &[],
-        });
+        let record = samples::record(0, "t", 1, &[]);
         let lane = Lane::Normal;
         let append = Batch {
             changes: vec![Change::Append { lane, record }],
@@ -636,17 +627,7 @@ mod tests {
     fn records_that_are_short_in_the_file_have_no_more_room_than_in_memory() {
         let folder = SimulatedFolder::new();
         let mut journal = journal(&folder, 64);
-        let record = Record::new(&RecordParts {
-            qos: 1,
-            retain: false,
-            from_cloud: false,
-            time: WallTime(1),
-            expiry_seconds: None,
-            publisher: 0,
-            topic: &"t".repeat(1000),
-            properties: &[],
-            payload: b"p",
-        });
+        let record = samples::record(0, &"t".repeat(1000), 1, b"p");
         let append = Change::Append {
             lane: Lane::Normal,
             record,

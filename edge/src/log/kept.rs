@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use sync::{Lane, Offset, Record, WallTime};
 
-use super::block::{Builder, Header, MAX_BYTES};
+use super::block::{Builder, Header, MAX_BYTES, Origin};
 use super::database::{READ_CACHE_BYTES, SharedDatabase};
 use super::directory::Directory;
 use super::lane::Sealed;
@@ -38,7 +38,7 @@ pub(super) fn most_bytes(segment_bytes: u64) -> u64 {
 /// are written. It ends before `next`. Gives the offsets that have a record as well; nothing without any.
 pub(super) fn store(
     directory: &Arc<dyn Directory>,
-    (lane, mark): (Lane, u32),
+    origin: Origin,
     records: impl Iterator<Item = (Offset, Record)>,
     next: Offset,
 ) -> Result<Option<(Sealed, Parts)>, LogError> {
@@ -47,12 +47,12 @@ pub(super) fn store(
         return Ok(None);
     };
     let first = *first;
-    let name = segment::kept_name(lane, first, next);
+    let name = segment::kept_name(origin.lane, first, next);
     let mut blocks = Blocks {
         records,
         at: first,
         next,
-        mark,
+        origin,
         times: (WallTime(u64::MAX), WallTime(0)),
         bytes: 0,
         kept: Vec::new(),
@@ -73,11 +73,11 @@ pub(super) fn store(
 pub(super) fn voids(directory: &Arc<dyn Directory>, lane: Lane, kept: &Sealed) -> Parts {
     let name = kept.name(lane);
     let opened = SharedDatabase::open_sealed(directory, &name, READ_CACHE_BYTES);
-    let read = opened.and_then(|file| segment::voids(&file));
+    let read = opened.and_then(|file| segment::voids(&file, lane));
     let found = read.or_else(|_| {
         let file = directory.open(&name);
         let file = file.map_err(LogError::file("open", &name))?;
-        let found = Salvage::search(file.as_ref(), &name, kept.first..kept.next)?;
+        let found = Salvage::search(file.as_ref(), &name, lane, kept.first..kept.next)?;
         Ok::<_, LogError>(found.headers().filter_map(|it| it.void_range()).collect())
     });
     Parts::of_ranges(found.unwrap_or_default())
@@ -89,7 +89,7 @@ struct Blocks<R: Iterator<Item = (Offset, Record)>> {
     records: Peekable<R>,
     at: Offset,
     next: Offset,
-    mark: u32,
+    origin: Origin,
     /// Of the oldest and the youngest record so far.
     times: (WallTime, WallTime),
     bytes: u64,
@@ -100,7 +100,7 @@ struct Blocks<R: Iterator<Item = (Offset, Record)>> {
 impl<R: Iterator<Item = (Offset, Record)>> Blocks<R> {
     fn fill(&mut self) -> Vec<u8> {
         let first = self.at;
-        let mut builder = Builder::new(first, self.mark, MAX_BYTES);
+        let mut builder = Builder::new(first, self.origin, MAX_BYTES);
         while let Some((_, record)) = self.records.next_if(|(offset, record)| {
             // What it takes it has taken.
             *offset == self.at && builder.push(record)
@@ -117,7 +117,7 @@ impl<R: Iterator<Item = (Offset, Record)>> Blocks<R> {
         let (first, (_, youngest)) = (self.at, self.times);
         let count = u32::try_from(end.0 - first.0).unwrap_or(u32::MAX);
         self.at = Offset(first.0 + u64::from(count));
-        Header::void(first, count, self.mark, youngest)
+        Header::void(first, count, self.origin, youngest)
     }
 }
 

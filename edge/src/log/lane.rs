@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use sync::{Lane, Offset, Record, WallTime};
 
+use super::block::Origin;
 use super::database::{READ_CACHE_BYTES, SharedDatabase};
 use super::directory::Directory;
 use super::latest::Search;
@@ -218,7 +219,11 @@ impl LaneFiles {
             .expect("a segment is opened before it is written");
         let room = self.segment_bytes.saturating_sub(active.bytes).max(1);
         let most = room.min(TRANSACTION_BYTES);
-        let mut packer = Packer::new(&self.waiting, self.flushed, active.mark, most);
+        let origin = Origin {
+            lane: self.lane,
+            mark: active.mark,
+        };
+        let mut packer = Packer::new(&self.waiting, self.flushed, origin, most);
         segment::append(&active.database, self.flushed, &mut packer)?;
         let Packer {
             record_count: count,
@@ -265,12 +270,13 @@ impl Sealed {
     ) -> Option<(WallTime, WallTime)> {
         let name = self.name(lane);
         let ends = SharedDatabase::open_sealed(directory, &name, READ_CACHE_BYTES)
-            .and_then(|file| segment::ends(&file));
+            .and_then(|file| segment::ends(&file, lane));
         let (first, last) = match ends {
             Ok(ends) => ends?,
             Err(_) => {
                 let file = directory.open(&name).ok()?;
-                let found = Salvage::search(file.as_ref(), &name, self.first..self.next).ok()?;
+                let found =
+                    Salvage::search(file.as_ref(), &name, lane, self.first..self.next).ok()?;
                 found.headers().next().zip(found.headers().last())?
             }
         };

@@ -198,12 +198,12 @@ impl Search {
             (None, None) => return Ok(Found::End(files.flushed)),
         };
         let found = segment::find(&file, at)?;
-        let block = found.and_then(|(first, bytes)| Block::read(bytes, first).ok());
+        let block = found.and_then(|(first, bytes)| Block::read(bytes, files.lane, first).ok());
         if let Some(block) = block.filter(|block| at < block.next()) {
             return Ok(Found::Block(block));
         }
         // A group that was torn has used its offsets up, and the file ends before them.
-        let is_end = segment::ends(&file)?.is_some_and(|(_, last)| last.next() <= at);
+        let is_end = segment::ends(&file, files.lane)?.is_some_and(|(_, last)| last.next() <= at);
         Ok(match is_end {
             true => Found::End(end_of(files, at)),
             false => Found::Damage,

@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 
 use sync::{Offset, Record};
 
-use super::block::{Builder, LEAST_PAGE_BYTES, MAX_BYTES, most_bytes, page_bytes};
+use super::block::{Builder, LEAST_PAGE_BYTES, MAX_BYTES, Origin, most_bytes, page_bytes};
 use super::segment::NewBlock;
 
 /// Makes one block after the other, none before it is asked for: of a transaction, only one is in
@@ -21,7 +21,7 @@ use super::segment::NewBlock;
 pub(super) struct Packer<'a> {
     waiting: &'a VecDeque<Record>,
     first: Offset,
-    mark: u32,
+    origin: Origin,
     most: u64,
     /// Records in the blocks that were made.
     pub(super) record_count: usize,
@@ -35,13 +35,13 @@ impl<'a> Packer<'a> {
     pub(super) const fn new(
         waiting: &'a VecDeque<Record>,
         first: Offset,
-        mark: u32,
+        origin: Origin,
         most: u64,
     ) -> Self {
         Self {
             waiting,
             first,
-            mark,
+            origin,
             most,
             record_count: 0,
             bytes: 0,
@@ -50,7 +50,7 @@ impl<'a> Packer<'a> {
 
     fn fill(&self, most: usize) -> Builder {
         let first = Offset(self.first.0 + self.record_count as u64);
-        let mut builder = Builder::new(first, self.mark, most);
+        let mut builder = Builder::new(first, self.origin, most);
         for record in self.waiting.range(self.record_count..) {
             if !builder.push(record) {
                 break;
@@ -98,27 +98,22 @@ const fn unused_bytes(block: &Builder) -> usize {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use sync::{RecordParts, WallTime};
+    use sync::Lane;
 
+    use super::super::samples;
     use super::*;
 
     fn record(payload_bytes: usize) -> Record {
-        Record::new(&RecordParts {
-            qos: 1,
-            retain: false,
-            from_cloud: false,
-            time: WallTime(1),
-            expiry_seconds: None,
-            publisher: payload_bytes as u64 % 3,
-            topic: "t",
-            properties: &[],
-            payload: &vec![0; payload_bytes],
-        })
+        samples::record(payload_bytes as u64 % 3, "t", 1, &vec![0; payload_bytes])
     }
 
     /// The first offset of each block and the one after its last, and its bytes.
     fn packed(waiting: &VecDeque<Record>, most: u64) -> Vec<(u64, u64, Vec<u8>)> {
-        let mut packer = Packer::new(waiting, Offset(7), 9, most);
+        let origin = Origin {
+            lane: Lane::Normal,
+            mark: 9,
+        };
+        let mut packer = Packer::new(waiting, Offset(7), origin, most);
         let mut blocks = Vec::new();
         while let Some((first, block)) = packer.next() {
             blocks.push((first.0, 7 + packer.record_count as u64, block));

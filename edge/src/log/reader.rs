@@ -327,7 +327,7 @@ impl Reader {
         };
         match found {
             Ok(found) => {
-                let read = found.map(|(first, bytes)| Block::read(bytes, first));
+                let read = found.map(|(first, bytes)| Block::read(bytes, lane, first));
                 if let Some(Ok(block)) = read
                     && at < block.next()
                 {

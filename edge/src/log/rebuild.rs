@@ -23,7 +23,7 @@ pub fn rebuild_segment(directory: &Arc<dyn Directory>, name: &str) -> Result<Str
         segment::parse(name).ok_or_else(|| LogError::corrupt(name, "its name is no segment's"))?;
     let end = named.kept_to.unwrap_or(Offset(u64::MAX));
     let file = directory.open(name).map_err(LogError::file("open", name))?;
-    let found = Salvage::search(file.as_ref(), name, named.first..end)?;
+    let found = Salvage::search(file.as_ref(), name, named.lane, named.first..end)?;
     let aside = copy(directory.as_ref(), name).map_err(LogError::file("copy", name))?;
     let making = segment::create_as(directory, &format!("{name}.salvaged"), CACHE_BYTES)?;
     for header in found.headers() {

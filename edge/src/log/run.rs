@@ -322,22 +322,13 @@ mod tests {
     use proptest::prelude::*;
     use sync::{RecordParts, WallTime};
 
+    use super::super::samples;
     use super::*;
 
     const EXPANSION: u64 = 16;
 
     fn record(topic: &str, time: u64, payload: &[u8]) -> Record {
-        Record::new(&RecordParts {
-            qos: 1,
-            retain: false,
-            from_cloud: false,
-            time: WallTime(time),
-            expiry_seconds: None,
-            publisher: 7,
-            topic,
-            properties: &[],
-            payload,
-        })
+        samples::record(7, topic, time, payload)
     }
 
     fn encoded(records: &[Record]) -> Vec<u8> {

@@ -13,7 +13,7 @@ use std::io;
 use std::ops::Range;
 
 use bytes::Bytes;
-use sync::Offset;
+use sync::{Lane, Offset};
 
 use super::LogError;
 use super::block::{self, Block, Header};
@@ -21,8 +21,9 @@ use super::directory::File;
 use super::frame::u32_at;
 
 /// Where the intact blocks of a file are.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Salvage {
+    lane: Lane,
     blocks: BTreeMap<Offset, Place>,
 }
 
@@ -42,13 +43,22 @@ impl Place {
 }
 
 impl Salvage {
-    /// Searches a file for blocks with offsets in `range`.
+    /// What is found of a lane where nothing can be read.
+    pub(super) const fn nothing(lane: Lane) -> Self {
+        Self {
+            lane,
+            blocks: BTreeMap::new(),
+        }
+    }
+
+    /// Searches a file for blocks of a lane with offsets in `range`.
     ///
     /// # Errors
     /// When not one page of the file can be read.
     pub(super) fn search(
         file: &dyn File,
         name: &str,
+        lane: Lane,
         range: Range<Offset>,
     ) -> Result<Self, LogError> {
         let bytes = file.len().map_err(LogError::file("measure", name))?;
@@ -56,7 +66,7 @@ impl Salvage {
         let mut found = Vec::new();
         let mut at = 0;
         while at + block::HEADER_BYTES as u64 <= bytes {
-            at = window.next_candidate(at);
+            at = window.next_candidate(at, lane);
             match window.block_at(at, &range) {
                 Some(place) => {
                     at += place.bytes;
@@ -67,7 +77,7 @@ impl Salvage {
         }
         match window.failure {
             Some(error) if window.read_pages == 0 => Err(LogError::file("read", name)(error)),
-            _ => Ok(Self::of_one_mark(file, &found)),
+            _ => Ok(Self::of_one_mark(file, lane, &found)),
         }
     }
 
@@ -77,13 +87,15 @@ impl Salvage {
         if offset >= place.header.next() {
             return None;
         }
-        Block::read(Bytes::from(place.read(file)?), *first).ok()
+        Block::read(Bytes::from(place.read(file)?), self.lane, *first).ok()
     }
 
     /// Reads the block that begins with `first` as it is stored.
     pub(super) fn bytes(&self, file: &dyn File, first: Offset) -> Option<Vec<u8>> {
         let bytes = self.blocks.get(&first)?.read(file)?;
-        Header::read(&bytes, first).is_ok().then_some(bytes)
+        Header::read(&bytes, self.lane, first)
+            .is_ok()
+            .then_some(bytes)
     }
 
     /// The first offset after `offset` that a block begins with.
@@ -118,7 +130,7 @@ impl Salvage {
         self.headers().last().map(|header| header.next())
     }
 
-    fn of_one_mark(file: &dyn File, found: &[Place]) -> Self {
+    fn of_one_mark(file: &dyn File, lane: Lane, found: &[Place]) -> Self {
         let mut counts = BTreeMap::<u32, usize>::new();
         for place in found {
             *counts.entry(place.header.mark).or_default() += 1;
@@ -128,7 +140,7 @@ impl Salvage {
         let mut own: Vec<Place> = found.iter().filter(is_own).copied().collect();
         own.sort_by_key(|place| place.header.first);
         let mut blocks = BTreeMap::<Offset, Place>::new();
-        for place in undisputed(file, &own) {
+        for place in undisputed(file, lane, &own) {
             let known = blocks.entry(place.header.first).or_insert(*place);
             if known.header.count < place.header.count {
                 *known = *place;
@@ -141,19 +153,23 @@ impl Salvage {
             next = next.max(place.header.next());
             is_news
         });
-        Self { blocks }
+        Self { lane, blocks }
     }
 }
 
 /// Leaves out blocks that have different records for one offset: a group that a power cut kept from
 /// being stored is in the file as well as one that was given its offsets later, and nobody can tell
 /// them apart.
-fn undisputed<'a>(file: &dyn File, own: &'a [Place]) -> impl Iterator<Item = &'a Place> {
+fn undisputed<'a>(
+    file: &dyn File,
+    lane: Lane,
+    own: &'a [Place],
+) -> impl Iterator<Item = &'a Place> {
     let mut is_disputed = vec![false; own.len()];
     for (at, place) in own.iter().enumerate() {
         let later = own.iter().enumerate().skip(at + 1);
         for (number, other) in later.take_while(|it| it.1.header.first < place.header.next()) {
-            if disagree(file, place, other) {
+            if disagree(file, lane, place, other) {
                 is_disputed[at] = true;
                 is_disputed[number] = true;
             }
@@ -164,8 +180,11 @@ fn undisputed<'a>(file: &dyn File, own: &'a [Place]) -> impl Iterator<Item = &'a
 }
 
 /// Whether two blocks that overlap have another record somewhere.
-fn disagree(file: &dyn File, one: &Place, other: &Place) -> bool {
-    let block = |it: &Place| Block::read(Bytes::from(it.read(file)?), it.header.first).ok();
+fn disagree(file: &dyn File, lane: Lane, one: &Place, other: &Place) -> bool {
+    let block = |it: &Place| {
+        let bytes = Bytes::from(it.read(file)?);
+        Block::read(bytes, lane, it.header.first).ok()
+    };
     let Some((one, other)) = block(one).zip(block(other)) else {
         return false;
     };
@@ -197,12 +216,12 @@ impl<'a> Window<'a> {
         }
     }
 
-    /// The first place from `at` on that looks like the beginning of a block; the end of the file
-    /// when there is none.
-    fn next_candidate(&mut self, mut at: u64) -> u64 {
+    /// The first place from `at` on that looks like the beginning of a block of a lane; the end of
+    /// the file when there is none.
+    fn next_candidate(&mut self, mut at: u64, lane: Lane) -> u64 {
         while at + 4 <= self.file_bytes {
             let bytes = self.from(at, 4);
-            let begins = |window: &[u8]| *window == [block::FORMAT, 0, 0, 0];
+            let begins = |window: &[u8]| *window == block::beginning(lane);
             match bytes.windows(4).position(begins) {
                 Some(position) => return at + position as u64,
                 None => at += bytes.len() as u64 - 3,
@@ -287,30 +306,23 @@ const PAGE_BYTES: usize = 4096;
 
 #[cfg(test)]
 mod tests {
-    use sync::{Record, RecordParts, WallTime};
+    use sync::Record;
 
-    use super::super::block::Builder;
+    use super::super::block::{Builder, Origin};
+    use super::super::samples;
     use super::super::simulated::SimulatedFolder;
     use super::*;
 
     const ALL: Range<Offset> = Offset(0)..Offset(u64::MAX);
 
     fn record(payload: &[u8]) -> Record {
-        Record::new(&RecordParts {
-            qos: 1,
-            retain: false,
-            from_cloud: false,
-            time: WallTime(5),
-            expiry_seconds: None,
-            publisher: 0,
-            topic: "t",
-            properties: &[],
-            payload,
-        })
+        samples::record(0, "t", 5, payload)
     }
 
     fn block(first: u64, mark: u32, payloads: &[&[u8]]) -> Vec<u8> {
-        let mut builder = Builder::new(Offset(first), mark, block::MAX_BYTES);
+        let lane = Lane::Normal;
+        let origin = Origin { lane, mark };
+        let mut builder = Builder::new(Offset(first), origin, block::MAX_BYTES);
         assert!(
             payloads
                 .iter()
@@ -323,16 +335,17 @@ mod tests {
         let folder = SimulatedFolder::new();
         let file = folder.directory().create("f").unwrap();
         file.write_at(0, bytes).unwrap();
-        let salvage = Salvage::search(file.as_ref(), "f", ALL).unwrap();
+        let salvage = Salvage::search(file.as_ref(), "f", Lane::Normal, ALL).unwrap();
         (file, salvage)
     }
 
     #[test]
     fn blocks_are_found_at_any_place() {
         let large = vec![3; 300_000];
-        let mut bytes = vec![block::FORMAT, 0, 0, 0, 1];
+        let beginning = block::beginning(Lane::Normal);
+        let mut bytes = [&beginning[..], &[1]].concat();
         bytes.extend(block(0, 7, &[b"a", b"b"]));
-        bytes.extend([block::FORMAT, 0, 0, 0].repeat(70_000));
+        bytes.extend(beginning.repeat(70_000));
         bytes.extend(block(2, 7, &[&large]));
         bytes.extend([0; 13]);
         bytes.extend(block(9, 7, &[b"z"]));
@@ -415,8 +428,8 @@ mod tests {
         let file = folder.directory().create("f").unwrap();
         file.write_at(0, &block(5, 7, &[b"a", b"b"])).unwrap();
         for (range, count) in [(5..7, 1), (6..9, 0), (5..6, 0)] {
-            let range = Offset(range.start)..Offset(range.end);
-            let found = Salvage::search(file.as_ref(), "f", range.clone()).unwrap();
+            let (lane, range) = (Lane::Normal, Offset(range.start)..Offset(range.end));
+            let found = Salvage::search(file.as_ref(), "f", lane, range.clone()).unwrap();
             assert_eq!(found.headers().count(), count, "{range:?}");
         }
     }

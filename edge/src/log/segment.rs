@@ -100,13 +100,16 @@ pub(super) fn create_whole(
 }
 
 /// Gives what of a segment is [void](super::block): the first offset of each part and its last.
-pub(super) fn voids(segment: &SharedDatabase) -> Result<Vec<(Offset, Offset)>, LogError> {
+pub(super) fn voids(
+    segment: &SharedDatabase,
+    lane: Lane,
+) -> Result<Vec<(Offset, Offset)>, LogError> {
     segment.read(|transaction| {
         let table = transaction.open_table(BLOCKS)?;
         let mut voids = Vec::new();
         for entry in table.iter()? {
             let (first, block) = entry?;
-            let header = Header::read(block.value(), Offset(first.value()));
+            let header = Header::read(block.value(), lane, Offset(first.value()));
             voids.extend(header.ok().and_then(|header| header.void_range()));
         }
         Ok(voids)
@@ -136,8 +139,11 @@ pub(super) fn append(
 }
 
 /// Reads the headers of the first and the last block; `None` for a segment without blocks.
-pub(super) fn ends(segment: &SharedDatabase) -> Result<Option<(Header, Header)>, LogError> {
-    Ok(edge(segment, false)?.zip(edge(segment, true)?))
+pub(super) fn ends(
+    segment: &SharedDatabase,
+    lane: Lane,
+) -> Result<Option<(Header, Header)>, LogError> {
+    Ok(edge(segment, lane, false)?.zip(edge(segment, lane, true)?))
 }
 
 /// Finds the block at or before `offset`: its first offset and its bytes, as they are.
@@ -158,7 +164,7 @@ pub(super) fn find(
     })
 }
 
-fn edge(segment: &SharedDatabase, is_last: bool) -> Result<Option<Header>, LogError> {
+fn edge(segment: &SharedDatabase, lane: Lane, is_last: bool) -> Result<Option<Header>, LogError> {
     let found = segment.read(|transaction| {
         let table = transaction.open_table(BLOCKS)?;
         let entry = if is_last {
@@ -166,7 +172,7 @@ fn edge(segment: &SharedDatabase, is_last: bool) -> Result<Option<Header>, LogEr
         } else {
             table.first()?
         };
-        Ok(entry.map(|(first, block)| Header::read(block.value(), Offset(first.value()))))
+        Ok(entry.map(|(first, block)| Header::read(block.value(), lane, Offset(first.value()))))
     })?;
     found
         .transpose()

@@ -10,7 +10,7 @@
 //!
 //! | key | what |
 //! | --- | --- |
-//! | `v` | format of the folder, 2; another one is refused and left alone |
+//! | `v` | format of the folder, 3; another one is refused and left alone |
 //! | `epoch` | of the log |
 //! | `salt` | of the journal |
 //! | `last` | sequence of the youngest frame that was in the journal |
@@ -294,7 +294,7 @@ fn is_nowhere(offsets: &PerLane<Offset>) -> bool {
 
 const COPY: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("facts");
 const FACTS: &[u8] = b"log";
-const FORMAT: u8 = 2;
+const FORMAT: u8 = 3;
 
 #[cfg(test)]
 mod tests {
@@ -310,7 +310,7 @@ mod tests {
         (facts.salt, facts.last) = (9, 4);
         facts.next = PerLane([Offset(1), Offset(2), Offset(3)]);
         let golden =
-            b"\xa8av\x02eepoch\x07dsalt\x09dlast\x04hposition\xa2hsequence\x05bat\x19\x10\x00\
+            b"\xa8av\x03eepoch\x07dsalt\x09dlast\x04hposition\xa2hsequence\x05bat\x19\x10\x00\
             efirst\x83\x00\x00\x00dnext\x83\x01\x02\x03lactive_bytes\x83\x00\x00\x00";
         assert_eq!(facts.encode(), golden);
         assert_eq!(Facts::decode(golden).unwrap(), facts);
@@ -322,10 +322,10 @@ mod tests {
         facts.v = 4;
         let refused = Facts::decode(&facts.encode());
         assert!(matches!(refused, Err(LogError::Format { found: 4, .. })));
-        let later = b"\xa2av\x03cnew\x01";
+        let later = b"\xa2av\x05cnew\x01";
         assert!(matches!(
             Facts::decode(later),
-            Err(LogError::Format { found: 3, .. })
+            Err(LogError::Format { found: 5, .. })
         ));
     }
 }

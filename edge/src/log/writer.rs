@@ -115,7 +115,7 @@ impl Writer {
 
     /// Makes a batch durable: one write and one sync of the journal, with a large group of records
     /// in segments before. When it returns, the batch may be acknowledged. Gaps noted before have a
-    /// frame of their own, which goes first.
+    /// frame of their own, which goes first, also where the batch has nothing in it.
     ///
     /// # Errors
     /// When the batch can't be stored. It may be found stored all the same, which is what not
@@ -129,9 +129,6 @@ impl Writer {
             first,
             ..Committed::default()
         };
-        if batch.changes.is_empty() {
-            return Ok(committed);
-        }
         let bytes = frame::padded_bytes(batch);
         if bytes > self.journal.capacity() {
             return Err(LogError::TooLarge {
@@ -142,6 +139,9 @@ impl Writer {
         self.check_place()?;
         self.commit_noted(wall)?;
         self.make_room(bytes, wall)?;
+        if batch.changes.is_empty() {
+            return Ok(committed);
+        }
         let lanes = self.direct_lanes(batch);
         if lanes.is_empty() {
             self.journal.write(batch, wall, first)?;

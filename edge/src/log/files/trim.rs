@@ -9,6 +9,7 @@
 
 use sync::{Lane, Offset};
 
+use super::super::block::Origin;
 use super::super::lane::{LaneFiles, Sealed};
 use super::super::latest::Search;
 use super::super::retention::{self, Given, Ready, Trim};
@@ -207,7 +208,8 @@ impl Files {
                 Some(record.map(|record| (*offset, record)))
             };
             let records = offsets.iter().map_while(&mut read).flatten();
-            made = kept::store(directory, (lane, files.mark), records, next)?;
+            let mark = files.mark;
+            made = kept::store(directory, Origin { lane, mark }, records, next)?;
             failed.map_or(Ok(()), Err)
         })?;
         Ok(made)

@@ -35,7 +35,7 @@ impl Reader {
         let is_it = |it: &Salvaged| (it.lane, it.first) == (lane, first) && at < it.end;
         if !self.salvaged.iter().any(is_it) {
             let file = self.directory.open(&name).map_err(removed(&name))?;
-            let blocks = Salvage::search(file.as_ref(), &name, first..end)?;
+            let blocks = Salvage::search(file.as_ref(), &name, lane, first..end)?;
             self.salvaged
                 .retain(|it| (it.lane, it.first) != (lane, first));
             self.salvaged.push_back(Salvaged {

@@ -122,7 +122,7 @@ impl Recovery {
     ) -> Result<Offset, LogError> {
         let name = segment::name(files.lane, first);
         // Before it is opened for writing, which may change it.
-        let ends = match self.look(&name) {
+        let ends = match self.look(&name, files.lane) {
             Ok(ends) => ends,
             Err(error) if error.is_unreadable() => {
                 return self.keep_damaged(files, (first, None), known, gaps);
@@ -158,9 +158,9 @@ impl Recovery {
         Ok(reached)
     }
 
-    fn look(&self, name: &str) -> Result<Option<(Header, Header)>, LogError> {
+    fn look(&self, name: &str, lane: Lane) -> Result<Option<(Header, Header)>, LogError> {
         let database = SharedDatabase::open_sealed(&self.directory, name, READ_CACHE_BYTES)?;
-        let ends = segment::ends(&database)?;
+        let ends = segment::ends(&database, lane)?;
         database.close()?;
         Ok(ends)
     }
@@ -178,9 +178,9 @@ impl Recovery {
         let name = segment::name(lane, first);
         let file = self.directory.open(&name);
         let file = file.map_err(LogError::file("open", &name))?;
-        let found = match Salvage::search(file.as_ref(), &name, first..Offset(u64::MAX)) {
+        let found = match Salvage::search(file.as_ref(), &name, lane, first..Offset(u64::MAX)) {
             // A disk that is bad all over does not take its new name either.
-            Err(error) if error.is_unreadable() => Salvage::default(),
+            Err(error) if error.is_unreadable() => Salvage::nothing(lane),
             found => found?,
         };
         let Some(end) = found.end() else {
