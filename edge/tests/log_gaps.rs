@@ -9,7 +9,7 @@ use edge::log::{Batch, Budget, Event, Gap, Opened, Parts, Reason, Settings, anno
 use sync::{Change, Lane, Offset, WallTime};
 
 use self::log_parts::{
-    contain_panics_quietly, duplicate, flip_all, make_foreign as overwrite, record_of,
+    contain_panics_quietly, duplicate, flip_all, make_foreign as overwrite, record_of, segments,
 };
 
 /// They were rows of the state alone, and gone with it without a word.
@@ -307,6 +307,29 @@ fn a_gap_that_only_a_damaged_frame_held_is_a_gap_without_a_count() {
         drop(log);
         assert_eq!(gaps(&reopen(&folder)), told, "said once");
     }
+}
+
+/// Their copy is whole, so no earlier gaps are forgotten: what only the journal held was in none.
+#[test]
+fn what_only_a_lost_journal_held_is_a_gap_although_the_copy_of_the_gaps_is_whole() {
+    contain_panics_quietly();
+    let folder = SimulatedFolder::new();
+    let mut log = reopen(&folder);
+    assert!(log.writer.note_gap(Gap::of_mail(Lane::Normal, b"key", 1)));
+    assert!(commit(&mut log, &append()));
+    maintain(&mut log, 3);
+    log.writer.close().expect("the log works");
+    for name in segments(&folder) {
+        folder.remove(&name).expect("it is there");
+    }
+    overwrite(&folder, "state.redb");
+    overwrite(&folder, "journal");
+    let log = reopen(&folder);
+    assert!(log.report.is_state_lost && log.report.is_journal_lost);
+    let told = gaps(&log);
+    assert!(told.iter().any(|(_, gap)| gap.has(Offset(0))), "{told:?}");
+    drop(log);
+    assert_eq!(gaps(&reopen(&folder)), told, "said once");
 }
 
 /// What lies between gaps that are known was delivered and removed, for all that anybody knows.

@@ -32,8 +32,8 @@ pub(crate) struct Books {
     pub(crate) history: BTreeMap<Place, Values>,
     /// Since the last success: one of them may be there all the same.
     pub(crate) refused: Vec<Batch>,
-    /// Before it: damage may bring one of them to light.
-    pub(crate) given_up: PerLane<Vec<Record>>,
+    /// All records that anybody wanted to store: damage may bring any of them to light.
+    pub(crate) ever: BTreeSet<(Lane, Vec<u8>)>,
     /// Records that somebody has said are not taken: those that a group was committed after, and
     /// those of this run of the program that none was.
     pub(crate) rejected: BTreeSet<(Lane, u64)>,
@@ -84,17 +84,9 @@ impl Books {
             Event::Flushed { lane, up_to } => {
                 self.flushed[*lane] = self.flushed[*lane].max(up_to.0)
             }
-            Event::StoredAnew {
-                lane,
-                first,
-                records,
-            } => {
-                assert_eq!(first.0, self.next(*lane), "{lane}: stored anew");
-                for record in records {
-                    let survivors = self.survivors(*lane);
-                    assert!(survivors.contains(record), "{lane}: nothing to outlive");
-                    self.lanes[*lane].push(Slot::Stored(record.clone()));
-                }
+            Event::Thinned { lane, first, next } => {
+                let is_sound = *first < *next && next.0 <= self.flushed[*lane];
+                assert!(is_sound, "{lane}: {first} to {next} can't be left");
             }
             _ => {}
         }
@@ -103,12 +95,12 @@ impl Books {
     /// Takes what readers see of groups that were refused.
     pub(crate) fn bring_to_light(&mut self, reader: &Reader) {
         for lane in Lane::ALL {
-            self.extend(lane, reader.head(lane).0, Vec::new());
+            self.extend(lane, reader.head(lane).0);
         }
     }
 
-    /// Takes a new end of a lane: what is new may be of refused groups, or of `others`.
-    pub(crate) fn extend(&mut self, lane: Lane, head: u64, others: Vec<Record>) {
+    /// Takes a new end of a lane: what is new may be of refused groups.
+    pub(crate) fn extend(&mut self, lane: Lane, head: u64) {
         let more = head.saturating_sub(self.next(lane));
         if more == 0 {
             return;
@@ -117,8 +109,8 @@ impl Books {
             .refused
             .iter()
             .flat_map(|batch| records_of(batch, lane));
-        let candidates: Rc<[Record]> = refused.chain(others).collect();
-        let is_known = more <= candidates.len() as u64 || self.harm.journal;
+        let candidates: Rc<[Record]> = refused.collect();
+        let is_known = more <= candidates.len() as u64 || self.harm.times > 0;
         assert!(is_known, "{lane}: {more} records of nobody's");
         let slots = (0..more).map(|_| Slot::Unsettled(Rc::clone(&candidates)));
         self.lanes[lane].extend(slots);
@@ -136,19 +128,25 @@ impl Books {
         self.lanes[lane].len() as u64
     }
 
-    /// The records of a lane that may be appended anew.
-    pub(crate) fn survivors(&self, lane: Lane) -> Vec<Record> {
-        let stored = self.lanes[lane].iter().filter_map(Slot::stored);
-        let kept = stored.filter(|record| self.keeps_latest && record.keeps_latest());
-        kept.cloned().collect()
+    /// Whether a record may be served at an offset: the one that was stored there, or, where damage
+    /// was, one that somebody wanted to store in the lane.
+    pub(crate) fn may_be(&self, lane: Lane, at: u64, record: &Record) -> bool {
+        let is_right = match self.lanes[lane].get(at as usize) {
+            Some(Slot::Stored(stored)) => stored == record,
+            Some(Slot::Unsettled(candidates)) => candidates.contains(record),
+            None => false,
+        };
+        is_right || self.may_be_lost(lane, at) && self.ever.contains(&(lane, record_bytes(record)))
+    }
+
+    /// Whether what is wanted and in segments may have been made thinner.
+    pub(crate) fn may_be_thinned(&self, lane: Lane, at: u64) -> bool {
+        self.keeps_latest && self.is_limited[lane] && at < self.flushed[lane]
     }
 
     /// Takes what was refused for what is not there, as far as nothing is damaged.
     pub(crate) fn give_up_refused(&mut self) {
         for batch in std::mem::take(&mut self.refused) {
-            for lane in Lane::ALL {
-                self.given_up[lane].extend(records_of(&batch, lane));
-            }
             for (place, value) in rows_of(&batch) {
                 // It may be there, and is not the last.
                 let values = self.history.entry(place).or_insert_with(|| vec![None]);
@@ -190,6 +188,14 @@ impl Books {
         rows
     }
 
+    /// Notes what is about to be stored.
+    pub(crate) fn ask(&mut self, batch: &Batch) {
+        for lane in Lane::ALL {
+            let records = records_of(batch, lane);
+            self.ever.extend(records.map(|it| (lane, record_bytes(&it))));
+        }
+    }
+
     pub(crate) fn take_rows(&mut self, batch: &Batch) {
         for (place, value) in rows_of(batch) {
             let values = self.history.entry(place).or_insert_with(|| vec![None]);
@@ -205,6 +211,10 @@ impl Slot {
             Self::Unsettled(_) => None,
         }
     }
+}
+
+fn record_bytes(record: &Record) -> Vec<u8> {
+    record.as_bytes().to_vec()
 }
 
 pub(crate) fn records_of(batch: &Batch, of: Lane) -> impl Iterator<Item = Record> {

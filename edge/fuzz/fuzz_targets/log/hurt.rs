@@ -131,7 +131,13 @@ fn note(name: &str, books: &mut Books) {
                 books.harm.lost[lane].push(lost);
             }
         }
-        "state.redb" => books.harm.state = true,
+        "state.redb" => {
+            books.harm.state = true;
+            // It says which file of what outlived segments counts: another one goes.
+            for lane in Lane::ALL.into_iter().filter(|_| books.keeps_latest) {
+                books.harm.lost[lane].push((0, books.flushed[lane]));
+            }
+        }
         "mail.redb" => books.harm.mail = true,
         "gaps" => books.harm.gaps = true,
         _ => {
@@ -144,8 +150,10 @@ fn note(name: &str, books: &mut Books) {
 }
 
 fn segment(name: &str) -> Option<(Lane, u64)> {
-    let (lane, first) = name.strip_suffix(".redb")?.split_once('-')?;
+    let (lane, place) = name.strip_suffix(".redb")?.split_once('-')?;
     let lane = Lane::ALL.into_iter().find(|known| known.name() == lane)?;
+    // What outlived others has its end in its name as well.
+    let first = place.split_once('-').map_or(place, |(first, _)| first);
     Some((lane, first.parse().ok()?))
 }
 

@@ -1,9 +1,11 @@
 //! A whole log on a simulated disk: groups of records and rows, small and large, trims, gaps, copies
 //! for a backup, jobs with commits between their writes, a disk that is full or fails, power cuts
 //! at any write, and files that are damaged, swapped or replaced by older copies in between.
-//! Whatever is done to it: it starts, every record that was acknowledged is served bit for bit or
-//! stands in exactly one gap, what was not damaged is in none but those that limits make, and no row
-//! is one that was never stored.
+//!
+//! Without damage everything is known, and judged so: every record that was acknowledged is served
+//! bit for bit under its offset or stands in exactly one gap, counts of gaps add up, and rows are
+//! those of whole groups. With damage nobody can tell what must be left: it starts within bounds,
+//! serves every record of a file that was not hurt, and no record and no row that was never stored.
 //!
 //! Run: `edge/benches/fuzz.sh 600 log`
 #![no_main]

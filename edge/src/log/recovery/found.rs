@@ -172,6 +172,8 @@ impl Found {
         directory: &Arc<dyn Directory>,
     ) -> Result<(), LogError> {
         for lane in Lane::ALL {
+            // The journal may have held its first records.
+            self.lanes[lane].is_unheard_of = false;
             let to = Offset(self.lanes[lane].next().0.saturating_add(most));
             if let Some(gap) = self.skip(lane, to, Reason::Damage, directory)? {
                 gap.count = 0;
