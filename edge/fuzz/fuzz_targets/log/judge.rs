@@ -37,6 +37,8 @@ impl Books {
         for lane in Lane::ALL {
             self.judge_end(lane, log.reader.head(lane).0);
             self.begin_at(lane, log.reader.first(lane).0);
+            let last = log.reader.segments(lane).last().map_or(0, |it| it.1.0);
+            self.flushed[lane] = log.reader.first(lane).0.max(last);
         }
         for lane in Lane::ALL {
             let found = read_lane(log, lane);
@@ -45,10 +47,6 @@ impl Books {
         self.judge_rows(log, before, wall);
         self.give_up_refused();
         self.maybe_rejected.append(&mut self.fresh_rejected);
-        for lane in Lane::ALL {
-            let last = log.reader.segments(lane).last().map_or(0, |it| it.1.0);
-            self.flushed[lane] = log.reader.first(lane).0.max(last);
-        }
     }
 
     /// Judges everything, when all gaps are there for readers to see.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use edge::log::simulated::{Fault, Operation, SimulatedFolder};
 use edge::log::{
-    Batch, Budget, Event, Gap, LaneLimits, Opened, Parts, Reason, Settings, announced, open,
+    Batch, Budget, Event, Gap, Job, LaneLimits, Opened, Parts, Reason, Settings, announced, open,
 };
 use sync::{Change, Lane, Offset, PerLane, Record, WallTime};
 
@@ -25,10 +25,12 @@ pub(crate) struct Play {
     /// Something fails, or will.
     is_troubled: bool,
     kept: Files,
-    /// What a copy for a backup holds, once it is made.
+    /// The next job begins a copy for a backup.
+    asks_copy: bool,
+    /// What the one that is being made holds.
+    begun: Option<Books>,
+    /// What the one holds that there is.
     copied: Option<Books>,
-    /// There is one.
-    is_copied: bool,
 }
 
 impl Play {
@@ -75,8 +77,9 @@ impl Play {
             handed_out: Vec::new(),
             is_troubled: false,
             kept: Files::new(),
+            asks_copy: false,
+            begun: None,
             copied: None,
-            is_copied: false,
         }
     }
 
@@ -118,7 +121,10 @@ impl Play {
             Step::Release { lane, count } => self.release(log, *lane, *count),
             Step::Reject { lane, at } => self.reject(log, *lane, *at),
             Step::Announce => self.announce(log),
-            Step::Copy => log.writer.snapshot(),
+            Step::Copy => {
+                self.asks_copy = true;
+                log.writer.snapshot();
+            }
             Step::Read { lane, from } => self.read(log, *lane, *from),
             Step::Room { pages } => {
                 let used = self.folder.used_bytes();
@@ -184,14 +190,11 @@ impl Play {
     fn judge_copy(&mut self) {
         let copy = self.folder.backup().expect("the disk works");
         self.folder.remove_backup();
-        let is_made = std::mem::take(&mut self.is_copied);
+        (self.asks_copy, self.begun) = (false, None);
         let Some(mut books) = self.copied.take().filter(|it| it.harm.times == 0) else {
             return;
         };
-        let Some(copy) = copy else {
-            assert!(!is_made, "the copy is gone");
-            return;
-        };
+        let copy = copy.expect("a copy that was made stays");
         let opened = open(copy.directory(), self.settings.clone(), self.wall);
         let mut log = opened.expect("a copy is as good a folder");
         books.judge_start(&mut log, self.wall);
@@ -260,32 +263,31 @@ impl Play {
         match event {
             Event::Gaps { gaps } => self.handed_out.clone_from(gaps),
             Event::Snapshot { result } => {
-                self.is_copied = result.is_ok();
-                self.copied = None;
+                let begun = self.begun.take();
+                self.copied = begun.filter(|_| result.is_ok());
             }
             _ => {}
         }
     }
 
     fn maintain(&mut self, log: &mut Opened) {
-        let before = self.books.clone();
-        for event in log.writer.maintain(self.wall) {
-            self.hear(log, &event);
+        while let Some(job) = self.begin(log) {
+            log.writer.finish(job.run());
         }
-        self.books.bring_to_light(&log.reader);
-        self.note_copy(before);
+        self.follow(log);
     }
 
-    /// Remembers what a copy holds that was just made.
-    fn note_copy(&mut self, before: Books) {
-        if self.is_copied && self.copied.is_none() {
-            self.copied = Some(before);
+    /// Begins a job. Of a copy that it begins everything is known that will be in it.
+    fn begin(&mut self, log: &mut Opened) -> Option<Job> {
+        let job = log.writer.begin(self.wall)?;
+        if std::mem::take(&mut self.asks_copy) {
+            (self.begun, self.copied) = (Some(self.books.clone()), None);
         }
+        Some(job)
     }
 
     fn job(&mut self, log: &mut Opened, nth: u8, amid: &[Group]) {
-        let before = self.books.clone();
-        let Some(job) = log.writer.begin(self.wall) else {
+        let Some(job) = self.begin(log) else {
             return self.follow(log);
         };
         let mut groups = amid.iter().take(AMID);
@@ -297,7 +299,6 @@ impl Play {
         });
         log.writer.finish(done);
         self.follow(log);
-        self.note_copy(before);
     }
 
     fn release(&mut self, log: &mut Opened, lane: u8, count: u8) {
