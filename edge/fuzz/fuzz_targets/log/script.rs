@@ -5,7 +5,7 @@ use libfuzzer_sys::arbitrary::{self, Arbitrary, Unstructured};
 /// One run.
 #[derive(Clone, Debug)]
 pub(crate) struct Script {
-    /// Chooses limits.
+    /// Chooses limits, and whether anything is ever damaged.
     pub(crate) limits: u8,
     pub(crate) steps: Vec<Step>,
 }
