@@ -58,7 +58,6 @@ pub(crate) struct Harm {
     pub(crate) journal: bool,
     pub(crate) state: bool,
     pub(crate) mail: bool,
-    pub(crate) gaps: bool,
 }
 
 impl Books {
@@ -192,7 +191,8 @@ impl Books {
     pub(crate) fn ask(&mut self, batch: &Batch) {
         for lane in Lane::ALL {
             let records = records_of(batch, lane);
-            self.ever.extend(records.map(|it| (lane, record_bytes(&it))));
+            self.ever
+                .extend(records.map(|it| (lane, record_bytes(&it))));
         }
     }
 

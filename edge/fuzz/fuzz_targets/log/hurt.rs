@@ -139,7 +139,6 @@ fn note(name: &str, books: &mut Books) {
             }
         }
         "mail.redb" => books.harm.mail = true,
-        "gaps" => books.harm.gaps = true,
         _ => {
             let Some((lane, first)) = segment(name) else {
                 return;

@@ -132,8 +132,8 @@ impl Books {
         assert_eq!(told, sum, "{lane}: counts and offsets of {gaps:?}");
     }
 
-    /// Rows are those that were acknowledged, with all of one refused group or nothing of any; where
-    /// damage took some, each is one that was stored under its key.
+    /// Rows are those that were acknowledged, with all of one refused group or nothing of any;
+    /// where damage took some, each is one that was stored under its key.
     fn judge_rows(&mut self, log: &mut Opened, before: [usize; 3], wall: WallTime) {
         let (found, is_mail_hurt) = self.read_rows(log, wall);
         let is_sound = self.harm.times == 0;

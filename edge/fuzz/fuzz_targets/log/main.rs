@@ -1,6 +1,6 @@
-//! A whole log on a simulated disk: groups of records and rows, small and large, trims, gaps, copies
-//! for a backup, jobs with commits between their writes, a disk that is full or fails, power cuts
-//! at any write, and files that are damaged, swapped or replaced by older copies in between.
+//! A whole log on a simulated disk: groups of records and rows, small and large, trims, gaps,
+//! copies for a backup, jobs with commits between their writes, a disk that is full or fails, power
+//! cuts at any write, and files that are damaged, swapped or replaced by older copies in between.
 //!
 //! Without damage everything is known, and judged so: every record that was acknowledged is served
 //! bit for bit under its offset or stands in exactly one gap, counts of gaps add up, and rows are
