@@ -155,6 +155,16 @@ fn a_torn_batch_on_a_full_disk_does_not_keep_the_log_closed() {
     }
 }
 
+/// The offsets of a torn group were in one gap with others, and a start took them for damage of the
+/// segment before them.
+#[test]
+fn a_torn_group_stays_what_it_is_when_its_gap_is_merged() {
+    let mut world = World::new(77_000_477, false);
+    for _ in 0..LIVES_A_WORLD {
+        world.live_and_cut().expect("nothing is damaged");
+    }
+}
+
 #[test]
 fn a_disk_that_lies_about_syncs_is_found_out() {
     let noticed = (0..20).any(|seed| {
