@@ -113,12 +113,12 @@ impl Broker {
     ) -> Result<Option<NotePut>, Refusal> {
         let session = self.registry.get(id).ok_or(Refusal::SessionGone)?;
         let notes = &session.aside.notes;
-        if !notes.contains(note.key) {
-            let all = self.registry.note_bytes();
-            // One about a delivery is bounded by the window, and counted with the delivery.
-            let is_over =
-                delivery.is_none() && all + notes.added_bytes() > self.settings.note_bytes_maximum;
-            if is_over || notes.len() >= self.settings.note_count_maximum {
+        // One about a delivery is bounded by the window, and counted with the delivery.
+        if delivery.is_none() && !notes.contains(note.key) {
+            let all = self.registry.note_bytes() + notes.added_bytes();
+            if all > self.settings.note_bytes_maximum
+                || notes.own_count() >= self.settings.note_count_maximum
+            {
                 return Err(Refusal::Notes);
             }
         }
