@@ -18,6 +18,10 @@ use super::stored::{
     Blob, KeptPlace, StoredKeptNote, StoredNote, StoredSharedNote, encode, member_key,
 };
 
+/// This part of the room for notes about no delivery is for sessions that have none: whoever never
+/// releases does not shut out whoever does.
+const FIRST_PART: usize = 4;
+
 /// A change of the table, and the note that it replaces.
 type NotePut = (Change, Option<KeptNote>);
 
@@ -115,10 +119,10 @@ impl Broker {
         let notes = &session.aside.notes;
         // One about a delivery is bounded by the window, and counted with the delivery.
         if delivery.is_none() && !notes.contains(note.key) {
-            let all = self.registry.note_bytes() + notes.added_bytes();
-            if all > self.settings.note_bytes_maximum
-                || notes.own_count() >= self.settings.note_count_maximum
-            {
+            let (all, count) = (self.registry.note_bytes(), notes.own_count());
+            let limit = self.settings.note_bytes_maximum;
+            let limit = limit - if count > 0 { limit / FIRST_PART } else { 0 };
+            if all + notes.added_bytes() > limit || count >= self.settings.note_count_maximum {
                 return Err(Refusal::Notes);
             }
         }

@@ -529,6 +529,35 @@ fn exchanges_that_nobody_releases_are_refused_at_the_limit_of_all_sessions() {
     }
 }
 
+/// A few clients that never release shut everybody else out from QoS 2, for as long as their sessions
+/// lasted.
+#[test]
+fn whoever_has_nothing_unreleased_may_begin_although_others_release_nothing() {
+    for is_durable in [false, true] {
+        let settings = Settings {
+            note_bytes_maximum: 2_000,
+            routes: vec!["t".into()],
+            ..Settings::default()
+        };
+        let mut world = World::with(settings, mqtt::Settings::default());
+        let hello_of = |name| match is_durable {
+            true => hello(V5, name).durable(),
+            false => hello(V5, name),
+        };
+        let (broken, other) = (world.join(&hello_of("a")), world.join(&hello_of("b")));
+        for id in 1..=60 {
+            world.publish(broken, &message("t", "1", 2).id(id));
+            assert!(world.next_packet(broken).is_some());
+        }
+        for _ in 0..3 {
+            world.publish(other, &message("t", "2", 2).id(1));
+            world.expect_pubrec(other, 1);
+            world.pubrel(other, 1);
+            world.expect_pubcomp(other, 1);
+        }
+    }
+}
+
 /// [MQTT-4.3.3-9]
 #[test]
 fn a_refused_message_of_qos_2_leaves_its_packet_identifier_free() {
