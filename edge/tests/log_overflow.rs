@@ -44,6 +44,35 @@ fn all_lanes_together_have_a_limit_and_the_lower_give_way_first() {
     log.assert_all_accounted_for();
 }
 
+/// While the latest of its topics were searched for a lane had nothing to give, and a more important
+/// one gave way for it.
+#[test]
+fn a_lane_that_is_searched_for_what_outlives_is_waited_for_by_more_important_ones() {
+    let folder = SimulatedFolder::new();
+    let mut settings = small();
+    settings.keeps_latest = true;
+    let mut log = Log::open(&folder, settings);
+    for number in 0..100 {
+        log.append(Lane::Critical, "noise/alarm", 4000);
+        // Nothing comes of these again, so all of the lane is read.
+        log.append(Lane::Normal, &format!("noise/{number}"), 40_000);
+        log.maintain();
+    }
+    for most in [2 << 20, 1 << 20] {
+        log.settings.max_bytes = Some(most);
+        log = log.reopen(&folder);
+        for _ in 0..3 {
+            log.wall.0 += 2000;
+            log.maintain();
+        }
+        let bytes: u64 = log.writer.lane_bytes().iter().map(|(_, bytes)| bytes).sum();
+        assert!(bytes <= most, "{bytes}");
+        assert!(log.reader.first(Lane::Normal) > Offset(0));
+        assert_eq!(log.reader.first(Lane::Critical), Offset(0));
+        log.assert_all_accounted_for();
+    }
+}
+
 #[test]
 fn a_lane_that_rejects_says_so_and_gives_nothing_up() {
     let folder = SimulatedFolder::new();
@@ -282,6 +311,34 @@ fn a_cut_while_a_segment_is_thinned_leaves_it_or_what_outlives_it() {
         assert!(!kept.contains_key("noise/0"), "it went as any record does");
     }
     assert!(whole > 2 && thinned > 2, "{whole} {thinned} of {changes}");
+}
+
+/// Of what was released with the file before it, the file being there still, a start said that it is
+/// damaged.
+#[test]
+fn a_cut_while_released_files_go_makes_no_gap() {
+    let release = |log: &mut Log| {
+        log.release(Lane::Normal, log.reader.head(Lane::Normal));
+        log.maintain();
+    };
+    let full = || {
+        let (mut log, folder) = nearly_full();
+        assert!(log.append_until_thinned());
+        log.maintain();
+        (log, folder)
+    };
+    let (mut log, folder) = full();
+    folder.reset_counts();
+    release(&mut log);
+    for cut in 0..=folder.counts().changes {
+        let (mut log, folder) = full();
+        let before = log.reader.gaps(0).expect("the log works");
+        folder.stop_after(cut);
+        release(&mut log);
+        folder.power_cut(cut);
+        log = log.reopen(&folder);
+        assert_eq!(log.reader.gaps(0).expect("the log works"), before, "{cut}");
+    }
 }
 
 /// A start that began anew took the file of what outlived segments, and the next one removed it.
