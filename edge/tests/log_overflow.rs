@@ -341,6 +341,32 @@ fn a_cut_while_released_files_go_makes_no_gap() {
     }
 }
 
+/// One block that can't be read took all that came after it in the segment from what outlives that.
+#[test]
+fn the_latest_of_a_topic_behind_damage_outlives_its_segment() {
+    let folder = SimulatedFolder::new();
+    let mut log = Log::open(&folder, keeping_latest());
+    log.append(Lane::Normal, "noise/early", 3000);
+    while log.writer.lane_bytes()[Lane::Normal] < (300 << 10) {
+        let rare = log.serial == 30;
+        let topic = if rare { "noise/rare" } else { "noise/busy" };
+        log.append(Lane::Normal, topic, 3000);
+        log.maintain();
+    }
+    let name = "normal-00000000000000000000.redb";
+    let file = folder.directory().open(name).expect("it is there");
+    let mut bytes = vec![0; file.len().expect("it is there") as usize];
+    file.read_at(0, &mut bytes).expect("it is there");
+    let early = |at: &usize| bytes[*at..].starts_with(b"noise/early");
+    let places: Vec<usize> = (0..bytes.len()).filter(early).collect();
+    assert!(!places.is_empty());
+    places.iter().for_each(|at| folder.flip(name, *at as u64));
+    assert!(log.append_until_thinned());
+    let left: BTreeSet<String> = log.read_all().into_values().map(|it| it.2).collect();
+    let expected = ["noise/busy", "noise/rare"].map(str::to_owned);
+    assert_eq!(left, BTreeSet::from(expected));
+}
+
 /// A start that began anew took the file of what outlived segments, and the next one removed it.
 #[test]
 fn what_outlived_segments_is_there_although_the_state_is_lost() {
