@@ -78,6 +78,8 @@ impl Search {
                 None => self.read_block(files, directory)?,
             });
         }
+        // A search that waits for records holds no file.
+        self.open = None;
         Ok(())
     }
 
