@@ -367,6 +367,52 @@ fn the_latest_of_a_topic_behind_damage_outlives_its_segment() {
     assert_eq!(left, BTreeSet::from(expected));
 }
 
+/// Damage in the file of what outlived segments is told apart from what was given up before, and what
+/// is whole of it goes on to outlive others.
+#[test]
+fn damage_of_what_outlived_segments_is_counted_once() {
+    let mut damaged = 0;
+    for seed in 1..=4_u64 {
+        let folder = SimulatedFolder::new();
+        let mut log = Log::open(&folder, keeping_latest());
+        let mut dice = Dice(seed);
+        for _ in 0..3 {
+            let before = log.thinned;
+            while log.thinned == before {
+                let rare = format!("noise/{}", dice.below(60));
+                let topic = if dice.below(4) == 0 {
+                    &rare
+                } else {
+                    "noise/busy"
+                };
+                log.append(Lane::Normal, topic, 3000);
+                log.maintain();
+            }
+            let directory = folder.directory();
+            let names = directory.names().expect("they are there");
+            let kept = names.iter().filter(|name| name.matches('-').count() == 2);
+            let kept = kept.max().expect("something is kept");
+            let file = directory.open(kept).expect("it is there");
+            let bytes = file.len().expect("it is there");
+            for _ in 0..dice.below(40) {
+                let page = dice.below(bytes / 4096) * 4096;
+                (page..page + 4096).for_each(|at| folder.flip(kept, at));
+            }
+            if dice.below(2) == 0 {
+                log = log.reopen(&folder);
+            }
+            // Or it gives way before anybody has read it.
+            if dice.below(2) == 0 {
+                damaged += log.note_damage();
+                log.assert_all_accounted_for();
+            }
+        }
+        damaged += log.note_damage();
+        log.assert_all_accounted_for();
+    }
+    assert!(damaged > 3, "{damaged}");
+}
+
 /// A start that began anew took the file of what outlived segments, and the next one removed it.
 #[test]
 fn what_outlived_segments_is_there_although_the_state_is_lost() {
@@ -505,6 +551,32 @@ impl Log {
                 _ => {}
             }
         }
+    }
+
+    /// Reads everything, and notes what is damaged. Says how many ranges were.
+    fn note_damage(&mut self) -> usize {
+        let mut damaged = 0;
+        for lane in Lane::ALL {
+            let mut at = self.reader.first(lane);
+            while at < self.reader.head(lane) {
+                let budget = Budget {
+                    records: 500,
+                    bytes: 1 << 20,
+                };
+                let chunk = self.reader.read(lane, at, budget).expect("the log works");
+                if let Some(gap) = chunk.damaged {
+                    damaged += usize::from(self.writer.note_gap(gap));
+                }
+                at = chunk.next;
+            }
+        }
+        let empty = self.writer.commit(&Batch::default(), self.wall);
+        empty.expect("there is room");
+        for _ in 0..2 {
+            self.wall.0 += 2000;
+            self.maintain();
+        }
+        damaged
     }
 
     /// False when the power went before.
