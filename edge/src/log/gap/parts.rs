@@ -56,6 +56,12 @@ impl Parts {
         sizes.fold(0, |sum, size| sum.saturating_add(size).saturating_add(1))
     }
 
+    /// The first and the last offset of each, in growing order.
+    pub(in super::super) fn iter(&self) -> impl Iterator<Item = (Offset, Offset)> {
+        let all = self.0.iter();
+        all.map(|(first, last)| (Offset(*first), Offset(*last)))
+    }
+
     /// From the lowest offset to the highest.
     pub(super) fn bounds(&self) -> Option<(u64, u64)> {
         Some((self.0.first()?.0, self.0.last()?.1))

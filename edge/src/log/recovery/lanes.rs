@@ -58,7 +58,7 @@ impl Recovery {
             });
             self.open_lane(&mut lanes[lane], known, &mut gaps)?;
             for sealed in lanes[lane].sealed.iter_mut().filter(|it| !it.is_kept) {
-                sealed.next = end_before(lane, sealed.next, written_down);
+                sealed.next = self.end_before(lane, sealed, written_down);
             }
         }
         Ok((lanes, gaps))
@@ -158,6 +158,26 @@ impl Recovery {
             database,
         });
         Ok(reached)
+    }
+
+    /// Where a segment ends that another one or nothing follows: before the offsets that a torn group
+    /// used up, which were never in any. Where their gap is one with others by now, the segment says.
+    fn end_before(&self, lane: Lane, sealed: &Sealed, written_down: &[Gap]) -> Offset {
+        let of_lane = || written_down.iter().filter(|gap| gap.lane == lane);
+        let mut torn = of_lane().filter(|gap| {
+            let is_all = gap.count == gap.last.next().0 - gap.first.0;
+            gap.reason == Reason::Torn && is_all && gap.last.next() == sealed.next
+        });
+        if let Some(gap) = torn.next() {
+            return gap.first;
+        }
+        let mut parts = of_lane().flat_map(|gap| gap.parts.iter());
+        let Some((first, _)) = parts.find(|(_, last)| last.next() == sealed.next) else {
+            return sealed.next;
+        };
+        let ends = self.look(&sealed.name(lane), lane).ok().flatten();
+        let is_end = ends.is_some_and(|(_, last)| last.next() == first);
+        if is_end { first } else { sealed.next }
     }
 
     fn look(&self, name: &str, lane: Lane) -> Result<Option<(Header, Header)>, LogError> {
@@ -279,14 +299,4 @@ impl Recovery {
         }
         Ok(())
     }
-}
-
-/// Where a segment ends that another one or nothing follows at `next`: before the offsets that a
-/// torn group used up, which were never in any.
-fn end_before(lane: Lane, next: Offset, written_down: &[Gap]) -> Offset {
-    let mut torn = written_down.iter().filter(|gap| {
-        let is_all = gap.count == gap.last.next().0 - gap.first.0;
-        (gap.lane, gap.reason) == (lane, Reason::Torn) && is_all && gap.last.next() == next
-    });
-    torn.next().map_or(next, |gap| gap.first)
 }
