@@ -15,33 +15,36 @@ use self::log_parts::{Dice, make_foreign, record_of, small};
 
 #[test]
 fn all_lanes_together_have_a_limit_and_the_lower_give_way_first() {
-    let folder = SimulatedFolder::new();
-    let mut settings = small();
-    settings.max_bytes = Some(1 << 20);
-    let mut log = Log::open(&folder, settings);
-    let mut first_drop = PerLane::from_fn(|_| usize::MAX);
-    for turn in 0..900 {
-        // Each lane by itself stays below its own limit.
-        let lane = Lane::ALL[2 - turn / 300];
-        for _ in 0..10 {
-            log.append(lane, "a", 256);
+    for keeps_latest in [false, true] {
+        let folder = SimulatedFolder::new();
+        let mut settings = small();
+        settings.keeps_latest = keeps_latest;
+        settings.max_bytes = Some(1 << 20);
+        let mut log = Log::open(&folder, settings);
+        let mut first_drop = PerLane::from_fn(|_| usize::MAX);
+        for turn in 0..900 {
+            // Each lane by itself stays below its own limit.
+            let lane = Lane::ALL[2 - turn / 300];
+            for _ in 0..10 {
+                log.append(lane, "a", 256);
+            }
+            log.maintain();
+            for lane in Lane::ALL {
+                let begun = log.reader.first(lane) > Offset(0);
+                first_drop[lane] = first_drop[lane].min(if begun { turn } else { usize::MAX });
+            }
+            let bytes: u64 = log.writer.lane_bytes().iter().map(|(_, bytes)| bytes).sum();
+            assert!(bytes <= (1 << 20) + (128 << 10), "{bytes}");
         }
-        log.maintain();
-        for lane in Lane::ALL {
-            let begun = log.reader.first(lane) > Offset(0);
-            first_drop[lane] = first_drop[lane].min(if begun { turn } else { usize::MAX });
-        }
-        let bytes: u64 = log.writer.lane_bytes().iter().map(|(_, bytes)| bytes).sum();
-        assert!(bytes <= (1 << 20) + (128 << 10), "{bytes}");
+        // Telemetry went for the alarms, and what is between for them when there was none left.
+        assert!(
+            first_drop[Lane::Normal] < first_drop[Lane::Urgent],
+            "{first_drop:?}"
+        );
+        assert!(first_drop[Lane::Urgent] < usize::MAX, "{first_drop:?}");
+        assert_eq!(first_drop[Lane::Critical], usize::MAX, "{first_drop:?}");
+        log.assert_all_accounted_for();
     }
-    // Telemetry went for the alarms, and what is between for them when there was none left.
-    assert!(
-        first_drop[Lane::Normal] < first_drop[Lane::Urgent],
-        "{first_drop:?}"
-    );
-    assert!(first_drop[Lane::Urgent] < usize::MAX, "{first_drop:?}");
-    assert_eq!(first_drop[Lane::Critical], usize::MAX, "{first_drop:?}");
-    log.assert_all_accounted_for();
 }
 
 /// While the latest of its topics were searched for a lane had nothing to give, and a more important

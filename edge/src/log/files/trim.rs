@@ -143,7 +143,8 @@ impl Files {
             let oldest = files.sealed.front().map(|segment| segment.first);
             let mut search = files.search.take().filter(|it| Some(it.first) == oldest);
             let is_near = bytes + segment > files.limits.max_bytes || all + segment > most;
-            let is_late = bytes > files.limits.max_bytes + segment;
+            let is_late =
+                bytes > files.limits.max_bytes + segment || all > most.saturating_add(segment);
             if search.is_none() && is_near && files.limits.overflow == Overflow::DropOldest {
                 search = Search::begin(files);
             }
