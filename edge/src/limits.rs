@@ -158,9 +158,11 @@ const READ_FILE_BYTES: u64 = 256 << 10;
 const DECODED_BYTES: u64 = 512 << 10;
 /// What redb takes beside its cache, each file.
 const REDB_FILE_BYTES: u64 = 300 << 10;
-/// Topics of the segment that goes next, the places of what outlives it, and the file of that while it
-/// is made.
-const LATEST_BYTES: u64 = 1280 << 10;
+/// Topics of the segments that go next, the one of these that is read, the places of what outlives them,
+/// and the file of that while it is made.
+const LATEST_BYTES: u64 = 1792 << 10;
+/// What is found in damaged files of it, one a lane: a block for each topic at most, and one between.
+const LATEST_FOUND_BYTES: u64 = 3 * 2 * 4096 * FOUND_BYTES;
 /// Searches of damaged segments: what they read at a time, and what they found in those that are
 /// open, for each block that a segment has.
 const SEARCH_BYTES: u64 = 320 << 10;
@@ -317,8 +319,9 @@ impl Limits {
                 section.retained_bytes + section.retained_count as u64 * RETAINED_ENTRY_BYTES,
             ),
             (
+                // One may be there beside all that others hold, in a list that grew by a quarter.
                 "packets arriving",
-                self.inbound_total_bytes as u64 + packet_bytes,
+                self.inbound_total_bytes as u64 + packet_bytes * 5 / 4,
             ),
             (
                 "packets leaving",
@@ -333,7 +336,10 @@ impl Limits {
             ("redb", redb),
             (
                 "latest of topics",
-                if self.keeps_latest() { LATEST_BYTES } else { 0 },
+                match self.keeps_latest() {
+                    true => LATEST_BYTES + LATEST_FOUND_BYTES,
+                    false => 0,
+                },
             ),
             ("damaged segments", SEARCH_BYTES + found),
             ("mail", self.worst_mail()),

@@ -104,9 +104,11 @@ impl Memory {
         limit.saturating_sub(self.connections.get() * self.fair_part_of(limit))
     }
 
-    /// Whether a connection holds too much of what came in part.
-    pub(crate) fn is_too_much_inbound(&self, held: &Held, limit: usize) -> bool {
-        self.inbound.get() > self.shared_part_of(limit)
+    /// Whether a connection holds more than its fair part of what came in part, and all that is shared
+    /// is held, not counting the list that its own packet is in: one packet arrives for certain, however
+    /// large it is beside the limit.
+    pub(crate) fn is_too_much_inbound(&self, held: &Held, list: usize, limit: usize) -> bool {
+        self.inbound.get().saturating_sub(list) > self.shared_part_of(limit)
             && held.inbound as usize > self.fair_part_of(limit)
     }
 

@@ -42,7 +42,7 @@ const TAIL_BYTES_KEPT: usize = 1024;
 /// A queue with room for more inputs than this gives its memory back when it is used up.
 const INPUTS_KEPT: usize = 8;
 
-/// A buffer of what is to be written grows to twice its length, but by no more than this or a quarter.
+/// A buffer grows to twice its length, but by no more than this or a quarter.
 const SPARE_BYTES: usize = 4096;
 
 impl Underway {
@@ -77,7 +77,9 @@ impl Underway {
     /// Keeps bytes until more have come.
     pub(crate) fn keep(&mut self, bytes: &[u8]) {
         if !bytes.is_empty() {
-            self.0.make().tail.extend_from_slice(bytes);
+            let tail = &mut self.0.make().tail;
+            make_room(tail, bytes.len(), true);
+            tail.extend_from_slice(bytes);
         }
     }
 
@@ -104,12 +106,7 @@ impl Underway {
     /// Makes room for so many bytes more to be written, and with `spare` for some of what comes
     /// after them.
     pub(crate) fn make_room(&mut self, bytes: usize, spare: bool) {
-        let buffer = &mut self.0.make().outbound;
-        if buffer.capacity() - buffer.len() < bytes {
-            let length = buffer.len();
-            let more = (length / 4).max(length.min(SPARE_BYTES));
-            buffer.reserve_exact(bytes + if spare { more } else { 0 });
-        }
+        make_room(&mut self.0.make().outbound, bytes, spare);
     }
 
     /// Adds bytes that others hold as well to what is to be written.
@@ -208,6 +205,14 @@ impl Parts {
             later.at -= at;
         }
         taken
+    }
+}
+
+fn make_room(buffer: &mut Vec<u8>, bytes: usize, spare: bool) {
+    if buffer.capacity() - buffer.len() < bytes {
+        let length = buffer.len();
+        let more = (length / 4).max(length.min(SPARE_BYTES));
+        buffer.reserve_exact(bytes + if spare { more } else { 0 });
     }
 }
 

@@ -55,6 +55,17 @@ fn whatever_is_damaged_the_log_opens_and_accounts_for_everything() {
     );
 }
 
+/// The first flush of a start made the mail anew, and the report said that nothing was lost.
+#[test]
+fn a_start_tells_of_mail_that_its_first_flush_found_damaged() {
+    contain_panics_quietly();
+    let base = Base::new(3);
+    let folder = base.copy();
+    let done = damage(&folder, &mut Dice(1_003_470));
+    let checked = base.check(&folder, &mut Seen::default());
+    assert_eq!(checked, Ok(()), "{done:?}");
+}
+
 /// What came of the damage, so that the test can't quietly stop testing.
 #[derive(Clone, Copy, Debug, Default)]
 struct Seen {

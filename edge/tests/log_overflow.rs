@@ -15,33 +15,65 @@ use self::log_parts::{Dice, make_foreign, record_of, small};
 
 #[test]
 fn all_lanes_together_have_a_limit_and_the_lower_give_way_first() {
+    for keeps_latest in [false, true] {
+        let folder = SimulatedFolder::new();
+        let mut settings = small();
+        settings.keeps_latest = keeps_latest;
+        settings.max_bytes = Some(1 << 20);
+        let mut log = Log::open(&folder, settings);
+        let mut first_drop = PerLane::from_fn(|_| usize::MAX);
+        for turn in 0..900 {
+            // Each lane by itself stays below its own limit.
+            let lane = Lane::ALL[2 - turn / 300];
+            for _ in 0..10 {
+                log.append(lane, "a", 256);
+            }
+            log.maintain();
+            for lane in Lane::ALL {
+                let begun = log.reader.first(lane) > Offset(0);
+                first_drop[lane] = first_drop[lane].min(if begun { turn } else { usize::MAX });
+            }
+            let bytes: u64 = log.writer.lane_bytes().iter().map(|(_, bytes)| bytes).sum();
+            assert!(bytes <= (1 << 20) + (128 << 10), "{bytes}");
+        }
+        // Telemetry went for the alarms, and what is between for them when there was none left.
+        assert!(
+            first_drop[Lane::Normal] < first_drop[Lane::Urgent],
+            "{first_drop:?}"
+        );
+        assert!(first_drop[Lane::Urgent] < usize::MAX, "{first_drop:?}");
+        assert_eq!(first_drop[Lane::Critical], usize::MAX, "{first_drop:?}");
+        log.assert_all_accounted_for();
+    }
+}
+
+/// While the latest of its topics were searched for a lane had nothing to give, and a more important
+/// one gave way for it.
+#[test]
+fn a_lane_that_is_searched_for_what_outlives_is_waited_for_by_more_important_ones() {
     let folder = SimulatedFolder::new();
     let mut settings = small();
-    settings.max_bytes = Some(1 << 20);
+    settings.keeps_latest = true;
     let mut log = Log::open(&folder, settings);
-    let mut first_drop = PerLane::from_fn(|_| usize::MAX);
-    for turn in 0..900 {
-        // Each lane by itself stays below its own limit.
-        let lane = Lane::ALL[2 - turn / 300];
-        for _ in 0..10 {
-            log.append(lane, "a", 256);
-        }
+    for number in 0..100 {
+        log.append(Lane::Critical, "noise/alarm", 4000);
+        // Nothing comes of these again, so all of the lane is read.
+        log.append(Lane::Normal, &format!("noise/{number}"), 40_000);
         log.maintain();
-        for lane in Lane::ALL {
-            let begun = log.reader.first(lane) > Offset(0);
-            first_drop[lane] = first_drop[lane].min(if begun { turn } else { usize::MAX });
+    }
+    for most in [2 << 20, 1 << 20] {
+        log.settings.max_bytes = Some(most);
+        log = log.reopen(&folder);
+        for _ in 0..3 {
+            log.wall.0 += 2000;
+            log.maintain();
         }
         let bytes: u64 = log.writer.lane_bytes().iter().map(|(_, bytes)| bytes).sum();
-        assert!(bytes <= (1 << 20) + (128 << 10), "{bytes}");
+        assert!(bytes <= most, "{bytes}");
+        assert!(log.reader.first(Lane::Normal) > Offset(0));
+        assert_eq!(log.reader.first(Lane::Critical), Offset(0));
+        log.assert_all_accounted_for();
     }
-    // Telemetry went for the alarms, and what is between for them when there was none left.
-    assert!(
-        first_drop[Lane::Normal] < first_drop[Lane::Urgent],
-        "{first_drop:?}"
-    );
-    assert!(first_drop[Lane::Urgent] < usize::MAX, "{first_drop:?}");
-    assert_eq!(first_drop[Lane::Critical], usize::MAX, "{first_drop:?}");
-    log.assert_all_accounted_for();
 }
 
 #[test]
@@ -284,6 +316,107 @@ fn a_cut_while_a_segment_is_thinned_leaves_it_or_what_outlives_it() {
     assert!(whole > 2 && thinned > 2, "{whole} {thinned} of {changes}");
 }
 
+/// Of what was released with the file before it, the file being there still, a start said that it is
+/// damaged.
+#[test]
+fn a_cut_while_released_files_go_makes_no_gap() {
+    let release = |log: &mut Log| {
+        log.release(Lane::Normal, log.reader.head(Lane::Normal));
+        log.maintain();
+    };
+    let full = || {
+        let (mut log, folder) = nearly_full();
+        assert!(log.append_until_thinned());
+        log.maintain();
+        (log, folder)
+    };
+    let (mut log, folder) = full();
+    folder.reset_counts();
+    release(&mut log);
+    let changes = folder.counts().changes;
+    for cut in changes.saturating_sub(8)..=changes {
+        let (mut log, folder) = full();
+        let before = log.reader.gaps(0).expect("the log works");
+        folder.stop_after(cut);
+        release(&mut log);
+        folder.power_cut(cut);
+        log = log.reopen(&folder);
+        assert_eq!(log.reader.gaps(0).expect("the log works"), before, "{cut}");
+    }
+}
+
+/// One block that can't be read took all that came after it in the segment from what outlives that.
+#[test]
+fn the_latest_of_a_topic_behind_damage_outlives_its_segment() {
+    let folder = SimulatedFolder::new();
+    let mut log = Log::open(&folder, keeping_latest());
+    log.append(Lane::Normal, "noise/early", 3000);
+    while log.writer.lane_bytes()[Lane::Normal] < (300 << 10) {
+        let rare = log.serial == 30;
+        let topic = if rare { "noise/rare" } else { "noise/busy" };
+        log.append(Lane::Normal, topic, 3000);
+        log.maintain();
+    }
+    let name = "normal-00000000000000000000.redb";
+    let file = folder.directory().open(name).expect("it is there");
+    let mut bytes = vec![0; file.len().expect("it is there") as usize];
+    file.read_at(0, &mut bytes).expect("it is there");
+    let early = |at: &usize| bytes[*at..].starts_with(b"noise/early");
+    let places: Vec<usize> = (0..bytes.len()).filter(early).collect();
+    assert!(!places.is_empty());
+    places.iter().for_each(|at| folder.flip(name, *at as u64));
+    assert!(log.append_until_thinned());
+    let left: BTreeSet<String> = log.read_all().into_values().map(|it| it.2).collect();
+    let expected = ["noise/busy", "noise/rare"].map(str::to_owned);
+    assert_eq!(left, BTreeSet::from(expected));
+}
+
+/// Damage in the file of what outlived segments is told apart from what was given up before, and what
+/// is whole of it goes on to outlive others.
+#[test]
+fn damage_of_what_outlived_segments_is_counted_once() {
+    let mut damaged = 0;
+    for seed in 1..=6_u64 {
+        let folder = SimulatedFolder::new();
+        let mut log = Log::open(&folder, keeping_latest());
+        let mut dice = Dice(seed);
+        for _ in 0..3 {
+            let before = log.thinned;
+            while log.thinned == before {
+                let rare = format!("noise/{}", dice.below(60));
+                let topic = if dice.below(4) == 0 {
+                    &rare
+                } else {
+                    "noise/busy"
+                };
+                log.append(Lane::Normal, topic, 3000);
+                log.maintain();
+            }
+            let directory = folder.directory();
+            let names = directory.names().expect("they are there");
+            let kept = names.iter().filter(|name| name.matches('-').count() == 2);
+            let kept = kept.max().expect("something is kept");
+            let file = directory.open(kept).expect("it is there");
+            let bytes = file.len().expect("it is there");
+            for _ in 0..dice.below(40) {
+                let page = dice.below(bytes / 4096) * 4096;
+                (page..page + 4096).for_each(|at| folder.flip(kept, at));
+            }
+            if dice.below(2) == 0 {
+                log = log.reopen(&folder);
+            }
+            // Or it gives way before anybody has read it.
+            if dice.below(2) == 0 {
+                damaged += log.note_damage();
+                log.assert_all_accounted_for();
+            }
+        }
+        damaged += log.note_damage();
+        log.assert_all_accounted_for();
+    }
+    assert!(damaged > 0, "{damaged}");
+}
+
 /// A start that began anew took the file of what outlived segments, and the next one removed it.
 #[test]
 fn what_outlived_segments_is_there_although_the_state_is_lost() {
@@ -422,6 +555,32 @@ impl Log {
                 _ => {}
             }
         }
+    }
+
+    /// Reads everything, and notes what is damaged. Says how many ranges were.
+    fn note_damage(&mut self) -> usize {
+        let mut damaged = 0;
+        for lane in Lane::ALL {
+            let mut at = self.reader.first(lane);
+            while at < self.reader.head(lane) {
+                let budget = Budget {
+                    records: 500,
+                    bytes: 1 << 20,
+                };
+                let chunk = self.reader.read(lane, at, budget).expect("the log works");
+                if let Some(gap) = chunk.damaged {
+                    damaged += usize::from(self.writer.note_gap(gap));
+                }
+                at = chunk.next;
+            }
+        }
+        let empty = self.writer.commit(&Batch::default(), self.wall);
+        empty.expect("there is room");
+        for _ in 0..2 {
+            self.wall.0 += 2000;
+            self.maintain();
+        }
+        damaged
     }
 
     /// False when the power went before.

@@ -160,6 +160,22 @@ fn packets_that_arrive_in_part_are_at_most_what_is_counted() {
     }
 }
 
+/// Where buffers give way, the room for what came in part is hardly larger than one packet may be: a
+/// large one ended the connection each time it was sent.
+#[test]
+fn the_largest_packet_arrives_whatever_has_given_way_to_what() {
+    for more in ["", EVERYTHING] {
+        let mut site = Site::new(&format!("[limits]\nconnections = 1024\n{more}"));
+        let packet_bytes = site.limits.section.packet_bytes as usize;
+        for number in 0..500 {
+            let client = site.open();
+            assert_eq!(site.join(client, &format!("device-{number}"), 0), SUCCESS);
+        }
+        site.begin_packet(0, packet_bytes, packet_bytes - 1);
+        assert!(!site.is_closed(0), "{more}");
+    }
+}
+
 #[test]
 fn packets_that_nobody_takes_are_at_most_what_is_counted() {
     for (more, payload_bytes) in [("", 100), ("", 1000), (EVERYTHING, 100), (EVERYTHING, 1000)] {

@@ -18,6 +18,10 @@ use super::stored::{
     Blob, KeptPlace, StoredKeptNote, StoredNote, StoredSharedNote, encode, member_key,
 };
 
+/// This part of the room for notes about no delivery is for sessions that have none: whoever never
+/// releases does not shut out whoever does.
+const FIRST_PART: usize = 4;
+
 /// A change of the table, and the note that it replaces.
 type NotePut = (Change, Option<KeptNote>);
 
@@ -113,12 +117,12 @@ impl Broker {
     ) -> Result<Option<NotePut>, Refusal> {
         let session = self.registry.get(id).ok_or(Refusal::SessionGone)?;
         let notes = &session.aside.notes;
-        if !notes.contains(note.key) {
-            let all = self.registry.note_bytes();
-            // One about a delivery is bounded by the window, and counted with the delivery.
-            let is_over =
-                delivery.is_none() && all + notes.added_bytes() > self.settings.note_bytes_maximum;
-            if is_over || notes.len() >= self.settings.note_count_maximum {
+        // One about a delivery is bounded by the window, and counted with the delivery.
+        if delivery.is_none() && !notes.contains(note.key) {
+            let (all, count) = (self.registry.note_bytes(), notes.own_count());
+            let limit = self.settings.note_bytes_maximum;
+            let limit = limit - if count > 0 { limit / FIRST_PART } else { 0 };
+            if all + notes.added_bytes() > limit || count >= self.settings.note_count_maximum {
                 return Err(Refusal::Notes);
             }
         }

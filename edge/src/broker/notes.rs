@@ -75,8 +75,9 @@ impl Notes {
         self.sorted.iter()
     }
 
-    pub(super) const fn len(&self) -> usize {
-        self.sorted.len()
+    /// How many are about no delivery.
+    pub(super) const fn own_count(&self) -> usize {
+        self.own_count
     }
 
     pub(super) const fn is_empty(&self) -> bool {
@@ -154,7 +155,7 @@ mod tests {
         }
         for key in (0..1000).rev() {
             let room = notes.sorted.capacity();
-            assert!(room <= 2 * notes.len() + FIRST_ROOM, "{room}");
+            assert!(room <= 2 * notes.sorted.len() + FIRST_ROOM, "{room}");
             notes.remove(key);
         }
     }

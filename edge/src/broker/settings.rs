@@ -41,12 +41,13 @@ pub struct Settings {
     /// Unacknowledged deliveries of a group to members that are connected. At the limit the group
     /// falls back to reading the log. It is counted in `session_bytes_maximum`. Default 256.
     pub group_inflight_maximum: usize,
-    /// Notes a session. At the limit a note is refused, and the publish it belongs to. Default
-    /// 1,024.
+    /// Notes a session about no delivery. At the limit one more is refused, and the publish it belongs
+    /// to. Default 1,024.
     pub note_count_maximum: usize,
     /// Bytes that notes of all sessions take which are about no delivery: exchanges of QoS 2 that
     /// clients began and have not released. At the limit one more is refused, and the publish it
-    /// belongs to. Those that a restart finds stay, however many. Default 1 MiB.
+    /// belongs to; of a session that has some already at three quarters of it. Those that a restart
+    /// finds stay, however many. Default 1 MiB.
     pub note_bytes_maximum: usize,
     /// Retained messages. At the limit one on a new topic is refused. Default 100,000.
     pub retained_count_maximum: usize,

@@ -116,7 +116,11 @@ impl Client {
     }
 
     pub(crate) fn is_owed_anything(&self) -> bool {
-        either!(self, it => it.is_owed_anything())
+        self.outbound_bytes() > 0 || self.taken_bytes() > 0
+    }
+
+    pub(crate) fn taken_bytes(&self) -> usize {
+        either!(self, it => it.taken_bytes())
     }
 
     pub(crate) fn wants_more(&self) -> bool {

@@ -100,7 +100,9 @@ pub(crate) struct Core {
     pub(super) is_refusing: bool,
     /// The log can't be flushed or trimmed.
     pub(super) is_log_failing: bool,
-    /// Only a start makes the log whole.
+    /// By the last look at it, only a start makes the log whole.
+    is_log_unusable: bool,
+    /// By the last two.
     pub(super) needs_start: bool,
     /// What lanes of the log take.
     pub(super) intake: PerLane<log::Intake>,
@@ -192,6 +194,7 @@ impl Core {
             found: Report::default(),
             is_refusing: false,
             is_log_failing: false,
+            is_log_unusable: false,
             needs_start: false,
             intake: PerLane::from_fn(|_| log::Intake::Open),
             gap_news,

@@ -36,8 +36,10 @@ struct Debt {
     since: Instant,
     /// What it held then.
     held: usize,
-    /// What it was given to write since then.
+    /// What it took since then.
     taken: usize,
+    /// What is being written to it, which counts once it is taken.
+    given: usize,
 }
 
 /// Whether a client takes what is there for it.
@@ -147,7 +149,7 @@ impl Peer {
     pub(crate) fn note_given(&mut self, bytes: usize) {
         self.note_heard();
         if let Some(debt) = &mut self.debt {
-            debt.taken += bytes;
+            debt.taken += std::mem::replace(&mut debt.given, bytes);
         }
     }
 
@@ -161,6 +163,7 @@ impl Peer {
                 since: now,
                 held,
                 taken: 0,
+                given: self.connection.taken_bytes(),
             };
             (held > 0 && is_scarce).then(|| Box::new(debt))
         });
@@ -373,6 +376,7 @@ mod tests {
         assert!(peer.abandon_if_slow(at(last + 1), 5000, true));
         // Who takes as much as it held begins anew, however much it holds by then.
         peer.note_given(5000);
+        peer.note_given(9);
         for second in 0..2000 {
             let second = last + 2 + second;
             assert!(!peer.abandon_if_slow(at(second), 5000, true), "{second}");
@@ -385,6 +389,26 @@ mod tests {
         // It is cut only while somebody waits.
         assert!(!peer.abandon_if_slow(at(9000), 5000, false));
         assert!(peer.abandon_if_slow(at(9001), 5000, true));
+    }
+
+    /// What counted was what it was given next, which may be little: a line that took in nine minutes
+    /// all that it held was cut in the tenth.
+    #[test]
+    fn what_was_being_written_when_others_began_to_wait_counts_once_it_is_taken() {
+        let mut peers = Peers::default();
+        let (id, _) = peers.insert(|id| {
+            let (listener, ends) = (ListenerId::default(), nats::Ends::default());
+            let it = nats::Connection::new(id, Rc::default(), listener, &ends, NOW);
+            Client::Nats(Box::new(it))
+        });
+        let peer = peers.find(id).expect("it was inserted");
+        let written = peer.connection.take_outbound(Vec::new());
+        peer.note_given(written.len());
+        let held = written.capacity();
+        let last = SLOW.as_secs() - 1;
+        assert!((0..=last).all(|it| !peer.abandon_if_slow(at(it), held, true)));
+        peer.note_given(1);
+        assert!(!peer.abandon_if_slow(at(last + 1), held, true));
     }
 
     #[test]

@@ -80,8 +80,10 @@ pub(crate) fn read_once<T>(
         let (count, _) = net::recv(socket, &mut buffer[..most], RecvFlags::empty())?;
         Ok(Some(count))
     };
-    if let Err(error) = held.fill(receive) {
-        return shall_wait(error).map(|_| None);
+    while let Err(error) = held.fill(receive) {
+        if shall_wait(error)? {
+            return Ok(None);
+        }
     }
     let bytes = held.as_slice();
     let (shown, count) = (show(bytes), bytes.len());

@@ -78,6 +78,8 @@ impl Search {
                 None => self.read_block(files, directory)?,
             });
         }
+        // A search that waits for records holds no file.
+        self.open = None;
         Ok(())
     }
 
@@ -202,6 +204,11 @@ impl Search {
         if let Some(block) = block.filter(|block| at < block.next()) {
             return Ok(Found::Block(block));
         }
+        let following = segment::following(&file, at)?;
+        if let Some(next) = following.filter(|next| at < *next) {
+            // Of what is damaged here nothing can be kept.
+            return Ok(Found::End(next.min(end_of(files, at))));
+        }
         // A group that was torn has used its offsets up, and the file ends before them.
         let is_end = segment::ends(&file, files.lane)?.is_some_and(|(_, last)| last.next() <= at);
         Ok(match is_end {
@@ -231,8 +238,9 @@ impl Search {
 /// What is at an offset that a file should have.
 enum Found {
     Block(Block),
-    /// Nothing, up to here.
+    /// Nothing that can be read, up to here.
     End(Offset),
+    /// Nothing that can be read, up to nobody knows where.
     Damage,
 }
 

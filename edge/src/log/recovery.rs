@@ -384,15 +384,25 @@ impl Recovery {
         )
     }
 
-    fn opened(self, mut writer: Writer) -> Result<Opened, LogError> {
+    fn opened(mut self, mut writer: Writer) -> Result<Opened, LogError> {
         let files = writer.files.as_deref();
         let files = files.expect("nobody is lent the files of a log that is being opened");
         let reader = Reader::new(files);
         let (epoch, time) = (files.facts.epoch, files.facts.time);
-        // The reader has seen everything that happened so far; only failures are news.
-        writer
-            .events
-            .retain(|event| matches!(event, Event::Failed { .. }));
+        // The reader has seen everything that happened so far. Failures are news; what became of the
+        // mail is for the report.
+        let happened = std::mem::take(&mut writer.events);
+        for event in happened {
+            match event {
+                Event::Failed { .. } => writer.events.push(event),
+                Event::MailExchanged { aside, lost_rows } => {
+                    self.report.damaged_files.push(aside);
+                    self.report.is_mail_lost |= lost_rows.is_none();
+                    self.report.lost_mail_rows += lost_rows.unwrap_or(0);
+                }
+                _ => {}
+            }
+        }
         Ok(Opened {
             epoch,
             time,

@@ -164,6 +164,18 @@ pub(super) fn find(
     })
 }
 
+/// Gives the first offset of the block behind `offset`, whatever is in it.
+pub(super) fn following(
+    segment: &SharedDatabase,
+    offset: Offset,
+) -> Result<Option<Offset>, LogError> {
+    segment.read(|transaction| {
+        let table = transaction.open_table(BLOCKS)?;
+        let entry = table.range(offset.next().0..)?.next().transpose()?;
+        Ok(entry.map(|(first, _)| Offset(first.value())))
+    })
+}
+
 fn edge(segment: &SharedDatabase, lane: Lane, is_last: bool) -> Result<Option<Header>, LogError> {
     let found = segment.read(|transaction| {
         let table = transaction.open_table(BLOCKS)?;

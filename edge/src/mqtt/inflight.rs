@@ -137,7 +137,9 @@ impl Inbound {
 /// Tells messages under one packet identifier apart. Properties are left out: a repeat may have
 /// less of its expiry interval.
 pub(super) fn digest_of(topic: &str, payload: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c(topic.as_bytes()), payload)
+    // No topic has a zero. [MQTT-4.7.3-2]
+    let topic = crc32c::crc32c_append(crc32c::crc32c(topic.as_bytes()), &[0]);
+    crc32c::crc32c_append(topic, payload)
 }
 
 /// All exchanges of a connection.

@@ -74,7 +74,9 @@ impl Connection {
     /// connection has more than its fair part of them.
     pub(super) fn holds_too_much(&self) -> bool {
         let limit = self.settings.inbound_total_bytes_maximum;
-        self.settings.memory.is_too_much_inbound(&self.held, limit)
+        let (list, _) = self.underway.held_bytes();
+        let memory = &self.settings.memory;
+        memory.is_too_much_inbound(&self.held, list, limit)
     }
 
     /// What a topic may take that is to get an alias of ours.

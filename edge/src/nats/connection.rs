@@ -251,10 +251,10 @@ impl Connection {
         self.underway.outbound_bytes()
     }
 
-    /// Whether anything waits to be taken, or was and is not known to be written.
+    /// What was taken takes, until it is known to be written.
     #[must_use]
-    pub fn is_owed_anything(&self) -> bool {
-        self.underway.outbound_bytes() > 0 || self.underway.taken_bytes() > 0
+    pub fn taken_bytes(&self) -> usize {
+        self.underway.taken_bytes()
     }
 
     /// Whether the link should be read: false while the broker makes the session, while requests or

@@ -61,7 +61,9 @@ impl Connection {
     /// than its fair part of it.
     pub(super) fn holds_too_much(&self) -> bool {
         let limit = self.settings.inbound_total_bytes_maximum;
-        self.settings.memory.is_too_much_inbound(&self.held, limit)
+        let (list, _) = self.underway.held_bytes();
+        let memory = &self.settings.memory;
+        memory.is_too_much_inbound(&self.held, list, limit)
     }
 
     /// Makes room for an operation in the outbound buffer: with some for the next one, unless memory

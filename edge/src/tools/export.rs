@@ -73,10 +73,14 @@ pub fn export(
     };
     while at < end {
         let chunk = log.reader.read(lane, at, STEP)?;
-        writing.gaps.extend(chunk.damaged);
         for (offset, record) in chunk.records.iter().filter(|(offset, _)| *offset < end) {
             writing.pass_to(*offset)?;
             writing.record(*offset, record)?;
+        }
+        if let Some(damaged) = chunk.damaged {
+            // What is missing right before it may be so for another reason.
+            writing.pass_to(damaged.first.min(end))?;
+            writing.gaps.push(damaged);
         }
         writing.pass_to(chunk.next.min(end))?;
         at = chunk.next;
@@ -204,4 +208,82 @@ pub(super) fn map(entries: Vec<(&str, Value)>) -> Vec<u8> {
     let mut bytes = Vec::new();
     ciborium::into_writer(&map, &mut bytes).expect("a vector takes every byte");
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use sync::{Change, RecordParts, WallTime};
+
+    use super::*;
+    use crate::log::{Batch, Folder, Opened, Settings};
+
+    fn append(log: &mut Opened, topic: &str) {
+        let record = Record::new(&RecordParts {
+            qos: 1,
+            retain: false,
+            from_cloud: false,
+            time: WallTime(1),
+            expiry_seconds: None,
+            publisher: 0,
+            topic,
+            properties: &[],
+            payload: &[7; 3000],
+        });
+        let record = record.keeping_latest();
+        let lane = Lane::Normal;
+        let batch = Batch {
+            changes: vec![Change::Append { lane, record }],
+        };
+        log.writer.commit(&batch, WallTime(1)).unwrap();
+        for event in log.writer.maintain(WallTime(1)) {
+            log.reader.apply(&event);
+        }
+    }
+
+    /// Damage behind what a lane gave up at its limit passed for that, and the export for whole.
+    #[test]
+    fn damage_behind_what_a_limit_took_is_told_apart_from_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut settings = Settings {
+            flush_bytes: 32 << 10,
+            segment_bytes: 128 << 10,
+            keeps_latest: true,
+            ..Settings::default()
+        };
+        settings.lanes[Lane::Normal].max_bytes = 512 << 10;
+        let directory = Folder::open(folder.path()).unwrap();
+        let mut log = crate::log::open(directory, settings, WallTime(1)).unwrap();
+        for topic in ["first", "busy", "busy", "other"] {
+            append(&mut log, topic);
+        }
+        while log.writer.lane_bytes()[Lane::Normal] < 600 << 10
+            && log.reader.gaps(0).unwrap().is_empty()
+        {
+            append(&mut log, "busy");
+        }
+        log.writer.close().unwrap();
+        drop(log.reader);
+        let names = std::fs::read_dir(folder.path()).unwrap();
+        let kept = names.map(|it| it.unwrap().path()).find(|path| {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            name.matches('-').count() == 2
+        });
+        let kept = kept.expect("something outlived the oldest segment");
+        let mut bytes = std::fs::read(&kept).unwrap();
+        let topic = bytes.windows(5).rposition(|it| it == b"other").unwrap();
+        bytes[topic] = b'a';
+        std::fs::write(&kept, bytes).unwrap();
+
+        let mut out = Vec::new();
+        let range = Range {
+            lane: Lane::Normal,
+            from: Offset(1),
+            to: Some(Offset(3)),
+        };
+        let outcome = export(folder.path(), range, Format::JsonLines, &mut out).unwrap();
+        let expected = "{\"lane\":\"normal\",\"first\":1,\"last\":2,\"missing\":\"limit\"}\n\
+            {\"lane\":\"normal\",\"first\":3,\"last\":3,\"missing\":\"damage\"}\n";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+        assert_eq!(outcome, Outcome::Damaged);
+    }
 }

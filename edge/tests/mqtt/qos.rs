@@ -101,6 +101,21 @@ fn a_packet_identifier_that_an_earlier_connection_left_may_mean_another_message(
     }
 }
 
+/// The value of one topic looked like the end of another: what was never stored was acknowledged.
+#[test]
+fn where_a_topic_ends_tells_messages_under_one_packet_identifier_apart() {
+    let hello_a = hello(V311, "a").durable();
+    let mut world = routed();
+    let client = world.join(&hello_a);
+    world.publish(client, &message("room/1", "23", 2).id(7));
+    world.expect_pubrec(client, 7);
+    world.cut(client);
+    let client = world.rejoin(&hello_a);
+    world.publish(client, &message("room/12", "3", 2).id(7));
+    world.expect_pubrec(client, 7);
+    assert_eq!(world.log_len(Lane::Normal), 2);
+}
+
 /// [MQTT-4.3.3-9]
 #[test]
 fn a_message_that_is_refused_leaves_the_packet_identifier_as_it_was() {
@@ -426,6 +441,31 @@ fn exchanges_over_the_limits_are_refused() {
     world.expect_closed(old);
 }
 
+/// Each delivery ended the connection, and so did the next one, before anything could be released.
+#[test]
+fn a_client_that_has_as_many_unreleased_as_it_may_still_gets_its_messages() {
+    let settings = Settings {
+        note_count_maximum: 2,
+        routes: vec!["up".into()],
+        ..Settings::default()
+    };
+    for version in [V311, V5] {
+        for hello_a in [hello(version, "a"), hello(version, "a").durable()] {
+            let mut world = World::with(settings.clone(), mqtt::Settings::default());
+            let client = world.join(&hello_a);
+            world.subscribe(client, "down", 2);
+            for id in [1, 2] {
+                world.publish(client, &message("up", "1", 2).id(id));
+                world.expect_pubrec(client, id);
+            }
+            let writer = world.join(&hello(V5, "writer"));
+            world.publish(writer, &message("down", "1", 2).id(1));
+            let found = world.next_message(client).expect("it is connected");
+            assert_eq!((found.payload.as_str(), found.qos), ("1", 2));
+        }
+    }
+}
+
 /// They stay until their sessions end, so all sessions share a limit: a client that releases nothing
 /// would take the memory of everybody. A delivery of QoS 2 has its own account.
 #[test]
@@ -486,6 +526,35 @@ fn exchanges_that_nobody_releases_are_refused_at_the_limit_of_all_sessions() {
         world.join(&hello_of("b").clean());
         world.publish(first, &message("t", "1", 2).id(1));
         world.expect_pubrec(first, 1);
+    }
+}
+
+/// A few clients that never release shut everybody else out from QoS 2, for as long as their sessions
+/// lasted.
+#[test]
+fn whoever_has_nothing_unreleased_may_begin_although_others_release_nothing() {
+    for is_durable in [false, true] {
+        let settings = Settings {
+            note_bytes_maximum: 2_000,
+            routes: vec!["t".into()],
+            ..Settings::default()
+        };
+        let mut world = World::with(settings, mqtt::Settings::default());
+        let hello_of = |name| match is_durable {
+            true => hello(V5, name).durable(),
+            false => hello(V5, name),
+        };
+        let (broken, other) = (world.join(&hello_of("a")), world.join(&hello_of("b")));
+        for id in 1..=60 {
+            world.publish(broken, &message("t", "1", 2).id(id));
+            assert!(world.next_packet(broken).is_some());
+        }
+        for _ in 0..3 {
+            world.publish(other, &message("t", "2", 2).id(1));
+            world.expect_pubrec(other, 1);
+            world.pubrel(other, 1);
+            world.expect_pubcomp(other, 1);
+        }
     }
 }
 

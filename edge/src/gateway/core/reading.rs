@@ -44,11 +44,11 @@ impl Core {
                 }
             }
             Event::Failed { error } => {
+                self.is_log_failing = true;
                 // Once more, a second later: it may have been the cable.
-                let is_again = std::mem::replace(&mut self.is_log_failing, true);
-                if is_again && matches!(error, LogError::Unusable { .. }) {
-                    self.needs_start = true;
-                }
+                let is_unusable = matches!(error, LogError::Unusable { .. });
+                self.needs_start |= is_unusable && self.is_log_unusable;
+                self.is_log_unusable = is_unusable;
                 let is_gone = matches!(error, LogError::Displaced { .. });
                 if is_gone && let Some(times) = self.quiet.may_say(now.instant, "displaced") {
                     error!("nothing can be stored: {error}{times}");
@@ -60,6 +60,7 @@ impl Core {
             }
             Event::Recovered => {
                 self.is_log_failing = false;
+                self.is_log_unusable = false;
                 info!("the log can be written again");
             }
             // Those of a group that was refused came to light, of which no answer will tell.
@@ -245,5 +246,45 @@ impl Core {
             let seconds = (now - since).as_secs();
             error!("the disk has not answered for {seconds} s{times}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::super::start;
+    use super::*;
+    use crate::broker::Policy;
+    use crate::config::Config;
+    use crate::limits::Limits;
+
+    /// On a disk that had been full for hours the first look that a bad cable spoilt ended the program.
+    #[test]
+    fn a_log_that_can_not_be_used_is_looked_at_twice_whatever_failed_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = format!("[gateway]\ndata = \"{}\"\n", folder.path().display());
+        let file = Path::new("edge.toml");
+        let limits = Limits::resolve(&Config::parse(&text, file).unwrap(), file).unwrap();
+        let mut started = start::start(&limits, vec![Policy::default()]).unwrap();
+        let (core, now) = (&mut started.core, started.clock.now());
+        let path = || "state.redb".to_owned();
+        let other = || Event::Failed {
+            error: LogError::Unavailable { path: path() },
+        };
+        let unusable = || Event::Failed {
+            error: LogError::Unusable {
+                path: path(),
+                what: "a test".to_owned(),
+            },
+        };
+        for harmless in [other(), unusable(), other(), unusable(), Event::Recovered] {
+            core.log_changed(now, &harmless);
+            assert!(!core.needs_start, "{harmless:?}");
+        }
+        core.log_changed(now, &unusable());
+        assert!(!core.needs_start, "once");
+        core.log_changed(now, &unusable());
+        assert!(core.needs_start, "twice");
     }
 }

@@ -91,9 +91,28 @@ impl Files {
             let files = &mut self.lanes[lane];
             let trim = retention::plan(files, &self.directory, given, &mut self.events)?;
             excess = excess.saturating_sub(trim.as_ref().map_or(0, |trim| trim.bytes));
+            if excess > 0 && self.gives_way_later(lane, trim.as_ref()) {
+                excess = 0;
+            }
             trims.extend(trim);
         }
         Ok(trims)
+    }
+
+    /// Whether a lane has more to give as soon as it is known what outlives that: more important ones
+    /// wait for it.
+    fn gives_way_later(&mut self, lane: Lane, trim: Option<&Trim>) -> bool {
+        let (ready, files) = (self.ready(lane), &mut self.lanes[lane]);
+        let going = trim.map_or(0, |trim| trim.count);
+        let mut left = files.sealed.iter().skip(going).filter(|it| !it.is_kept);
+        let is_waiting = files.limits.overflow == Overflow::DropOldest
+            && ready != Ready::All
+            && left.any(|segment| segment.next > files.floor);
+        if is_waiting && files.search.is_none() {
+            // Of one that was closed only now.
+            files.search = Search::begin(files);
+        }
+        is_waiting
     }
 
     /// Whether segments have to go on account of bytes.
@@ -124,7 +143,8 @@ impl Files {
             let oldest = files.sealed.front().map(|segment| segment.first);
             let mut search = files.search.take().filter(|it| Some(it.first) == oldest);
             let is_near = bytes + segment > files.limits.max_bytes || all + segment > most;
-            let is_late = bytes > files.limits.max_bytes + segment;
+            let is_late =
+                bytes > files.limits.max_bytes + segment || all > most.saturating_add(segment);
             if search.is_none() && is_near && files.limits.overflow == Overflow::DropOldest {
                 search = Search::begin(files);
             }

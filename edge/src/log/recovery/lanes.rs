@@ -90,7 +90,9 @@ impl Recovery {
         }
         if let Some((first, next)) = kept {
             let following = following.unwrap_or(next);
-            gaps.extend(missing(lane, next, following, Reason::Damage));
+            // What was released may be gone before the file is.
+            let from = next.max(known.first);
+            gaps.extend(missing(lane, from, following, Reason::Damage));
             let mut kept = self.sealed(files, (first, next), true)?;
             if known.is_told {
                 kept.bytes = known.kept_bytes;
