@@ -325,7 +325,7 @@ impl Limits {
             ),
             (
                 "packets leaving",
-                self.outbound_total_bytes as u64 + packet_bytes,
+                self.outbound_total_bytes as u64 + packet_bytes.max(self.worst_reply_beyond()),
             ),
             ("serial lines", self.worst_lines()),
             ("topic aliases", self.alias_bytes as u64),

@@ -21,4 +21,5 @@ mod subscriptions;
 pub use connection::Connection;
 pub use error::PeerError;
 pub use opening::Ends;
+pub(crate) use room::reply_beyond;
 pub use settings::{Settings, Tls, reply_bytes};

@@ -64,6 +64,12 @@ impl Limits {
         message_bytes.map_or(0, |bytes| nats::reply_bytes(bytes as usize, headers_bytes))
     }
 
+    /// What a reply of the office may take above the limit of all connections.
+    pub(super) fn worst_reply_beyond(&self) -> u64 {
+        let reply_bytes = self.mq9.as_ref().map_or(0, |_| self.reply_bytes());
+        nats::reply_beyond(reply_bytes, self.outbound_total_bytes) as u64
+    }
+
     /// Its redb file, open for writing, what the office holds, and one large reply under way. What is
     /// not in redb yet is counted with the journal.
     pub(super) fn worst_mail(&self) -> u64 {

@@ -78,9 +78,9 @@ impl Limits {
         self.cache_bytes = share(64, 128, 512 << 10..=4 << 20);
         self.waiting_bytes = share(32, 64, 256 << 10..=4 << 20).max(packet_bytes);
         self.outbound_total_bytes = usize_of(share(10, 32, 512 << 10..=64 << 20));
-        self.inbound_total_bytes = usize_of(share(16, 64, 256 << 10..=64 << 20));
+        self.inbound_total_bytes = usize_of(share(16, 128, 256 << 10..=64 << 20));
         self.underway_bytes = usize_of(share(32, 256, 128 << 10..=64 << 20));
-        self.session_bytes = usize_of(share(32, 64, 256 << 10..=16 << 20));
+        self.session_bytes = usize_of(share(32, 80, 256 << 10..=16 << 20));
         self.read_ahead_bytes = usize_of(share(64, 128, 256 << 10..=4 << 20));
         self.flight_bytes = usize_of(share(64, 128, 256 << 10..=1 << 20));
         let layers = portion.twice().between(ceiling / 16, ceiling / 8);

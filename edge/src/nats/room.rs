@@ -5,6 +5,12 @@ use super::connection::State;
 use super::subscriptions::Subscriptions;
 use crate::memory::Holding;
 
+/// What a reply may take above the limit of all connections, in bytes: what the largest one needs more
+/// than the half of it that is shared for certain.
+pub(crate) const fn reply_beyond(reply_bytes_maximum: usize, limit: usize) -> usize {
+    reply_bytes_maximum.saturating_sub(limit / 2)
+}
+
 impl Connection {
     /// Whether one more message can be added to the outbound buffer: not above its own limit nor,
     /// beyond the fair part, above the one that all connections share.
@@ -19,10 +25,13 @@ impl Connection {
     }
 
     /// Whether a reply of the mail office fits, which may be larger than any message: all of it has
-    /// to fit below the limit of all connections.
+    /// to fit below the limit of all connections, or within [`reply_beyond`] above it. So the largest
+    /// one comes where nothing else waits, however small the limit is.
     pub(super) fn has_room_for_reply(&self, bytes: usize) -> bool {
         let limit = self.settings.outbound_total_bytes_maximum;
-        let fits = self.settings.memory.has_room_for_all(bytes, limit);
+        let beyond = reply_beyond(self.settings.reply_bytes_maximum, limit);
+        let memory = &self.settings.memory;
+        let fits = memory.has_room_for_all(bytes.saturating_sub(beyond), limit);
         bytes <= self.fair_bytes() || fits && !self.is_over()
     }
 

@@ -310,10 +310,16 @@ fn requests_without_a_reply_subject_are_done_in_silence() {
 
 #[test]
 fn where_all_connections_are_at_their_limit_a_fetch_finds_nothing_and_a_query_says_why() {
-    let mut world = in_text(|settings| settings.outbound_total_bytes_maximum = 10_000);
-    let client = world.join();
+    let mut world = in_text(|settings| {
+        settings.outbound_total_bytes_maximum = 10_000;
+        settings.reply_bytes_maximum = 20_000;
+    });
+    let (client, slow) = (world.join(), world.join());
     world.mailbox(client, "t.inbox");
-    assert_eq!(world.mail(client, "t.inbox", &[], &"x".repeat(8_000)), 0);
+    assert_eq!(world.mail(client, "t.inbox", &[], &"x".repeat(7_500)), 0);
+    world.say(slow, "SUB t 1\r\n");
+    world.set_reading(slow, false);
+    world.say(client, &format!("PUB t 4000\r\n{}\r\n", "x".repeat(4_000)));
     assert_eq!(
         world.ask(
             client,
@@ -324,7 +330,7 @@ fn where_all_connections_are_at_their_limit_a_fetch_finds_nothing_and_a_query_sa
     );
     let reply = world.ask(client, "MSG.QUERY.t.inbox", "");
     assert_eq!(reply, error("too much waits to be sent"));
-    for number in 0..100 {
+    for number in 0..50 {
         let body = format!(
             "{{\"name\":\"agent.{number}\",\"payload\":\"{}\"}}",
             "x".repeat(100)
@@ -338,5 +344,9 @@ fn where_all_connections_are_at_their_limit_a_fetch_finds_nothing_and_a_query_sa
     // What is small always comes.
     assert_eq!(world.mail(client, "t.inbox", &[], "small"), 1);
     assert_eq!(fetched(&mut world, client, "{\"deliver\":\"latest\"}"), [1]);
+    // The largest comes when nothing else waits, although it is over the limit.
+    world.set_reading(slow, true);
+    let earliest = "{\"deliver\":\"earliest\",\"config\":{\"num_msgs\":1}}";
+    assert_eq!(fetched(&mut world, client, earliest), [0]);
     assert!(!world.is_closed(client));
 }
