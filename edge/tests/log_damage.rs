@@ -66,6 +66,18 @@ fn a_start_tells_of_mail_that_its_first_flush_found_damaged() {
     assert_eq!(checked, Ok(()), "{done:?}");
 }
 
+/// What was left of the journal did not fit into the last segment of a lane, which was damaged where
+/// only a write comes by: the log could not be opened. (With debug assertions redb finds it earlier.)
+#[test]
+fn a_last_segment_that_takes_no_more_does_not_keep_the_log_closed() {
+    contain_panics_quietly();
+    let base = Base::new(1);
+    let folder = base.copy();
+    let done = damage(&folder, &mut Dice(3_000_530));
+    let checked = base.check(&folder, &mut Seen::default());
+    assert_eq!(checked, Ok(()), "{done:?}");
+}
+
 /// What came of the damage, so that the test can't quietly stop testing.
 #[derive(Clone, Copy, Debug, Default)]
 struct Seen {

@@ -234,13 +234,16 @@ impl Found {
             // Closing a segment may take room as well.
             files.skip_to(to)
         };
-        match go_on(files) {
-            Err(error) if error.is_full() => {
-                reserve::give_back(directory.as_ref())?;
-                go_on(files)?;
-            }
-            done => done?,
+        let mut done = go_on(files);
+        if done.as_ref().is_err_and(LogError::is_damage) {
+            // The segment stays as it is, and the lane goes on in a new one.
+            done = go_on(files);
         }
+        if done.as_ref().is_err_and(LogError::is_full) {
+            reserve::give_back(directory.as_ref())?;
+            done = go_on(files);
+        }
+        done?;
         if is_unheard_of {
             // What came before was released, for all that anybody knows.
             files.first = to;
