@@ -356,13 +356,21 @@ impl Recovery {
     /// Opens a database file for writing, after a look at all of it when there is reason to. redb
     /// may need pages for that; on a full disk they come from the reserve.
     fn open_database(&mut self, name: &str) -> Result<SharedDatabase, LogError> {
-        match self.try_open_database(name) {
+        self.with_reserve(|it| it.try_open_database(name))
+    }
+
+    /// Does something again with the reserve's room if the disk was too full for it.
+    fn with_reserve<T>(
+        &mut self,
+        act: impl Fn(&Self) -> Result<T, LogError>,
+    ) -> Result<T, LogError> {
+        match act(self) {
             Err(error) if error.is_full() && self.has(reserve::NAME) => {
                 reserve::give_back(self.directory.as_ref())?;
                 self.names.retain(|known| known != reserve::NAME);
-                self.try_open_database(name)
+                act(self)
             }
-            opened => opened,
+            done => done,
         }
     }
 

@@ -124,7 +124,8 @@ impl Recovery {
     ) -> Result<Offset, LogError> {
         let name = segment::name(files.lane, first);
         // Before it is opened for writing, which may change it.
-        let ends = match self.look(&name, files.lane) {
+        let lane = files.lane;
+        let ends = match self.with_reserve(|it| it.look(&name, lane)) {
             Ok(ends) => ends,
             Err(error) if error.is_unreadable() => {
                 return self.keep_damaged(files, (first, None), known, gaps);
