@@ -404,9 +404,7 @@ impl Recovery {
             match event {
                 Event::Failed { .. } => writer.events.push(event),
                 Event::MailExchanged { aside, lost_rows } => {
-                    self.report.damaged_files.push(aside);
-                    self.report.is_mail_lost |= lost_rows.is_none();
-                    self.report.lost_mail_rows += lost_rows.unwrap_or(0);
+                    self.report.note_exchanged_mail(aside, lost_rows);
                 }
                 _ => {}
             }

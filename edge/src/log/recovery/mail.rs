@@ -98,9 +98,8 @@ impl Recovery {
         }
         let exchanged = self.exchange_mail(told)?;
         found.add_missing(exchanged.gaps);
-        self.report.is_mail_lost |= exchanged.lost_rows.is_none();
-        self.report.lost_mail_rows = exchanged.lost_rows.unwrap_or(0);
-        self.report.damaged_files.push(exchanged.aside);
+        self.report
+            .note_exchanged_mail(exchanged.aside, exchanged.lost_rows);
         let file = self.open_database(mail::NAME)?;
         let facts = mail::facts(&file)?;
         Ok(Some((file, facts)))

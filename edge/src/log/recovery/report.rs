@@ -37,6 +37,13 @@ pub struct Report {
 }
 
 impl Report {
+    /// Notes that the mail goes on in a new file; without a number, all its rows are lost.
+    pub(super) fn note_exchanged_mail(&mut self, aside: String, lost_rows: Option<u64>) {
+        self.damaged_files.push(aside);
+        self.is_mail_lost |= lost_rows.is_none();
+        self.lost_mail_rows += lost_rows.unwrap_or(0);
+    }
+
     /// Whether nothing was damaged, missing or foreign. A log that was cut is clean.
     #[must_use]
     pub fn is_clean(&self) -> bool {
