@@ -123,6 +123,9 @@ impl Core {
         });
         self.broker
             .handle(now, Input::Log(LogInput::Intake(intake)));
+        // What nobody wants any more is the room that is missing, or that the next publishes take: it
+        // does not wait for the next second.
+        self.release();
     }
 
     /// Answers the request for records that has waited longest. False when there was none.
@@ -253,7 +256,7 @@ impl Core {
 mod tests {
     use std::path::Path;
 
-    use super::super::super::start;
+    use super::super::super::start::{self, Started};
     use super::*;
     use crate::broker::Policy;
     use crate::config::Config;
@@ -263,10 +266,7 @@ mod tests {
     #[test]
     fn a_log_that_can_not_be_used_is_looked_at_twice_whatever_failed_before() {
         let folder = tempfile::tempdir().unwrap();
-        let text = format!("[gateway]\ndata = \"{}\"\n", folder.path().display());
-        let file = Path::new("edge.toml");
-        let limits = Limits::resolve(&Config::parse(&text, file).unwrap(), file).unwrap();
-        let mut started = start::start(&limits, vec![Policy::default()]).unwrap();
+        let mut started = started(folder.path());
         let (core, now) = (&mut started.core, started.clock.now());
         let path = || "state.redb".to_owned();
         let other = || Event::Failed {
@@ -286,5 +286,31 @@ mod tests {
         assert!(!core.needs_start, "once");
         core.log_changed(now, &unusable());
         assert!(core.needs_start, "twice");
+    }
+
+    /// Devices that went on at once filled the first room that came back within a second, and were
+    /// refused beside segments that nobody wanted.
+    #[test]
+    fn a_lane_that_stops_or_opens_again_releases_at_once_what_nobody_wants() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut started = started(folder.path());
+        let (core, now) = (&mut started.core, started.clock.now());
+        let stopped = PerLane::from_fn(|_| log::Intake::Stopped);
+        for intake in [stopped, PerLane::default()] {
+            // As it was asked for before.
+            core.released = PerLane::from_fn(|_| Offset(u64::MAX));
+            core.notes.clear();
+            core.log_changed(now, &Event::Intake { intake });
+            let floors = PerLane::from_fn(|lane| core.broker.release_floor(lane));
+            let is_release = |note: &Request| matches!(note, Request::Release(it) if *it == floors);
+            assert!(core.notes.iter().any(is_release), "{intake:?}");
+        }
+    }
+
+    fn started(data: &Path) -> Started {
+        let text = format!("[gateway]\ndata = \"{}\"\n", data.display());
+        let file = Path::new("edge.toml");
+        let limits = Limits::resolve(&Config::parse(&text, file).unwrap(), file).unwrap();
+        start::start(&limits, vec![Policy::default()]).unwrap()
     }
 }
