@@ -1,4 +1,4 @@
-//! Files of rows as they were at one moment, copied while they are written on.
+//! Files as they were at one moment, copied while they are written on.
 //!
 //! ```text
 //!   begin --> a piece, a piece, ... --> all is there
@@ -7,7 +7,8 @@
 //!
 //! An [`Imaged`] folder lets no write to `state.redb` or `mail.redb` pass before its image, if one is
 //! being made, has the bytes that go. So an image is the file of the moment at which it was begun,
-//! however long the copying takes and whatever becomes of the file meanwhile, its name included.
+//! however long the copying takes and whatever becomes of the file meanwhile, its name included. Of a
+//! segment that was closed it is as well, which nobody writes any more.
 //!
 //! Promises that a write never fails because of an image: one that can't be gone on with fails
 //! itself, with its next piece. A write costs at most one more read and write of the same pages, and
@@ -52,7 +53,8 @@ impl Images {
         Arc::new(Imaged { folder, images })
     }
 
-    /// Begins the image of a file in an empty one. Nothing may be written to it at that moment.
+    /// Begins the image of a file in an empty one, behind those under way. Nothing may be written to
+    /// it at that moment.
     pub(super) fn begin(&self, from: Arc<dyn File>, to: Arc<dyn File>) -> io::Result<()> {
         let bytes = from.len()?;
         let unit_bytes = bytes.div_ceil(MOST_UNITS).next_power_of_two();
@@ -72,15 +74,16 @@ impl Images {
         Ok(())
     }
 
-    /// Copies about so much more. True when everything is there, durably.
+    /// Copies about so much more, and lets go of each file that is there, durably. True when all are.
     pub(super) fn copy(&self, bytes: u64, progress: &Progress) -> io::Result<bool> {
         let mut images = self.lock();
         let mut left = bytes;
-        for image in images.iter_mut() {
+        while let Some(image) = images.first_mut() {
             left = image.copy(left, progress)?;
             if !image.is_complete() {
                 return Ok(false);
             }
+            images.remove(0);
         }
         Ok(true)
     }

@@ -4,7 +4,8 @@
 //! is in it. A write counts as the pages of 4 KiB that it touches; what the file system writes of its
 //! own comes on top. The sum outlives restarts: it is in `state.redb`, and costs no write of its own.
 //! A power cut costs at most what the journal held, which is counted at the next start instead; where
-//! groups went straight into segments the journal says what was written until then.
+//! groups went straight into segments the journal says what was written until then. What was copied
+//! since the last flush, for a backup or in the place of a damaged file, is not counted then.
 
 use std::io;
 use std::sync::Arc;
