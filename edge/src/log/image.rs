@@ -5,7 +5,7 @@
 //!               ^ whatever is written over between two pieces is copied before
 //! ```
 //!
-//! An [`Imaged`] folder lets no write to `state.redb` or `mail.redb` pass before its image, if one is
+//! The [watched](super::watch) folder lets no write to `state.redb` or `mail.redb` pass before its image, if one is
 //! being made, has the bytes that go. So an image is the file of the moment at which it was begun,
 //! however long the copying takes and whatever becomes of the file meanwhile, its name included. Of a
 //! segment that was closed it is as well, which nobody writes any more.
@@ -20,8 +20,8 @@ use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::directory::{Directory, File, FileId};
-use super::{Progress, mail, state};
+use super::Progress;
+use super::directory::{File, FileId};
 
 /// All images that are being made. Clones share them.
 #[derive(Clone, Debug, Default)]
@@ -47,12 +47,6 @@ struct Image {
 }
 
 impl Images {
-    /// Gives a folder in which nothing is written over that an image lacks.
-    pub(super) fn wrap(&self, folder: Arc<dyn Directory>) -> Arc<dyn Directory> {
-        let images = self.clone();
-        Arc::new(Imaged { folder, images })
-    }
-
     /// Begins the image of a file in an empty one, behind those under way. Nothing may be written to
     /// it at that moment.
     pub(super) fn begin(&self, from: Arc<dyn File>, to: Arc<dyn File>) -> io::Result<()> {
@@ -98,7 +92,7 @@ impl Images {
     }
 
     /// Sees to it that nothing goes of a file that its image lacks.
-    fn before_change(&self, file: &dyn File, bytes: Range<u64>) {
+    pub(super) fn before_change(&self, file: &dyn File, bytes: Range<u64>) {
         let mut images = self.lock();
         if images.is_empty() {
             return;
@@ -196,110 +190,6 @@ const fn place(unit: u64) -> (usize, u64) {
     ((unit / bits) as usize, 1 << (unit % bits))
 }
 
-/// A folder whose files of rows have images.
-#[derive(Debug)]
-struct Imaged {
-    folder: Arc<dyn Directory>,
-    images: Images,
-}
-
-#[derive(Debug)]
-struct ImagedFile {
-    file: Arc<dyn File>,
-    images: Images,
-}
-
-impl Imaged {
-    fn watch(&self, name: &str, file: Arc<dyn File>) -> Arc<dyn File> {
-        let is_of_rows = [state::NAME, mail::NAME]
-            .iter()
-            .any(|it| name.starts_with(it));
-        match is_of_rows {
-            true => Arc::new(ImagedFile {
-                file,
-                images: self.images.clone(),
-            }),
-            false => file,
-        }
-    }
-}
-
-impl Directory for Imaged {
-    fn names(&self) -> io::Result<Vec<String>> {
-        self.folder.names()
-    }
-
-    fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        Ok(self.watch(name, self.folder.open(name)?))
-    }
-
-    fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        Ok(self.watch(name, self.folder.create(name)?))
-    }
-
-    fn remove(&self, name: &str) -> io::Result<()> {
-        self.folder.remove(name)
-    }
-
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.folder.rename(from, to)
-    }
-
-    fn identify(&self, name: &str) -> io::Result<FileId> {
-        self.folder.identify(name)
-    }
-
-    fn snapshot(&self, names: &[String]) -> io::Result<Arc<dyn Directory>> {
-        self.folder.snapshot(names)
-    }
-
-    fn finish_snapshot(&self) -> io::Result<()> {
-        self.folder.finish_snapshot()
-    }
-
-    fn give_up_snapshot(&self) -> io::Result<()> {
-        self.folder.give_up_snapshot()
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.folder.sync()
-    }
-
-    fn path(&self) -> String {
-        self.folder.path()
-    }
-}
-
-impl File for ImagedFile {
-    fn len(&self) -> io::Result<u64> {
-        self.file.len()
-    }
-
-    fn read_at(&self, at: u64, bytes: &mut [u8]) -> io::Result<()> {
-        self.file.read_at(at, bytes)
-    }
-
-    fn write_at(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
-        let end = at + bytes.len() as u64;
-        self.images.before_change(self.file.as_ref(), at..end);
-        self.file.write_at(at, bytes)
-    }
-
-    fn set_len(&self, bytes: u64) -> io::Result<()> {
-        self.images
-            .before_change(self.file.as_ref(), bytes..u64::MAX);
-        self.file.set_len(bytes)
-    }
-
-    fn identity(&self) -> io::Result<FileId> {
-        self.file.identity()
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        self.file.sync_data()
-    }
-}
-
 /// What is read and written at a time.
 const STEP_BYTES: u64 = 256 << 10;
 const SYNC_BYTES: u64 = 4 << 20;
@@ -310,8 +200,15 @@ const MOST_UNITS: u64 = 16 << 13;
 
 #[cfg(test)]
 mod tests {
+    use super::super::Meter;
+    use super::super::directory::Directory;
     use super::super::simulated::{Fault, Operation, SimulatedFolder};
+    use super::super::watch::watch;
     use super::*;
+
+    fn watched(folder: &SimulatedFolder, images: &Images) -> Arc<dyn Directory> {
+        watch(folder.directory(), Meter::default(), images.clone())
+    }
 
     fn bytes_of(file: &dyn File) -> Vec<u8> {
         let mut bytes = vec![0; file.len().unwrap() as usize];
@@ -334,7 +231,7 @@ mod tests {
     fn an_image_is_the_file_of_its_beginning_whatever_is_written_between_its_pieces() {
         for luck in 0..50_u64 {
             let (folder, images) = (SimulatedFolder::new(), Images::default());
-            let folder = images.wrap(folder.directory());
+            let folder = watched(&folder, &images);
             let file = file(folder.as_ref(), 200);
             let before = bytes_of(file.as_ref());
             let to = folder.create("copy").unwrap();
@@ -370,7 +267,7 @@ mod tests {
     #[test]
     fn a_write_goes_on_where_its_image_can_not() {
         let (disk, images) = (SimulatedFolder::new(), Images::default());
-        let folder = images.wrap(disk.directory());
+        let folder = watched(&disk, &images);
         let file = file(folder.as_ref(), 3);
         let to = folder.create("copy").unwrap();
         images.begin(folder.open("mail.redb").unwrap(), to).unwrap();
