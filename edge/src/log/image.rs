@@ -5,16 +5,16 @@
 //!               ^ whatever is written over between two pieces is copied before
 //! ```
 //!
-//! The [watched](super::watch) folder lets no write to `state.redb` or `mail.redb` pass before its image, if one is
-//! being made, has the bytes that go. So an image is the file of the moment at which it was begun,
-//! however long the copying takes and whatever becomes of the file meanwhile, its name included. Of a
-//! segment that was closed it is as well, which nobody writes any more.
+//! The [watched](super::watch) folder lets no write to a file pass before its image, if one is being
+//! made, has the bytes that go. So an image is the file of the moment at which it was begun,
+//! however long the copying takes and whatever becomes of the file meanwhile, its name included.
 //!
 //! Promises that a write never fails because of an image: one that can't be gone on with fails
 //! itself, with its next piece. A write costs at most one more read and write of the same pages, and
 //! only the first one there. In memory an image is a bit for each of its units, 16 KiB at most.
 //!
-//! Never holds up a commit: the journal is no file of rows, and segments are not written over.
+//! Never holds up a commit: there is none of the journal, and no job copies while a group goes straight
+//! into segments.
 
 use std::io;
 use std::ops::Range;
@@ -47,8 +47,8 @@ struct Image {
 }
 
 impl Images {
-    /// Begins the image of a file in an empty one, behind those under way. Nothing may be written to
-    /// it at that moment.
+    /// Begins the image of a file in an empty one of a folder that has no images, behind those under
+    /// way. Nothing may be written to it at that moment.
     pub(super) fn begin(&self, from: Arc<dyn File>, to: Arc<dyn File>) -> io::Result<()> {
         let bytes = from.len()?;
         let unit_bytes = bytes.div_ceil(MOST_UNITS).next_power_of_two();
@@ -217,8 +217,8 @@ mod tests {
     }
 
     /// A file of so many pages, each with its number in it.
-    fn file(folder: &dyn Directory, pages: u8) -> Arc<dyn File> {
-        let file = folder.create("mail.redb").unwrap();
+    fn file(folder: &dyn Directory, name: &str, pages: u8) -> Arc<dyn File> {
+        let file = folder.create(name).unwrap();
         for page in 0..pages {
             let at = u64::from(page) * LEAST_UNIT_BYTES;
             file.write_at(at, &[page; LEAST_UNIT_BYTES as usize])
@@ -230,13 +230,15 @@ mod tests {
     #[test]
     fn an_image_is_the_file_of_its_beginning_whatever_is_written_between_its_pieces() {
         for luck in 0..50_u64 {
+            // A segment that was cut is repaired when it is read.
+            let name = ["mail.redb", "normal-00000000000000000000.redb"][luck as usize % 2];
             let (folder, images) = (SimulatedFolder::new(), Images::default());
             let folder = watched(&folder, &images);
-            let file = file(folder.as_ref(), 200);
+            let file = file(folder.as_ref(), name, 200);
             let before = bytes_of(file.as_ref());
-            let to = folder.create("copy").unwrap();
+            let to = folder.snapshot(&[]).unwrap().create("copy").unwrap();
             images
-                .begin(folder.open("mail.redb").unwrap(), to.clone())
+                .begin(folder.open(name).unwrap(), to.clone())
                 .unwrap();
             let (mut dice, progress, mut pieces) = (luck, Progress::default(), 0);
             loop {
@@ -245,9 +247,7 @@ mod tests {
                     let at = (dice >> 33) % (210 * LEAST_UNIT_BYTES);
                     match dice >> 60 {
                         0 => file.set_len(at).unwrap(),
-                        1 => folder
-                            .rename("mail.redb", "mail.redb.damaged-1")
-                            .unwrap_or(()),
+                        1 => folder.rename(name, "damaged-1").unwrap_or(()),
                         _ => file.write_at(at, &[255; 9000]).unwrap(),
                     }
                 }
@@ -268,8 +268,8 @@ mod tests {
     fn a_write_goes_on_where_its_image_can_not() {
         let (disk, images) = (SimulatedFolder::new(), Images::default());
         let folder = watched(&disk, &images);
-        let file = file(folder.as_ref(), 3);
-        let to = folder.create("copy").unwrap();
+        let file = file(folder.as_ref(), "mail.redb", 3);
+        let to = folder.snapshot(&[]).unwrap().create("copy").unwrap();
         images.begin(folder.open("mail.redb").unwrap(), to).unwrap();
         disk.inject(Fault {
             operation: Operation::Write,

@@ -2,8 +2,8 @@
 //! made of the file, what it writes over is copied before.
 //!
 //! Promises that nothing of a log is written past the [`Meter`], what is put into a snapshot
-//! included, and that no write to a file of rows passes before its [image](super::image). Decides
-//! nothing else: all of it is done by the folder below.
+//! included, and that no write passes before the [image](super::image) of its file. Never holds up a
+//! write to the journal. Decides nothing else: all of it is done by the folder below.
 
 use std::io;
 use std::ops::Range;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::directory::{Directory, File, FileId};
 use super::image::Images;
-use super::{Meter, mail, state};
+use super::{Meter, journal};
 
 /// Gives the same folder, watched.
 pub(super) fn watch(
@@ -37,18 +37,17 @@ struct Watched {
 struct WatchedFile {
     file: Arc<dyn File>,
     meter: Meter,
-    /// Where it is a file of rows, the only ones that are written over.
+    /// `None` for the journal, which no image is made of.
     images: Option<Images>,
 }
 
 impl Watched {
     fn watch(&self, name: &str, file: Arc<dyn File>) -> Arc<dyn File> {
-        let mut of_rows = [state::NAME, mail::NAME].iter();
-        let is_of_rows = of_rows.any(|it| name.starts_with(it));
+        let is_journal = name.starts_with(journal::NAME);
         Arc::new(WatchedFile {
             file,
             meter: self.meter.clone(),
-            images: is_of_rows.then(|| self.images.clone()),
+            images: (!is_journal).then(|| self.images.clone()),
         })
     }
 }
