@@ -50,22 +50,14 @@ impl Images {
     /// Begins the image of a file in an empty one of a folder that has no images, behind those under
     /// way. Nothing may be written to it at that moment.
     pub(super) fn begin(&self, from: Arc<dyn File>, to: Arc<dyn File>) -> io::Result<()> {
-        let bytes = from.len()?;
-        let unit_bytes = bytes.div_ceil(MOST_UNITS).next_power_of_two();
-        let unit_bytes = unit_bytes.max(LEAST_UNIT_BYTES);
-        let words = bytes.div_ceil(unit_bytes).div_ceil(u64::from(u64::BITS));
-        self.lock().push(Image {
-            of: from.identity()?,
-            from,
-            to,
-            bytes,
-            unit_bytes,
-            copied: vec![0; words as usize],
-            next: 0,
-            unsynced_bytes: 0,
-            failure: None,
-        });
+        let image = Image::new(from, to)?;
+        self.lock().push(image);
         Ok(())
+    }
+
+    /// How many are under way.
+    pub(super) fn count(&self) -> usize {
+        self.lock().len()
     }
 
     /// Copies about so much more, and lets go of each file that is there, durably. True when all are.
@@ -112,7 +104,34 @@ impl Images {
     }
 }
 
+/// Copies a file that nobody writes any more, as a whole and durably.
+pub(super) fn copy_whole(
+    from: Arc<dyn File>,
+    to: Arc<dyn File>,
+    progress: &Progress,
+) -> io::Result<()> {
+    Image::new(from, to)?.copy(u64::MAX, progress).map(drop)
+}
+
 impl Image {
+    fn new(from: Arc<dyn File>, to: Arc<dyn File>) -> io::Result<Self> {
+        let bytes = from.len()?;
+        let unit_bytes = bytes.div_ceil(MOST_UNITS).next_power_of_two();
+        let unit_bytes = unit_bytes.max(LEAST_UNIT_BYTES);
+        let words = bytes.div_ceil(unit_bytes).div_ceil(u64::from(u64::BITS));
+        Ok(Self {
+            of: from.identity()?,
+            from,
+            to,
+            bytes,
+            unit_bytes,
+            copied: vec![0; words as usize],
+            next: 0,
+            unsynced_bytes: 0,
+            failure: None,
+        })
+    }
+
     /// Copies what is about to be changed.
     fn save(&mut self, bytes: Range<u64>) {
         let units = bytes.start / self.unit_bytes..bytes.end.div_ceil(self.unit_bytes);

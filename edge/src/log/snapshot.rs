@@ -23,12 +23,12 @@ use std::sync::Arc;
 
 use sync::Lane;
 
-use super::directory::Directory;
+use super::directory::{Directory, File};
 use super::files::Files;
 use super::gap::copy::Copy;
 use super::journal::Journal;
 use super::recovery::SMALLEST_JOURNAL_BYTES;
-use super::{Event, LogError, mail, state};
+use super::{Event, LogError, image, mail, state};
 
 /// A copy that is under way.
 #[derive(Debug)]
@@ -82,8 +82,9 @@ impl Files {
         }
     }
 
-    /// Sees to it that a segment which is about to go is in the copy under way. A copy that can't take
-    /// it fails; the segment goes all the same.
+    /// Sees to it that a segment which is about to go is in the copy under way: it is held open, or
+    /// copied at once where enough of them are. A copy that can't take it fails; the segment goes all
+    /// the same.
     pub(super) fn keep_for_copy(&mut self, segment: &str) {
         let Some(copying) = &mut self.copying else {
             return;
@@ -91,7 +92,11 @@ impl Files {
         let waiting = copying.unlinked.iter().position(|name| name == segment);
         if let Some(at) = waiting {
             copying.unlinked.swap_remove(at);
-            if let Err(error) = self.begin_image(segment) {
+            let kept = match self.images.count() < HELD {
+                true => self.begin_image(segment),
+                false => self.copy_whole(segment),
+            };
+            if let Err(error) = kept {
                 self.end_copy(Err(LogError::file("copy", segment)(error)));
             }
         }
@@ -153,10 +158,20 @@ impl Files {
     }
 
     fn begin_image(&self, name: &str) -> io::Result<()> {
-        let Some(copying) = &self.copying else {
-            return Ok(());
-        };
-        let from = self.directory.open(name)?;
-        self.images.begin(from, copying.to.create(name)?)
+        let (from, to) = self.ends_of_copy(name)?;
+        self.images.begin(from, to)
+    }
+
+    fn copy_whole(&self, name: &str) -> io::Result<()> {
+        let (from, to) = self.ends_of_copy(name)?;
+        image::copy_whole(from, to, &self.progress)
+    }
+
+    fn ends_of_copy(&self, name: &str) -> io::Result<(Arc<dyn File>, Arc<dyn File>)> {
+        let copying = self.copying.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        Ok((self.directory.open(name)?, copying.to.create(name)?))
     }
 }
+
+/// Files that a copy holds open at most, at two descriptors each, before what goes is copied at once.
+const HELD: usize = 8;

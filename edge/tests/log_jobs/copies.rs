@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use edge::log::simulated::{Fault, Operation, SimulatedFolder};
 use edge::log::{Batch, Event, Opened, Reader, Settings, Writer, open};
-use sync::{Change, Lane, Table, WallTime};
+use sync::{Change, Lane, PerLane, Table, WallTime};
 
 use super::log_parts::store;
 use super::{WALL, batch, read_all, settings};
@@ -201,6 +201,42 @@ fn segments_that_can_not_be_linked_are_copied_in_pieces_and_counted() {
     let mut copy = open(copy.directory(), settings, WALL).expect("it is as good a folder");
     assert!(copy.report.is_clean(), "{:?}", copy.report);
     assert!(read_all(&mut copy.reader, Lane::Normal) == before);
+}
+
+/// A copy can't hold all segments open that go at once, as when the cloud is back.
+#[test]
+fn segments_that_all_go_before_their_turn_are_in_the_copy() {
+    let folder = SimulatedFolder::new();
+    folder.inject(Fault {
+        operation: Operation::Link,
+        name: String::new(),
+        times: u32::MAX,
+    });
+    let settings = Settings {
+        segment_bytes: 64 << 10,
+        ..settings()
+    };
+    let opened = open(folder.directory(), settings.clone(), WALL).expect("the log works");
+    let Opened {
+        mut writer,
+        mut reader,
+        ..
+    } = opened;
+    (0..150).for_each(|number| store(&mut writer, &mut reader, &batch(number, 3000), WALL));
+    let before = Lane::ALL.map(|lane| read_all(&mut reader, lane));
+    writer.snapshot();
+    let job = writer.begin(WALL).expect("it was asked for");
+    writer.finish(job.run());
+    writer.release(PerLane::from_fn(|lane| reader.head(lane)));
+    let events = writer.maintain(WALL);
+    assert!(is_made(&events), "{events:?}");
+    let is_removed = |event: &&Event| matches!(event, Event::SegmentRemoved { .. });
+    assert!(events.iter().filter(is_removed).count() > 20);
+
+    let copy = folder.backup().expect("it can be read").expect("a copy");
+    let mut copy = open(copy.directory(), settings, WALL).expect("it is as good a folder");
+    assert!(copy.report.is_clean(), "{:?}", copy.report);
+    assert!(Lane::ALL.map(|lane| read_all(&mut copy.reader, lane)) == before);
 }
 
 fn is_made(events: &[Event]) -> bool {
