@@ -11,7 +11,9 @@ use edge::log::{
 };
 use sync::{Change, Lane, Offset, PerLane, WallTime};
 
-use self::log_parts::{Dice, make_foreign, record_of, small};
+use self::log_parts::{
+    Dice, contents, duplicate, make_foreign, record_of, replace, segments, small,
+};
 
 #[test]
 fn all_lanes_together_have_a_limit_and_the_lower_give_way_first() {
@@ -434,6 +436,110 @@ fn what_outlived_segments_is_there_although_the_state_is_lost() {
         log.maintain();
         assert_eq!(rare(&mut log), 5, "start {start}");
     }
+}
+
+/// A start that had lost the state took what a cut had left of segments for all of them, and removed
+/// the file that stands for those that were gone: records were missing without a word. And it served
+/// records that were counted as gone, where none of the segments was. Now it ends what was begun.
+#[test]
+fn whatever_a_cut_left_beside_what_outlived_it_adds_up_although_the_state_is_lost() {
+    let (log, folder, counted_before) = thinned_and_not_removed();
+    let files = segments(&folder);
+    let is_kept = |name: &&String| name.matches('-').count() == 2;
+    let (kept, others): (Vec<&String>, Vec<&String>) = files.iter().partition(is_kept);
+    let going = [kept[0], others[0]];
+    assert!(kept.len() == 2 && others.len() > 1, "{files:?}");
+    let ledger = log.acknowledged.clone();
+    // What is gone, and whether the copy of the gaps is from before.
+    for (gone, is_old) in [(0, true), (0, false), (1, false), (2, false), (3, false)] {
+        let folder = duplicate(&folder);
+        let directory = folder.directory();
+        for (at, name) in going.iter().enumerate() {
+            if gone >> at & 1 == 1 {
+                directory.remove(name).expect("it is there");
+            }
+        }
+        if is_old {
+            replace(&folder, "gaps", &counted_before);
+        }
+        for start in 0..3 {
+            // Once more before anything is written, and again when all is.
+            if start != 1 {
+                make_foreign(&folder, "state.redb");
+            }
+            let mut log = Log::open(&folder, keeping_latest());
+            log.acknowledged.clone_from(&ledger);
+            log.assert_all_accounted_for();
+            log.assert_latest_kept();
+        }
+    }
+}
+
+/// The same with a cut anywhere in the start that has lost the state.
+#[test]
+fn a_cut_while_a_start_without_state_ends_what_was_begun_loses_nothing() {
+    let (log, folder, counted_before) = thinned_and_not_removed();
+    replace(&folder, "gaps", &counted_before);
+    make_foreign(&folder, "state.redb");
+    let ledger = log.acknowledged.clone();
+    let whole = duplicate(&folder);
+    Log::open(&whole, keeping_latest());
+    let changes = whole.counts().changes;
+    for cut in (0..=changes).step_by(3) {
+        let folder = duplicate(&folder);
+        folder.stop_after(cut);
+        let opened = open(folder.directory(), keeping_latest(), WallTime(1_000_000));
+        drop(opened);
+        folder.power_cut(cut);
+        let mut log = Log::open(&folder, keeping_latest());
+        log.acknowledged.clone_from(&ledger);
+        log.assert_all_accounted_for();
+        log.assert_latest_kept();
+    }
+    assert!(changes > 20, "{changes}");
+}
+
+/// A file of what outlived segments that can't be read takes no segment along that can.
+#[test]
+fn what_outlived_segments_and_can_not_be_read_stands_for_none_that_is_there() {
+    let (log, folder, counted_before) = thinned_and_not_removed();
+    let kept = segments(&folder);
+    let kept = kept.iter().filter(|name| name.matches('-').count() == 2);
+    make_foreign(&folder, kept.max().expect("it is there"));
+    make_foreign(&folder, "state.redb");
+    replace(&folder, "gaps", &counted_before);
+    let mut opened = Log::open(&folder, keeping_latest());
+    opened.acknowledged = log.acknowledged;
+    opened.assert_all_accounted_for();
+    opened.assert_latest_kept();
+}
+
+/// A log in which the second segment of a lane has just gone, with the file of what had outlived the
+/// first, and both are there still; and the copy of the gaps from before.
+fn thinned_and_not_removed() -> (Log, SimulatedFolder, Vec<u8>) {
+    let folder = SimulatedFolder::new();
+    let mut log = Log::open(&folder, keeping_latest());
+    let mut before = Vec::new();
+    while log.thinned < 2 {
+        let rare = format!("noise/{}", log.serial / 9 % 20);
+        let topic = if log.serial % 9 == 0 {
+            &rare
+        } else {
+            "noise/busy"
+        };
+        log.append(Lane::Normal, topic, 3000);
+        if log.thinned == 1 && segments(&folder)[0].matches('-').count() == 2 {
+            before = contents(&folder, "gaps");
+        }
+        while log.thinned < 2
+            && let Some(job) = log.writer.begin(log.wall)
+        {
+            log.writer.finish(job.run());
+            log.follow();
+        }
+    }
+    log.assert_all_accounted_for();
+    (log, folder, before)
 }
 
 /// A log before the first segment of a lane goes, which has some records that outlive it.

@@ -39,6 +39,7 @@ mod gaps;
 mod lanes;
 mod mail;
 mod report;
+mod settled;
 mod state;
 
 use std::sync::Arc;
@@ -117,6 +118,8 @@ struct Recovery {
     images: Images,
     /// Gaps that were in the state are not in it any more, as far as is known.
     has_lost_gaps: bool,
+    /// Segments that go as soon as there is a state which says what counts.
+    leftover: Vec<String>,
     /// What was written before.
     wear: Wear,
 }
@@ -154,6 +157,7 @@ impl Recovery {
             meter,
             images,
             has_lost_gaps: false,
+            leftover: Vec::new(),
             wear: Wear::default(),
         })
     }
@@ -338,6 +342,9 @@ impl Recovery {
         tables::restore_gaps(&state, &mut found.facts, &copy)?;
         if !is_copied {
             copy.write(self.directory.as_ref())?;
+        }
+        for name in std::mem::take(&mut self.leftover) {
+            self.remove(&name)?;
         }
         let writer = self.writer(journal, state, found);
         self.opened(writer)

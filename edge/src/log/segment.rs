@@ -6,6 +6,7 @@
 //! of a lane is ever written; space returns by deleting whole files, because a redb file never
 //! shrinks in service and a full one can't even delete.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -100,20 +101,34 @@ pub(super) fn create_whole(
 }
 
 /// Gives what of a segment is [void](super::block): the first offset of each part and its last.
+///
+/// # Errors
+/// When not every offset of the range is in a block that is whole.
 pub(super) fn voids(
     segment: &SharedDatabase,
     lane: Lane,
+    range: Range<Offset>,
 ) -> Result<Vec<(Offset, Offset)>, LogError> {
-    segment.read(|transaction| {
+    let (voids, reached) = segment.read(|transaction| {
         let table = transaction.open_table(BLOCKS)?;
-        let mut voids = Vec::new();
+        let (mut voids, mut at) = (Vec::new(), range.start);
         for entry in table.iter()? {
-            let (first, block) = entry?;
-            let header = Header::read(block.value(), lane, Offset(first.value()));
-            voids.extend(header.ok().and_then(|header| header.void_range()));
+            let (_, block) = entry?;
+            let Ok(header) = Header::read(block.value(), lane, at) else {
+                break;
+            };
+            voids.extend(header.void_range());
+            at = header.next();
         }
-        Ok(voids)
-    })
+        Ok((voids, at))
+    })?;
+    match reached == range.end {
+        true => Ok(voids),
+        false => Err(LogError::corrupt(
+            segment.name(),
+            format!("no block holds offset {reached}"),
+        )),
+    }
 }
 
 /// Adds blocks in one transaction, the first of which begins with `first`. What is there from this
