@@ -12,7 +12,8 @@ use edge::log::{
 use sync::{Change, Lane, Offset, PerLane, WallTime};
 
 use self::log_parts::{
-    Dice, contents, duplicate, make_foreign, record_of, replace, segments, small,
+    Dice, contain_panics_quietly, contents, duplicate, make_foreign, record_of, replace, segments,
+    small,
 };
 
 #[test]
@@ -191,19 +192,7 @@ fn the_latest_of_a_topic_outlives_its_segment() {
 /// A gap names 256 ranges of offsets at most, and what outlives a segment may leave more.
 #[test]
 fn gaps_add_up_with_more_records_that_outlive_them_than_they_name() {
-    let folder = SimulatedFolder::new();
-    let mut settings = keeping_latest();
-    settings.segment_bytes = 256 << 10;
-    settings.lanes[Lane::Normal].max_bytes = 1 << 20;
-    let mut log = Log::open(&folder, settings);
-    for number in 0..9000 {
-        let rare = format!("rare/{number}");
-        let topic = if number % 4 == 0 { &rare } else { "noise/busy" };
-        log.append(Lane::Normal, topic, 200);
-        if number % 50 == 0 {
-            log.maintain();
-        }
-    }
+    let (mut log, folder) = with_many_that_outlive();
     let kept = log.assert_all_accounted_for();
     let first = log.reader.first(Lane::Normal);
     let busy = log
@@ -219,6 +208,42 @@ fn gaps_add_up_with_more_records_that_outlive_them_than_they_name() {
     log = log.reopen(&folder);
     log.assert_all_accounted_for();
     assert_eq!(log.reader.first(Lane::Normal), first);
+}
+
+/// Of what was given up, and is in no gap by its place, nobody knew where its void blocks were damaged,
+/// and it was counted once more. Now they are there twice.
+#[test]
+fn damaged_voids_are_not_counted_once_more_however_many_there_are() {
+    contain_panics_quietly();
+    let (log, folder) = with_many_that_outlive();
+    let names = segments(&folder);
+    let kept = names.iter().filter(|name| name.matches('-').count() == 2);
+    let kept = kept.max().expect("something is kept");
+    let pages = contents(&folder, kept).len() as u64 / 4096;
+    let ledger = log.acknowledged.clone();
+    let (mut damaged, mut thinned) = (0, 0);
+    // The lowest ranges are those that no gap names.
+    for page in (0..pages).step_by(5).take(20) {
+        let folder = duplicate(&folder);
+        let first = page * 4096;
+        (first..first + 4096).for_each(|at| folder.flip(kept, at));
+        let mut other = Log::open(&folder, log.settings.clone());
+        (other.serial, other.wall) = (log.serial, log.wall);
+        other.acknowledged.clone_from(&ledger);
+        if page % 2 == 0 {
+            damaged += other.note_damage();
+            other.assert_all_accounted_for();
+        } else {
+            // It gives way before anybody has read it.
+            while other.thinned == 0 {
+                other.append(Lane::Normal, "noise/busy", 3000);
+                other.maintain();
+            }
+            other.assert_all_accounted_for();
+            thinned += 1;
+        }
+    }
+    assert!(damaged > 1 && thinned > 3, "{damaged} {thinned} of {pages}");
 }
 
 /// A small lane whose records are all the latest of their topics: one goes for each that comes.
@@ -540,6 +565,25 @@ fn thinned_and_not_removed() -> (Log, SimulatedFolder, Vec<u8>) {
     }
     log.assert_all_accounted_for();
     (log, folder, before)
+}
+
+/// A log with more records that outlived their segments than a gap names ranges.
+fn with_many_that_outlive() -> (Log, SimulatedFolder) {
+    let folder = SimulatedFolder::new();
+    let mut settings = keeping_latest();
+    settings.segment_bytes = 256 << 10;
+    settings.lanes[Lane::Normal].max_bytes = 1 << 20;
+    let mut log = Log::open(&folder, settings);
+    for number in 0..9000 {
+        let rare = format!("rare/{number}");
+        let topic = if number % 4 == 0 { &rare } else { "noise/busy" };
+        log.append(Lane::Normal, topic, 200);
+        if number % 50 == 0 {
+            log.maintain();
+        }
+    }
+    log.maintain();
+    (log, folder)
 }
 
 /// A log before the first segment of a lane goes, which has some records that outlive it.

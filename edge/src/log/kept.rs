@@ -9,7 +9,8 @@
 //! Promises that a record in it has the offset that it always had: who has read past it does not get
 //! it again, and who has not finds it in its place. The offsets between are in void blocks, and were
 //! counted when they became so; so all offsets from the first to the end are in the file, and one that
-//! is in no block is damage, as in any segment.
+//! is in no block is damage, as in any segment. No gap names them all by their places, so void blocks
+//! are there twice (`log/segment.rs`), or one that is damaged would be counted once more.
 //!
 //! It has its name only when it is whole, and the state says how far the one goes that counts
 //! ([`Facts::kept`](super::state::Facts)): a start that finds another removes it, and the segments
