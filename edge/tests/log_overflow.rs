@@ -5,7 +5,7 @@ mod log_parts;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use edge::log::simulated::SimulatedFolder;
+use edge::log::simulated::{Fault, Operation, SimulatedFolder};
 use edge::log::{
     Batch, Budget, Event, Intake, LogError, Opened, Overflow, Reader, Settings, Writer, open,
 };
@@ -223,7 +223,7 @@ fn damaged_voids_are_not_counted_once_more_however_many_there_are() {
     let ledger = log.acknowledged.clone();
     let (mut damaged, mut thinned) = (0, 0);
     // The lowest ranges are those that no gap names.
-    for page in (0..pages).step_by(5).take(20) {
+    for page in (0..pages).step_by(5).take(10) {
         let folder = duplicate(&folder);
         let first = page * 4096;
         (first..first + 4096).for_each(|at| folder.flip(kept, at));
@@ -370,6 +370,63 @@ fn a_cut_while_released_files_go_makes_no_gap() {
         log = log.reopen(&folder);
         assert_eq!(log.reader.gaps(0).expect("the log works"), before, "{cut}");
     }
+}
+
+/// What went could not be written down at first, and had been read by the time it could: it was counted
+/// as gone all the same.
+#[test]
+fn what_is_released_before_its_end_is_written_down_is_in_no_gap() {
+    for keeps_latest in [false, true] {
+        let (mut log, folder) = nearly_full();
+        let head = log.reader.head(Lane::Normal);
+        log.settings.keeps_latest = keeps_latest;
+        log.settings.lanes[Lane::Normal].max_bytes = 256 << 10;
+        for (released, left) in [(head, 0), (Offset(20), 20)] {
+            let folder = duplicate(&folder);
+            let mut log = Log::open(&folder, log.settings.clone());
+            folder.inject(Fault {
+                operation: Operation::Sync,
+                name: "state.redb".to_owned(),
+                times: 1,
+            });
+            log.maintain();
+            assert_eq!(log.reader.first(Lane::Normal), Offset(0), "it failed");
+            log.release(Lane::Normal, released);
+            log.wall.0 += 2000;
+            log.maintain();
+            assert!(log.reader.first(Lane::Normal) > Offset(0) || log.thinned > 0);
+            let gaps = log.reader.gaps(0).expect("the log works");
+            let from = gaps.iter().map(|(_, gap)| gap.first).min();
+            assert!(from.is_none_or(|from| from >= released), "{gaps:?}");
+            assert_eq!(gaps.is_empty(), left == 0, "{gaps:?}");
+        }
+    }
+}
+
+/// What was made for segments that went later, when there was more to outlive them, ended where the one
+/// does that counts, and a start took it for that.
+#[test]
+fn of_two_files_of_what_outlived_segments_with_one_end_the_one_counts_that_the_state_names() {
+    let (mut log, folder) = nearly_full();
+    assert!(log.append_until_thinned());
+    log.maintain();
+    let kept = segments(&folder).remove(0);
+    let bytes = contents(&folder, &kept);
+    let (first, next) = kept.split_at("normal-".len() + 20);
+    assert!(first.ends_with("00"), "{kept}");
+    for other in [
+        format!("normal-{:020}{next}", 3),
+        format!("normal-{:020}{next}", 9),
+    ] {
+        replace(&folder, &other, &bytes);
+    }
+    let before = log.read_all();
+    log = log.reopen(&folder);
+    assert_eq!(log.read_all(), before);
+    assert_eq!(log.reader.first(Lane::Normal), Offset(0));
+    let left = segments(&folder);
+    let left = left.iter().filter(|name| name.matches('-').count() == 2);
+    assert!(left.eq([&kept]));
 }
 
 /// One block that can't be read took all that came after it in the segment from what outlives that.
