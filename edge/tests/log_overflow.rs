@@ -223,7 +223,7 @@ fn damaged_voids_are_not_counted_once_more_however_many_there_are() {
     let ledger = log.acknowledged.clone();
     let (mut damaged, mut thinned) = (0, 0);
     // The lowest ranges are those that no gap names.
-    for page in (0..pages).step_by(5).take(10) {
+    for page in (0..pages).step_by(5).take(6) {
         let folder = duplicate(&folder);
         let first = page * 4096;
         (first..first + 4096).for_each(|at| folder.flip(kept, at));
@@ -243,7 +243,7 @@ fn damaged_voids_are_not_counted_once_more_however_many_there_are() {
             thinned += 1;
         }
     }
-    assert!(damaged > 1 && thinned > 3, "{damaged} {thinned} of {pages}");
+    assert!(damaged > 1 && thinned > 2, "{damaged} {thinned} of {pages}");
 }
 
 /// A small lane whose records are all the latest of their topics: one goes for each that comes.
@@ -429,6 +429,25 @@ fn of_two_files_of_what_outlived_segments_with_one_end_the_one_counts_that_the_s
     assert!(left.eq([&kept]));
 }
 
+/// A search asked for the file once a second, and nothing went any more in any lane.
+#[test]
+fn a_segment_that_somebody_removed_does_not_keep_others_from_going() {
+    let (mut log, folder) = nearly_full();
+    let names = segments(&folder);
+    folder.directory().remove(&names[1]).expect("it is there");
+    let most = log.settings.lanes[Lane::Normal].max_bytes + log.settings.segment_bytes;
+    for _ in 0..300 {
+        log.append(Lane::Normal, "noise/busy", 3000);
+        log.wall.0 += 1000;
+        log.maintain();
+        let bytes = log.writer.lane_bytes()[Lane::Normal];
+        assert!(bytes <= most, "{bytes}");
+    }
+    assert!(log.thinned > 2, "{}", log.thinned);
+    let kept = log.assert_all_accounted_for();
+    assert!((0..5).all(|rare| kept.contains_key(&format!("noise/{rare}"))));
+}
+
 /// One block that can't be read took all that came after it in the segment from what outlives that.
 #[test]
 fn the_latest_of_a_topic_behind_damage_outlives_its_segment() {
@@ -567,7 +586,7 @@ fn a_cut_while_a_start_without_state_ends_what_was_begun_loses_nothing() {
     let whole = duplicate(&folder);
     Log::open(&whole, keeping_latest());
     let changes = whole.counts().changes;
-    for cut in (0..=changes).step_by(3) {
+    for cut in (0..=changes).step_by(5) {
         let folder = duplicate(&folder);
         folder.stop_after(cut);
         let opened = open(folder.directory(), keeping_latest(), WallTime(1_000_000));

@@ -16,6 +16,7 @@
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hasher};
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use sync::{Lane, Offset, Record};
@@ -124,7 +125,7 @@ impl Search {
         if !self.block.as_ref().is_some_and(has_it) {
             self.block = match self.find(files, directory, offset) {
                 Ok(Found::Block(block)) => Some(block),
-                Err(error) if !error.is_unreadable() => return Err(error),
+                Err(error) if !is_lost(&error) => return Err(error),
                 _ => None,
             };
         }
@@ -142,7 +143,7 @@ impl Search {
         directory: &Arc<dyn Directory>,
     ) -> Result<usize, LogError> {
         let found = match self.find(files, directory, self.at) {
-            Err(error) if !error.is_unreadable() => return Err(error),
+            Err(error) if !is_lost(&error) => return Err(error),
             found => found.unwrap_or(Found::Damage),
         };
         let block = match found {
@@ -238,6 +239,14 @@ impl Search {
                 Ok(file)
             }
         }
+    }
+}
+
+/// Whether asking again is no use: what can't be read must not keep segments from going.
+fn is_lost(error: &LogError) -> bool {
+    match error {
+        LogError::File { source, .. } if source.kind() == ErrorKind::NotFound => true,
+        other => other.is_unreadable(),
     }
 }
 
