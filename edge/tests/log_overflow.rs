@@ -623,7 +623,7 @@ fn thinned_and_not_removed() -> (Log, SimulatedFolder, Vec<u8>) {
     let mut before = Vec::new();
     while log.thinned < 2 {
         let rare = format!("noise/{}", log.serial / 9 % 20);
-        let topic = if log.serial % 9 == 0 {
+        let topic = if log.serial.is_multiple_of(9) {
             &rare
         } else {
             "noise/busy"
