@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use edge::log::simulated::{Fault, Operation, SimulatedFolder};
 use edge::log::{
-    Batch, Budget, Event, Intake, LogError, Opened, Overflow, Reader, Settings, Writer, open,
+    Batch, Budget, Event, Intake, LogError, Opened, Overflow, Reader, Reason, Settings, Writer,
+    open,
 };
 use sync::{Change, Lane, Offset, PerLane, WallTime};
 
@@ -265,10 +266,10 @@ fn a_lane_of_nothing_but_latest_records_keeps_to_its_limit() {
 }
 
 /// Records go on to be stored while the power is cut again and again, also while what outlives a
-/// segment takes its place.
+/// segment takes its place, and now and then the state is lost as well.
 #[test]
 fn the_latest_of_each_topic_is_there_after_every_power_cut() {
-    let (mut thinned, mut cuts) = (0, 0);
+    let (mut thinned, mut cuts, mut complete) = (0, 0, 0);
     for seed in 1..=3_u64 {
         let folder = SimulatedFolder::new();
         let mut log = Log::open(&folder, keeping_latest());
@@ -292,6 +293,9 @@ fn the_latest_of_each_topic_is_there_after_every_power_cut() {
             }
             folder.power_cut(seed * 1000 + life);
             cuts += 1;
+            if life % 3 == 2 {
+                make_foreign(&folder, "state.redb");
+            }
             log = log.reopen(&folder);
             // Gaps of the journal are seen a second later.
             for _ in 0..2 {
@@ -300,12 +304,17 @@ fn the_latest_of_each_topic_is_there_after_every_power_cut() {
             }
             log.settle();
             log.assert_all_accounted_for();
-            log.assert_latest_kept();
+            // Of groups that disagree, and no state tells apart, neither is believed.
+            let gaps = log.reader.gaps(0).expect("the log works");
+            if !gaps.iter().any(|(_, gap)| gap.reason == Reason::Damage) {
+                log.assert_latest_kept();
+                complete += 1;
+            }
         }
         thinned += log.thinned;
     }
-    println!("{cuts} cuts, {thinned} segments thinned");
-    assert!(thinned > 5, "{thinned}");
+    println!("{cuts} cuts, {complete} without damage, {thinned} segments thinned");
+    assert!(thinned > 5 && complete > 20, "{thinned} {complete}");
 }
 
 /// A cut anywhere while what outlives a segment takes its place: before its file counts, the segment
@@ -866,9 +875,7 @@ impl Log {
         let found = self.read_all();
         let gaps = self.reader.gaps(0).expect("the log works");
         // Of torn groups nobody was told that they are stored.
-        let counts = gaps
-            .iter()
-            .filter(|(_, gap)| gap.reason != edge::log::Reason::Torn);
+        let counts = gaps.iter().filter(|(_, gap)| gap.reason != Reason::Torn);
         let dropped: u64 = counts.map(|(_, gap)| gap.count).sum();
         let known: BTreeSet<u64> = self.acknowledged.iter().map(|(it, ..)| *it).collect();
         assert!(found.keys().all(|serial| known.contains(serial)));
