@@ -160,9 +160,10 @@ const DECODED_BYTES: u64 = 512 << 10;
 const REDB_FILE_BYTES: u64 = 300 << 10;
 /// Topics of the segments that go next, the one of these that is read, the places of what outlives them,
 /// and the file of that while it is made.
-const LATEST_BYTES: u64 = 1792 << 10;
-/// What is found in damaged files of it, one a lane: a block for each topic at most, and one between.
-const LATEST_FOUND_BYTES: u64 = 3 * 2 * 4096 * FOUND_BYTES;
+const LATEST_BYTES: u64 = 2240 << 10;
+/// What is found in damaged files of it, one a lane: a block for each topic at most, and one between,
+/// which is there twice in the file that is searched.
+const LATEST_FOUND_BYTES: u64 = (3 * 2 + 1) * 4096 * FOUND_BYTES;
 /// Searches of damaged segments: what they read at a time, and what they found in those that are
 /// open, for each block that a segment has.
 const SEARCH_BYTES: u64 = 320 << 10;

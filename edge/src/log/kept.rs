@@ -9,7 +9,8 @@
 //! Promises that a record in it has the offset that it always had: who has read past it does not get
 //! it again, and who has not finds it in its place. The offsets between are in void blocks, and were
 //! counted when they became so; so all offsets from the first to the end are in the file, and one that
-//! is in no block is damage, as in any segment.
+//! is in no block is damage, as in any segment. No gap names them all by their places, so void blocks
+//! are there twice (`log/segment.rs`), or one that is damaged would be counted once more.
 //!
 //! It has its name only when it is whole, and the state says how far the one goes that counts
 //! ([`Facts::kept`](super::state::Facts)): a start that finds another removes it, and the segments
@@ -71,16 +72,38 @@ pub(super) fn store(
 
 /// The offsets of a file that were given up before, as far as it can be read.
 pub(super) fn voids(directory: &Arc<dyn Directory>, lane: Lane, kept: &Sealed) -> Parts {
-    let name = kept.name(lane);
-    let opened = SharedDatabase::open_sealed(directory, &name, READ_CACHE_BYTES);
-    let read = opened.and_then(|file| segment::voids(&file, lane));
-    let found = read.or_else(|_| {
+    let found = read_voids(directory, lane, kept).or_else(|_| {
+        let name = kept.name(lane);
         let file = directory.open(&name);
         let file = file.map_err(LogError::file("open", &name))?;
         let found = Salvage::search(file.as_ref(), &name, lane, kept.first..kept.next)?;
         Ok::<_, LogError>(found.headers().filter_map(|it| it.void_range()).collect())
     });
     Parts::of_ranges(found.unwrap_or_default())
+}
+
+/// Whether all of a file can be read.
+///
+/// # Errors
+/// When the disk fails; damage is no error.
+pub(super) fn is_whole(
+    directory: &Arc<dyn Directory>,
+    lane: Lane,
+    kept: &Sealed,
+) -> Result<bool, LogError> {
+    match read_voids(directory, lane, kept) {
+        Err(error) if !error.is_unreadable() => Err(error),
+        read => Ok(read.is_ok()),
+    }
+}
+
+fn read_voids(
+    directory: &Arc<dyn Directory>,
+    lane: Lane,
+    kept: &Sealed,
+) -> Result<Vec<(Offset, Offset)>, LogError> {
+    let file = SharedDatabase::open_sealed(directory, &kept.name(lane), READ_CACHE_BYTES)?;
+    segment::voids(&file, lane, kept.first..kept.next)
 }
 
 /// Makes one block after the other: of records whose offsets follow one another, and of what is

@@ -7,7 +7,7 @@
 //! while the lane nears its limit, so that no commit waits for it; what is appended meanwhile is
 //! read last.
 //!
-//! It misses the latest record of no topic but beyond [`TOPICS`]. One that is not the latest any more
+//! It misses the latest record of no topic but beyond [`TOPICS`], of which the youngest count. One that is not the latest any more
 //! may pass for it, where the later one can't be read or was committed while the search ended: it has
 //! its offset still, and so its place before the later one.
 //!
@@ -16,6 +16,7 @@
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hasher};
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use sync::{Lane, Offset, Record};
@@ -37,6 +38,8 @@ pub(super) struct Search {
     at: Offset,
     /// The latest of each topic so far, all of what goes, by the hash of the topic.
     latest: BTreeMap<u64, Offset>,
+    /// The same by their offsets.
+    topics: BTreeMap<Offset, u64>,
     /// The closed file that was read last.
     open: Option<(Offset, SharedDatabase)>,
     /// The block of a record that was asked for last.
@@ -53,6 +56,7 @@ impl Search {
             next,
             at: oldest.first.max(files.floor),
             latest: BTreeMap::new(),
+            topics: BTreeMap::new(),
             open: None,
             block: None,
         })
@@ -91,9 +95,8 @@ impl Search {
         directory: &Arc<dyn Directory>,
         bytes: u64,
     ) -> Result<Vec<Offset>, LogError> {
-        let latest = self.latest.values().copied();
-        let mut offsets: Vec<Offset> = latest.filter(|it| *it >= files.floor).collect();
-        offsets.sort_unstable_by(|one, other| other.cmp(one));
+        let wanted = self.topics.range(files.floor..).rev();
+        let offsets: Vec<Offset> = wanted.map(|(offset, _)| *offset).collect();
         let (mut survivors, mut left) = (Vec::new(), bytes);
         for offset in offsets {
             let Some(record) = self.record(files, directory, offset)? else {
@@ -122,7 +125,7 @@ impl Search {
         if !self.block.as_ref().is_some_and(has_it) {
             self.block = match self.find(files, directory, offset) {
                 Ok(Found::Block(block)) => Some(block),
-                Err(error) if !error.is_unreadable() => return Err(error),
+                Err(error) if !is_lost(&error) => return Err(error),
                 _ => None,
             };
         }
@@ -140,7 +143,7 @@ impl Search {
         directory: &Arc<dyn Directory>,
     ) -> Result<usize, LogError> {
         let found = match self.find(files, directory, self.at) {
-            Err(error) if !error.is_unreadable() => return Err(error),
+            Err(error) if !is_lost(&error) => return Err(error),
             found => found.unwrap_or(Found::Damage),
         };
         let block = match found {
@@ -174,13 +177,17 @@ impl Search {
         hasher.write_u32(key);
         hasher.write(record.topic().as_bytes());
         let topic = hasher.finish();
+        if let Some(before) = self.latest.remove(&topic) {
+            self.topics.remove(&before);
+        }
         if self.at < self.next && record.keeps_latest() {
-            let has_room = self.latest.len() < TOPICS || self.latest.contains_key(&topic);
-            if has_room {
-                self.latest.insert(topic, self.at);
-            }
-        } else {
-            self.latest.remove(&topic);
+            self.latest.insert(topic, self.at);
+            self.topics.insert(self.at, topic);
+        }
+        if self.topics.len() > TOPICS
+            && let Some((_, oldest)) = self.topics.pop_first()
+        {
+            self.latest.remove(&oldest);
         }
         self.at = self.at.next();
         record.as_bytes().len()
@@ -235,6 +242,14 @@ impl Search {
     }
 }
 
+/// Whether asking again is no use: what can't be read must not keep segments from going.
+fn is_lost(error: &LogError) -> bool {
+    match error {
+        LogError::File { source, .. } if source.kind() == ErrorKind::NotFound => true,
+        other => other.is_unreadable(),
+    }
+}
+
 /// What is at an offset that a file should have.
 enum Found {
     Block(Block),
@@ -250,7 +265,41 @@ fn end_of(files: &LaneFiles, at: Offset) -> Offset {
     ends.find(|end| *end > at).unwrap_or(files.flushed)
 }
 
-/// Topics whose latest records are in what goes, at most: some 160 KB.
+/// Topics whose latest records are in what goes, at most: some 300 KB.
 const TOPICS: usize = 4096;
 /// What anything counts that is not a record.
 const ENTRY_BYTES: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use sync::{Change, WallTime};
+
+    use super::super::simulated::SimulatedFolder;
+    use super::super::{Batch, Settings, open, samples};
+    use super::*;
+
+    /// The oldest took all places, whether anybody published to them any more or not: no later topic
+    /// outlived a segment ever again.
+    #[test]
+    fn of_more_topics_than_are_known_the_youngest_outlive() {
+        let folder = SimulatedFolder::new();
+        let mut log = open(folder.directory(), Settings::default(), WallTime(1)).unwrap();
+        let append = |number: usize| Change::Append {
+            lane: Lane::Normal,
+            record: samples::record(0, &format!("t/{number}"), 1, b"p").keeping_latest(),
+        };
+        // One of the first again, behind those that are too many.
+        let numbers = (0..TOPICS + 900).chain([7]);
+        let changes = numbers.map(append).collect();
+        log.writer.commit(&Batch { changes }, WallTime(1)).unwrap();
+        log.writer.flush().unwrap();
+        let directory = folder.directory();
+        let files = &mut log.writer.files.as_mut().unwrap().lanes[Lane::Normal];
+        files.seal(&mut Vec::new()).unwrap();
+        let mut search = Search::begin(files).unwrap();
+        search.step(files, &directory, usize::MAX).unwrap();
+        let found = search.survivors(files, &directory, u64::MAX).unwrap();
+        let expected = (901..=TOPICS as u64 + 900).map(Offset);
+        assert_eq!(found, expected.collect::<Vec<_>>());
+    }
+}

@@ -25,12 +25,10 @@ pub fn rebuild_segment(directory: &Arc<dyn Directory>, name: &str) -> Result<Str
     let file = directory.open(name).map_err(LogError::file("open", name))?;
     let found = Salvage::search(file.as_ref(), name, named.lane, named.first..end)?;
     let aside = copy(directory.as_ref(), name).map_err(LogError::file("copy", name))?;
-    let making = segment::create_as(directory, &format!("{name}.salvaged"), CACHE_BYTES)?;
-    for header in found.headers() {
-        if let Some(block) = found.bytes(file.as_ref(), header.first) {
-            segment::append(&making, header.first, [(header.first, block)])?;
-        }
-    }
+    let blocks = found.headers().map(|header| header.first);
+    let blocks = blocks.filter_map(|first| Some((first, found.bytes(file.as_ref(), first)?)));
+    let making = format!("{name}.salvaged");
+    let making = segment::create_whole(directory, &making, CACHE_BYTES, blocks)?;
     making.close()?;
     directory
         .rename(making.name(), name)

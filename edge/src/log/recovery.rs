@@ -38,7 +38,9 @@ mod found;
 mod gaps;
 mod lanes;
 mod mail;
+mod names;
 mod report;
+mod settled;
 mod state;
 
 use std::sync::Arc;
@@ -46,16 +48,17 @@ use std::sync::Arc;
 use sync::{Epoch, PerLane, Record, TimeStamp, WallTime};
 
 use self::found::Found;
+use self::names::is_half_made;
+pub use self::names::is_of_a_log;
 pub use self::report::Report;
 use self::state::StateFound;
 use super::database::SharedDatabase;
 use super::directory::Directory;
 use super::exchange::{self, name_aside};
 use super::frame::PAGE_BYTES;
-use super::gap::copy::{self, Copy};
+use super::gap::copy::Copy;
 use super::image::Images;
 use super::journal::{self, Journal, Ownership, Replayed, Torn};
-use super::mail as post;
 use super::rows::Rows;
 use super::state::{self as tables, Facts};
 use super::watch::watch;
@@ -116,6 +119,8 @@ struct Recovery {
     images: Images,
     /// Gaps that were in the state are not in it any more, as far as is known.
     has_lost_gaps: bool,
+    /// Segments that go as soon as there is a state which says what counts.
+    leftover: Vec<String>,
     /// What was written before.
     wear: Wear,
 }
@@ -153,6 +158,7 @@ impl Recovery {
             meter,
             images,
             has_lost_gaps: false,
+            leftover: Vec::new(),
             wear: Wear::default(),
         })
     }
@@ -338,6 +344,9 @@ impl Recovery {
         if !is_copied {
             copy.write(self.directory.as_ref())?;
         }
+        for name in std::mem::take(&mut self.leftover) {
+            self.remove(&name)?;
+        }
         let writer = self.writer(journal, state, found);
         self.opened(writer)
     }
@@ -440,31 +449,6 @@ impl Recovery {
     fn has(&self, name: &str) -> bool {
         self.names.iter().any(|known| known == name)
     }
-}
-
-/// Whether a file of this name holds a part of a log.
-#[must_use]
-pub fn is_of_a_log(name: &str) -> bool {
-    let plain = name.strip_suffix(".salvaged").unwrap_or(name);
-    [journal::NAME, copy::NAME].contains(&name)
-        || is_of_rows(plain)
-        || segment::parse(name).is_some()
-}
-
-/// Whether a file was being made when the power went. Others' files are none of our business.
-fn is_half_made(name: &str) -> bool {
-    // One of the mail is made in steps, so it is new twice over.
-    let begun = name.trim_end_matches(".new");
-    let plain = begun.strip_suffix(".salvaged").unwrap_or(begun);
-    let is_segment = segment::parse(plain).is_some();
-    if begun == name {
-        return is_segment && plain != name;
-    }
-    [journal::NAME, copy::NAME, reserve::NAME].contains(&begun) || is_of_rows(plain) || is_segment
-}
-
-fn is_of_rows(name: &str) -> bool {
-    [tables::NAME, post::NAME].contains(&name)
 }
 
 /// Has the next start check every file before it trusts it. What can't be written can't be helped.

@@ -1,11 +1,16 @@
 //! A segment: one redb file with consecutive blocks of one lane.
 //!
 //! Its name is `{lane}-{first offset, 20 digits}.redb`, and of one that holds what outlived others
-//! (`log/kept.rs`) `{lane}-{first offset}-{offset after the last}.redb`. It has one table, `blocks`, whose key is
+//! (`log/kept.rs`) `{lane}-{first offset}-{offset after the last}.redb`. It has a table `blocks`, whose key is
 //! the first offset of a [block](super::block) and whose value is the block. Only the last segment
 //! of a lane is ever written; space returns by deleting whole files, because a redb file never
 //! shrinks in service and a full one can't even delete.
+//!
+//! Void blocks are a second time in a table `voids`, which nobody asks redb for: where a page of
+//! blocks is damaged a search of the file (`log/salvage.rs`) finds them, and so tells what is lost from
+//! what was given up before.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -68,16 +73,8 @@ pub(super) fn create(
     first: Offset,
     cache_bytes: usize,
 ) -> Result<SharedDatabase, LogError> {
-    create_as(directory, &name(lane, first), cache_bytes)
-}
-
-/// Makes an empty segment of any name.
-pub(super) fn create_as(
-    directory: &Arc<dyn Directory>,
-    name: &str,
-    cache_bytes: usize,
-) -> Result<SharedDatabase, LogError> {
-    SharedDatabase::create(directory, name, cache_bytes, |transaction| {
+    let name = name(lane, first);
+    SharedDatabase::create(directory, &name, cache_bytes, |transaction| {
         transaction.open_table(BLOCKS)?;
         Ok(())
     })
@@ -92,28 +89,46 @@ pub(super) fn create_whole(
 ) -> Result<SharedDatabase, LogError> {
     SharedDatabase::create(directory, name, cache_bytes, |transaction| {
         let mut table = transaction.open_table(BLOCKS)?;
+        let mut voids = transaction.open_table(VOIDS)?;
         for (first, block) in blocks {
             table.insert(first.0, block.as_slice())?;
+            if Header::unchecked(&block).is_void() {
+                voids.insert(first.0, block.as_slice())?;
+            }
         }
         Ok(())
     })
 }
 
 /// Gives what of a segment is [void](super::block): the first offset of each part and its last.
+///
+/// # Errors
+/// When not every offset of the range is in a block that is whole.
 pub(super) fn voids(
     segment: &SharedDatabase,
     lane: Lane,
+    range: Range<Offset>,
 ) -> Result<Vec<(Offset, Offset)>, LogError> {
-    segment.read(|transaction| {
+    let (voids, reached) = segment.read(|transaction| {
         let table = transaction.open_table(BLOCKS)?;
-        let mut voids = Vec::new();
+        let (mut voids, mut at) = (Vec::new(), range.start);
         for entry in table.iter()? {
-            let (first, block) = entry?;
-            let header = Header::read(block.value(), lane, Offset(first.value()));
-            voids.extend(header.ok().and_then(|header| header.void_range()));
+            let (_, block) = entry?;
+            let Ok(header) = Header::read(block.value(), lane, at) else {
+                break;
+            };
+            voids.extend(header.void_range());
+            at = header.next();
         }
-        Ok(voids)
-    })
+        Ok((voids, at))
+    })?;
+    match reached == range.end {
+        true => Ok(voids),
+        false => Err(LogError::corrupt(
+            segment.name(),
+            format!("no block holds offset {reached}"),
+        )),
+    }
 }
 
 /// Adds blocks in one transaction, the first of which begins with `first`. What is there from this
@@ -192,6 +207,7 @@ fn edge(segment: &SharedDatabase, lane: Lane, is_last: bool) -> Result<Option<He
 }
 
 const BLOCKS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("blocks");
+const VOIDS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("voids");
 
 #[cfg(test)]
 mod tests {

@@ -236,11 +236,16 @@ impl Files {
         Ok(made)
     }
 
-    /// Leaves out of gaps what was written down since they were made.
+    /// Leaves out of gaps what was written down since they were made, and what was released.
     fn leave_out_known(&mut self) {
         let known = self.known_gaps();
         for trim in &mut self.ready {
-            trim.gap = trim.gap.take_if(|gap| gap::leave_out(gap, &known));
+            let floor = self.lanes[trim.lane].floor;
+            let released = || floor.0.checked_sub(1).map(|last| Parts::of(0..=last));
+            trim.gap = trim.gap.take_if(|gap| {
+                let is_wanted = gap.last >= floor;
+                is_wanted && gap::leave_out_also(gap, &known, released().unwrap_or_default())
+            });
         }
     }
 

@@ -63,7 +63,7 @@ impl Parts {
     }
 
     /// From the lowest offset to the highest.
-    pub(super) fn bounds(&self) -> Option<(u64, u64)> {
+    pub(in super::super) fn bounds(&self) -> Option<(u64, u64)> {
         Some((self.0.first()?.0, self.0.last()?.1))
     }
 
@@ -84,7 +84,7 @@ impl Parts {
     }
 
     /// Joins many at once: one after the other takes the square of their number.
-    pub(super) fn union(all: impl Iterator<Item = Self>) -> Self {
+    pub(in super::super) fn union(all: impl Iterator<Item = Self>) -> Self {
         let mut joined = Self::default();
         joined.join(&Self(all.flat_map(|parts| parts.0).collect()));
         joined

@@ -11,27 +11,20 @@ use super::super::{Gap, LogError, Reason};
 use super::super::{kept, segment};
 use super::Recovery;
 use super::found::missing;
+use super::settled::Settled;
 
 /// What the state says of one lane; zeros when there is no state.
 #[derive(Clone, Copy, Default)]
-struct Known {
+pub(super) struct Known {
     is_told: bool,
-    first: Offset,
+    pub(super) first: Offset,
     next: Offset,
     /// Up to where the journal says that records are in segments.
     stored: Offset,
     active_bytes: u64,
     /// Where the file of what outlived segments ends.
-    kept_to: Offset,
+    pub(super) kept_to: Offset,
     kept_bytes: u64,
-}
-
-/// The segments of a lane that count.
-struct Settled {
-    /// The first offset of each, in growing order.
-    firsts: Vec<Offset>,
-    /// First offset and end of the file of what outlived others.
-    kept: Option<(Offset, Offset)>,
 }
 
 impl Recovery {
@@ -56,7 +49,11 @@ impl Recovery {
                 kept_to: facts.kept[lane],
                 kept_bytes: facts.kept_bytes[lane],
             });
-            self.open_lane(&mut lanes[lane], known, &mut gaps)?;
+            let settled = match known {
+                Some(known) => self.settle(lane, known)?,
+                None => self.settle_untold(lane, written_down, &mut gaps)?,
+            };
+            self.open_lane(&mut lanes[lane], known, settled, &mut gaps)?;
             for sealed in lanes[lane].sealed.iter_mut().filter(|it| !it.is_kept) {
                 sealed.next = self.end_before(lane, sealed, written_down);
             }
@@ -68,12 +65,12 @@ impl Recovery {
         &mut self,
         files: &mut LaneFiles,
         known: Option<Known>,
+        Settled { mut firsts, kept }: Settled,
         gaps: &mut Vec<Gap>,
     ) -> Result<(), LogError> {
         let lane = files.lane;
         let is_known = known.is_some();
         let known = known.unwrap_or_default();
-        let Settled { mut firsts, kept } = self.settle_kept(lane, known)?;
         let following = firsts.first().copied();
         let last = firsts.pop();
         files.is_unheard_of = !is_known && last.is_none() && kept.is_none();
@@ -181,7 +178,11 @@ impl Recovery {
         if is_end { first } else { sealed.next }
     }
 
-    fn look(&self, name: &str, lane: Lane) -> Result<Option<(Header, Header)>, LogError> {
+    pub(super) fn look(
+        &self,
+        name: &str,
+        lane: Lane,
+    ) -> Result<Option<(Header, Header)>, LogError> {
         let database = SharedDatabase::open_sealed(&self.directory, name, READ_CACHE_BYTES)?;
         let ends = segment::ends(&database, lane)?;
         database.close()?;
@@ -259,37 +260,6 @@ impl Recovery {
         };
         sealed.bytes = bytes.min(most);
         Ok(sealed)
-    }
-
-    /// Looks for the segments of a lane, and for the file of what outlived others. Removes what a cut left beside: such a file that does not count, and segments
-    /// that the one which counts stands for. Where nobody can tell, segments count if they are there.
-    fn settle_kept(&self, lane: Lane, known: Known) -> Result<Settled, LogError> {
-        let named = self.names.iter().filter_map(|name| segment::parse(name));
-        let (mut firsts, mut kept) = (Vec::new(), Vec::new());
-        for named in named.filter(|named| named.lane == lane) {
-            match named.kept_to {
-                Some(next) => kept.push((next, named.first)),
-                None => firsts.push(named.first),
-            }
-        }
-        firsts.sort_unstable();
-        kept.sort_unstable();
-        let counts = |next: Offset| match known.is_told {
-            true => next == known.kept_to,
-            false => firsts.first().is_none_or(|first| next <= *first),
-        };
-        let counting = kept.iter().rposition(|(next, _)| counts(*next));
-        let counting = counting.map(|at| kept.remove(at));
-        for (next, first) in kept {
-            self.remove(&segment::kept_name(lane, first, next))?;
-        }
-        let gone = firsts.iter().filter(|first| **first < known.kept_to);
-        for first in gone {
-            self.remove(&segment::name(lane, *first))?;
-        }
-        firsts.retain(|first| *first >= known.kept_to);
-        let kept = counting.map(|(next, first)| (first, next));
-        Ok(Settled { firsts, kept })
     }
 
     /// Removes segments whose trimming was durable before their files were gone.
