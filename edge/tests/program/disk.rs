@@ -55,9 +55,8 @@ fn a_full_disk_is_told_loses_nothing_and_is_left_without_a_restart() {
 
     // Full again, and stopped and started while it is.
     sensor.publish_until_refused(gateway.address);
-    let (status, took) = gateway.terminate();
+    let status = gateway.terminate_soon();
     assert!(status.code().is_some(), "it was not killed");
-    assert!(took < Duration::from_secs(2), "the stop took {took:?}");
     gateway.restart();
     let mut display = Device::connect(gateway.address, "display");
     assert!(display.session_present);
@@ -148,7 +147,7 @@ fn a_disk_that_hangs_holds_up_acknowledgements_alone_and_starves_the_watchdog() 
     let frozen = device.freeze();
     sensor.publish("plant/temp", 1, "21");
     manager.expect_silence();
-    assert!(gateway.fact("log.silent_seconds") >= 2);
+    gateway.expect_fact("log.silent_seconds", |seconds| seconds >= 2);
     let mut live = join(gateway.address, "live");
     live.publish_at_most_once("live/temp", "22");
     assert_eq!(watcher.take().as_deref(), Some("22"));

@@ -21,7 +21,7 @@ use wire::mqtt::{
 };
 use wire::topic::TopicName;
 
-use super::support::{PATIENCE, now};
+use super::support::{PATIENCE, free_port, now};
 
 /// A server on loopback; it ends with its test.
 pub(crate) struct Cloud {
@@ -148,7 +148,7 @@ impl Cloud {
             changed: Condvar::new(),
             tls,
         });
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let listener = TcpListener::bind(free_port()).expect("a port");
         let mut cloud = Self {
             address: listener.local_addr().expect("bound"),
             shared,

@@ -72,9 +72,7 @@ fn a_device_without_a_connection_is_told_so() {
     assert_eq!(board.receive(), None);
     assert_eq!(gateway.fact("serial.strays"), 1);
     assert!(board.connect("board", None));
-    let (status, took) = gateway.terminate();
-    assert!(status.success());
-    assert!(took.as_secs() < 2, "{took:?}");
+    assert!(gateway.terminate_soon().success());
     assert_eq!(board.receive(), None);
 }
 
@@ -119,9 +117,7 @@ fn nobody_reading_holds_up_neither_others_nor_the_end() {
         sensor.publish("plant/temp", count, &payload);
         assert!(sensor.is_acknowledged());
     }
-    let (status, took) = gateway.terminate();
-    assert!(status.success());
-    assert!(took.as_secs() < 2, "{took:?}");
+    assert!(gateway.terminate_soon().success());
 }
 
 #[test]

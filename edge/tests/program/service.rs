@@ -167,11 +167,8 @@ fn a_client_that_never_pauses_delays_neither_signs_of_life_nor_the_end() {
         while busy.write_all(&words).is_ok() {}
     });
     for _ in 0..4 {
-        let notice = manager.next(SILENCE);
-        assert_eq!(notice.as_deref(), Some("WATCHDOG=1"));
+        assert_eq!(manager.notice(), "WATCHDOG=1");
     }
-    let (status, took) = gateway.terminate();
-    assert!(status.success());
-    assert!(took.as_secs() < 2, "{took:?}");
+    assert!(gateway.terminate_soon().success());
     talking.join().expect("its link has ended");
 }

@@ -61,8 +61,25 @@ fn assert_complete(state: &State, messages: &[(&str, String)]) {
     }
 }
 
+/// Publishes under two topics and gives how long it took until the cloud had the good one.
+fn arrival_of(device: &mut Device, cloud: &Cloud, number: usize) -> Duration {
+    let payload = number.to_string();
+    device.publish("plant/bad", 1, &payload);
+    let sent = now();
+    device.publish("plant/good", 2, &payload);
+    assert!(device.is_acknowledged() && device.is_acknowledged());
+    cloud.wait_until("the good topic arrives", |state| {
+        state.taken("plant/good").len() == number + 1
+    });
+    now() - sent
+}
+
+/// Seen beside a gateway where nothing is refused, in the same seconds.
 #[test]
 fn a_refused_topic_delays_no_other() {
+    let calm_cloud = Cloud::start();
+    let calm = gateway(&[&calm_cloud], "connections = 1\n");
+    let mut calm_device = Device::connect(calm.address, "device");
     let cloud = Cloud::start();
     let is_refusing = Arc::new(AtomicBool::new(true));
     let refusing = is_refusing.clone();
@@ -77,26 +94,27 @@ fn a_refused_topic_delays_no_other() {
     gateway.expect_line("is up: mqtt://");
     let mut device = Device::connect(gateway.address, "device");
     let start = now();
-    let mut latencies = Vec::new();
-    while now() - start < Duration::from_secs(3) {
-        let number = latencies.len().to_string();
-        device.publish("plant/bad", 1, &number);
-        let sent = now();
-        device.publish("plant/good", 2, &number);
-        assert!(device.is_acknowledged() && device.is_acknowledged());
-        let expected = latencies.len() + 1;
-        cloud.wait_until("the good topic arrives", |state| {
-            state.taken("plant/good").len() == expected
-        });
-        latencies.push(now() - sent);
+    let (mut latencies, mut calm_latencies) = (Vec::new(), Vec::new());
+    while now() - start < Duration::from_secs(3) || latencies.len() < 20 {
+        let number = latencies.len();
+        calm_latencies.push(arrival_of(&mut calm_device, &calm_cloud, number));
+        latencies.push(arrival_of(&mut device, &cloud, number));
     }
     latencies.sort();
-    let (median, longest) = (
-        latencies[latencies.len() / 2],
-        latencies[latencies.len() - 1],
+    calm_latencies.sort();
+    let middle = latencies.len() / 2;
+    let (median, calm_median) = (latencies[middle], calm_latencies[middle]);
+    assert!(
+        median < Duration::from_millis(50) + 3 * calm_median,
+        "median {median:?}, beside it {calm_median:?}"
     );
-    assert!(median < Duration::from_millis(60), "median {median:?}");
-    assert!(longest < Duration::from_millis(900), "longest {longest:?}");
+    // Not even as long as the shortest pause of what is refused; one may be the machine's own.
+    let late = |all: &[Duration]| all.iter().filter(|it| it.as_millis() > 900).count();
+    assert!(
+        late(&latencies) <= 1 + late(&calm_latencies),
+        "{latencies:?}"
+    );
+    println!("{median:?} {calm_median:?} of {}", latencies.len());
     assert!(cloud.state().taken("plant/bad").is_empty());
 
     is_refusing.store(false, Ordering::SeqCst);
@@ -205,9 +223,7 @@ fn a_stop_in_mid_window_is_short_and_loses_nothing() {
     let messages = numbered(&["plant/a", "plant/b", "plant/c"], 300);
     publish_all(&mut device, &messages);
     cloud.wait_until("a window", |state| state.arrivals.len() >= 50);
-    let (status, took) = gateway.terminate();
-    assert!(status.success());
-    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert!(gateway.terminate_soon().success());
     assert!(gateway.lines_with("WARN").is_empty());
     cloud.answer(|_| Answer::Accept);
     gateway.restart();
