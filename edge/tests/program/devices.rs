@@ -161,6 +161,7 @@ impl<S: Read + Write> Device<S> {
                 Ok(count) => self.inbound.extend_from_slice(&buffer[..count]),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => return None,
                 // What TLS says of a connection that was refused or cut off.
                 Err(error) if error.kind() == ErrorKind::InvalidData => return None,
                 Err(error) if error.kind() == ErrorKind::UnexpectedEof => return None,

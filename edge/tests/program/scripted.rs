@@ -380,7 +380,9 @@ fn accept(shared: &Arc<Shared>, listener: &TcpListener) {
                 None => serve(&shared, number, stream),
                 Some(tls) => {
                     let session = ServerConnection::new(tls).expect("a valid configuration");
+                    let socket = stream.try_clone().expect("a socket");
                     serve(&shared, number, StreamOwned::new(session, stream));
+                    leave(socket);
                 }
             }
             let connection = shared.state().connections.remove(&number);
@@ -425,6 +427,20 @@ fn serve(shared: &Shared, number: usize, mut link: impl Read + Write) {
         }
         if link.write_all(&outbound).is_err() || link.flush().is_err() || is_over {
             return;
+        }
+    }
+}
+
+/// Lets the other side read the last word, an alert perhaps: closing over what it still writes would
+/// reset the connection, and whoever writes then hears of nothing else.
+fn leave(mut socket: TcpStream) {
+    let _ = socket.shutdown(Shutdown::Write);
+    let mut rest = [0; 1024];
+    loop {
+        match socket.read(&mut rest) {
+            Ok(1..) => {}
+            Err(error) if is_pause(error.kind()) => {}
+            _ => return,
         }
     }
 }
