@@ -55,7 +55,7 @@ fn a_cloud_that_was_away_gets_everything_in_order() {
     gateway.expect_fact("normal.head", |head| head == 10_000);
 
     mosquitto.begin();
-    gateway.expect_fact("cloud.normal.backlog", |backlog| backlog == 0);
+    gateway.expect_drained("normal");
     // All of it comes before this, of which there is only one.
     let end = ["-q", "1", "-t", "plant/end", "-m", "end"];
     Tool::start("mosquitto_pub", mosquitto.address, &end).feed("");

@@ -204,6 +204,19 @@ impl Gateway {
         wait_until(name, || is_right(self.fact(name)));
     }
 
+    /// Waits until the cloud has all of a lane, for as long as it gets more of it.
+    pub(crate) fn expect_drained(&self, lane: &str) {
+        let (mut left, mut since) = (u64::MAX, now());
+        while left > 0 {
+            let backlog = self.fact(&format!("cloud.{lane}.backlog"));
+            if backlog < left {
+                (left, since) = (backlog, now());
+            }
+            assert!(now() - since < PATIENCE, "{backlog} of {lane} are left");
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+    }
+
     /// The number of the thread of this name, once no other has it: a thread has its maker's until
     /// it takes its own.
     pub(crate) fn thread(&self, name: &str) -> u32 {

@@ -118,7 +118,7 @@ fn a_refused_topic_delays_no_other() {
     assert!(cloud.state().taken("plant/bad").is_empty());
 
     is_refusing.store(false, Ordering::SeqCst);
-    gateway.expect_fact("cloud.normal.backlog", |backlog| backlog == 0);
+    gateway.expect_drained("normal");
     let numbers: Vec<String> = (0..latencies.len())
         .map(|number| number.to_string())
         .collect();
@@ -152,7 +152,7 @@ fn replay_sends_what_the_cloud_forgot_under_the_old_offsets() {
     ]);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(said, "normal: 500 records are sent again\n");
-    gateway.expect_fact("cloud.normal.backlog", |backlog| backlog == 0);
+    gateway.expect_drained("normal");
     let state = cloud.state();
     assert_complete(&state, &messages[500..]);
     assert_eq!(state.arrivals.len(), 500);
@@ -182,7 +182,7 @@ fn a_cloud_that_stops_for_a_while_gets_nothing_twice() {
     gateway.expect_fact("cloud.connection.0.up", |up| up == 0);
     cloud.answer(|_| Answer::Accept);
     cloud.answer_held();
-    gateway.expect_fact("cloud.normal.backlog", |backlog| backlog == 0);
+    gateway.expect_drained("normal");
     let state = cloud.state();
     assert_complete(&state, &messages);
     assert_eq!((state.arrivals.len(), state.greeted), (300, 1));
@@ -210,7 +210,7 @@ fn a_cloud_that_stops_for_too_long_is_left_and_gets_everything() {
     let line = gateway.expect_line("connection 0 is down");
     assert!(line.contains("no answer within 2 s"), "{line}");
     cloud.answer(|_| Answer::Accept);
-    gateway.expect_fact("cloud.normal.backlog", |backlog| backlog == 0);
+    gateway.expect_drained("normal");
     assert_complete(&cloud.state(), &messages);
 }
 
@@ -227,7 +227,7 @@ fn a_stop_in_mid_window_is_short_and_loses_nothing() {
     assert!(gateway.lines_with("WARN").is_empty());
     cloud.answer(|_| Answer::Accept);
     gateway.restart();
-    gateway.expect_fact("cloud.normal.backlog", |backlog| backlog == 0);
+    gateway.expect_drained("normal");
     assert_complete(&cloud.state(), &messages);
 }
 
@@ -322,7 +322,7 @@ fn nothing_acknowledged_is_lost_when_connections_and_gateway_die() {
         }
         gateway.restart();
     }
-    gateway.expect_fact("cloud.normal.backlog", |backlog| backlog == 0);
+    gateway.expect_drained("normal");
 
     let state = cloud.state();
     let mut by_offset = BTreeMap::new();
@@ -366,11 +366,11 @@ fn a_cloud_that_was_away_gets_everything_when_it_is_back() {
     let mut device = Device::connect(gateway.address, "device");
     let messages = numbered(&["plant/a", "plant/b", "plant/c"], 600);
     publish_all(&mut device, &messages[..200]);
-    gateway.expect_fact("cloud.normal.backlog", |backlog| backlog == 0);
+    gateway.expect_drained("normal");
     cloud.stop();
     publish_all(&mut device, &messages[200..]);
     cloud.restart();
-    gateway.expect_fact("cloud.normal.backlog", |backlog| backlog == 0);
+    gateway.expect_drained("normal");
     let state = cloud.state();
     assert_complete(&state, &messages);
     assert_eq!(state.arrivals.len(), messages.len());
@@ -384,11 +384,11 @@ fn a_second_endpoint_takes_over_from_one_that_died() {
     let mut device = Device::connect(gateway.address, "device");
     let messages = numbered(&["plant/a", "plant/b"], 200);
     publish_all(&mut device, &messages[..100]);
-    gateway.expect_fact("cloud.normal.backlog", |backlog| backlog == 0);
+    gateway.expect_drained("normal");
     assert_complete(&first.state(), &messages[..100]);
     first.stop();
     publish_all(&mut device, &messages[100..]);
-    gateway.expect_fact("cloud.normal.backlog", |backlog| backlog == 0);
+    gateway.expect_drained("normal");
     assert_complete(&second.state(), &messages[100..]);
     gateway.expect_line(&format!("is up: mqtt://{}", second.address));
 }
@@ -421,7 +421,7 @@ fn a_command_is_confirmed_only_when_it_is_stored() {
     assert_eq!(taken[..confirmed.len()], confirmed);
     // What came down matches the uplink too, and yet only this goes up.
     publish_all(&mut valve, &[("plant/here", "up".to_owned())]);
-    gateway.expect_fact("cloud.normal.backlog", |backlog| backlog == 0);
+    gateway.expect_drained("normal");
     let state = cloud.state();
     assert_eq!((state.arrivals.len(), state.count_of("up")), (1, 1));
 }
