@@ -55,7 +55,7 @@ fn a_connect_in_the_midst_means_that_the_device_was_restarted() {
     assert_eq!(display.take().as_deref(), Some("gone"));
     display.publish("commands/go", 1, "now");
     assert_eq!(board.take(), "now");
-    assert_eq!(gateway.fact("connections"), 2);
+    gateway.expect_fact("connections", |count| count == 2);
 }
 
 #[test]
