@@ -425,7 +425,10 @@ fn serve(shared: &Shared, number: usize, mut link: impl Read + Write) {
         if at > 0 {
             shared.changed.notify_all();
         }
-        if link.write_all(&outbound).is_err() || link.flush().is_err() || is_over {
+        // A flush with nothing to say would wait for the rest of a handshake, as long as a turn.
+        let is_cut =
+            !outbound.is_empty() && (link.write_all(&outbound).is_err() || link.flush().is_err());
+        if is_cut || is_over {
             return;
         }
     }
