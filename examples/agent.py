@@ -33,7 +33,7 @@ class Agent:
 
     async def ask(self, command, body=None, headers=None):
         payload = body if isinstance(body, bytes) else json.dumps(body or {}).encode()
-        reply = await self.nc.request(f"$mq9.AI.{command}", payload, timeout=5, headers=headers)
+        reply = await self.nc.request(f"$mq9.AI.{command}", payload, timeout=30, headers=headers)
         return json.loads(reply.data)
 
     async def register(self):

@@ -32,7 +32,7 @@ process() { systemctl show -P MainPID robustmq-edge; }
 processes() { grep -lx robustmq-edge /proc/[0-9]*/comm 2>/dev/null || true; }
 fact() { robustmq-edge status --config /etc/robustmq-edge/gateway.toml | sed -n "s/^$1 //p"; }
 wait_for_service() {
-  for _ in $(seq 100); do
+  for _ in $(seq 300); do
     if systemctl is-active --quiet robustmq-edge && [ -n "$(fact retained)" ]; then return; fi
     sleep 0.1
   done
@@ -58,11 +58,11 @@ exec 3>&-
 echo '# ours' >>/etc/robustmq-edge/gateway.toml
 first=$(process)
 kill -9 "$first"
-for _ in $(seq 100); do [ "$(process)" -eq 0 ] || [ "$(process)" -eq "$first" ] || break; sleep 0.1; done
+for _ in $(seq 300); do [ "$(process)" -eq 0 ] || [ "$(process)" -eq "$first" ] || break; sleep 0.1; done
 wait_for_service
 [ "$(fact retained)" = 1 ] || fail "a kill took what was acknowledged"
 systemctl reload robustmq-edge
-for _ in $(seq 100); do log; ! grep -q 'reloaded: ' /log || break; sleep 0.1; done
+for _ in $(seq 300); do log; ! grep -q 'reloaded: ' /log || break; sleep 0.1; done
 grep -q 'reloaded: ' /log || fail "does not reload"
 
 second=$(process)

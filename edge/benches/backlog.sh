@@ -46,7 +46,8 @@ if [ "${1:-}" != large ]; then
   up
   # Buffers and caches have their size after this.
   "$mqload" queue --qos 1 --port "$port" --count 20000 --size 256 --pid "$broker" --prefix warm >/dev/null
-  "$mqload" queue --qos 1 --port "$port" --count "${COUNT:-1000000}" --size 256 --pid "$broker" --strict
+  "$mqload" queue --qos 1 --port "$port" --count "${COUNT:-1000000}" --size 256 --pid "$broker" --strict \
+    --seconds 3600 --drain 3600
   exit
 fi
 

@@ -38,7 +38,8 @@ for ((kill = 1; kill <= kills; kill++)); do
   wait "$publisher"
   grep -o '"next":[0-9]*' "$work/pub" | cut -d: -f2 >"$work/next"
   start
-  "$mqload" ledger-check --port "$port" --log "$work/acked" --seen "$work/seen" --ordered --json >"$work/check" || {
+  "$mqload" ledger-check --port "$port" --log "$work/acked" --seen "$work/seen" --ordered \
+    --idle-ms 30000 --seconds 300 --json >"$work/check" || {
     cat "$work/check"
     echo "kill $kill: FAILED"
     exit 1

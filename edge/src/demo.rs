@@ -23,7 +23,7 @@ use self::sensor::{Books, lock};
 use crate::admin;
 
 const SENSORS: u32 = 10;
-/// How long the rest may take to arrive after everything is healed.
+/// How long nothing of the rest may arrive after everything is healed.
 const DRAIN: Duration = Duration::from_secs(15);
 const STEP: Duration = Duration::from_millis(200);
 
@@ -200,10 +200,17 @@ impl Screen {
         println!("{line}");
     }
 
-    /// Waits until nothing is missing, but not for ever.
+    /// Waits until nothing is missing, for as long as something still arrives.
     fn drain(&mut self, gateway: &Process) {
-        let end = now() + DRAIN;
-        while lock(&self.books).missing() > 0 && now() < end {
+        let (mut left, mut since) = (u64::MAX, now());
+        loop {
+            let missing = lock(&self.books).missing();
+            if missing < left {
+                (left, since) = (missing, now());
+            }
+            if missing == 0 || now() - since > DRAIN {
+                break;
+            }
             thread::park_timeout(STEP);
             self.show("waiting for the rest", gateway);
         }

@@ -1,7 +1,7 @@
 //! Trust: who the server is, who the client is, and files that are not what they should be.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -110,8 +110,15 @@ fn a_client_certificate_is_shown_when_the_server_asks() {
 
     let rig = Rig::start(config(&server, trusting(ca.clone())));
     rig.connect();
-    let mut peer = secure(server.accept_stream(), asking.clone());
-    let listener = std::thread::spawn(move || peer.receive_anything());
+    let mut socket = server.accept_stream();
+    let mut peer = secure(socket.try_clone().unwrap(), asking.clone());
+    let listener = std::thread::spawn(move || {
+        peer.receive_anything();
+        // Closing over what the client still writes would reset the connection before it has read
+        // the alert.
+        let _ = socket.shutdown(Shutdown::Write);
+        let _ = io::copy(&mut socket, &mut io::sink());
+    });
     rig.expect_down(ErrorKind::PermissionDenied);
     rig.stop();
     listener.join().unwrap();

@@ -21,7 +21,7 @@ pub(super) struct Client {
 }
 
 /// How long an answer may take before the connection counts as dead.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(15);
 const MAXIMUM_PACKET_BYTES: u32 = 1 << 20;
 
 impl Client {

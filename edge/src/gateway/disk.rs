@@ -524,7 +524,8 @@ mod tests {
         disk.requests.try_send(commit()).expect("there is room");
         let before = now();
         disk.close().expect("the thread is left behind");
-        assert!(before.elapsed() < CLOSE_PATIENCE * 3);
+        // It would wait for ever; the rest is room for a busy machine.
+        assert!(before.elapsed() < CLOSE_PATIENCE * 10);
         folder.hold_syncs(None);
     }
 }

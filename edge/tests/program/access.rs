@@ -464,6 +464,7 @@ fn users_and_access_list_are_replaced_under_load() {
 
     // What needs a restart is named, and the rest is taken over.
     files.write_list("user alice\ntopic #\n");
+    let config = config.replace(&gateway.address.to_string(), "127.0.0.1:0");
     let config = format!("{config}[limits]\nconnections = 77\n");
     std::fs::write(gateway.config(), config).expect("a writable folder");
     gateway.hang_up();

@@ -2,10 +2,9 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::time::Duration;
 
 use super::devices::Device;
-use super::support::{Gateway, PATIENCE, free_port, now, run, stderr, wait_until};
+use super::support::{Gateway, PATIENCE, free_port, run, stderr, wait_until};
 
 /// A CONNECT that claims a remaining length of 268,435,455.
 const HUGE: &[u8] = &[0x10, 0xff, 0xff, 0xff, 0x7f, 0x00, 0x04];
@@ -93,12 +92,16 @@ fn garbage_costs_its_own_connection_only() {
 #[test]
 fn a_client_that_never_says_connect_is_closed() {
     let gateway = Gateway::start("[limits]\nconnect_timeout_seconds = 1\n");
+    let patient = Gateway::start("[limits]\nconnect_timeout_seconds = 60\n");
+    let mut unhurried = TcpStream::connect(patient.address).expect("accepted");
     let mut silent = TcpStream::connect(gateway.address).expect("accepted");
     let mut slow = TcpStream::connect(gateway.address).expect("accepted");
     slow.write_all(HALF).expect("open");
-    let start = now();
     assert!(is_closed(&mut silent) && is_closed(&mut slow));
-    assert!(now() - start < Duration::from_secs(5));
+    // The time is the one that is configured.
+    unhurried.set_nonblocking(true).expect("a socket that can");
+    let waits = unhurried.read(&mut [0]).map_err(|error| error.kind());
+    assert_eq!(waits, Err(ErrorKind::WouldBlock));
 }
 
 #[test]
@@ -160,12 +163,7 @@ fn a_dead_cloud_is_one_line_and_delays_nothing() {
                 gateway.lines_with("is down")
             );
         }
-        let (status, took) = gateway.terminate();
-        assert!(status.success(), "{endpoint}");
-        assert!(
-            took < Duration::from_secs(2),
-            "{endpoint}: the stop took {took:?}"
-        );
+        assert!(gateway.terminate_soon().success(), "{endpoint}");
     }
 }
 

@@ -167,7 +167,7 @@ fn mail_to_a_cloud_that_is_away_arrives_when_it_is_back() {
         let texts: BTreeSet<_> = texts.map(|message| message.payload.clone()).collect();
         texts.len() == 20 && !state.messages("cloud.bin").is_empty() && state.agents.len() == 1
     });
-    gateway.expect_fact("cloud.normal.backlog", |backlog| backlog == 0);
+    gateway.expect_drained("normal");
     assert_eq!(gateway.fact("cloud.mail.up"), 1);
     assert_eq!(gateway.fact("cloud.connection.0.up"), 0);
     let state = cloud.state();

@@ -55,9 +55,8 @@ fn a_full_disk_is_told_loses_nothing_and_is_left_without_a_restart() {
 
     // Full again, and stopped and started while it is.
     sensor.publish_until_refused(gateway.address);
-    let (status, took) = gateway.terminate();
+    let status = gateway.terminate_soon();
     assert!(status.code().is_some(), "it was not killed");
-    assert!(took < Duration::from_secs(2), "the stop took {took:?}");
     gateway.restart();
     let mut display = Device::connect(gateway.address, "display");
     assert!(display.session_present);
@@ -117,7 +116,9 @@ fn a_full_device_still_takes_alarms_is_freed_by_draining_and_the_service_resumes
         sensor.publish_one(gateway.address)
     });
     gateway.expect_line("lane normal takes everything again");
-    assert_eq!(publish_v5(gateway.address), SUCCESS);
+    wait_until("an MQTT 5 client is told so", || {
+        publish_v5(gateway.address) == SUCCESS
+    });
     // The space does return, not only a little of it.
     drop(display);
     for _ in 0..stored / 2 {
@@ -148,7 +149,7 @@ fn a_disk_that_hangs_holds_up_acknowledgements_alone_and_starves_the_watchdog() 
     let frozen = device.freeze();
     sensor.publish("plant/temp", 1, "21");
     manager.expect_silence();
-    assert!(gateway.fact("log.silent_seconds") >= 2);
+    gateway.expect_fact("log.silent_seconds", |seconds| seconds >= 2);
     let mut live = join(gateway.address, "live");
     live.publish_at_most_once("live/temp", "22");
     assert_eq!(watcher.take().as_deref(), Some("22"));
@@ -182,7 +183,7 @@ fn a_data_folder_that_is_moved_away_is_told_and_nothing_is_acknowledged_until_it
     });
     gateway.expect_line("publishes are accepted again");
     gateway.expect_fact("log.failing", |failing| failing == 0);
-    assert_eq!(gateway.fact("log.refusing"), 0);
+    gateway.expect_fact("log.refusing", |refusing| refusing == 0);
 }
 
 /// A state of which nothing can be read any more failed every flush until an operator came. Now the

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::devices::Device;
-use super::support::{Gateway, now};
+use super::support::{Gateway, now, wait_until};
 
 #[test]
 fn telemetry_waits_to_save_flash_and_alarms_do_not() {
@@ -32,10 +32,10 @@ fn telemetry_waits_to_save_flash_and_alarms_do_not() {
     };
     let normal = acknowledged_after(&mut device, "plant/a");
     assert!(normal > Duration::from_millis(400), "{normal:?}");
-    let fastest = (0..5)
-        .map(|_| acknowledged_after(&mut device, "alarm/a"))
-        .min();
-    assert!(fastest < Some(Duration::from_millis(400)), "{fastest:?}");
+    // A slow disk takes its time for both.
+    wait_until("an alarm that waits for the disk alone", || {
+        acknowledged_after(&mut device, "alarm/a") + Duration::from_millis(400) < normal
+    });
     assert!(
         gateway.fact("flash.written_bytes") > 1 << 20,
         "the journal alone"

@@ -1,7 +1,7 @@
 //! Links with certificates, as mosquitto's clients, rumqttc and rustls see them.
 
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -257,34 +257,48 @@ fn a_reloaded_list_revokes_at_once() {
 }
 
 #[test]
-fn handshakes_that_trickle_hold_up_nobody_and_end_in_time() {
+fn handshakes_that_trickle_hold_up_nobody() {
     let authority = Authority::new("ours");
-    let section = authority
-        .server()
-        .section("[limits]\nconnect_timeout_seconds = 2\n");
-    let gateway = Gateway::start(&section);
-    let start = now();
-    let mut silent: Vec<TcpStream> = (0..50)
-        .map(|_| TcpStream::connect(gateway.address).expect("it listens"))
-        .collect();
-    for stream in &mut silent {
-        // The beginning of a record whose end never comes.
-        stream.write_all(&[22, 3, 1, 2, 0, 1]).expect("it reads");
-    }
+    let gateway = Gateway::start(&authority.server().section(AGES));
+    let trickling = trickle(gateway.address);
     let config = authority.trusting_client(None);
     let mut device = Device::over(tls_stream(gateway.address, config), "a").expect("welcome");
     device.publish("plant/temp", 1, "21");
     assert!(device.is_acknowledged());
-    assert!(
-        now() - start < Duration::from_secs(2),
-        "nobody was waited for"
-    );
-    for mut stream in silent {
-        stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
-        let ended = stream.read_to_end(&mut Vec::new());
-        assert!(ended.is_ok_and(|_| now() - start >= Duration::from_secs(2)));
+    for mut stream in trickling {
+        stream.set_nonblocking(true).expect("a socket that can");
+        let goes_on = stream.read(&mut [0]).map_err(|error| error.kind());
+        assert_eq!(goes_on, Err(ErrorKind::WouldBlock), "none was waited for");
     }
 }
+
+#[test]
+fn handshakes_that_trickle_end_in_time() {
+    let authority = Authority::new("ours");
+    let section = authority
+        .server()
+        .section("[limits]\nconnect_timeout_seconds = 1\n");
+    let gateway = Gateway::start(&section);
+    let start = now();
+    for mut stream in trickle(gateway.address) {
+        stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+        let ended = stream.read_to_end(&mut Vec::new());
+        assert!(ended.is_ok_and(|_| now() - start >= Duration::from_secs(1)));
+    }
+}
+
+/// Links on which the beginning of a record comes, and never its end.
+fn trickle(address: SocketAddr) -> Vec<TcpStream> {
+    let open = |_| {
+        let mut stream = TcpStream::connect(address).expect("it listens");
+        stream.write_all(&[22, 3, 1, 2, 0, 1]).expect("it reads");
+        stream
+    };
+    (0..50).map(open).collect()
+}
+
+/// More than any test takes.
+const AGES: &str = "[limits]\nconnect_timeout_seconds = 300\n";
 
 #[test]
 fn each_listener_has_its_own_number_of_places() {
@@ -306,7 +320,7 @@ fn each_listener_has_its_own_number_of_places() {
 #[test]
 fn idle_and_deaf_links_cost_no_time() {
     let authority = Authority::new("ours");
-    let gateway = Gateway::start(&authority.server().section(""));
+    let gateway = Gateway::start(&authority.server().section(AGES));
     let connect = |name: &str| {
         let stream = tls_stream(gateway.address, authority.trusting_client(None));
         Device::over(stream, name).expect("welcome")
@@ -326,15 +340,16 @@ fn idle_and_deaf_links_cost_no_time() {
         .set_read_timeout(Some(Duration::from_millis(700)))
         .expect("a time-out");
     silent.flush().expect("a handshake");
-    let (start, ticks) = (now(), gateway.processor_ticks());
-    let waited = silent.read(&mut [0]).map_err(|error| error.kind());
-    assert!(matches!(
-        waited,
-        Err(ErrorKind::WouldBlock | ErrorKind::TimedOut)
-    ));
-    let (took, ticks) = (now() - start, gateway.processor_ticks() - ticks);
-    // A tick is 10 ms.
-    assert!(ticks < 15, "{ticks} ticks in {took:?}");
+    // It may have something left to do at first. A tick is 10 ms.
+    wait_until("it rests", || {
+        let ticks = gateway.processor_ticks();
+        let waited = silent.read(&mut [0]).map_err(|error| error.kind());
+        assert!(matches!(
+            waited,
+            Err(ErrorKind::WouldBlock | ErrorKind::TimedOut)
+        ));
+        gateway.processor_ticks() - ticks < 15
+    });
 }
 
 /// A storm of clients that come back all at once.
@@ -346,11 +361,11 @@ fn a_storm_of_handshakes_leaves_others_their_time() {
         .section("[[listener]]\naddress = \"127.0.0.1:0\"\n");
     let gateway = Gateway::start(&more);
     let mut sensor = Device::connect(gateway.address_of(1), "sensor");
-    let mut publish = || {
-        let start = now();
-        sensor.publish("plant/temp", 1, "21");
-        assert!(sensor.is_acknowledged());
-        now() - start
+    sensor.subscribe_at_most_once("plant/#");
+    // Nothing of it waits for the disk.
+    let mut is_served = || {
+        sensor.publish_at_most_once("plant/temp", "21");
+        sensor.take().is_some()
     };
     // The same words for all of them: only the answer takes work.
     let mut hello = Vec::new();
@@ -366,14 +381,15 @@ fn a_storm_of_handshakes_leaves_others_their_time() {
             stream
         })
         .collect();
-    let start = now();
-    let mut worst = Duration::ZERO;
+    let mut turns = 0;
     for mut stream in storm {
         stream.set_nonblocking(true).expect("a socket that can");
         while stream.read(&mut [0; 1]).is_err() {
-            worst = worst.max(publish());
+            assert!(is_served());
+            turns += 1;
         }
     }
-    let took = now() - start;
-    assert!(worst < took / 2, "waited {worst:?} of {took:?}");
+    println!("{turns} turns");
+    // Handshakes that come first leave one or two.
+    assert!(turns > 20, "{turns} turns");
 }

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use wire::mq9::{
@@ -26,12 +28,16 @@ mod agent;
 
 /// How often the gateway is killed in the everyday run.
 const KILLS: u32 = 10;
+/// Requests that are answered between two kills, at least.
+const WORK: u32 = 10;
 const INBOX: &str = "_INBOX.test";
 
 /// A client of mq9 over a socket, which survives that the gateway does not.
 struct Client {
     stream: TcpStream,
     received: Vec<u8>,
+    /// Requests with a reply.
+    answered: Arc<AtomicU32>,
 }
 
 impl Client {
@@ -42,6 +48,7 @@ impl Client {
         let mut client = Self {
             stream,
             received: Vec::new(),
+            answered: Arc::default(),
         };
         let hello = format!("CONNECT {{\"verbose\":false,\"headers\":true}}\r\nSUB {INBOX} 1\r\n");
         assert!(client.write(hello.as_bytes()));
@@ -50,7 +57,9 @@ impl Client {
 
     /// Makes a request and waits for its reply; `None` when the gateway is gone.
     fn ask(&mut self, request: &Request) -> Option<Reply> {
-        self.tell(request).then(|| self.reply(request))?
+        let reply = self.tell(request).then(|| self.reply(request))??;
+        self.answered.fetch_add(1, Ordering::Relaxed);
+        Some(reply)
     }
 
     /// Makes a request; false when the gateway is gone.
@@ -284,9 +293,12 @@ fn whatever_was_answered_outlives_kills() {
     let mut ledger = Ledger::default();
     for kill in 0..kills() {
         let pause = Duration::from_millis(u64::from(20 + kill * 37 % 180));
+        let answered = client.answered.clone();
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 std::thread::park_timeout(pause);
+                // A busy machine does nothing in this time.
+                wait_until("work", || answered.load(Ordering::Relaxed) >= WORK);
                 gateway.kill();
             });
             ledger.work(&mut client);

@@ -66,7 +66,7 @@ fn the_latest_of_each_topic_reaches_who_was_away_and_nobody_twice() {
     (1000..1600).for_each(|number| send("busy", &format!("{number}{filling}")));
     send("end", "end");
     gateway.expect_fact("gaps", |count| count > 300);
-    assert!(gateway.terminate().0.success());
+    assert!(gateway.terminate().success());
     let data = gateway.data();
     let data = data.to_str().expect("a path of the test");
     assert!(run(&["fsck", data]).status.success());

@@ -21,7 +21,7 @@ use wire::mqtt::{
 };
 use wire::topic::TopicName;
 
-use super::support::{PATIENCE, now};
+use super::support::{PATIENCE, free_port, now};
 
 /// A server on loopback; it ends with its test.
 pub(crate) struct Cloud {
@@ -148,7 +148,7 @@ impl Cloud {
             changed: Condvar::new(),
             tls,
         });
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let listener = TcpListener::bind(free_port()).expect("a port");
         let mut cloud = Self {
             address: listener.local_addr().expect("bound"),
             shared,
@@ -380,7 +380,9 @@ fn accept(shared: &Arc<Shared>, listener: &TcpListener) {
                 None => serve(&shared, number, stream),
                 Some(tls) => {
                     let session = ServerConnection::new(tls).expect("a valid configuration");
+                    let socket = stream.try_clone().expect("a socket");
                     serve(&shared, number, StreamOwned::new(session, stream));
+                    leave(socket);
                 }
             }
             let connection = shared.state().connections.remove(&number);
@@ -423,8 +425,25 @@ fn serve(shared: &Shared, number: usize, mut link: impl Read + Write) {
         if at > 0 {
             shared.changed.notify_all();
         }
-        if link.write_all(&outbound).is_err() || link.flush().is_err() || is_over {
+        // A flush with nothing to say would wait for the rest of a handshake, as long as a turn.
+        let is_cut =
+            !outbound.is_empty() && (link.write_all(&outbound).is_err() || link.flush().is_err());
+        if is_cut || is_over {
             return;
+        }
+    }
+}
+
+/// Lets the other side read the last word, an alert perhaps: closing over what it still writes would
+/// reset the connection, and whoever writes then hears of nothing else.
+fn leave(mut socket: TcpStream) {
+    let _ = socket.shutdown(Shutdown::Write);
+    let mut rest = [0; 1024];
+    loop {
+        match socket.read(&mut rest) {
+            Ok(1..) => {}
+            Err(error) if is_pause(error.kind()) => {}
+            _ => return,
         }
     }
 }

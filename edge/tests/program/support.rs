@@ -1,14 +1,22 @@
 //! A gateway in a process of its own, and the clients and peers that tests put around it.
 
-use std::io::{BufRead as _, BufReader, Read as _};
+mod mosquitto;
+
+use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
+pub(crate) use self::mosquitto::{Mosquitto, Tool};
+
 /// The longest that a test waits for anything.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// What a stop may take: a gateway's own limits for it add up to less than two seconds, and whatever
+/// it could wait for by mistake takes ten and more.
+const STOP: Duration = Duration::from_secs(4);
 
 /// Runs the program to its end.
 pub(crate) fn run(arguments: &[&str]) -> Output {
@@ -56,10 +64,10 @@ impl Gateway {
 
     fn begin(before: Option<&str>, listener: &str, more: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        write_config(folder.path(), listener, more);
+        // The same port after a restart, and nobody else's meanwhile.
+        let port = format!(":{}", free_port().port());
+        write_config(folder.path(), &listener.replace(":0", &port), more);
         let (child, lines, address) = spawn(program(before), folder.path());
-        // The same port after a restart.
-        write_config(folder.path(), &address.to_string(), more);
         Self {
             child,
             lines,
@@ -107,17 +115,31 @@ impl Gateway {
         self.kill();
     }
 
-    /// Sends SIGTERM and waits for the end; gives the status and how long it took.
-    pub(crate) fn terminate(&mut self) -> (ExitStatus, Duration) {
+    /// Sends SIGTERM and waits for the end, which has to come soon; gives the status.
+    pub(crate) fn terminate_soon(&mut self) -> ExitStatus {
         let start = now();
+        let status = self.terminate();
+        let took = now() - start;
+        if took >= STOP {
+            // Where the machine is that slow or busy, it is so for a gateway that nobody uses too.
+            let mut idle = Self::start("");
+            let start = now();
+            idle.terminate();
+            let plain = now() - start;
+            assert!(took < 20 * plain, "{took:?}, and {plain:?} without anybody");
+        }
+        status
+    }
+
+    /// Sends SIGTERM and waits for the end; gives the status.
+    pub(crate) fn terminate(&mut self) -> ExitStatus {
         let pid = self.child.id().to_string();
         let sent = Command::new("kill")
             .args(["-TERM", &pid])
             .status()
             .expect("kill is there");
         assert!(sent.success());
-        let status = self.child.wait().expect("it ends");
-        (status, now() - start)
+        self.child.wait().expect("it ends")
     }
 
     /// Waits until it ends of itself.
@@ -184,6 +206,19 @@ impl Gateway {
     /// Waits until a fact is as it should be.
     pub(crate) fn expect_fact(&self, name: &str, is_right: impl Fn(u64) -> bool) {
         wait_until(name, || is_right(self.fact(name)));
+    }
+
+    /// Waits until the cloud has all of a lane, for as long as it gets more of it.
+    pub(crate) fn expect_drained(&self, lane: &str) {
+        let (mut left, mut since) = (u64::MAX, now());
+        while left > 0 {
+            let backlog = self.fact(&format!("cloud.{lane}.backlog"));
+            if backlog < left {
+                (left, since) = (backlog, now());
+            }
+            assert!(now() - since < PATIENCE, "{backlog} of {lane} are left");
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
     }
 
     /// The number of the thread of this name, once no other has it: a thread has its maker's until
@@ -341,150 +376,32 @@ pub(crate) fn skip(why: &str) {
     eprintln!("skipped: {why}");
 }
 
-/// Debian's mosquitto as a cloud, where it is installed.
-pub(crate) struct Mosquitto {
-    child: Option<Child>,
-    folder: tempfile::TempDir,
-    pub(crate) address: SocketAddr,
-}
-
-impl Mosquitto {
-    /// Starts one on a free port; `None`, with a word about it, where it is not installed.
-    pub(crate) fn start() -> Option<Self> {
-        Self::start_with("allow_anonymous true\nmax_queued_messages 0\n")
-    }
-
-    /// Starts one with lines of its own.
-    pub(crate) fn start_with(lines: &str) -> Option<Self> {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let address = free_port();
-        let text = format!(
-            "listener {} 127.0.0.1\n{lines}user root\n\
-             persistence true\npersistence_location {}/\n",
-            address.port(),
-            folder.path().display()
-        );
-        std::fs::write(folder.path().join("conf"), text).expect("a writable folder");
-        let mut mosquitto = Self {
-            child: None,
-            folder,
-            address,
-        };
-        mosquitto.begin().then_some(mosquitto)
-    }
-
-    /// Starts it (again).
-    pub(crate) fn begin(&mut self) -> bool {
-        let spawned = ["mosquitto", "/usr/sbin/mosquitto"]
-            .iter()
-            .find_map(|program| {
-                Command::new(program)
-                    .arg("-c")
-                    .arg(self.folder.path().join("conf"))
-                    .stderr(Stdio::null())
-                    .spawn()
-                    .ok()
-            });
-        let Some(child) = spawned else {
-            skip("mosquitto is not installed");
-            return false;
-        };
-        self.child = Some(child);
-        let address = self.address;
-        wait_until("mosquitto listens", || {
-            std::net::TcpStream::connect(address).is_ok()
-        });
-        true
-    }
-
-    /// Ends it politely: it keeps its sessions.
-    pub(crate) fn end(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let pid = child.id().to_string();
-            Command::new("kill")
-                .args(["-TERM", &pid])
-                .status()
-                .expect("kill is there");
-            child.wait().expect("it ends");
-        }
-    }
-
-    /// Ends it with everything it held.
-    pub(crate) fn forget(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            child.kill().expect("it runs");
-            child.wait().expect("it ends");
-        }
-        let _ = std::fs::remove_file(self.folder.path().join("mosquitto.db"));
-    }
-}
-
-impl Drop for Mosquitto {
-    fn drop(&mut self) {
-        self.forget();
-    }
-}
-
-/// One of mosquitto's own clients, with what it prints.
-pub(crate) struct Tool {
-    child: Child,
-}
-
-impl Tool {
-    /// Starts `mosquitto_pub` or `mosquitto_sub` against an address.
-    pub(crate) fn start(program: &str, address: SocketAddr, arguments: &[&str]) -> Self {
-        let port = address.port().to_string();
-        let way = ["-h", "127.0.0.1", "-p", &port];
-        Self::start_with(program, &[&way, arguments].concat())
-    }
-
-    /// Starts one with every argument.
-    pub(crate) fn start_with(program: &str, arguments: &[&str]) -> Self {
-        let child = Command::new(program)
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("mosquitto's clients come with it");
-        Self { child }
-    }
-
-    /// Gives it lines to publish and waits for its end.
-    pub(crate) fn feed(mut self, lines: &str) {
-        use std::io::Write as _;
-        let mut stdin = self.child.stdin.take().expect("it was asked for");
-        stdin.write_all(lines.as_bytes()).expect("it reads");
-        drop(stdin);
-        assert!(self.child.wait().expect("it ends").success());
-    }
-
-    /// Waits for its end; whether it did what it was asked.
-    pub(crate) fn succeeds(mut self) -> bool {
-        self.child.wait().expect("it ends").success()
-    }
-
-    /// Waits for its end (`-C` or `-W`) and gives the lines it printed.
-    pub(crate) fn lines(mut self) -> Vec<String> {
-        let mut text = String::new();
-        let mut stdout = self.child.stdout.take().expect("it was asked for");
-        stdout.read_to_string(&mut text).expect("text");
-        self.child.wait().expect("it ends");
-        text.lines().map(str::to_owned).collect()
-    }
-}
-
-impl Drop for Tool {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// A port of loopback that nobody listens on.
+/// A port of loopback that nobody listens on, and that nobody is given by the system meanwhile: it is
+/// below those, where there is room below them, and no other test of this process has it.
 pub(crate) fn free_port() -> SocketAddr {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range");
+    let range = range.unwrap_or_default();
+    let lowest = range.split_whitespace().next();
+    let lowest: u16 = lowest.and_then(|it| it.parse().ok()).unwrap_or_default();
+    let count = lowest.saturating_sub(FIRST_PORT);
+    // Other processes begin elsewhere.
+    let begin = std::process::id().wrapping_mul(64);
+    for _ in 0..count {
+        let next = u32::from(NEXT.fetch_add(1, Ordering::Relaxed));
+        let place = begin.wrapping_add(next) % u32::from(count);
+        let port = FIRST_PORT + u16::try_from(place).expect("below the count");
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
     listener.local_addr().expect("it is bound")
 }
+
+/// Lower ones are those of services.
+const FIRST_PORT: u16 = 10_000;
 
 /// Asks again and again until it is true.
 pub(crate) fn wait_until(what: &str, mut is_true: impl FnMut() -> bool) {

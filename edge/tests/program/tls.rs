@@ -1,7 +1,6 @@
 //! Trust between gateway and cloud: who they are to each other, and what is said when they differ.
 
 use std::path::Path;
-use std::time::Duration;
 
 use super::authority::{Authority, Identity};
 use super::certificates::{issuer, server_config, write};
@@ -48,9 +47,7 @@ fn expect_distrust(gateway: &mut Gateway, cloud: &Cloud, problem: &str) {
     let lines = gateway.lines_with("WARN");
     assert_eq!(lines.len(), 1, "{lines:#?}");
     assert!(cloud.state().arrivals.is_empty());
-    let (status, took) = gateway.terminate();
-    assert!(status.success());
-    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert!(gateway.terminate_soon().success());
 }
 
 #[test]

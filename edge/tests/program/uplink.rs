@@ -61,8 +61,25 @@ fn assert_complete(state: &State, messages: &[(&str, String)]) {
     }
 }
 
+/// Publishes under two topics and gives how long it took until the cloud had the good one.
+fn arrival_of(device: &mut Device, cloud: &Cloud, number: usize) -> Duration {
+    let payload = number.to_string();
+    device.publish("plant/bad", 1, &payload);
+    let sent = now();
+    device.publish("plant/good", 2, &payload);
+    assert!(device.is_acknowledged() && device.is_acknowledged());
+    cloud.wait_until("the good topic arrives", |state| {
+        state.taken("plant/good").len() == number + 1
+    });
+    now() - sent
+}
+
+/// Seen beside a gateway where nothing is refused, in the same seconds.
 #[test]
 fn a_refused_topic_delays_no_other() {
+    let calm_cloud = Cloud::start();
+    let calm = gateway(&[&calm_cloud], "connections = 1\n");
+    let mut calm_device = Device::connect(calm.address, "device");
     let cloud = Cloud::start();
     let is_refusing = Arc::new(AtomicBool::new(true));
     let refusing = is_refusing.clone();
@@ -77,30 +94,31 @@ fn a_refused_topic_delays_no_other() {
     gateway.expect_line("is up: mqtt://");
     let mut device = Device::connect(gateway.address, "device");
     let start = now();
-    let mut latencies = Vec::new();
-    while now() - start < Duration::from_secs(3) {
-        let number = latencies.len().to_string();
-        device.publish("plant/bad", 1, &number);
-        let sent = now();
-        device.publish("plant/good", 2, &number);
-        assert!(device.is_acknowledged() && device.is_acknowledged());
-        let expected = latencies.len() + 1;
-        cloud.wait_until("the good topic arrives", |state| {
-            state.taken("plant/good").len() == expected
-        });
-        latencies.push(now() - sent);
+    let (mut latencies, mut calm_latencies) = (Vec::new(), Vec::new());
+    while now() - start < Duration::from_secs(3) || latencies.len() < 20 {
+        let number = latencies.len();
+        calm_latencies.push(arrival_of(&mut calm_device, &calm_cloud, number));
+        latencies.push(arrival_of(&mut device, &cloud, number));
     }
     latencies.sort();
-    let (median, longest) = (
-        latencies[latencies.len() / 2],
-        latencies[latencies.len() - 1],
+    calm_latencies.sort();
+    let middle = latencies.len() / 2;
+    let (median, calm_median) = (latencies[middle], calm_latencies[middle]);
+    assert!(
+        median < Duration::from_millis(50) + 3 * calm_median,
+        "median {median:?}, beside it {calm_median:?}"
     );
-    assert!(median < Duration::from_millis(60), "median {median:?}");
-    assert!(longest < Duration::from_millis(900), "longest {longest:?}");
+    // Not even as long as the shortest pause of what is refused; one may be the machine's own.
+    let late = |all: &[Duration]| all.iter().filter(|it| it.as_millis() > 900).count();
+    assert!(
+        late(&latencies) <= 1 + late(&calm_latencies),
+        "{latencies:?}"
+    );
+    println!("{median:?} {calm_median:?} of {}", latencies.len());
     assert!(cloud.state().taken("plant/bad").is_empty());
 
     is_refusing.store(false, Ordering::SeqCst);
-    gateway.expect_fact("cloud.normal.backlog", |backlog| backlog == 0);
+    gateway.expect_drained("normal");
     let numbers: Vec<String> = (0..latencies.len())
         .map(|number| number.to_string())
         .collect();
@@ -134,7 +152,7 @@ fn replay_sends_what_the_cloud_forgot_under_the_old_offsets() {
     ]);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(said, "normal: 500 records are sent again\n");
-    gateway.expect_fact("cloud.normal.backlog", |backlog| backlog == 0);
+    gateway.expect_drained("normal");
     let state = cloud.state();
     assert_complete(&state, &messages[500..]);
     assert_eq!(state.arrivals.len(), 500);
@@ -164,7 +182,7 @@ fn a_cloud_that_stops_for_a_while_gets_nothing_twice() {
     gateway.expect_fact("cloud.connection.0.up", |up| up == 0);
     cloud.answer(|_| Answer::Accept);
     cloud.answer_held();
-    gateway.expect_fact("cloud.normal.backlog", |backlog| backlog == 0);
+    gateway.expect_drained("normal");
     let state = cloud.state();
     assert_complete(&state, &messages);
     assert_eq!((state.arrivals.len(), state.greeted), (300, 1));
@@ -192,7 +210,7 @@ fn a_cloud_that_stops_for_too_long_is_left_and_gets_everything() {
     let line = gateway.expect_line("connection 0 is down");
     assert!(line.contains("no answer within 2 s"), "{line}");
     cloud.answer(|_| Answer::Accept);
-    gateway.expect_fact("cloud.normal.backlog", |backlog| backlog == 0);
+    gateway.expect_drained("normal");
     assert_complete(&cloud.state(), &messages);
 }
 
@@ -205,13 +223,11 @@ fn a_stop_in_mid_window_is_short_and_loses_nothing() {
     let messages = numbered(&["plant/a", "plant/b", "plant/c"], 300);
     publish_all(&mut device, &messages);
     cloud.wait_until("a window", |state| state.arrivals.len() >= 50);
-    let (status, took) = gateway.terminate();
-    assert!(status.success());
-    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert!(gateway.terminate_soon().success());
     assert!(gateway.lines_with("WARN").is_empty());
     cloud.answer(|_| Answer::Accept);
     gateway.restart();
-    gateway.expect_fact("cloud.normal.backlog", |backlog| backlog == 0);
+    gateway.expect_drained("normal");
     assert_complete(&cloud.state(), &messages);
 }
 
@@ -306,7 +322,7 @@ fn nothing_acknowledged_is_lost_when_connections_and_gateway_die() {
         }
         gateway.restart();
     }
-    gateway.expect_fact("cloud.normal.backlog", |backlog| backlog == 0);
+    gateway.expect_drained("normal");
 
     let state = cloud.state();
     let mut by_offset = BTreeMap::new();
@@ -350,11 +366,11 @@ fn a_cloud_that_was_away_gets_everything_when_it_is_back() {
     let mut device = Device::connect(gateway.address, "device");
     let messages = numbered(&["plant/a", "plant/b", "plant/c"], 600);
     publish_all(&mut device, &messages[..200]);
-    gateway.expect_fact("cloud.normal.backlog", |backlog| backlog == 0);
+    gateway.expect_drained("normal");
     cloud.stop();
     publish_all(&mut device, &messages[200..]);
     cloud.restart();
-    gateway.expect_fact("cloud.normal.backlog", |backlog| backlog == 0);
+    gateway.expect_drained("normal");
     let state = cloud.state();
     assert_complete(&state, &messages);
     assert_eq!(state.arrivals.len(), messages.len());
@@ -368,11 +384,11 @@ fn a_second_endpoint_takes_over_from_one_that_died() {
     let mut device = Device::connect(gateway.address, "device");
     let messages = numbered(&["plant/a", "plant/b"], 200);
     publish_all(&mut device, &messages[..100]);
-    gateway.expect_fact("cloud.normal.backlog", |backlog| backlog == 0);
+    gateway.expect_drained("normal");
     assert_complete(&first.state(), &messages[..100]);
     first.stop();
     publish_all(&mut device, &messages[100..]);
-    gateway.expect_fact("cloud.normal.backlog", |backlog| backlog == 0);
+    gateway.expect_drained("normal");
     assert_complete(&second.state(), &messages[100..]);
     gateway.expect_line(&format!("is up: mqtt://{}", second.address));
 }
@@ -405,7 +421,7 @@ fn a_command_is_confirmed_only_when_it_is_stored() {
     assert_eq!(taken[..confirmed.len()], confirmed);
     // What came down matches the uplink too, and yet only this goes up.
     publish_all(&mut valve, &[("plant/here", "up".to_owned())]);
-    gateway.expect_fact("cloud.normal.backlog", |backlog| backlog == 0);
+    gateway.expect_drained("normal");
     let state = cloud.state();
     assert_eq!((state.arrivals.len(), state.count_of("up")), (1, 1));
 }

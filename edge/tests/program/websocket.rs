@@ -85,8 +85,7 @@ fn both_ends_say_goodbye() {
     web.expect_end();
 
     let mut web = Web::open(tcp_stream(gateway.address));
-    let (status, took) = gateway.terminate();
-    assert!(status.success() && took.as_secs() < 2, "{took:?}");
+    assert!(gateway.terminate_soon().success());
     assert_eq!(web.expect_control(), (0x88, vec![0x03, 0xe8]));
 }
 
