@@ -87,7 +87,9 @@ impl Salvage {
         if offset >= place.header.next() {
             return None;
         }
-        Block::read(Bytes::from(place.read(file)?), self.lane, *first).ok()
+        let block = Block::read(Bytes::from(place.read(file)?), self.lane, *first).ok()?;
+        // The file may have been written since it was searched.
+        block.has(offset).then_some(block)
     }
 
     /// Reads the block that begins with `first` as it is stored.
@@ -188,6 +190,9 @@ fn disagree(file: &dyn File, lane: Lane, one: &Place, other: &Place) -> bool {
     let Some((one, other)) = block(one).zip(block(other)) else {
         return false;
     };
+    if one.is_void() && other.is_void() {
+        return false;
+    }
     let range = other.first().0..one.next().min(other.next()).0;
     let mut offsets = range.map(Offset);
     offsets.any(|offset| one.record(offset) != other.record(offset))
