@@ -74,6 +74,12 @@ fn a_tree_that_leads_to_a_later_block_is_damage_and_no_panic() {
     assert_accounted_for(3, 102_008_093);
 }
 
+/// Of the last frame only the beginning was left, and with the state lost nobody looked at it.
+#[test]
+fn what_only_the_beginning_of_a_frame_tells_of_is_missing_with_a_word() {
+    assert_accounted_for(3, 103_003_676);
+}
+
 /// Does to a folder what the long run does with this seed.
 fn assert_accounted_for(base: u64, seed: u64) {
     contain_panics_quietly();
