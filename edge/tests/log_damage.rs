@@ -80,6 +80,13 @@ fn what_only_the_beginning_of_a_frame_tells_of_is_missing_with_a_word() {
     assert_accounted_for(3, 103_003_676);
 }
 
+/// With the state lost, a file of the mail that was damaged where only a write comes by kept the log
+/// closed.
+#[test]
+fn mail_that_takes_nothing_from_the_journal_does_not_keep_the_log_closed() {
+    assert_accounted_for(2, 120_000_934);
+}
+
 /// Does to a folder what the long run does with this seed.
 fn assert_accounted_for(base: u64, seed: u64) {
     contain_panics_quietly();
