@@ -607,7 +607,7 @@ mod tests {
             let whole = encoded();
             let mut bytes = whole.clone();
             harm.iter().for_each(|(at, byte)| bytes[*at] = *byte);
-            let stated = body_bytes.unwrap_or(u32_at(&bytes, 88));
+            let stated = body_bytes.unwrap_or_else(|| u32_at(&bytes, 88));
             bytes[88..92].copy_from_slice(&stated.to_le_bytes());
             if is_sealed {
                 write_identity(IDENTITY, &mut bytes);
