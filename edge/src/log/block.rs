@@ -161,8 +161,7 @@ impl Header {
         block[24..32].copy_from_slice(&self.oldest.0.to_le_bytes());
         block[32..40].copy_from_slice(&self.youngest.0.to_le_bytes());
         block[40..44].copy_from_slice(&self.bytes.to_le_bytes());
-        let crc = crc32c::crc32c(&block[8..]);
-        block[4..8].copy_from_slice(&crc.to_le_bytes());
+        seal(block);
     }
 
     /// Checks a whole block and reads its header.
@@ -183,7 +182,8 @@ impl Header {
         if header.bytes as usize != block.len() {
             return Err(BlockError::Short { found: block.len() });
         }
-        if header.first != first || header.count == 0 {
+        let end = first.0.saturating_add(u64::from(header.count));
+        if header.first != first || header.count == 0 || end > END.0 {
             return Err(BlockError::Place {
                 found: header.first,
             });
@@ -260,6 +260,11 @@ impl Block {
         self.header.next()
     }
 
+    /// Whether an offset is one of its own, with a record or void.
+    pub(super) fn has(&self, offset: Offset) -> bool {
+        (self.first()..self.next()).contains(&offset)
+    }
+
     /// Whether its offsets have no records.
     pub(super) const fn is_void(&self) -> bool {
         self.header.is_void()
@@ -269,13 +274,14 @@ impl Block {
         self.bytes.len() + self.starts.len() * size_of::<u32>() + self.heads.memory_bytes()
     }
 
-    /// Bytes of the record at `offset`; 0 when it was given up.
+    /// Bytes of the record at `offset`; 0 when it was given up or is not in here.
     pub(super) fn record_bytes(&self, offset: Offset) -> usize {
         self.entry(offset).map_or(0, |entry| entry.record_bytes())
     }
 
-    /// The record at `offset`; `None` when it was given up or its bytes are no record. A small record
-    /// is copied, so that keeping it does not keep its block; one of half a block or more shares it.
+    /// The record at `offset`; `None` when it was given up, is not in here, or its bytes are no record.
+    /// A small record is copied, so that keeping it does not keep its block; one of half a block or
+    /// more shares it.
     pub(super) fn record(&self, offset: Offset) -> Option<Record> {
         let bytes = match self.entry(offset)? {
             Entry::Whole(all) if all.len() * 2 >= self.bytes.len() => self.bytes.slice(all),
@@ -285,12 +291,9 @@ impl Block {
     }
 
     fn entry(&self, offset: Offset) -> Option<Entry> {
-        if self.is_void() {
-            return None;
-        }
-        let index = (offset.0 - self.header.first.0) as usize;
-        let entry = self.heads.entry(&self.bytes, self.starts[index] as usize);
-        Some(entry.expect("each entry was read when the block was"))
+        let index = offset.0.checked_sub(self.header.first.0)?;
+        let start = *self.starts.get(usize::try_from(index).ok()?)?;
+        self.heads.entry(&self.bytes, start as usize)
     }
 }
 
@@ -316,6 +319,12 @@ impl std::fmt::Display for BlockError {
     }
 }
 
+/// Gives a block the checksum of what it says.
+pub(super) fn seal(block: &mut [u8]) {
+    let crc = crc32c::crc32c(&block[8..]);
+    block[4..8].copy_from_slice(&crc.to_le_bytes());
+}
+
 /// How a block of a lane begins.
 pub(super) const fn beginning(lane: Lane) -> [u8; 4] {
     [FORMAT, lane as u8, 0, 0]
@@ -336,6 +345,8 @@ pub(super) const fn most_bytes(page_bytes: usize) -> usize {
     page_bytes - PAGE_HEADER_BYTES
 }
 
+/// No lane ever gets as far: a block that says so was written by nobody, and nothing overflows.
+pub(super) const END: Offset = Offset(1 << 63);
 /// The largest block: the next larger page has 128 KiB.
 pub(super) const MAX_BYTES: usize = most_bytes(64 << 10);
 /// A leaf of redb has `4096 * 2^k` bytes.
@@ -349,6 +360,9 @@ const EXPANSION: u64 = 16;
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use proptest::sample::Index;
+
     use super::super::samples;
     use super::*;
 
@@ -448,5 +462,103 @@ mod tests {
         assert!(!read(&bytes[..60], Lane::Normal, 5));
         assert!(!read(&bytes, Lane::Normal, 6));
         assert!(!read(&bytes, Lane::Urgent, 5), "another lane's");
+    }
+
+    /// Numbers that a header should not have, and others.
+    fn numbers() -> impl Strategy<Value = u64> {
+        let least = prop_oneof![0_u64..70, Just(u64::from(u32::MAX)), Just(u64::MAX)];
+        prop_oneof![least, any::<u64>()]
+    }
+
+    /// What became of a block: bytes that were flipped, a number written over, and a length cut off;
+    /// and whether whoever did it gave it a checksum that is right.
+    #[derive(Clone, Debug)]
+    struct Harm {
+        flips: Vec<(Index, u8)>,
+        number: Option<(usize, u64)>,
+        length: Option<Index>,
+        is_sealed: bool,
+    }
+
+    fn harm() -> impl Strategy<Value = Harm> {
+        let flips = prop::collection::vec((any::<Index>(), any::<u8>()), 0..4);
+        let number = prop::option::of((8_usize..HEADER_BYTES - 8, numbers()));
+        (
+            flips,
+            number,
+            prop::option::of(any::<Index>()),
+            any::<bool>(),
+        )
+            .prop_map(|(flips, number, length, is_sealed)| Harm {
+                flips,
+                number,
+                length,
+                is_sealed,
+            })
+    }
+
+    impl Harm {
+        fn done_to(&self, mut block: Vec<u8>) -> Vec<u8> {
+            if let Some(length) = self.length {
+                block.truncate(1 + length.index(block.len()));
+            }
+            for (at, bits) in &self.flips {
+                let at = at.index(block.len());
+                block[at] ^= bits;
+            }
+            if block.len() < HEADER_BYTES {
+                return block;
+            }
+            if let Some((at, number)) = self.number {
+                block[at..at + 8].copy_from_slice(&number.to_le_bytes());
+            }
+            if self.is_sealed {
+                let length = block.len() as u32;
+                block[..4].copy_from_slice(&beginning(Lane::Normal));
+                block[40..44].copy_from_slice(&length.to_le_bytes());
+                seal(&mut block);
+            }
+            block
+        }
+    }
+
+    proptest! {
+        /// The reader ended the process where a damaged tree led it to a block that is not of the
+        /// offset it was looking for.
+        #[test]
+        fn a_block_answers_for_every_offset_whatever_became_of_it(
+            payloads in prop::collection::vec(0_usize..300, 0..12),
+            (first, count) in (numbers(), any::<u32>()),
+            harm in harm(),
+            asked in prop::collection::vec(numbers(), 8),
+        ) {
+            let records: Vec<Record> =
+                payloads.iter().map(|bytes| record(7, &vec![1; *bytes])).collect();
+            let whole = match records.is_empty() {
+                true => Header::void(Offset(first), count, ORIGIN, WallTime(3)),
+                false => block(first, &records),
+            };
+            let bytes = harm.done_to(whole.clone());
+            let first = match bytes.len() < HEADER_BYTES {
+                true => Offset(first),
+                false => Header::unchecked(&bytes).first,
+            };
+            let header = Header::read(&bytes, Lane::Normal, first);
+            let read = Block::read(Bytes::from(bytes.clone()), Lane::Normal, first);
+            let (Ok(header), Ok(read)) = (header, read) else {
+                return Ok(());
+            };
+            prop_assert!(harm.is_sealed || bytes[4..] == whole[4..]);
+            prop_assert_eq!(header.void_range().is_some(), read.is_void());
+            prop_assert!(read.first() < read.next() && read.next() <= END);
+            prop_assert!(read.memory_bytes() < 3 * bytes.len());
+            let near = [0, first.0.wrapping_sub(1), first.0, read.next().0 - 1, read.next().0];
+            for offset in near.into_iter().chain(asked).map(Offset) {
+                let (record, length) = (read.record(offset), read.record_bytes(offset));
+                let is_here = read.has(offset) && !read.is_void();
+                prop_assert!(record.is_none_or(|it| is_here && it.as_bytes().len() == length));
+                prop_assert!(is_here == (length > 0));
+            }
+        }
     }
 }

@@ -34,9 +34,8 @@ impl BlockCache {
     /// Finds the block that holds `offset`.
     pub(super) fn find(&mut self, lane: Lane, offset: Offset) -> Option<Arc<Block>> {
         self.clock += 1;
-        let entry = self.entries.iter_mut().find(|entry| {
-            entry.lane == lane && entry.block.first() <= offset && offset < entry.block.next()
-        })?;
+        let mut entries = self.entries.iter_mut();
+        let entry = entries.find(|entry| entry.lane == lane && entry.block.has(offset))?;
         entry.used = self.clock;
         Some(Arc::clone(&entry.block))
     }

@@ -230,7 +230,7 @@ fn decode_under(head: &[u8], bytes: &[u8], identity: Identity) -> Option<Frame> 
     let head = expected_header(head, identity)?;
     let is_whole = |body: &&[u8]| checksum(&head[..96], body) == u32_at(&head, 96);
     let body_bytes = header.body_bytes as usize;
-    let body = bytes.get(HEADER_BYTES..HEADER_BYTES + body_bytes);
+    let body = bytes[HEADER_BYTES..].get(..body_bytes);
     let end = bytes.len() - HEADER_BYTES;
     let again = || bytes.get(end.checked_sub(body_bytes)?..end);
     let body = body.filter(is_whole).or_else(|| again().filter(is_whole))?;
@@ -379,6 +379,9 @@ const APPEND: u8 = 16;
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use proptest::sample::Index;
+
     use super::super::samples;
     use super::*;
 
@@ -590,5 +593,40 @@ mod tests {
             refused,
             Err(LogError::KeyTooLong { found: 65_536 })
         ));
+    }
+
+    proptest! {
+        /// Whatever a frame says, with checksums that are right or not.
+        #[test]
+        fn no_bytes_make_a_frame_that_panics(
+            harm in prop::collection::vec((20_usize..160, any::<u8>()), 0..5),
+            body_bytes in prop::option::of(any::<u32>()),
+            cut: Option<Index>,
+            is_sealed: bool,
+        ) {
+            let whole = encoded();
+            let mut bytes = whole.clone();
+            harm.iter().for_each(|(at, byte)| bytes[*at] = *byte);
+            let stated = body_bytes.unwrap_or_else(|| u32_at(&bytes, 88));
+            bytes[88..92].copy_from_slice(&stated.to_le_bytes());
+            if is_sealed {
+                write_identity(IDENTITY, &mut bytes);
+                let crc = crc32c::crc32c(&bytes[..92]);
+                bytes[92..96].copy_from_slice(&crc.to_le_bytes());
+                let end = (HEADER_BYTES + stated as usize).min(bytes.len());
+                let crc = checksum(&bytes[..96], &bytes[HEADER_BYTES..end]);
+                bytes[96..100].copy_from_slice(&crc.to_le_bytes());
+            }
+            if let Some(cut) = cut {
+                bytes.truncate(cut.index(bytes.len()));
+            }
+            let header = peek(&bytes, IDENTITY);
+            prop_assert!(header.is_none_or(|it| it.padded_bytes >= PAGE_BYTES));
+            let _ = (peek_at_end(&bytes, IDENTITY), resembles(&bytes, IDENTITY));
+            if let Some(frame) = decode(&bytes, IDENTITY) {
+                prop_assert!(frame.batch.changes.len() <= bytes.len());
+                prop_assert!(is_sealed || frame.batch == batch());
+            }
+        }
     }
 }

@@ -622,6 +622,32 @@ mod tests {
         assert_eq!((salvaged.torn, salvaged.lost_frames), (torn, 1));
     }
 
+    /// Nobody looked for it there, and what it held was lost without a word.
+    #[test]
+    fn the_beginning_of_a_last_frame_tells_of_it_where_no_other_frame_is_whole() {
+        let folder = SimulatedFolder::new();
+        let directory = folder.directory();
+        let pages = 8 * PAGE_BYTES;
+        let mut journal = Journal::create(directory.as_ref(), pages, Epoch(3), 77, 5).unwrap();
+        let at = PerLane([Offset(3), Offset(0), Offset(9)]);
+        journal.write(&batch(9000), WallTime(1), at).unwrap();
+        let salvage = || {
+            let mut again = Journal::open(directory.as_ref(), None, 0).unwrap();
+            let salvaged = again.salvage().unwrap();
+            (salvaged.frames.len(), salvaged.torn)
+        };
+        assert_eq!(salvage(), (1, None));
+        let file = directory.open(NAME).unwrap();
+        file.write_at(3 * PAGE_BYTES, &[0xee; 4096]).unwrap();
+        let torn = Torn::Offsets {
+            first: at,
+            next: at,
+        };
+        assert_eq!(salvage(), (0, Some(torn)));
+        file.set_len(3 * PAGE_BYTES).unwrap();
+        assert_eq!(salvage(), (0, Some(Torn::Unreadable)));
+    }
+
     /// What waits for redb is in memory at its full length.
     #[test]
     fn records_that_are_short_in_the_file_have_no_more_room_than_in_memory() {

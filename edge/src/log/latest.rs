@@ -121,7 +121,7 @@ impl Search {
         directory: &Arc<dyn Directory>,
         offset: Offset,
     ) -> Result<Option<Record>, LogError> {
-        let has_it = |block: &Block| (block.first()..block.next()).contains(&offset);
+        let has_it = |block: &Block| block.has(offset);
         if !self.block.as_ref().is_some_and(has_it) {
             self.block = match self.find(files, directory, offset) {
                 Ok(Found::Block(block)) => Some(block),
@@ -208,7 +208,7 @@ impl Search {
         };
         let found = segment::find(&file, at)?;
         let block = found.and_then(|(first, bytes)| Block::read(bytes, files.lane, first).ok());
-        if let Some(block) = block.filter(|block| at < block.next()) {
+        if let Some(block) = block.filter(|block| block.has(at)) {
             return Ok(Found::Block(block));
         }
         let following = segment::following(&file, at)?;

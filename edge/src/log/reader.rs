@@ -328,8 +328,9 @@ impl Reader {
         match found {
             Ok(found) => {
                 let read = found.map(|(first, bytes)| Block::read(bytes, lane, first));
+                // A damaged tree may lead to a block behind it as well as to one before it.
                 if let Some(Ok(block)) = read
-                    && at < block.next()
+                    && block.has(at)
                 {
                     return Ok(self.keep(lane, block));
                 }

@@ -311,9 +311,7 @@ impl Recovery {
         self.tell_of_lost_gaps(&mut found);
         self.rescue_mail(&mut found, journal.as_ref(), &replayed)?;
         // The old journal may go, so what it held must be in segments before.
-        for files in &mut found.lanes.0 {
-            files.flush(&self.directory, &mut Vec::new())?;
-        }
+        found.flush_lanes(&self.directory)?;
         if is_continued {
             // Which of their changes are in the rows already nobody can tell, and an old one must
             // not come back.

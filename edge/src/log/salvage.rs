@@ -87,7 +87,9 @@ impl Salvage {
         if offset >= place.header.next() {
             return None;
         }
-        Block::read(Bytes::from(place.read(file)?), self.lane, *first).ok()
+        let block = Block::read(Bytes::from(place.read(file)?), self.lane, *first).ok()?;
+        // The file may have been written since it was searched.
+        block.has(offset).then_some(block)
     }
 
     /// Reads the block that begins with `first` as it is stored.
@@ -188,6 +190,9 @@ fn disagree(file: &dyn File, lane: Lane, one: &Place, other: &Place) -> bool {
     let Some((one, other)) = block(one).zip(block(other)) else {
         return false;
     };
+    if one.is_void() && other.is_void() {
+        return false;
+    }
     let range = other.first().0..one.next().min(other.next()).0;
     let mut offsets = range.map(Offset);
     offsets.any(|offset| one.record(offset) != other.record(offset))
@@ -306,7 +311,9 @@ const PAGE_BYTES: usize = 4096;
 
 #[cfg(test)]
 mod tests {
-    use sync::Record;
+    use proptest::prelude::*;
+    use proptest::sample::Index;
+    use sync::{Record, WallTime};
 
     use super::super::block::{Builder, Origin};
     use super::super::samples;
@@ -431,6 +438,49 @@ mod tests {
             let (lane, range) = (Lane::Normal, Offset(range.start)..Offset(range.end));
             let found = Salvage::search(file.as_ref(), "f", lane, range.clone()).unwrap();
             assert_eq!(found.headers().count(), count, "{range:?}");
+        }
+    }
+
+    proptest! {
+        /// Whatever blocks say of themselves, each with a checksum that is right: what is found is
+        /// read for the offsets that it has, and what is not is in a hole.
+        #[test]
+        fn blocks_that_say_anything_are_found_without_a_panic(
+            sizes in prop::collection::vec(0_usize..5, 1..8),
+            harm in prop::collection::vec(
+                (any::<Index>(), 8_usize..block::HEADER_BYTES, any::<u8>()),
+                0..6,
+            ),
+            counts in prop::collection::vec(prop_oneof![1_u32..9, Just(u32::MAX)], 8),
+            (first, next) in (0_u64..9, prop_oneof![0_u64..30, Just(block::END.0)]),
+        ) {
+            let (mut blocks, mut offset) = (Vec::new(), 0);
+            for (size, count) in sizes.iter().zip(counts) {
+                let origin = Origin { lane: Lane::Normal, mark: 7 };
+                blocks.push(match size {
+                    0 => Header::void(Offset(offset), count, origin, WallTime(5)),
+                    size => block(offset, 7, &vec![&b"payload"[..]; *size]),
+                });
+                offset += (*size as u64).max(1);
+            }
+            for (number, at, byte) in harm {
+                let damaged = number.index(blocks.len());
+                blocks[damaged][at] = byte;
+                block::seal(&mut blocks[damaged]);
+            }
+            let folder = SimulatedFolder::new();
+            let file = folder.directory().create("f").unwrap();
+            file.write_at(0, &blocks.concat()).unwrap();
+            let range = Offset(first)..Offset(next);
+            let found = Salvage::search(file.as_ref(), "f", Lane::Normal, range.clone()).unwrap();
+            let holes = found.holes(range.start, range.end);
+            prop_assert!(found.end().is_none_or(|end| range.start < end && end <= range.end));
+            for offset in (0..40).chain([u64::from(u32::MAX), u64::MAX - 1]).map(Offset) {
+                let is_hole = holes.iter().any(|hole| hole.contains(&offset));
+                let read = found.read(file.as_ref(), offset);
+                prop_assert!(read.as_ref().is_none_or(|block| block.has(offset) && !is_hole));
+                prop_assert!(found.following(offset).is_none_or(|next| offset < next));
+            }
         }
     }
 }

@@ -42,7 +42,7 @@ impl Replayed {
     /// Whether the file was written as late as the state says. An old copy was not. The youngest
     /// frame alone may just be damaged.
     pub(in super::super) const fn reaches(&self, youngest: u64) -> bool {
-        self.youngest + 1 >= youngest
+        self.youngest.saturating_add(1) >= youngest
     }
 }
 
@@ -85,8 +85,7 @@ impl Journal {
                 Some(claims) => claims,
                 None => {
                     let all = self.claims()?;
-                    let youngest = all.heads.last().copied().max(all.end.map(|(end, _)| end));
-                    self.youngest = youngest.map(|found| found.sequence);
+                    self.youngest = all.youngest().map(|found| found.sequence);
                     claims.insert(all)
                 }
             };
@@ -135,8 +134,8 @@ impl Journal {
     /// puts the head behind the youngest. Many of them are in segments already.
     pub(in super::super) fn salvage(&mut self) -> Result<Replayed, LogError> {
         let mut frames = Vec::new();
-        let mut claims = self.claims()?;
-        for Position { sequence, at } in std::mem::take(&mut claims.heads) {
+        let claims = self.claims()?;
+        for Position { sequence, at } in claims.heads.iter().copied() {
             if let Some(frame) = self.read_frame(at, sequence)? {
                 self.head = Position {
                     sequence: sequence + 1,
@@ -145,7 +144,8 @@ impl Journal {
                 frames.push(frame);
             }
         }
-        if let Some(later) = claims.behind(self.head.sequence) {
+        let later = claims.youngest();
+        if let Some(later) = later.filter(|it| it.sequence > self.head.sequence) {
             self.head = later;
         }
         self.used_bytes = self.capacity();
@@ -309,8 +309,12 @@ impl Journal {
         Ok(read)
     }
 
-    /// Reads bytes; `None` where the file ends or the medium is bad.
+    /// Reads bytes; `None` where the file ends or the medium is bad. No length that a frame says of
+    /// itself takes more memory than a journal has bytes.
     fn read(&self, at: u64, bytes: u64) -> Result<Option<Vec<u8>>, LogError> {
+        if bytes > self.file_bytes {
+            return Ok(None);
+        }
         let mut read = vec![0; bytes as usize];
         match self.file.read_at(at, &mut read) {
             Ok(()) => Ok(Some(read)),
@@ -331,6 +335,12 @@ struct Claims {
 }
 
 impl Claims {
+    /// The youngest, whether all of it is there or not.
+    fn youngest(&self) -> Option<Position> {
+        let end = self.end.map(|(end, _)| end);
+        self.heads.last().copied().max(end)
+    }
+
     /// The first that is younger than `sequence`, by its beginning if there is such a one.
     fn behind(&mut self, sequence: u64) -> Option<Position> {
         self.heads.retain(|head| head.sequence > sequence);

@@ -57,3 +57,81 @@ impl Reader {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use proptest::sample::Index;
+    use sync::WallTime;
+
+    use super::super::super::block::{self, Builder, Header, Origin};
+    use super::super::super::simulated::SimulatedFolder;
+    use super::super::super::{Settings, open, samples, segment};
+    use super::super::Budget;
+    use super::*;
+
+    const LANE: Lane = Lane::Normal;
+    const ORIGIN: Origin = Origin {
+        lane: LANE,
+        mark: 7,
+    };
+
+    fn block(first: Offset, count: u32, is_void: bool) -> Vec<u8> {
+        if is_void {
+            return Header::void(first, count, ORIGIN, WallTime(5));
+        }
+        let mut builder = Builder::new(first, ORIGIN, block::MAX_BYTES);
+        let record = samples::record(0, "t", 5, b"payload");
+        assert!((0..count).all(|_| builder.push(&record)));
+        builder.finish()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        /// Under any keys, with words that nobody wrote and a checksum that is right.
+        #[test]
+        fn a_reader_gets_past_blocks_that_say_anything(
+            blocks in prop::collection::vec((0_u64..40, 1_u32..9, any::<bool>()), 1..8),
+            harm in prop::collection::vec(
+                (any::<Index>(), 8_usize..block::HEADER_BYTES, any::<u8>()),
+                0..4,
+            ),
+            shift in 0_u64..3,
+        ) {
+            let mut blocks: Vec<(Offset, Vec<u8>)> = blocks
+                .into_iter()
+                .map(|(first, count, is_void)| {
+                    (Offset(first + shift), block(Offset(first), count, is_void))
+                })
+                .collect();
+            for (number, at, byte) in harm {
+                let damaged = number.index(blocks.len());
+                let bytes = &mut blocks[damaged].1;
+                bytes[at] = byte;
+                block::seal(bytes);
+            }
+            let folder = SimulatedFolder::new();
+            let settings = Settings {
+                journal_bytes: 64 << 10,
+                ..Settings::default()
+            };
+            let file = segment::create(&folder.directory(), LANE, Offset(0), 1 << 20).unwrap();
+            segment::append(&file, Offset(0), blocks).unwrap();
+            file.close().unwrap();
+            let budget = Budget { records: 5, bytes: 1 << 20 };
+            for _ in 0..2 {
+                let log = open(folder.directory(), settings.clone(), WallTime(1)).unwrap();
+                let mut reader = log.reader;
+                let mut at = reader.first(LANE);
+                while at < reader.head(LANE) {
+                    let chunk = reader.read(LANE, at, budget).unwrap();
+                    prop_assert!(at < chunk.next, "no way past {}", at);
+                    let range = at..chunk.next;
+                    prop_assert!(chunk.records.iter().all(|(offset, _)| range.contains(offset)));
+                    at = chunk.next;
+                }
+            }
+        }
+    }
+}

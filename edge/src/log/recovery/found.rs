@@ -195,6 +195,13 @@ impl Found {
         Ok(())
     }
 
+    /// Brings what waits into segments.
+    pub(super) fn flush_lanes(&mut self, directory: &Arc<dyn Directory>) -> Result<(), LogError> {
+        let flush = |files: &mut LaneFiles| files.flush(directory, &mut Vec::new());
+        let mut lanes = self.lanes.0.iter_mut();
+        lanes.try_for_each(|files| insist(files, directory, flush))
+    }
+
     /// Has the facts of a new state say how the lanes are.
     pub(super) fn state_lanes(&mut self) {
         for (lane, files) in self.lanes.iter() {
@@ -229,21 +236,11 @@ impl Found {
             return Ok(None);
         };
         let is_unheard_of = files.is_unheard_of;
-        let go_on = |files: &mut LaneFiles| {
+        insist(files, directory, |files| {
             files.flush(directory, &mut Vec::new())?;
             // Closing a segment may take room as well.
             files.skip_to(to)
-        };
-        let mut done = go_on(files);
-        if done.as_ref().is_err_and(LogError::is_damage) {
-            // The segment stays as it is, and the lane goes on in a new one.
-            done = go_on(files);
-        }
-        if done.as_ref().is_err_and(LogError::is_full) {
-            reserve::give_back(directory.as_ref())?;
-            done = go_on(files);
-        }
-        done?;
+        })?;
         if is_unheard_of {
             // What came before was released, for all that anybody knows.
             files.first = to;
@@ -252,6 +249,24 @@ impl Found {
         self.gaps.push(gap);
         Ok(self.gaps.last_mut())
     }
+}
+
+/// Does something that writes to a lane: once more in a new segment where the last one takes no
+/// more and stays as it is, and once more with the room of the reserve.
+fn insist(
+    files: &mut LaneFiles,
+    directory: &Arc<dyn Directory>,
+    act: impl Fn(&mut LaneFiles) -> Result<(), LogError>,
+) -> Result<(), LogError> {
+    let mut done = act(files);
+    if done.as_ref().is_err_and(LogError::is_damage) {
+        done = act(files);
+    }
+    if done.as_ref().is_err_and(LogError::is_full) {
+        reserve::give_back(directory.as_ref())?;
+        done = act(files);
+    }
+    done
 }
 
 /// Gives the gap from `first` to before `next`, if there is anything between them.

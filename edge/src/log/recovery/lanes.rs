@@ -8,7 +8,7 @@ use super::super::lane::{Active, LaneFiles, Sealed};
 use super::super::salvage::Salvage;
 use super::super::state::Facts;
 use super::super::{Gap, LogError, Reason};
-use super::super::{kept, segment};
+use super::super::{block, kept, segment};
 use super::Recovery;
 use super::found::missing;
 use super::settled::Settled;
@@ -202,7 +202,7 @@ impl Recovery {
         let name = segment::name(lane, first);
         let file = self.directory.open(&name);
         let file = file.map_err(LogError::file("open", &name))?;
-        let found = match Salvage::search(file.as_ref(), &name, lane, first..Offset(u64::MAX)) {
+        let found = match Salvage::search(file.as_ref(), &name, lane, first..block::END) {
             // A disk that is bad all over does not take its new name either.
             Err(error) if error.is_unreadable() => Salvage::nothing(lane),
             found => found?,

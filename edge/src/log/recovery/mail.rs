@@ -41,7 +41,8 @@ impl Recovery {
         journal: Option<&Journal>,
         replayed: &Replayed,
     ) -> Result<(), LogError> {
-        let known = self.find_mail(&told(&found.facts), found)?;
+        let told = told(&found.facts);
+        let known = self.find_mail(&told, found)?;
         let ownership = journal.map(Journal::ownership);
         let from = match (&known, ownership) {
             (Some((_, of_file)), Some(journal)) if of_file.is_of(journal) => of_file.sequence,
@@ -72,8 +73,18 @@ impl Recovery {
             None => return Ok(()),
         };
         let step_bytes = self.settings.cache_bytes / 2;
-        mail::commit(&file, mail::changes(&found.puts), step_bytes, &facts)?;
-        found.puts.clear();
+        let changes = std::mem::take(&mut found.puts);
+        let bring = |file| mail::commit(file, mail::changes(&changes), step_bytes, &facts);
+        let file = match bring(&file) {
+            // It was good for reading alone.
+            Err(error) if error.is_unreadable() => {
+                file.abandon();
+                let (anew, _) = self.make_mail_anew(&told, found)?;
+                bring(&anew)?;
+                anew
+            }
+            done => done.map(|()| file)?,
+        };
         found.mail = Some(file);
         Ok(())
     }
@@ -91,18 +102,26 @@ impl Recovery {
         match opened.and_then(|file| Ok((mail::facts(&file)?, file))) {
             Ok((facts, file)) => {
                 found.add_missing(mail::lost(&file));
-                return Ok(Some((file, facts)));
+                Ok(Some((file, facts)))
             }
-            Err(error) if error.is_unreadable() => {}
-            Err(error) => return Err(error),
+            Err(error) if error.is_unreadable() => self.make_mail_anew(told, found).map(Some),
+            Err(error) => Err(error),
         }
+    }
+
+    /// Puts what can be had of a damaged file into a new one.
+    fn make_mail_anew(
+        &mut self,
+        told: &MailFacts,
+        found: &mut Found,
+    ) -> Result<(SharedDatabase, MailFacts), LogError> {
         let exchanged = self.exchange_mail(told)?;
         found.add_missing(exchanged.gaps);
         self.report
             .note_exchanged_mail(exchanged.aside, exchanged.lost_rows);
         let file = self.open_database(mail::NAME)?;
         let facts = mail::facts(&file)?;
-        Ok(Some((file, facts)))
+        Ok((file, facts))
     }
 
     fn exchange_mail(&mut self, told: &MailFacts) -> Result<mail::Exchanged, LogError> {
