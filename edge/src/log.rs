@@ -34,7 +34,7 @@
 //! | `mail.redb.salvaged` | the same of the mail |
 //! | `reserve` | 1 MiB that is given back to get out of a full disk |
 //! | `starting` | the next start checks every file: this one is under way, or found damage |
-//! | `snapshot/` | a consistent copy of the log for a backup, by links |
+//! | `snapshot/` | a consistent copy of the log for a backup; segments are links where there can be some |
 //! | `snapshot.new/` | one that is being made; removed at the next start |
 //! | `*.new`, `{lane}-*.redb.salvaged` | a file being made; removed at the next start |
 //! | `*.damaged-N` | a file that was damaged or foreign; never looked at again |
@@ -77,6 +77,7 @@ mod settings;
 mod snapshot;
 mod standing;
 mod state;
+mod watch;
 mod wear;
 mod writer;
 

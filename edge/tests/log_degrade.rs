@@ -158,15 +158,7 @@ fn errors_of_the_medium_anywhere_lose_nothing_and_end_by_themselves() {
 /// says so. What was in it and nowhere else is missing, and counted.
 #[test]
 fn a_start_goes_on_without_a_file_that_can_not_be_read() {
-    let segment = "normal-00000000000000000000.redb";
-    for name in [
-        "journal",
-        "state.redb",
-        "mail.redb",
-        segment,
-        "gaps",
-        "reserve",
-    ] {
+    for name in FILES {
         let folder = SimulatedFolder::new();
         let mut log = Log::open(&folder);
         for _ in 0..100 {
@@ -205,15 +197,7 @@ fn a_start_goes_on_without_a_file_that_can_not_be_read() {
 /// what can be had of it.
 #[test]
 fn a_file_that_can_not_be_read_any_more_stops_nothing_for_long() {
-    let segment = "normal-00000000000000000000.redb";
-    for name in [
-        "journal",
-        "state.redb",
-        "mail.redb",
-        segment,
-        "gaps",
-        "reserve",
-    ] {
+    for name in FILES {
         let folder = SimulatedFolder::new();
         let mut log = Log::open(&folder);
         let mut stored = 0;
@@ -243,7 +227,7 @@ fn a_file_that_can_not_be_read_any_more_stops_nothing_for_long() {
         assert!(stored > 195, "{name}: {stored}");
         assert_eq!(log.intake, PerLane::from_fn(|_| Intake::Open), "{name}");
         assert!(!log.is_failing, "{name}");
-        if name == segment {
+        if name == SEGMENT {
             // Not one page of it: that is no damage yet, and may be over when the disk is.
             continue;
         }
@@ -392,11 +376,7 @@ impl Log {
         let has = |at| gaps.iter().any(|(_, gap)| gap.lane == lane && gap.has(at));
         let (mut at, mut read) = (Offset(0), 0);
         while at < self.reader.head(lane) {
-            let budget = Budget {
-                records: 500,
-                bytes: 1 << 20,
-            };
-            let chunk = self.reader.read(lane, at, budget).expect("the log is read");
+            let chunk = self.reader.read(lane, at, BUDGET).expect("the log is read");
             let found: Vec<u64> = chunk.records.iter().map(|(at, _)| at.0).collect();
             for missing in (at.0..chunk.next.0).filter(|it| !found.contains(it)) {
                 let is_told = chunk
@@ -419,11 +399,7 @@ impl Log {
         let first = self.reader.first(lane);
         let mut at = first;
         while at < self.reader.head(lane) {
-            let budget = Budget {
-                records: 500,
-                bytes: 1 << 20,
-            };
-            let chunk = self.reader.read(lane, at, budget).expect("the log is read");
+            let chunk = self.reader.read(lane, at, BUDGET).expect("the log is read");
             assert_eq!((chunk.records[0].0, chunk.damaged), (at, None));
             at = chunk.next;
         }
@@ -441,3 +417,18 @@ fn settings() -> Settings {
         ..small()
     }
 }
+
+const SEGMENT: &str = "normal-00000000000000000000.redb";
+/// One of each kind.
+const FILES: [&str; 6] = [
+    "journal",
+    "state.redb",
+    "mail.redb",
+    SEGMENT,
+    "gaps",
+    "reserve",
+];
+const BUDGET: Budget = Budget {
+    records: 500,
+    bytes: 1 << 20,
+};

@@ -11,7 +11,7 @@ use edge::log::{
 };
 use sync::{Change, Lane, Offset, PerLane, WallTime};
 
-use self::log_parts::{Dice, make_foreign, record_of, small};
+use self::log_parts::{Dice, contents, make_foreign, record_of, small};
 
 #[test]
 fn all_lanes_together_have_a_limit_and_the_lower_give_way_first() {
@@ -64,10 +64,7 @@ fn a_lane_that_is_searched_for_what_outlives_is_waited_for_by_more_important_one
     for most in [2 << 20, 1 << 20] {
         log.settings.max_bytes = Some(most);
         log = log.reopen(&folder);
-        for _ in 0..3 {
-            log.wall.0 += 2000;
-            log.maintain();
-        }
+        log.pass(3, 2000);
         let bytes: u64 = log.writer.lane_bytes().iter().map(|(_, bytes)| bytes).sum();
         assert!(bytes <= most, "{bytes}");
         assert!(log.reader.first(Lane::Normal) > Offset(0));
@@ -150,10 +147,7 @@ fn the_folder_holds_what_is_wanted_and_one_segment_a_lane() {
     for lane in Lane::ALL {
         log.release(lane, log.reader.head(lane));
     }
-    for _ in 0..3 {
-        log.wall.0 += 1000;
-        log.maintain();
-    }
+    log.pass(3, 1000);
     // A redb file takes more than its records: a segment of 128 KiB is at most two of these.
     let drained = folder.used_bytes().saturating_sub(empty);
     assert!(
@@ -267,10 +261,7 @@ fn the_latest_of_each_topic_is_there_after_every_power_cut() {
             cuts += 1;
             log = log.reopen(&folder);
             // Gaps of the journal are seen a second later.
-            for _ in 0..2 {
-                log.wall.0 += 2000;
-                log.maintain();
-            }
+            log.pass(2, 2000);
             log.settle();
             log.assert_all_accounted_for();
             log.assert_latest_kept();
@@ -306,10 +297,7 @@ fn a_cut_while_a_segment_is_thinned_leaves_it_or_what_outlives_it() {
         log.settings.keeps_latest = false;
         log.settings.lanes[Lane::Normal].max_bytes = 256 << 10;
         log = log.reopen(&folder);
-        for _ in 0..3 {
-            log.wall.0 += 2000;
-            log.maintain();
-        }
+        log.pass(3, 2000);
         let kept = log.assert_all_accounted_for();
         assert!(!kept.contains_key("noise/0"), "it went as any record does");
     }
@@ -358,9 +346,7 @@ fn the_latest_of_a_topic_behind_damage_outlives_its_segment() {
         log.maintain();
     }
     let name = "normal-00000000000000000000.redb";
-    let file = folder.directory().open(name).expect("it is there");
-    let mut bytes = vec![0; file.len().expect("it is there") as usize];
-    file.read_at(0, &mut bytes).expect("it is there");
+    let bytes = contents(&folder, name);
     let early = |at: &usize| bytes[*at..].starts_with(b"noise/early");
     let places: Vec<usize> = (0..bytes.len()).filter(early).collect();
     assert!(!places.is_empty());
@@ -541,6 +527,14 @@ impl Log {
         self.apply(events);
     }
 
+    /// Does what is due, so many times, with time between.
+    fn pass(&mut self, times: u32, milliseconds: u64) {
+        for _ in 0..times {
+            self.wall.0 += milliseconds;
+            self.maintain();
+        }
+    }
+
     fn follow(&mut self) {
         let events = self.writer.events();
         self.apply(events);
@@ -563,11 +557,7 @@ impl Log {
         for lane in Lane::ALL {
             let mut at = self.reader.first(lane);
             while at < self.reader.head(lane) {
-                let budget = Budget {
-                    records: 500,
-                    bytes: 1 << 20,
-                };
-                let chunk = self.reader.read(lane, at, budget).expect("the log works");
+                let chunk = self.reader.read(lane, at, BUDGET).expect("the log works");
                 if let Some(gap) = chunk.damaged {
                     damaged += usize::from(self.writer.note_gap(gap));
                 }
@@ -576,10 +566,7 @@ impl Log {
         }
         let empty = self.writer.commit(&Batch::default(), self.wall);
         empty.expect("there is room");
-        for _ in 0..2 {
-            self.wall.0 += 2000;
-            self.maintain();
-        }
+        self.pass(2, 2000);
         damaged
     }
 
@@ -617,11 +604,7 @@ impl Log {
         for lane in Lane::ALL {
             let mut at = self.reader.first(lane);
             while at < self.reader.head(lane) {
-                let budget = Budget {
-                    records: 500,
-                    bytes: 1 << 20,
-                };
-                let chunk = self.reader.read(lane, at, budget).expect("the log works");
+                let chunk = self.reader.read(lane, at, BUDGET).expect("the log works");
                 for (offset, record) in chunk.records {
                     let (serial, _) = record.payload().split_first_chunk().expect("a serial");
                     let entry = (lane, offset, record.topic().to_owned());
@@ -686,3 +669,8 @@ fn keeping_latest() -> Settings {
     settings.lanes[Lane::Normal].max_bytes = 512 << 10;
     settings
 }
+
+const BUDGET: Budget = Budget {
+    records: 500,
+    bytes: 1 << 20,
+};

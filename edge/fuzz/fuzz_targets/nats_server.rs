@@ -4,6 +4,8 @@
 //! Run: `edge/benches/fuzz.sh 600 nats_server`
 #![no_main]
 
+mod alike;
+
 use libfuzzer_sys::fuzz_target;
 use wire::nats::{ClientOperation, Headers, Limits, Sender, operation_bytes};
 use wire::subject::{Subject, SubjectFilter};
@@ -16,24 +18,14 @@ const LIMITS: &Limits = &Limits {
 };
 
 fuzz_target!(|bytes: &[u8]| {
-    let needed = operation_bytes(bytes, Sender::Client, LIMITS);
-    match ClientOperation::decode(bytes, LIMITS) {
-        Ok(Some((operation, length))) => {
-            assert_eq!(needed, Ok(Some(length)));
-            assert_eq!(
-                ClientOperation::decode(&bytes[..length - 1], LIMITS),
-                Ok(None)
-            );
-            use_up(&operation);
-        }
-        Ok(None) => assert!(!matches!(needed, Ok(Some(length)) if length <= bytes.len())),
-        Err(error) => {
-            let _ = format!("{error} {}", error.answer());
-            // More bytes never make an error good.
-            let mut more = bytes.to_vec();
-            more.push(b'\n');
-            assert_eq!(ClientOperation::decode(&more, LIMITS), Err(error));
-        }
+    let more = [bytes, b"\n"].concat();
+    let operation = alike::decide(
+        &more,
+        |bytes| operation_bytes(bytes, Sender::Client, LIMITS),
+        |bytes| ClientOperation::decode(bytes, LIMITS),
+    );
+    if let Some(operation) = operation {
+        use_up(&operation);
     }
 });
 

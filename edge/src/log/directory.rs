@@ -49,12 +49,13 @@ pub trait Directory: Debug + Send + Sync {
     /// system says.
     fn identify(&self, name: &str) -> io::Result<FileId>;
 
-    /// Begins a folder `snapshot.new` inside this one, in place of an older one, with the named
-    /// files in it: linked where the file system can, copied where not. They must not be written
-    /// any more. Gives it for more files.
+    /// Begins a folder `snapshot.new` inside this one, in place of an older one, with links to the
+    /// named files in it, which must not be written any more. One that can't be linked is left out:
+    /// some file systems have no links, and some kernels let a program that gave up its rights make
+    /// none into another folder. Gives the folder for what is missing.
     ///
     /// # Errors
-    /// What the system says.
+    /// What the system says; nothing is linked then.
     fn snapshot(&self, names: &[String]) -> io::Result<Arc<dyn Directory>>;
 
     /// Makes the folder that [`Directory::snapshot`] began durable, under the name `snapshot`.

@@ -39,6 +39,7 @@ use super::journal::{self, Ownership};
 use super::lane::{LaneFiles, Sealed};
 use super::retention::{AgeClock, Trim};
 use super::rows::{Puts, Rows, are_whole};
+use super::snapshot::Copying;
 use super::state::{self, Facts};
 use super::writer::Fresh;
 use super::{Event, Gap, LogError, Meter, Progress, Reason, Settings, exchange, recovery, reserve};
@@ -95,8 +96,8 @@ pub(super) struct Files {
     pub(super) progress: Progress,
     /// What a copy for a backup still lacks.
     pub(super) images: Images,
-    /// A copy for a backup is under way.
-    pub(super) is_copying: bool,
+    /// The copy for a backup that is under way.
+    pub(super) copying: Option<Copying>,
     /// Up to where everything was handed over.
     pub(super) cut: Cut,
     /// The cut that `state.redb` stands for since, until the writer hears of it.

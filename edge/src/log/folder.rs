@@ -147,11 +147,7 @@ impl Directory for Folder {
         remove_all(&self.path.join(SNAPSHOT))?;
         fs::create_dir(&path)?;
         for name in names {
-            let (from, to) = (self.path.join(name), path.join(name));
-            if fs::hard_link(&from, &to).is_err() {
-                fs::copy(&from, &to)?;
-                fs::File::open(&to)?.sync_all()?;
-            }
+            let _ = fs::hard_link(self.path.join(name), path.join(name));
         }
         Ok(Arc::new(Self {
             path,

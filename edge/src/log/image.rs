@@ -1,26 +1,27 @@
-//! Files of rows as they were at one moment, copied while they are written on.
+//! Files as they were at one moment, copied while they are written on.
 //!
 //! ```text
 //!   begin --> a piece, a piece, ... --> all is there
 //!               ^ whatever is written over between two pieces is copied before
 //! ```
 //!
-//! An [`Imaged`] folder lets no write to `state.redb` or `mail.redb` pass before its image, if one is
-//! being made, has the bytes that go. So an image is the file of the moment at which it was begun,
+//! The [watched](super::watch) folder lets no write to a file pass before its image, if one is being
+//! made, has the bytes that go. So an image is the file of the moment at which it was begun,
 //! however long the copying takes and whatever becomes of the file meanwhile, its name included.
 //!
 //! Promises that a write never fails because of an image: one that can't be gone on with fails
 //! itself, with its next piece. A write costs at most one more read and write of the same pages, and
 //! only the first one there. In memory an image is a bit for each of its units, 16 KiB at most.
 //!
-//! Never holds up a commit: the journal is no file of rows, and segments are not written over.
+//! Never holds up a commit: there is none of the journal, and no job copies while a group goes straight
+//! into segments.
 
 use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::directory::{Directory, File, FileId};
-use super::{Progress, mail, state};
+use super::Progress;
+use super::directory::{File, FileId};
 
 /// All images that are being made. Clones share them.
 #[derive(Clone, Debug, Default)]
@@ -46,41 +47,29 @@ struct Image {
 }
 
 impl Images {
-    /// Gives a folder in which nothing is written over that an image lacks.
-    pub(super) fn wrap(&self, folder: Arc<dyn Directory>) -> Arc<dyn Directory> {
-        let images = self.clone();
-        Arc::new(Imaged { folder, images })
-    }
-
-    /// Begins the image of a file in an empty one. Nothing may be written to it at that moment.
+    /// Begins the image of a file in an empty one of a folder that has no images, behind those under
+    /// way. Nothing may be written to it at that moment.
     pub(super) fn begin(&self, from: Arc<dyn File>, to: Arc<dyn File>) -> io::Result<()> {
-        let bytes = from.len()?;
-        let unit_bytes = bytes.div_ceil(MOST_UNITS).next_power_of_two();
-        let unit_bytes = unit_bytes.max(LEAST_UNIT_BYTES);
-        let words = bytes.div_ceil(unit_bytes).div_ceil(u64::from(u64::BITS));
-        self.lock().push(Image {
-            of: from.identity()?,
-            from,
-            to,
-            bytes,
-            unit_bytes,
-            copied: vec![0; words as usize],
-            next: 0,
-            unsynced_bytes: 0,
-            failure: None,
-        });
+        let image = Image::new(from, to)?;
+        self.lock().push(image);
         Ok(())
     }
 
-    /// Copies about so much more. True when everything is there, durably.
+    /// How many are under way.
+    pub(super) fn count(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Copies about so much more, and lets go of each file that is there, durably. True when all are.
     pub(super) fn copy(&self, bytes: u64, progress: &Progress) -> io::Result<bool> {
         let mut images = self.lock();
         let mut left = bytes;
-        for image in images.iter_mut() {
+        while let Some(image) = images.first_mut() {
             left = image.copy(left, progress)?;
             if !image.is_complete() {
                 return Ok(false);
             }
+            images.remove(0);
         }
         Ok(true)
     }
@@ -95,7 +84,7 @@ impl Images {
     }
 
     /// Sees to it that nothing goes of a file that its image lacks.
-    fn before_change(&self, file: &dyn File, bytes: Range<u64>) {
+    pub(super) fn before_change(&self, file: &dyn File, bytes: Range<u64>) {
         let mut images = self.lock();
         if images.is_empty() {
             return;
@@ -115,7 +104,34 @@ impl Images {
     }
 }
 
+/// Copies a file that nobody writes any more, as a whole and durably.
+pub(super) fn copy_whole(
+    from: Arc<dyn File>,
+    to: Arc<dyn File>,
+    progress: &Progress,
+) -> io::Result<()> {
+    Image::new(from, to)?.copy(u64::MAX, progress).map(drop)
+}
+
 impl Image {
+    fn new(from: Arc<dyn File>, to: Arc<dyn File>) -> io::Result<Self> {
+        let bytes = from.len()?;
+        let unit_bytes = bytes.div_ceil(MOST_UNITS).next_power_of_two();
+        let unit_bytes = unit_bytes.max(LEAST_UNIT_BYTES);
+        let words = bytes.div_ceil(unit_bytes).div_ceil(u64::from(u64::BITS));
+        Ok(Self {
+            of: from.identity()?,
+            from,
+            to,
+            bytes,
+            unit_bytes,
+            copied: vec![0; words as usize],
+            next: 0,
+            unsynced_bytes: 0,
+            failure: None,
+        })
+    }
+
     /// Copies what is about to be changed.
     fn save(&mut self, bytes: Range<u64>) {
         let units = bytes.start / self.unit_bytes..bytes.end.div_ceil(self.unit_bytes);
@@ -193,110 +209,6 @@ const fn place(unit: u64) -> (usize, u64) {
     ((unit / bits) as usize, 1 << (unit % bits))
 }
 
-/// A folder whose files of rows have images.
-#[derive(Debug)]
-struct Imaged {
-    folder: Arc<dyn Directory>,
-    images: Images,
-}
-
-#[derive(Debug)]
-struct ImagedFile {
-    file: Arc<dyn File>,
-    images: Images,
-}
-
-impl Imaged {
-    fn watch(&self, name: &str, file: Arc<dyn File>) -> Arc<dyn File> {
-        let is_of_rows = [state::NAME, mail::NAME]
-            .iter()
-            .any(|it| name.starts_with(it));
-        match is_of_rows {
-            true => Arc::new(ImagedFile {
-                file,
-                images: self.images.clone(),
-            }),
-            false => file,
-        }
-    }
-}
-
-impl Directory for Imaged {
-    fn names(&self) -> io::Result<Vec<String>> {
-        self.folder.names()
-    }
-
-    fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        Ok(self.watch(name, self.folder.open(name)?))
-    }
-
-    fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        Ok(self.watch(name, self.folder.create(name)?))
-    }
-
-    fn remove(&self, name: &str) -> io::Result<()> {
-        self.folder.remove(name)
-    }
-
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.folder.rename(from, to)
-    }
-
-    fn identify(&self, name: &str) -> io::Result<FileId> {
-        self.folder.identify(name)
-    }
-
-    fn snapshot(&self, names: &[String]) -> io::Result<Arc<dyn Directory>> {
-        self.folder.snapshot(names)
-    }
-
-    fn finish_snapshot(&self) -> io::Result<()> {
-        self.folder.finish_snapshot()
-    }
-
-    fn give_up_snapshot(&self) -> io::Result<()> {
-        self.folder.give_up_snapshot()
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.folder.sync()
-    }
-
-    fn path(&self) -> String {
-        self.folder.path()
-    }
-}
-
-impl File for ImagedFile {
-    fn len(&self) -> io::Result<u64> {
-        self.file.len()
-    }
-
-    fn read_at(&self, at: u64, bytes: &mut [u8]) -> io::Result<()> {
-        self.file.read_at(at, bytes)
-    }
-
-    fn write_at(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
-        let end = at + bytes.len() as u64;
-        self.images.before_change(self.file.as_ref(), at..end);
-        self.file.write_at(at, bytes)
-    }
-
-    fn set_len(&self, bytes: u64) -> io::Result<()> {
-        self.images
-            .before_change(self.file.as_ref(), bytes..u64::MAX);
-        self.file.set_len(bytes)
-    }
-
-    fn identity(&self) -> io::Result<FileId> {
-        self.file.identity()
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        self.file.sync_data()
-    }
-}
-
 /// What is read and written at a time.
 const STEP_BYTES: u64 = 256 << 10;
 const SYNC_BYTES: u64 = 4 << 20;
@@ -307,8 +219,15 @@ const MOST_UNITS: u64 = 16 << 13;
 
 #[cfg(test)]
 mod tests {
+    use super::super::Meter;
+    use super::super::directory::Directory;
     use super::super::simulated::{Fault, Operation, SimulatedFolder};
+    use super::super::watch::watch;
     use super::*;
+
+    fn watched(folder: &SimulatedFolder, images: &Images) -> Arc<dyn Directory> {
+        watch(folder.directory(), Meter::default(), images.clone())
+    }
 
     fn bytes_of(file: &dyn File) -> Vec<u8> {
         let mut bytes = vec![0; file.len().unwrap() as usize];
@@ -317,8 +236,8 @@ mod tests {
     }
 
     /// A file of so many pages, each with its number in it.
-    fn file(folder: &dyn Directory, pages: u8) -> Arc<dyn File> {
-        let file = folder.create("mail.redb").unwrap();
+    fn file(folder: &dyn Directory, name: &str, pages: u8) -> Arc<dyn File> {
+        let file = folder.create(name).unwrap();
         for page in 0..pages {
             let at = u64::from(page) * LEAST_UNIT_BYTES;
             file.write_at(at, &[page; LEAST_UNIT_BYTES as usize])
@@ -330,13 +249,15 @@ mod tests {
     #[test]
     fn an_image_is_the_file_of_its_beginning_whatever_is_written_between_its_pieces() {
         for luck in 0..50_u64 {
+            // A segment that was cut is repaired when it is read.
+            let name = ["mail.redb", "normal-00000000000000000000.redb"][luck as usize % 2];
             let (folder, images) = (SimulatedFolder::new(), Images::default());
-            let folder = images.wrap(folder.directory());
-            let file = file(folder.as_ref(), 200);
+            let folder = watched(&folder, &images);
+            let file = file(folder.as_ref(), name, 200);
             let before = bytes_of(file.as_ref());
-            let to = folder.create("copy").unwrap();
+            let to = folder.snapshot(&[]).unwrap().create("copy").unwrap();
             images
-                .begin(folder.open("mail.redb").unwrap(), to.clone())
+                .begin(folder.open(name).unwrap(), to.clone())
                 .unwrap();
             let (mut dice, progress, mut pieces) = (luck, Progress::default(), 0);
             loop {
@@ -345,9 +266,7 @@ mod tests {
                     let at = (dice >> 33) % (210 * LEAST_UNIT_BYTES);
                     match dice >> 60 {
                         0 => file.set_len(at).unwrap(),
-                        1 => folder
-                            .rename("mail.redb", "mail.redb.damaged-1")
-                            .unwrap_or(()),
+                        1 => folder.rename(name, "damaged-1").unwrap_or(()),
                         _ => file.write_at(at, &[255; 9000]).unwrap(),
                     }
                 }
@@ -367,9 +286,9 @@ mod tests {
     #[test]
     fn a_write_goes_on_where_its_image_can_not() {
         let (disk, images) = (SimulatedFolder::new(), Images::default());
-        let folder = images.wrap(disk.directory());
-        let file = file(folder.as_ref(), 3);
-        let to = folder.create("copy").unwrap();
+        let folder = watched(&disk, &images);
+        let file = file(folder.as_ref(), "mail.redb", 3);
+        let to = folder.snapshot(&[]).unwrap().create("copy").unwrap();
         images.begin(folder.open("mail.redb").unwrap(), to).unwrap();
         disk.inject(Fault {
             operation: Operation::Write,

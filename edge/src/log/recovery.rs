@@ -58,7 +58,8 @@ use super::journal::{self, Journal, Ownership, Replayed, Torn};
 use super::mail as post;
 use super::rows::Rows;
 use super::state::{self as tables, Facts};
-use super::wear::{Metered, Wear};
+use super::watch::watch;
+use super::wear::Wear;
 use super::{Event, Gap, LogError, Meter, Reader, Settings, Writer, gap, reserve, segment};
 
 /// An open log.
@@ -91,10 +92,8 @@ pub fn open(
     settings: Settings,
     wall: WallTime,
 ) -> Result<Opened, LogError> {
-    let meter = Meter::default();
-    let directory = Metered::wrap(directory, &meter);
-    let images = Images::default();
-    let directory = images.wrap(directory);
+    let (meter, images) = (Meter::default(), Images::default());
+    let directory = watch(directory, meter.clone(), images.clone());
     let mut recovery = Recovery::survey(directory, settings, (meter, images))?;
     recovery.mark();
     recovery.finish_exchanges()?;

@@ -64,6 +64,8 @@ pub enum Operation {
     Remove,
     /// `read_at`: the medium is bad there.
     Read,
+    /// `snapshot`: a file can't be linked.
+    Link,
     /// `identify`: the folder is not there at that moment, and nothing is found.
     Identify,
 }
@@ -307,7 +309,9 @@ impl Directory for SimulatedFolder {
         for name in names {
             self.change_names(|disk| {
                 let number = disk.folder(self.number)?.find(name)?;
-                disk.folder(begun)?.current.insert(name.clone(), number);
+                if disk.fail(Operation::Link, name).is_ok() {
+                    disk.folder(begun)?.current.insert(name.clone(), number);
+                }
                 Ok(())
             })?;
         }

@@ -6,8 +6,9 @@
 //!
 //! At its beginning everything is brought into redb and the open segments are closed, so that nothing
 //! but the state and the mail has to be copied: segments are linked, and an empty journal goes with
-//! them. What was committed before is in the copy, whatever is committed, dropped or damaged meanwhile
-//! and later.
+//! them. Segments that can't be linked are copied as well, one after the other, and one that is about
+//! to be removed before its turn is held open for it. What was committed before is in the copy,
+//! whatever is committed, dropped or damaged meanwhile and later.
 //!
 //! It is that one moment although it gives way: a job copies a piece, of as much as makes a flush
 //! due, and what is changed between the pieces is copied before it changes (`log/image.rs`). So what
@@ -18,15 +19,24 @@
 //! start: its links would keep segments on the disk that retention has removed.
 
 use std::io;
+use std::sync::Arc;
 
 use sync::Lane;
 
-use super::directory::Directory;
+use super::directory::{Directory, File};
 use super::files::Files;
 use super::gap::copy::Copy;
 use super::journal::Journal;
 use super::recovery::SMALLEST_JOURNAL_BYTES;
-use super::{Event, LogError, mail, state};
+use super::{Event, LogError, image, mail, state};
+
+/// A copy that is under way.
+#[derive(Debug)]
+pub(super) struct Copying {
+    to: Arc<dyn Directory>,
+    /// Segments that could not be linked, and whose turn has not come.
+    unlinked: Vec<String>,
+}
 
 impl Files {
     /// Begins a copy of the log as it is at the cut. One that is under way is given up.
@@ -41,8 +51,7 @@ impl Files {
     pub(super) fn copy_on(&mut self) {
         let path = self.directory.path();
         let failed = |action| LogError::file(action, &path);
-        let piece_bytes = self.settings.flush_bytes as u64;
-        match self.images.copy(piece_bytes, &self.progress) {
+        match self.copy_piece() {
             Ok(false) => {}
             Ok(true) => {
                 let done = self.directory.finish_snapshot().map_err(failed("sync"));
@@ -58,10 +67,7 @@ impl Files {
     /// Tells what became of a copy. What is there of one that failed goes.
     pub(super) fn end_copy(&mut self, result: Result<(), LogError>) {
         match &result {
-            Ok(()) => {
-                self.images.give_up();
-                self.is_copying = false;
-            }
+            Ok(()) => self.copying = None,
             Err(_) => self.give_up_copy(),
         }
         self.events.push(Event::Snapshot { result });
@@ -70,9 +76,42 @@ impl Files {
     /// Ends a copy that is under way, and removes what is there of it.
     pub(super) fn give_up_copy(&mut self) {
         self.images.give_up();
-        if std::mem::take(&mut self.is_copying) {
+        if self.copying.take().is_some() {
             // What can't be removed goes with the next copy, or the next start.
             let _ = self.directory.give_up_snapshot();
+        }
+    }
+
+    /// Sees to it that a segment which is about to go is in the copy under way: it is held open, or
+    /// copied at once where enough of them are. A copy that can't take it fails; the segment goes all
+    /// the same.
+    pub(super) fn keep_for_copy(&mut self, segment: &str) {
+        let Some(copying) = &mut self.copying else {
+            return;
+        };
+        let waiting = copying.unlinked.iter().position(|name| name == segment);
+        if let Some(at) = waiting {
+            copying.unlinked.swap_remove(at);
+            let kept = match self.images.count() < HELD {
+                true => self.begin_image(segment),
+                false => self.copy_whole(segment),
+            };
+            if let Err(error) = kept {
+                self.end_copy(Err(LogError::file("copy", segment)(error)));
+            }
+        }
+    }
+
+    /// True when everything is there.
+    fn copy_piece(&mut self) -> io::Result<bool> {
+        let bytes = self.settings.flush_bytes as u64;
+        if !self.images.copy(bytes, &self.progress)? {
+            return Ok(false);
+        }
+        let unlinked = self.copying.as_mut().and_then(|it| it.unlinked.pop());
+        match unlinked {
+            Some(name) => self.begin_image(&name).map(|()| false),
+            None => Ok(true),
         }
     }
 
@@ -89,10 +128,16 @@ impl Files {
         }
         let path = self.directory.path();
         let failed = |action| LogError::file(action, &path);
-        self.is_copying = true;
         let copy = self.directory.snapshot(&names).map_err(failed("copy"))?;
+        let copying = self.copying.insert(Copying {
+            to: Arc::clone(&copy),
+            unlinked: Vec::new(),
+        });
+        let linked = copy.names().map_err(failed("list"))?;
+        names.retain(|name| !linked.contains(name));
+        copying.unlinked = names;
         for name in [state::NAME, mail::NAME] {
-            match self.begin_image(copy.as_ref(), name) {
+            match self.begin_image(name) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound && name == mail::NAME => {}
                 begun => begun.map_err(failed("copy"))?,
             }
@@ -112,8 +157,21 @@ impl Files {
         Ok(())
     }
 
-    fn begin_image(&self, copy: &dyn Directory, name: &str) -> io::Result<()> {
-        let from = self.directory.open(name)?;
-        self.images.begin(from, copy.create(name)?)
+    fn begin_image(&self, name: &str) -> io::Result<()> {
+        let (from, to) = self.ends_of_copy(name)?;
+        self.images.begin(from, to)
+    }
+
+    fn copy_whole(&self, name: &str) -> io::Result<()> {
+        let (from, to) = self.ends_of_copy(name)?;
+        image::copy_whole(from, to, &self.progress)
+    }
+
+    fn ends_of_copy(&self, name: &str) -> io::Result<(Arc<dyn File>, Arc<dyn File>)> {
+        let copying = self.copying.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        Ok((self.directory.open(name)?, copying.to.create(name)?))
     }
 }
+
+/// Files that a copy holds open at most, at two descriptors each, before what goes is copied at once.
+const HELD: usize = 8;

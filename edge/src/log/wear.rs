@@ -1,19 +1,17 @@
 //! How much is written, for cards that take only so much.
 //!
-//! Every write of the log goes through a [`Metered`] folder: journal, segments, state and what else
+//! Every write of the log is counted by the [watched](super::watch) folder: journal, segments, state and what else
 //! is in it. A write counts as the pages of 4 KiB that it touches; what the file system writes of its
 //! own comes on top. The sum outlives restarts: it is in `state.redb`, and costs no write of its own.
 //! A power cut costs at most what the journal held, which is counted at the next start instead; where
-//! groups went straight into segments the journal says what was written until then.
+//! groups went straight into segments the journal says what was written until then. What was copied
+//! since the last flush, for a backup or in the place of a damaged file, is not counted then.
 
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 use sync::WallTime;
-
-use super::directory::{Directory, File, FileId};
 
 /// What a log has written since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,7 +62,7 @@ impl Meter {
 
     /// Adds what earlier lives wrote.
     pub(super) fn add(&self, wear: Wear) {
-        self.written(wear.written_bytes);
+        self.add_bytes(wear.written_bytes);
         let milliseconds = wear.open_seconds.saturating_mul(1000);
         self.0
             .open_milliseconds
@@ -79,108 +77,14 @@ impl Meter {
         }
     }
 
-    fn written(&self, bytes: u64) {
+    /// Counts a write of so many bytes.
+    pub(super) fn wrote(&self, at: u64, bytes: u64) {
+        let pages = (at + bytes).div_ceil(PAGE_BYTES) - at / PAGE_BYTES;
+        self.add_bytes(pages * PAGE_BYTES);
+    }
+
+    fn add_bytes(&self, bytes: u64) {
         self.0.written_bytes.fetch_add(bytes, Ordering::Relaxed);
-    }
-}
-
-/// A folder whose writes are counted.
-#[derive(Debug)]
-pub(super) struct Metered {
-    folder: Arc<dyn Directory>,
-    meter: Meter,
-}
-
-#[derive(Debug)]
-struct MeteredFile {
-    file: Arc<dyn File>,
-    meter: Meter,
-}
-
-impl Metered {
-    pub(super) fn wrap(folder: Arc<dyn Directory>, meter: &Meter) -> Arc<dyn Directory> {
-        let meter = meter.clone();
-        Arc::new(Self { folder, meter })
-    }
-
-    fn count(&self, file: Arc<dyn File>) -> Arc<dyn File> {
-        let meter = self.meter.clone();
-        Arc::new(MeteredFile { file, meter })
-    }
-}
-
-impl Directory for Metered {
-    fn names(&self) -> io::Result<Vec<String>> {
-        self.folder.names()
-    }
-
-    fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        Ok(self.count(self.folder.open(name)?))
-    }
-
-    fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        Ok(self.count(self.folder.create(name)?))
-    }
-
-    fn remove(&self, name: &str) -> io::Result<()> {
-        self.folder.remove(name)
-    }
-
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.folder.rename(from, to)
-    }
-
-    fn identify(&self, name: &str) -> io::Result<FileId> {
-        self.folder.identify(name)
-    }
-
-    fn snapshot(&self, names: &[String]) -> io::Result<Arc<dyn Directory>> {
-        Ok(Self::wrap(self.folder.snapshot(names)?, &self.meter))
-    }
-
-    fn finish_snapshot(&self) -> io::Result<()> {
-        self.folder.finish_snapshot()
-    }
-
-    fn give_up_snapshot(&self) -> io::Result<()> {
-        self.folder.give_up_snapshot()
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.folder.sync()
-    }
-
-    fn path(&self) -> String {
-        self.folder.path()
-    }
-}
-
-impl File for MeteredFile {
-    fn len(&self) -> io::Result<u64> {
-        self.file.len()
-    }
-
-    fn read_at(&self, at: u64, bytes: &mut [u8]) -> io::Result<()> {
-        self.file.read_at(at, bytes)
-    }
-
-    fn write_at(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
-        let end = at + bytes.len() as u64;
-        let pages = end.div_ceil(PAGE_BYTES) - at / PAGE_BYTES;
-        self.meter.written(pages * PAGE_BYTES);
-        self.file.write_at(at, bytes)
-    }
-
-    fn set_len(&self, bytes: u64) -> io::Result<()> {
-        self.file.set_len(bytes)
-    }
-
-    fn identity(&self) -> io::Result<FileId> {
-        self.file.identity()
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        self.file.sync_data()
     }
 }
 

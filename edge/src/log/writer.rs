@@ -183,7 +183,7 @@ impl Writer {
             flushes: self.order.mends_mail || self.is_flush_due(files, wall),
             ..self.order
         };
-        let copies = order.copies || files.is_copying;
+        let copies = order.copies || files.copying.is_some();
         if !(order.flushes || copies || self.must_look(files, wall)) {
             return None;
         }
@@ -395,9 +395,9 @@ impl Writer {
         let begins = std::mem::take(&mut self.order.copies);
         let error = self.displaced();
         let files = self.files.as_deref_mut();
-        if let Some(files) = files.filter(|files| begins || files.is_copying) {
+        if let Some(files) = files.filter(|files| begins || files.copying.is_some()) {
             // What is there of it is in another place.
-            files.is_copying = false;
+            files.copying = None;
             files.end_copy(Err(error));
             self.events.append(&mut files.events);
         }

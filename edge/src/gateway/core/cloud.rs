@@ -42,8 +42,7 @@ impl Core {
                         gap.lane, gap.first
                     );
                 }
-                self.notes.push_back(disk::Request::NoteGap(gap));
-                self.wakes.commit.raise();
+                self.note(disk::Request::NoteGap(gap));
             }
             Wish::Store { record, token } => {
                 self.broker.handle(

@@ -1,5 +1,6 @@
 //! The log as it is read, and as it changes underneath its readers.
 
+use std::mem::discriminant;
 use std::time::Duration;
 
 use sync::{Instant, Lane, Now, Offset, PerLane, Record};
@@ -173,10 +174,13 @@ impl Core {
         match self.reader.read(lane, from, budget) {
             Ok(chunk) => {
                 if let Some(gap) = chunk.damaged {
-                    error!(
-                        "lane {lane}: records {} to {} are damaged",
-                        gap.first, gap.last
-                    );
+                    // Whoever was away comes by it, one after the other.
+                    if let Some(times) = self.quiet.may_say(now.instant, "damaged") {
+                        error!(
+                            "lane {lane}: records {} to {} are damaged{times}",
+                            gap.first, gap.last
+                        );
+                    }
                     self.note(Request::NoteGap(gap));
                 }
                 Some((chunk.records, chunk.next))
@@ -207,7 +211,9 @@ impl Core {
                 Damage::File => Some(Request::MendMail),
                 Damage::Row { key, .. } => damage.gap(lane_of(key)).map(Request::NoteGap),
             };
-            self.notes.extend(request);
+            if let Some(request) = request {
+                self.note(request);
+            }
         }
     }
 
@@ -227,12 +233,24 @@ impl Core {
         }
     }
 
-    /// Asks something of the writer. While it hangs, one word of a kind is enough.
+    /// Asks something of the writer. While it hangs, one word of a kind is enough; and the same gap,
+    /// which many readers come by, is noted once as long as nobody notes another.
     pub(in super::super) fn note(&mut self, request: Request) {
-        match request {
-            Request::Maintain => self.notes.retain(|it| !matches!(it, Request::Maintain)),
-            Request::Release(_) => self.notes.retain(|it| !matches!(it, Request::Release(_))),
-            Request::Commit(_) | Request::NoteGap(_) | Request::Snapshot | Request::MendMail => {}
+        match &request {
+            Request::Commit(_) => {}
+            Request::NoteGap(gap) => {
+                let last = self.notes.iter().rev().find_map(|it| match it {
+                    Request::NoteGap(gap) => Some(gap),
+                    _ => None,
+                });
+                if last == Some(gap) {
+                    return;
+                }
+            }
+            Request::Maintain | Request::Release(_) | Request::Snapshot | Request::MendMail => {
+                let kind = discriminant(&request);
+                self.notes.retain(|it| discriminant(it) != kind);
+            }
         }
         self.notes.push_back(request);
         self.wakes.commit.raise();
@@ -305,6 +323,27 @@ mod tests {
             let is_release = |note: &Request| matches!(note, Request::Release(it) if *it == floors);
             assert!(core.notes.iter().any(is_release), "{intake:?}");
         }
+    }
+
+    /// An operator who asked for copies while the disk hung, or clients that came by the same damage
+    /// one after the other, filled the memory with it.
+    #[test]
+    fn what_is_asked_again_and_again_while_the_disk_hangs_waits_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut started = started(folder.path());
+        let core = &mut started.core;
+        core.notes.clear();
+        let gap = |number| log::Gap::of_mail(Lane::Normal, &[number], 1);
+        for _ in 0..100 {
+            core.note(Request::NoteGap(gap(1)));
+            core.note(Request::Snapshot);
+            core.note(Request::MendMail);
+            core.note(Request::Release(PerLane::default()));
+            core.note(Request::Maintain);
+        }
+        assert_eq!(core.notes.len(), 5);
+        core.note(Request::NoteGap(gap(2)));
+        assert_eq!(core.notes.len(), 6, "each gap is written down");
     }
 
     fn started(data: &Path) -> Started {

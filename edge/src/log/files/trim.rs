@@ -64,6 +64,7 @@ impl Files {
         }
         while let Some((lane, segment)) = self.doomed.last() {
             let (lane, first, name) = (*lane, segment.first, segment.name(*lane));
+            self.keep_for_copy(&name);
             match self.directory.remove(&name) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     return Err(LogError::file("remove", &name)(error));

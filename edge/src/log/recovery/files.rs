@@ -70,7 +70,7 @@ impl Recovery {
             meter: self.meter.clone(),
             progress: Progress::default(),
             images: self.images.clone(),
-            is_copying: false,
+            copying: None,
             cut,
             emptied: None,
             events: Vec::new(),

@@ -80,7 +80,7 @@ impl Job {
             files.begin_copy();
         }
         let done = files.work(order);
-        if files.is_copying {
+        if files.copying.is_some() {
             files.copy_on();
         }
         files.note_outcome(done, wall);
