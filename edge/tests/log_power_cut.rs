@@ -175,6 +175,26 @@ fn a_torn_group_stays_what_it_is_when_its_gap_is_merged() {
     }
 }
 
+/// A torn batch was taken for one that came back and was thinned, and what it said of gaps for said:
+/// the books were wrong, not the log.
+#[test]
+fn a_torn_batch_has_announced_nothing_where_the_latest_are_kept() {
+    let mut world = World::new(102_000_309, false);
+    for _ in 0..LIVES_A_WORLD {
+        world.live_and_cut().expect("nothing is damaged");
+    }
+}
+
+/// Records that came to light on a disk that did not let them be read were taken for those of a batch
+/// that never was begun: the books were wrong, not the log.
+#[test]
+fn only_what_was_begun_comes_to_light() {
+    let mut world = World::new(120_000_509, false);
+    for _ in 0..LIVES_A_WORLD {
+        world.live_and_cut().expect("nothing is missing");
+    }
+}
+
 #[test]
 fn a_disk_that_lies_about_syncs_is_found_out() {
     let noticed = (0..20).any(|seed| {
@@ -273,6 +293,8 @@ fn found_of(model: &Model, refused: &Refused, reader: &mut Reader) -> Model {
 #[derive(Clone)]
 struct Refused {
     batch: Batch,
+    /// The journal had room for it: it may come to light.
+    is_begun: bool,
     /// How many of its records of each lane have come to light.
     known: PerLane<usize>,
 }
@@ -532,19 +554,16 @@ impl World {
             self.follow(&event, reader);
         }
         self.bring_to_light(reader)?;
-        let Ok(committed) = committed else {
-            self.seen.refusals += 1;
-            self.refused.push(Refused {
-                batch,
-                known: PerLane::default(),
-            });
-            let wait = 1 + self.dice.below(1500);
-            self.wall.0 += wait;
-            for event in writer.events() {
-                self.follow(&event, reader);
+        let committed = match committed {
+            Ok(committed) => committed,
+            Err(error) => {
+                self.refuse(batch, &error);
+                for event in writer.events() {
+                    self.follow(&event, reader);
+                }
+                self.bring_to_light(reader)?;
+                return Ok(false);
             }
-            self.bring_to_light(reader)?;
-            return Ok(false);
         };
         for lane in Lane::ALL {
             let expected = self.model.next(lane);
@@ -562,6 +581,18 @@ impl World {
         self.handed_out.retain(|(number, _)| *number >= announced);
         self.refused.clear();
         Ok(true)
+    }
+
+    /// Remembers a batch that was refused, and lets time pass.
+    fn refuse(&mut self, batch: Batch, error: &LogError) {
+        self.seen.refusals += 1;
+        self.refused.push(Refused {
+            batch,
+            is_begun: !matches!(error, LogError::Full { .. }),
+            known: PerLane::default(),
+        });
+        let wait = 1 + self.dice.below(1500);
+        self.wall.0 += wait;
     }
 
     /// Follows what a commit did to segments itself, some of the time at once.
@@ -599,9 +630,10 @@ impl World {
                     let known = first.as_ref();
                     known.is_none_or(|found| *found == (next, record))
                 });
-                is_records(&it.batch) && is_first && left.count() + 1 >= more
+                it.is_begun && is_records(&it.batch) && is_first && left.count() + 1 >= more
             };
-            let Some(refused) = self.refused.iter_mut().find(is_it) else {
+            // The youngest: nothing is begun before all that was has come to light.
+            let Some(refused) = self.refused.iter_mut().rev().find(is_it) else {
                 return Err(format!("{lane}: {more} records of nobody's"));
             };
             let known = refused.known[lane];
@@ -768,18 +800,23 @@ impl World {
     fn check(&mut self, reader: &mut Reader) -> Result<(), String> {
         let mut first_wrong = None;
         let mut models = vec![(0, 0, 0, self.model.clone())];
+        let (mut all_torn, mut others) = (Vec::new(), Vec::new());
         for refused in &self.refused {
-            let Refused { batch, known } = refused;
+            let Refused { batch, known, .. } = refused;
             let (mut returned, mut torn) = (self.model.clone(), self.model.clone());
             if known.0 == [0; 3] {
                 returned.apply(batch);
                 torn.apply_torn(batch);
-                models.extend([(1, 0, 0, returned), (0, 1, 0, torn)]);
+                others.push((1, 0, 0, returned));
+                all_torn.push((0, 1, 0, torn));
             }
             if is_records(batch) {
-                models.push((0, 0, 1, found_of(&self.model, refused, reader)));
+                others.push((0, 0, 1, found_of(&self.model, refused, reader)));
             }
         }
+        // Where the latest of topics are kept, what is torn could have come back and gone again.
+        models.append(&mut all_torn);
+        models.append(&mut others);
         for (returned, torn, in_part, model) in models {
             match self.compare(&model, reader) {
                 Ok(()) => {
