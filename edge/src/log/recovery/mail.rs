@@ -7,6 +7,7 @@ use super::super::database::SharedDatabase;
 use super::super::exchange;
 use super::super::journal::{Journal, Ownership, Replayed};
 use super::super::mail::{self, MailFacts};
+use super::super::rows;
 use super::super::state::Facts;
 use super::super::{Gap, LogError, Progress, reserve};
 use super::Recovery;
@@ -100,6 +101,11 @@ impl Recovery {
         }
         let opened = self.open_database(mail::NAME);
         match opened.and_then(|file| Ok((mail::facts(&file)?, file))) {
+            // A flush may have written a damaged page anew, which redb's own checksums take for good.
+            Ok((_, file)) if self.is_suspicious && !rows::are_whole(&file, mail::TABLES)? => {
+                file.abandon();
+                self.make_mail_anew(told, found).map(Some)
+            }
             Ok((facts, file)) => {
                 found.add_missing(mail::lost(&file));
                 Ok(Some((file, facts)))
