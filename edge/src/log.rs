@@ -85,6 +85,7 @@ pub use database::contains_panics;
 pub use error::LogError;
 pub use event::Event;
 pub use folder::{Folder, lane_bytes};
+pub(crate) use gap::add_news;
 pub use gap::{Gap, Parts, Reason, announced};
 pub use intake::Intake;
 pub use mail::SharedMail;

@@ -27,8 +27,8 @@ pub(crate) enum Request {
     Commit(Group),
     /// The lowest offsets that anybody still wants.
     Release(PerLane<Offset>),
-    /// Write down a gap that a reader found or the cloud made.
-    NoteGap(Gap),
+    /// Write down gaps that readers found or the cloud made.
+    NoteGaps(Vec<Gap>),
     /// Save what is whole of a mail file that can't be read on.
     MendMail,
     /// Make a copy of the log for a backup.
@@ -212,9 +212,9 @@ impl Desk {
                     .send_blocking(Answer::Committed { group, result });
             }
             Request::Release(floors) => self.writer.release(floors),
-            Request::NoteGap(gap) => {
+            Request::NoteGaps(gaps) => gaps.into_iter().for_each(|gap| {
                 self.writer.note_gap(gap);
-            }
+            }),
             Request::MendMail => self.writer.mend_mail(),
             Request::Snapshot => self.writer.snapshot(),
             Request::Maintain => {}

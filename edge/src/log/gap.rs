@@ -440,6 +440,13 @@ pub(super) fn add(gaps: &mut Vec<Gap>, gap: Gap, limit: usize) {
     }
 }
 
+/// The same with what of a gap none of the others counts already.
+pub(crate) fn add_news(gaps: &mut Vec<Gap>, mut gap: Gap, limit: usize) {
+    if leave_out(&mut gap, gaps) {
+        add(gaps, gap, limit);
+    }
+}
+
 /// Makes a number of a key that tells it from others (FNV-1a), with which a range may end.
 pub(super) fn fingerprint(table: Table, key: &[u8]) -> u64 {
     let bytes = [&[table as u8], key].concat();

@@ -104,15 +104,6 @@ impl Images {
     }
 }
 
-/// Copies a file that nobody writes any more, as a whole and durably.
-pub(super) fn copy_whole(
-    from: Arc<dyn File>,
-    to: Arc<dyn File>,
-    progress: &Progress,
-) -> io::Result<()> {
-    Image::new(from, to)?.copy(u64::MAX, progress).map(drop)
-}
-
 impl Image {
     fn new(from: Arc<dyn File>, to: Arc<dyn File>) -> io::Result<Self> {
         let bytes = from.len()?;

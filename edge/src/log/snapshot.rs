@@ -7,8 +7,8 @@
 //! At its beginning everything is brought into redb and the open segments are closed, so that nothing
 //! but the state and the mail has to be copied: segments are linked, and an empty journal goes with
 //! them. Segments that can't be linked are copied as well, one after the other, and one that is about
-//! to be removed before its turn is held open for it. What was committed before is in the copy,
-//! whatever is committed, dropped or damaged meanwhile and later.
+//! to be removed before its turn is held open for it, or stays until fewer are. What was committed
+//! before is in the copy, whatever is committed, dropped or damaged meanwhile and later.
 //!
 //! It is that one moment although it gives way: a job copies a piece, of as much as makes a flush
 //! due, and what is changed between the pieces is copied before it changes (`log/image.rs`). So what
@@ -23,12 +23,12 @@ use std::sync::Arc;
 
 use sync::Lane;
 
-use super::directory::{Directory, File};
+use super::directory::Directory;
 use super::files::Files;
 use super::gap::copy::Copy;
 use super::journal::Journal;
 use super::recovery::SMALLEST_JOURNAL_BYTES;
-use super::{Event, LogError, image, mail, state};
+use super::{Event, LogError, mail, state};
 
 /// A copy that is under way.
 #[derive(Debug)]
@@ -82,24 +82,24 @@ impl Files {
         }
     }
 
-    /// Sees to it that a segment which is about to go is in the copy under way: it is held open, or
-    /// copied at once where enough of them are. A copy that can't take it fails; the segment goes all
-    /// the same.
-    pub(super) fn keep_for_copy(&mut self, segment: &str) {
+    /// Sees to it that a segment which is about to go is in the copy under way: it is held open. False
+    /// where enough of them are, and it has to stay for now. A copy that can't take it fails; the
+    /// segment goes all the same.
+    pub(super) fn keep_for_copy(&mut self, segment: &str) -> bool {
         let Some(copying) = &mut self.copying else {
-            return;
+            return true;
         };
-        let waiting = copying.unlinked.iter().position(|name| name == segment);
-        if let Some(at) = waiting {
-            copying.unlinked.swap_remove(at);
-            let kept = match self.images.count() < HELD {
-                true => self.begin_image(segment),
-                false => self.copy_whole(segment),
-            };
-            if let Err(error) = kept {
-                self.end_copy(Err(LogError::file("copy", segment)(error)));
-            }
+        let Some(at) = copying.unlinked.iter().position(|name| name == segment) else {
+            return true;
+        };
+        if self.images.count() >= HELD {
+            return false;
         }
+        copying.unlinked.swap_remove(at);
+        if let Err(error) = self.begin_image(segment) {
+            self.end_copy(Err(LogError::file("copy", segment)(error)));
+        }
+        true
     }
 
     /// True when everything is there.
@@ -158,20 +158,12 @@ impl Files {
     }
 
     fn begin_image(&self, name: &str) -> io::Result<()> {
-        let (from, to) = self.ends_of_copy(name)?;
-        self.images.begin(from, to)
-    }
-
-    fn copy_whole(&self, name: &str) -> io::Result<()> {
-        let (from, to) = self.ends_of_copy(name)?;
-        image::copy_whole(from, to, &self.progress)
-    }
-
-    fn ends_of_copy(&self, name: &str) -> io::Result<(Arc<dyn File>, Arc<dyn File>)> {
         let copying = self.copying.as_ref().ok_or(io::ErrorKind::NotFound)?;
-        Ok((self.directory.open(name)?, copying.to.create(name)?))
+        let from = self.directory.open(name)?;
+        self.images.begin(from, copying.to.create(name)?)
     }
 }
 
-/// Files that a copy holds open at most, at two descriptors each, before what goes is copied at once.
+/// Files that a copy holds open at most, at two descriptors each. What goes beyond that stays for a
+/// piece or more.
 const HELD: usize = 8;

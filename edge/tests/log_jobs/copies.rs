@@ -203,9 +203,10 @@ fn segments_that_can_not_be_linked_are_copied_in_pieces_and_counted() {
     assert!(read_all(&mut copy.reader, Lane::Normal) == before);
 }
 
-/// A copy can't hold all segments open that go at once, as when the cloud is back.
+/// A copy can't hold all segments open that go at once, as when the cloud is back, and one job that
+/// copied the rest of them held up commits for as long as that took.
 #[test]
-fn segments_that_all_go_before_their_turn_are_in_the_copy() {
+fn segments_that_all_go_before_their_turn_are_in_the_copy_a_piece_with_each_job() {
     let folder = SimulatedFolder::new();
     folder.inject(Fault {
         operation: Operation::Link,
@@ -228,7 +229,14 @@ fn segments_that_all_go_before_their_turn_are_in_the_copy() {
     let job = writer.begin(WALL).expect("it was asked for");
     writer.finish(job.run());
     writer.release(PerLane::from_fn(|lane| reader.head(lane)));
-    let events = writer.maintain(WALL);
+    let mut events = Vec::new();
+    while let Some(job) = writer.begin(WALL) {
+        let step = folder.counts().bytes;
+        writer.finish(job.run());
+        let step = folder.counts().bytes - step;
+        assert!(step < 512 << 10, "{step} bytes with one job");
+        events.extend(writer.events());
+    }
     assert!(is_made(&events), "{events:?}");
     let is_removed = |event: &&Event| matches!(event, Event::SegmentRemoved { .. });
     assert!(events.iter().filter(is_removed).count() > 20);
@@ -237,6 +245,43 @@ fn segments_that_all_go_before_their_turn_are_in_the_copy() {
     let mut copy = open(copy.directory(), settings, WALL).expect("it is as good a folder");
     assert!(copy.report.is_clean(), "{:?}", copy.report);
     assert!(Lane::ALL.map(|lane| read_all(&mut copy.reader, lane)) == before);
+}
+
+/// What stays for a copy takes no room for ever: where the disk is full the copy goes, and they too.
+#[test]
+fn segments_that_stay_for_a_copy_go_with_it_where_the_disk_is_full() {
+    let folder = SimulatedFolder::new();
+    folder.inject(Fault {
+        operation: Operation::Link,
+        name: String::new(),
+        times: u32::MAX,
+    });
+    let settings = Settings {
+        segment_bytes: 64 << 10,
+        ..settings()
+    };
+    let opened = open(folder.directory(), settings, WALL).expect("the log works");
+    let Opened {
+        mut writer,
+        mut reader,
+        ..
+    } = opened;
+    (0..150).for_each(|number| store(&mut writer, &mut reader, &batch(number, 3000), WALL));
+    writer.snapshot();
+    let job = writer.begin(WALL).expect("it was asked for");
+    writer.finish(job.run());
+    let before = folder.used_bytes();
+    folder.set_capacity(Some(before));
+    writer.release(PerLane::from_fn(|lane| reader.head(lane)));
+    let mut events = Vec::new();
+    for seconds in 0..5 {
+        events.extend(writer.maintain(WallTime(WALL.0 + seconds * 1500)));
+    }
+    let has_failed = |event: &Event| matches!(event, Event::Snapshot { result: Err(_) });
+    assert!(events.iter().any(has_failed), "{events:?}");
+    let is_removed = |event: &&Event| matches!(event, Event::SegmentRemoved { .. });
+    assert!(events.iter().filter(is_removed).count() > 20);
+    assert!(folder.used_bytes() < before / 2);
 }
 
 fn is_made(events: &[Event]) -> bool {

@@ -6,7 +6,6 @@ use tracing::warn;
 use wire::mq9::{Agent, Reply, Request, Send};
 
 use super::super::committer::Owner;
-use super::super::disk;
 use super::{Core, Fetch};
 use crate::broker::Input;
 use crate::log::Reason;
@@ -42,7 +41,7 @@ impl Core {
                         gap.lane, gap.first
                     );
                 }
-                self.note(disk::Request::NoteGap(gap));
+                self.note_gap(gap);
             }
             Wish::Store { record, token } => {
                 self.broker.handle(

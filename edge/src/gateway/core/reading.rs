@@ -10,11 +10,13 @@ use super::super::disk::Request;
 use super::mail::lane_of;
 use super::{Core, Fetch};
 use crate::broker::{Input, Intake, LogInput};
-use crate::log::{self, Budget, Damage, Event, LogError};
+use crate::log::{self, Budget, Damage, Event, Gap, LogError};
 use crate::mail;
 
 /// A write that takes longer is worth a word.
 const HANGING: Duration = Duration::from_secs(5);
+/// Gaps that wait for the writer one by one: as many as it keeps apart between two commits.
+const WAITING_GAPS: usize = 64;
 
 impl Core {
     /// A file of the log changed.
@@ -181,7 +183,7 @@ impl Core {
                             gap.first, gap.last
                         );
                     }
-                    self.note(Request::NoteGap(gap));
+                    self.note_gap(gap);
                 }
                 Some((chunk.records, chunk.next))
             }
@@ -207,12 +209,13 @@ impl Core {
                     Damage::File => error!("the file of the mail is damaged{times}"),
                 }
             }
-            let request = match &damage {
-                Damage::File => Some(Request::MendMail),
-                Damage::Row { key, .. } => damage.gap(lane_of(key)).map(Request::NoteGap),
-            };
-            if let Some(request) = request {
-                self.note(request);
+            match &damage {
+                Damage::File => self.note(Request::MendMail),
+                Damage::Row { key, .. } => {
+                    if let Some(gap) = damage.gap(lane_of(key)) {
+                        self.note_gap(gap);
+                    }
+                }
             }
         }
     }
@@ -233,20 +236,23 @@ impl Core {
         }
     }
 
-    /// Asks something of the writer. While it hangs, one word of a kind is enough; and the same gap,
-    /// which many readers come by, is noted once as long as nobody notes another.
+    /// Has a gap written down, before the next group. While the writer hangs, what waits to be noted
+    /// already is left out, which many readers come by, and of so many gaps those of a lane become one.
+    pub(super) fn note_gap(&mut self, gap: Gap) {
+        let waiting = self.notes.iter_mut().find_map(|it| match it {
+            Request::NoteGaps(gaps) => Some(gaps),
+            _ => None,
+        });
+        match waiting {
+            Some(gaps) => log::add_news(gaps, gap, WAITING_GAPS),
+            None => self.note(Request::NoteGaps(vec![gap])),
+        }
+    }
+
+    /// Asks something of the writer. While it hangs, one word of a kind is enough.
     pub(in super::super) fn note(&mut self, request: Request) {
         match &request {
-            Request::Commit(_) => {}
-            Request::NoteGap(gap) => {
-                let last = self.notes.iter().rev().find_map(|it| match it {
-                    Request::NoteGap(gap) => Some(gap),
-                    _ => None,
-                });
-                if last == Some(gap) {
-                    return;
-                }
-            }
+            Request::Commit(_) | Request::NoteGaps(_) => {}
             Request::Maintain | Request::Release(_) | Request::Snapshot | Request::MendMail => {
                 let kind = discriminant(&request);
                 self.notes.retain(|it| discriminant(it) != kind);
@@ -273,6 +279,8 @@ impl Core {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+
+    use sync::WallTime;
 
     use super::super::super::start::{self, Started};
     use super::*;
@@ -333,17 +341,55 @@ mod tests {
         let mut started = started(folder.path());
         let core = &mut started.core;
         core.notes.clear();
-        let gap = |number| log::Gap::of_mail(Lane::Normal, &[number], 1);
+        let gap = |number| Gap::of_mail(Lane::Normal, &[number], 1);
         for _ in 0..100 {
-            core.note(Request::NoteGap(gap(1)));
+            core.note_gap(gap(1));
+            core.note_gap(gap(2));
             core.note(Request::Snapshot);
             core.note(Request::MendMail);
             core.note(Request::Release(PerLane::default()));
             core.note(Request::Maintain);
         }
         assert_eq!(core.notes.len(), 5);
-        core.note(Request::NoteGap(gap(2)));
-        assert_eq!(core.notes.len(), 6, "each gap is written down");
+        assert_eq!(waiting_gaps(core), [gap(1), gap(2)], "each is written down");
+    }
+
+    /// A cloud that takes nothing filled the memory with it, and when the disk was back every commit
+    /// waited for all of these to be compared with those that are stored, one by one.
+    #[test]
+    fn what_a_cloud_rejects_while_the_disk_hangs_waits_as_a_few_gaps_that_count_it_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut started = started(folder.path());
+        let core = &mut started.core;
+        core.notes.clear();
+        // What is between them arrives.
+        for at in (0..3000).step_by(3) {
+            let rejected = Gap {
+                lane: Lane::ALL[at as usize % 2],
+                first: Offset(at),
+                last: Offset(at),
+                count: 1,
+                bytes: 10,
+                from: WallTime(at),
+                to: WallTime(at),
+                reason: log::Reason::Rejected,
+                parts: log::Parts::default(),
+            };
+            core.note_gap(rejected.clone());
+            core.note_gap(rejected);
+        }
+        let gaps = waiting_gaps(core);
+        assert_eq!(gaps.len(), WAITING_GAPS);
+        let sum = |of: fn(&Gap) -> u64| gaps.iter().map(of).sum::<u64>();
+        assert_eq!((sum(|it| it.count), sum(|it| it.bytes)), (1000, 10_000));
+    }
+
+    fn waiting_gaps(core: &Core) -> Vec<Gap> {
+        let gaps = core.notes.iter().filter_map(|it| match it {
+            Request::NoteGaps(gaps) => Some(gaps.clone()),
+            _ => None,
+        });
+        gaps.flatten().collect()
     }
 
     fn started(data: &Path) -> Started {

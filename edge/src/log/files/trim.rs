@@ -57,14 +57,14 @@ impl Files {
         is_any_searching || !self.ready.is_empty() || !self.doomed.is_empty()
     }
 
-    /// Removes the files of segments that are gone.
+    /// Removes the files of segments that are gone, but for those that a copy has no room for yet.
     pub(in super::super) fn remove_doomed(&mut self) -> Result<(), LogError> {
-        if self.doomed.is_empty() {
-            return Ok(());
-        }
+        let before = self.doomed.len();
         while let Some((lane, segment)) = self.doomed.last() {
             let (lane, first, name) = (*lane, segment.first, segment.name(*lane));
-            self.keep_for_copy(&name);
+            if !self.keep_for_copy(&name) {
+                break;
+            }
             match self.directory.remove(&name) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     return Err(LogError::file("remove", &name)(error));
@@ -72,6 +72,9 @@ impl Files {
                 _ => self.doomed.pop(),
             };
             self.events.push(Event::SegmentRemoved { lane, first });
+        }
+        if self.doomed.len() == before {
+            return Ok(());
         }
         // There may be room for the reserve again, now or when readers have let go of the files.
         self.no_reserve_at = None;
