@@ -242,6 +242,18 @@ impl LaneFiles {
 }
 
 impl Sealed {
+    /// One of which a start knows the name and the end, and has read nothing.
+    pub(super) const fn found(first: Offset, next: Offset, is_kept: bool) -> Self {
+        Self {
+            first,
+            next,
+            bytes: 0,
+            times: None,
+            is_silent: false,
+            is_kept,
+        }
+    }
+
     /// The name of its file.
     pub(super) fn name(&self, lane: Lane) -> String {
         match self.is_kept {

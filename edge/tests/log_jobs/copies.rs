@@ -203,16 +203,22 @@ fn segments_that_can_not_be_linked_are_copied_in_pieces_and_counted() {
     assert!(read_all(&mut copy.reader, Lane::Normal) == before);
 }
 
-/// A copy can't hold all segments open that go at once, as when the cloud is back, and one job that
-/// copied the rest of them held up commits for as long as that took.
-#[test]
-fn segments_that_all_go_before_their_turn_are_in_the_copy_a_piece_with_each_job() {
+/// A folder of a file system that has no hard links.
+fn without_links() -> SimulatedFolder {
     let folder = SimulatedFolder::new();
     folder.inject(Fault {
         operation: Operation::Link,
         name: String::new(),
         times: u32::MAX,
     });
+    folder
+}
+
+/// A copy can't hold all segments open that go at once, as when the cloud is back, and one job that
+/// copied the rest of them held up commits for as long as that took.
+#[test]
+fn segments_that_all_go_before_their_turn_are_in_the_copy_a_piece_with_each_job() {
+    let folder = without_links();
     let settings = Settings {
         segment_bytes: 64 << 10,
         ..settings()
@@ -250,12 +256,7 @@ fn segments_that_all_go_before_their_turn_are_in_the_copy_a_piece_with_each_job(
 /// What stays for a copy takes no room for ever: where the disk is full the copy goes, and they too.
 #[test]
 fn segments_that_stay_for_a_copy_go_with_it_where_the_disk_is_full() {
-    let folder = SimulatedFolder::new();
-    folder.inject(Fault {
-        operation: Operation::Link,
-        name: String::new(),
-        times: u32::MAX,
-    });
+    let folder = without_links();
     let settings = Settings {
         segment_bytes: 64 << 10,
         ..settings()

@@ -238,14 +238,7 @@ impl Recovery {
         (first, next): (Offset, Offset),
         is_kept: bool,
     ) -> Result<Sealed, LogError> {
-        let mut sealed = Sealed {
-            first,
-            next,
-            bytes: 0,
-            times: None,
-            is_silent: false,
-            is_kept,
-        };
+        let mut sealed = Sealed::found(first, next, is_kept);
         let name = sealed.name(files.lane);
         let file = self
             .directory

@@ -89,7 +89,7 @@ impl Recovery {
         let (mut firsts, mut kept) = (Vec::new(), Vec::new());
         for named in named.filter(|named| named.lane == lane) {
             match named.kept_to {
-                Some(next) => kept.push(file(named.first, next, true)),
+                Some(next) => kept.push(Sealed::found(named.first, next, true)),
                 None => firsts.push(named.first),
             }
         }
@@ -137,19 +137,8 @@ impl Named {
         let firsts = self.firsts.iter().take_while(|first| **first < next);
         let ends = self.firsts.iter().skip(1).map(|end| next.min(*end));
         let segments = firsts.zip(ends.chain([next]));
-        let segments = segments.map(|(first, end)| file(*first, end, false));
+        let segments = segments.map(|(first, end)| Sealed::found(*first, end, false));
         self.kept.iter().cloned().chain(segments).collect()
-    }
-}
-
-fn file(first: Offset, next: Offset, is_kept: bool) -> Sealed {
-    Sealed {
-        first,
-        next,
-        bytes: 0,
-        times: None,
-        is_silent: false,
-        is_kept,
     }
 }
 
