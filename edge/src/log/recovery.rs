@@ -163,12 +163,11 @@ impl Recovery {
         })
     }
 
-    /// Leaves a mark that only a start that gets through removes. A full disk may not take it, and
-    /// that is no reason not to start.
+    /// Leaves a mark that only a start that gets through removes, and has the disk keep all names as
+    /// they are now: a program that was killed may not have come to that. A full disk may not take
+    /// the mark, and that is no reason not to start.
     fn mark(&self) {
-        if !self.is_suspicious {
-            distrust(self.directory.as_ref());
-        }
+        distrust(self.directory.as_ref());
     }
 
     fn open_journal(&mut self, known: Option<Ownership>) -> Result<Option<Journal>, LogError> {
@@ -454,10 +453,10 @@ pub fn distrust(directory: &dyn Directory) {
     let _ = is_distrusted(directory);
 }
 
-/// The same; whether it could be written.
+/// The same; whether it could be written. Names are made durable in any case, if the disk can.
 pub(super) fn is_distrusted(directory: &dyn Directory) -> bool {
-    let marked = directory.create(STARTING).and_then(|_| directory.sync());
-    marked.is_ok()
+    let marked = directory.create(STARTING);
+    directory.sync().is_ok() && marked.is_ok()
 }
 
 /// Notes that a start got through; false when the mark is still there.

@@ -89,6 +89,36 @@ fn cut_after(cut: Option<u64>, luck: u64) -> u64 {
     changes
 }
 
+/// A job that failed may have given files names that the disk was not asked to keep any more. The
+/// next one finds them there, and must not rely on them.
+#[test]
+fn the_power_may_go_after_a_disk_that_failed_at_any_change_of_a_job_works_again() {
+    let mut failures = 0;
+    loop {
+        for luck in 0..2 {
+            let folder = SimulatedFolder::new();
+            let mut log = Log::open(&folder);
+            (0..6).for_each(|_| log.commit().expect("there is room"));
+            folder.stop_after(failures);
+            let job = log.writer.begin(WALL).expect("the journal is due");
+            log.writer.finish(job.run());
+            log.follow();
+            folder.stop_after(u64::MAX);
+            if log.failures == 0 {
+                println!("{failures} changes");
+                assert!(failures > 60, "{failures}");
+                return;
+            }
+            log.maintain();
+            assert_eq!(log.recoveries, 1, "{failures}");
+            log.commit().expect("the disk works again");
+            folder.power_cut(luck);
+            log.reopen(&folder).check();
+        }
+        failures += 1;
+    }
+}
+
 #[test]
 fn a_job_that_fails_amid_commits_is_made_up_for_by_the_next() {
     for operation in [Operation::Write, Operation::Sync] {

@@ -64,11 +64,15 @@ impl Files {
         Ok(())
     }
 
+    /// Opens the file, or makes it.
     fn open_mail(&self, facts: &MailFacts) -> Result<SharedDatabase, LogError> {
-        let cache_bytes = self.settings.cache_bytes;
-        match SharedDatabase::open(&self.directory, mail::NAME, cache_bytes) {
+        let (directory, cache_bytes) = (&self.directory, self.settings.cache_bytes);
+        // One that is there may be that of an attempt which failed behind giving it its name.
+        let path = directory.path();
+        directory.sync().map_err(LogError::file("sync", &path))?;
+        match SharedDatabase::open(directory, mail::NAME, cache_bytes) {
             Err(LogError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                mail::create(&self.directory, mail::NAME, cache_bytes, facts, &[])
+                mail::create(directory, mail::NAME, cache_bytes, facts, &[])
             }
             opened => opened,
         }
