@@ -127,15 +127,20 @@ impl Books {
         self.lanes[lane].len() as u64
     }
 
-    /// Whether a record may be served at an offset: the one that was stored there, or, where damage
-    /// was, one that somebody wanted to store in the lane.
+    /// Whether a record may be served at an offset: the one that was stored there, or one that
+    /// somebody wanted to store in the lane, where damage was, or behind what was known, if damage
+    /// was anywhere: a frame of a refused group stays in the journal until it is written over, and
+    /// a log that has lost its state cannot know how old it is.
     pub(crate) fn may_be(&self, lane: Lane, at: u64, record: &Record) -> bool {
-        let is_right = match self.lanes[lane].get(at as usize) {
-            Some(Slot::Stored(stored)) => stored == record,
-            Some(Slot::Unsettled(candidates)) => candidates.contains(record),
-            None => false,
+        let (is_right, is_open) = match self.lanes[lane].get(at as usize) {
+            Some(Slot::Stored(stored)) => (stored == record, false),
+            Some(Slot::Unsettled(candidates)) => {
+                (candidates.contains(record), self.harm.times > 0)
+            }
+            None => (false, false),
         };
-        is_right || self.may_be_lost(lane, at) && self.ever.contains(&(lane, record_bytes(record)))
+        let is_anybodys = is_open || self.may_be_lost(lane, at);
+        is_right || is_anybodys && self.ever.contains(&(lane, record_bytes(record)))
     }
 
     /// Whether what is wanted and in segments may have been made thinner.

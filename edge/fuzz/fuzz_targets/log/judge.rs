@@ -69,19 +69,22 @@ impl Books {
         }
     }
 
-    /// A lane ends where it did, or behind that. It ends before only where damage took the end.
+    /// A lane ends where it did, or behind that. It ends before only where damage took the end, or
+    /// where nobody wanted the last any more and what knew of them is gone.
     fn judge_end(&mut self, lane: Lane, head: u64) {
         for at in head..self.next(lane) {
             let slot = &self.lanes[lane][at as usize];
             let is_settled = slot.stored().is_some();
+            let is_forgotten = self.harm.state && at < self.floors[lane];
             assert!(
-                !is_settled || self.may_be_lost(lane, at),
+                !is_settled || is_forgotten || self.may_be_lost(lane, at),
                 "{lane} {at}: the lane ends at {head}; {:?}",
                 self.harm
             );
         }
         self.lanes[lane].truncate(head as usize);
         self.first[lane] = self.first[lane].min(head);
+        self.floors[lane] = self.floors[lane].min(head);
         self.extend(lane, head);
     }
 
