@@ -5,10 +5,10 @@ mod log_parts;
 
 use edge::log::directory::Directory;
 use edge::log::simulated::{Fault, Operation, SimulatedFolder};
-use edge::log::{Batch, Budget, Event, LogError, Opened, Reader, Reason, Settings, open};
+use edge::log::{Batch, Budget, Event, Gap, LogError, Opened, Reader, Reason, Settings, open};
 use sync::{Change, Lane, Offset, Record, Table, WallTime};
 
-use self::log_parts::{record_of, small};
+use self::log_parts::{duplicate, record_of, segments, small};
 
 #[test]
 fn a_large_group_is_written_once() {
@@ -84,6 +84,41 @@ fn the_power_may_go_at_every_write_of_a_group() {
         assert_eq!(log.opened.report.gaps, [], "cut {cut}");
     }
     assert!(found.iter().all(|count| *count > 0), "{found:?}");
+}
+
+/// A segment may be made and never be given a record, and the frame of the group that goes to the
+/// journal instead may be torn. Its offsets are used up then, and the segment has lost nothing.
+#[test]
+fn a_segment_that_was_never_given_a_record_is_no_damage() {
+    let empty = (1..).find_map(|cut| {
+        let folder = SimulatedFolder::new();
+        let mut log = Log::open(&folder, settings());
+        folder.stop_after(cut);
+        let stored = log.commit(&group(Lane::Normal, 0, 40));
+        folder.power_cut(0);
+        stored.expect_err("there is a cut before the first record");
+        Some(folder).filter(|folder| !segments(folder).is_empty())
+    });
+    let empty = empty.expect("its name comes before its first record");
+    let mut torn = 0;
+    for (cut, luck) in (0..8).flat_map(|cut| (0..4).map(move |luck| (cut, luck))) {
+        let folder = duplicate(&empty);
+        let mut log = Log::open(&folder, settings());
+        folder.inject(fault("normal", Operation::Write));
+        folder.stop_after(cut);
+        let _ = log.commit(&group(Lane::Normal, 0, 40));
+        folder.power_cut(luck);
+        for life in 0..2 {
+            let log = Log::open(&folder, settings());
+            let report = &log.opened.report;
+            torn += usize::from(life == 0) * report.gaps.len();
+            let is_torn = |gap: &Gap| gap.reason == Reason::Torn;
+            assert!(report.gaps.iter().all(is_torn), "{cut} {luck}: {report:?}");
+            let damaged = &report.damaged_files;
+            assert!(damaged.is_empty(), "{cut} {luck}, {life}: {damaged:?}");
+        }
+    }
+    assert!(torn > 0);
 }
 
 /// The segments alone say what was stored, and nobody says up to where it was acknowledged: all of

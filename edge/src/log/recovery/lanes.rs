@@ -190,7 +190,8 @@ impl Recovery {
     }
 
     /// Keeps what is whole of a damaged segment where it is; nothing is written to it any more. A
-    /// file without a block that is whole is set aside. `reached` is where redb sees its end.
+    /// file without a block that is whole is set aside, and removed if redb takes it for an empty
+    /// one. `reached` is where redb sees its end.
     fn keep_damaged(
         &mut self,
         files: &mut LaneFiles,
@@ -203,6 +204,11 @@ impl Recovery {
         let file = self.directory.open(&name);
         let file = file.map_err(LogError::file("open", &name))?;
         let found = match Salvage::search(file.as_ref(), &name, lane, first..block::END) {
+            // Nobody can tell one that was never given a record, and offsets without one are counted.
+            Ok(found) if found.end().is_none() && reached == Some(first) => {
+                self.remove(&name)?;
+                return Ok(first);
+            }
             // A disk that is bad all over does not take its new name either.
             Err(error) if error.is_unreadable() => Salvage::nothing(lane),
             found => found?,
