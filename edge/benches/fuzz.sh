@@ -8,6 +8,10 @@
 #   edge/benches/fuzz.sh 60                      # 60 seconds each
 #   edge/benches/fuzz.sh 600 connection topic    # these
 #   JOBS=2 SEED=1 edge/benches/fuzz.sh 60        # two at a time, the same walk again
+#   SCRIPTS=1000 edge/benches/fuzz.sh 0 log      # no walk: what is there, and so many scripts
+#
+# A walk is the same again only where it was built in a folder of the same name; scripts are the
+# same everywhere.
 #
 # Needs cargo-fuzz: cargo install cargo-fuzz
 set -euo pipefail
@@ -39,9 +43,9 @@ seed connection '' any
 
 # Any bytes are a script: long ones from the beginning, which libFuzzer would grow for an hour.
 mkdir -p corpus/log corpus/log_bytes
-for number in {1..24}; do
+for ((number = 1; number <= ${SCRIPTS:-24}; number++)); do
   RANDOM=$number
-  for ((byte = 0; byte < 50 * number; byte++)); do printf '\\%03o' $((RANDOM % 256)); done |
+  for ((byte = 0; byte < 50 * (1 + number % 24); byte++)); do printf '\\%03o' $((RANDOM % 256)); done |
     xargs -0 printf >"corpus/log/script-$number"
   cp "corpus/log/script-$number" corpus/log_bytes
 done
@@ -55,8 +59,8 @@ fuzz() { # target
   # Handles of damaged files are never closed, which is known (edge/src/log/database.rs).
   # The first asks for no search after each input, the second for none at the end.
   [ "$1" != log ] || { options+=(-detect_leaks=0) && export ASAN_OPTIONS=detect_leaks=0; }
-  cargo fuzz run --fuzz-dir . "$1" -- "${options[@]}" -max_total_time="$seconds" -seed="$walk" \
-    -print_final_stats=1 2>&1 |
+  if [ "$seconds" -eq 0 ]; then options+=(-runs=0); else options+=(-max_total_time="$seconds"); fi
+  cargo fuzz run --fuzz-dir . "$1" -- "${options[@]}" -seed="$walk" -print_final_stats=1 2>&1 |
     sed -unE "s/^/$1: /; /panicked/ { p; n; s/^/$1: /p; b }
       /assertion|left:|right:|ERROR|SUMMARY|artifact|stat::number|: Done|: #[0-9]+\s+(pulse|DONE)/ p" &&
     rm "$before" && return

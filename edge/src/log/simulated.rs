@@ -58,7 +58,7 @@ pub struct Fault {
 pub enum Operation {
     /// `write_at`: half of the bytes are written first.
     Write,
-    /// `sync_data`: nothing becomes durable, and a later sync does not make it so.
+    /// `sync_data`: what was written becomes durable by chance, and by no later sync.
     Sync,
     /// `remove`.
     Remove,
@@ -441,10 +441,8 @@ impl File for SimulatedFile {
             disk.counts.syncs += 1;
             let name = disk.inode(self.number).name.clone();
             if let Err(error) = disk.fail(Operation::Sync, &name) {
-                // The system marks the pages clean all the same: they may have reached the medium
-                // by chance, and no later sync will see to it.
                 let mut dice = Dice(disk.counts.changes);
-                disk.inode(self.number).abandon(&mut dice);
+                disk.inode(self.number).fail_to_sync(&mut dice);
                 return Err(error);
             }
             if !disk.lies {

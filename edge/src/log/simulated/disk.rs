@@ -236,6 +236,17 @@ impl Inode {
         self.current.clone_from(&self.durable);
     }
 
+    /// Leaves to chance what was written: the system marks the pages clean all the same, and no
+    /// later sync will see to them. A length is the file system's own, and waits in its journal.
+    pub(super) fn fail_to_sync(&mut self, dice: &mut Dice) {
+        let is_length = |change: &Change| matches!(change, Change::Length(_));
+        let unsynced = std::mem::take(&mut self.unsynced).into_iter();
+        let (lengths, writes): (Vec<_>, Vec<_>) = unsynced.partition(is_length);
+        self.unsynced = writes;
+        self.abandon(dice);
+        self.unsynced = lengths;
+    }
+
     /// Leaves to chance what becomes of everything unsynced.
     pub(super) fn abandon(&mut self, dice: &mut Dice) {
         for change in std::mem::take(&mut self.unsynced) {
