@@ -119,6 +119,37 @@ fn the_power_may_go_after_a_disk_that_failed_at_any_change_of_a_job_works_again(
     }
 }
 
+/// The same for a start, which brings over what the journal has and makes one of another size.
+#[test]
+fn the_power_may_go_after_a_disk_that_failed_at_any_change_of_a_start_works_again() {
+    let resized = Settings {
+        journal_bytes: 512 << 10,
+        ..settings()
+    };
+    let (mut failures, mut commits, mut is_through) = (0, 0, false);
+    while !is_through {
+        let folder = SimulatedFolder::new();
+        let mut log = Log::open(&folder);
+        (0..6).for_each(|_| log.commit().expect("there is room"));
+        // A process that is killed closes nothing.
+        let folder = duplicate(&folder);
+        folder.stop_after(failures);
+        let opened = open(folder.directory(), resized.clone(), WALL);
+        is_through = folder.counts().changes <= failures;
+        folder.stop_after(u64::MAX);
+        let opened = opened.or_else(|_| open(folder.directory(), resized.clone(), WALL));
+        let Opened { writer, reader, .. } = opened.expect("the disk works again");
+        (log.writer, log.reader) = (writer, reader);
+        log.follow();
+        log.maintain();
+        commits += u64::from(log.commit().is_ok());
+        folder.power_cut(failures);
+        log.reopen(&folder).check();
+        failures += 1;
+    }
+    assert!(commits > 60, "{commits} of {failures}");
+}
+
 #[test]
 fn a_job_that_fails_amid_commits_is_made_up_for_by_the_next() {
     for operation in [Operation::Write, Operation::Sync] {
